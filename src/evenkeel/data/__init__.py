@@ -1,0 +1,17 @@
+"""Data sets in memory: uint8 images, labels, class names and a stable index per image."""
+
+from evenkeel.lazy import exports
+
+__getattr__, __dir__, __all__ = exports(
+    __name__,
+    {
+        "DataOptions": "options",
+        "ImageSet": "image_set",
+        "Splits": "image_set",
+        "decode_image": "decode",
+        "fetch": "fetching",
+        "list_images": "decode",
+        "load_data": "load",
+        "load_splits": "load",
+    },
+)

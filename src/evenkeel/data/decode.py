@@ -1,0 +1,100 @@
+"""Image files into square uint8 pictures, whatever their size, mode and orientation."""
+
+import io
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from evenkeel.runs import UserError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+LARGEST_IMAGE = 80_000_000  # pixels; a file of a few bytes can claim to hold far more
+REDUCING_GAP = 2.0  # large images first shrink cheaply to twice the size, then smoothly
+
+
+def list_images(path: Path) -> list[Path]:
+    """Give an image file, or all those below a folder, in an order that is the same everywhere."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise UserError(f"{shown(path)} does not exist; give an image file or a folder of images")
+    found = visible_files(path)
+    files = [file for file in found if file.suffix.lower() in SUFFIXES]
+    if not files:
+        raise UserError(f"{shown(path)} holds no images; add some ({' '.join(SUFFIXES)})")
+    if len(found) > len(files):
+        logging.getLogger(__name__).warning(
+            "%s: files ignored: %d; only %s are read",
+            shown(path),
+            len(found) - len(files),
+            " ".join(SUFFIXES),
+        )
+    return sorted(files, key=lambda file: os.fsencode(file.relative_to(path).as_posix()))
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """Give all files at any depth, without hidden ones and what lies in hidden folders."""
+    return [
+        Path(parent, name)
+        for parent, _, names in os.walk(folder)
+        for name in names
+        if not any(part.startswith(".") for part in Path(parent, name).relative_to(folder).parts)
+    ]
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """Write a path so that it can be printed and stored, even where it is not valid text."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def decode_image(source: Path | bytes, image_size: int) -> UInt8[Tensor, "3 s s"]:
+    """Read a file (or its bytes) as RGB: the middle square, resized with antialiasing.
+
+    Animations give their first frame; the picture is turned as its EXIF data say; transparency
+    is laid on white; colour profiles are not applied. Raises `UserError` for what is no image.
+    """
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    name = "the image" if isinstance(source, bytes) else shown(source)
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            return torch.from_numpy(middle_square(image, image_size))
+    except UnidentifiedImageError as error:
+        raise UserError(f"{name} is not a PNG, JPEG, WebP or BMP image; convert it") from error
+    except Exception as error:  # broken files make decoders fail in every way there is
+        raise UserError(f"{name} cannot be decoded ({error}); remove or replace it") from error
+
+
+def middle_square(image: Image.Image, size: int) -> np.ndarray:
+    """Decode, turn upright, cut out the middle square and resize it: uint8 `[3, size, size]`."""
+    if image.width * image.height > LARGEST_IMAGE:
+        raise ValueError(f"{image.width} x {image.height} pixels are more than {LARGEST_IMAGE:,}")
+    gap = round(size * REDUCING_GAP)
+    image.draft(None, (gap, gap))  # pyright: ignore[reportArgumentType]  # None keeps the mode
+    upright = to_rgb(ImageOps.exif_transpose(image))
+    side = min(upright.size)
+    left, top = (upright.width - side) // 2, (upright.height - side) // 2
+    resized = upright.resize(
+        (size, size),
+        Image.Resampling.BICUBIC,
+        box=(left, top, left + side, top + side),
+        reducing_gap=REDUCING_GAP,
+    )
+    return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert any mode to 8-bit RGB."""
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scaling
+        levels = np.clip(np.asarray(image, np.float64), 0, 65535) / 257
+        return Image.fromarray(np.rint(levels).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,87 @@
+"""One way to any data: by name or by path, divided into training, validation and test."""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Literal
+
+from evenkeel.data.cifar import CIFAR10, CIFAR100, SIZE, find_folder, load_cifar
+from evenkeel.data.digits import load_digits
+from evenkeel.data.image_set import ImageSet, Splits
+from evenkeel.data.options import DataOptions
+from evenkeel.data.split import hold_out
+from evenkeel.runs import UserError
+
+LAYOUTS = {layout.name: layout for layout in (CIFAR10, CIFAR100)}
+NAMES = ("digits", *LAYOUTS)
+
+
+def load_data(
+    name_or_path: str | os.PathLike[str],
+    root: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    *,
+    image_size: int | None = None,
+    validation: int | float = 0.1,
+    validation_choice: Literal["stratified", "last"] = "stratified",
+) -> Splits:
+    """Load images and divide them into training, validation and test, the same way every time.
+
+    Args:
+        name_or_path: digits, cifar10, cifar100 or a folder with train/CLASS/* in it.
+        root: folder that holds the data; default: EVENKEEL_DATA, else where `fetch` puts it.
+        download: fetch what is not there yet.
+        image_size: side in pixels at which images are kept; a folder needs it.
+        validation: training images held out, as a count or as a share between 0 and 1.
+        validation_choice: stratified (equally many of every class) or last.
+    """
+    is_path = isinstance(name_or_path, os.PathLike)
+    options = DataOptions(
+        name=os.fspath(Path(name_or_path).absolute()) if is_path else str(name_or_path),
+        root=Path(root) if root is not None else None,
+        image_size=image_size,
+        validation=validation,
+        validation_choice=validation_choice,
+    )
+    return load_splits(options, download=download)
+
+
+def load_splits(options: DataOptions, *, download: bool = False) -> Splits:
+    """Load what the options describe; `load_data` with every option."""
+    if options.name not in NAMES:
+        return load_folder_splits(options)
+    train, test = load_named(options, download)
+    kept, held_out = hold_out(train, options.validation, options.validation_choice)
+    return Splits(kept, held_out, test)
+
+
+def load_named(options: DataOptions, download: bool) -> tuple[ImageSet, ImageSet]:
+    """Load the training and test images of a data set known by its name."""
+    if options.name == "digits":
+        return load_digits(options.image_size)
+    layout = LAYOUTS[options.name]
+    if options.image_size not in (None, SIZE):
+        raise UserError(
+            f"{options.name} is kept at {SIZE} pixels, not {options.image_size}: leave out "
+            "data.image_size and resize in [views]"
+        )
+    if download and find_folder(layout, options.root) is None:
+        from evenkeel.data.fetching import fetch
+
+        fetch(options.name, options.root)
+    return load_cifar(layout, options.root)
+
+
+def load_folder_splits(options: DataOptions) -> Splits:
+    """Load a folder of images; a name that is no folder is answered with the nearest name."""
+    from evenkeel.data.folder import load_folder
+
+    path = Path(options.root or "") / Path(options.name).expanduser()
+    if path.is_dir():
+        return load_folder(path, options)
+    near = difflib.get_close_matches(options.name.lower(), NAMES, n=1, cutoff=0.5)
+    guess = f"did you mean {near[0]}? " if near else ""
+    raise UserError(
+        f"no data set and no folder is called {options.name}: {guess}"
+        f"give {', '.join(NAMES)} or a folder that holds train/CLASS/*"
+    )

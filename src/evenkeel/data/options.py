@@ -1,0 +1,41 @@
+"""What can be said about the data; no torch here, so that a recipe is read in milliseconds."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def count_or_share(value: Any) -> int | float:
+    """Refuse what is neither a count nor a share (a whole number is never a share)."""
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    is_share = isinstance(value, float) and 0 < value < 1
+    if not (is_count or is_share):
+        raise ValueError(f"give a count (500) or a share between 0 and 1 (0.1), got {value!r}")
+    return value
+
+
+class DataOptions(BaseModel):
+    """The images of a run and how they are divided."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="digits, cifar10, cifar100 or the path of a folder of images")
+    root: Path | None = Field(
+        None,
+        description="folder that holds the data; default: EVENKEEL_DATA, else where fetch puts it",
+    )
+    image_size: Annotated[int, Field(ge=4, le=1024)] | None = Field(
+        None, description="side in pixels at which images are kept; a folder of images needs it"
+    )
+    validation: Annotated[int | float, BeforeValidator(count_or_share)] = Field(
+        0.1,
+        description="training images held out to choose by: a count, or a share between 0 and 1",
+    )
+    validation_choice: Literal["stratified", "last"] = Field(
+        "stratified", description="which are held out: equally many of every class, or the last"
+    )
+    skip_bad_images: bool = Field(
+        default=False,
+        description="leave out files of a folder that cannot be decoded, with a warning",
+    )

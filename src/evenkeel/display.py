@@ -1,0 +1,65 @@
+"""What the command line shows: progress bars and tables (rich)."""
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+
+class Bars:
+    """Progress bars, one a task, drawn on standard error; plain lines where it is no terminal."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+        self.progress = Progress(
+            TextColumn("{task.description:28}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.progress.stop()
+
+    def __call__(self, task: str, done: int, total: int) -> None:
+        """Move a task's bar, drawing it when the task is first heard of."""
+        if not self.console.is_terminal:
+            if done == total:
+                self.console.print(f"{task}: {done:,} of {total:,}", highlight=False)
+            return
+        if task not in self.tasks:
+            self.tasks[task] = self.progress.add_task(task, total=total)
+        self.progress.update(self.tasks[task], completed=done)
+
+
+def table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
+    """Lay out a table: the first column is text, the others are figures."""
+    result = Table(title=title, title_justify="left")
+    for position, column in enumerate(columns):
+        result.add_column(column, justify="left" if position == 0 else "right")
+    for row in rows:
+        result.add_row(*row)
+    return result

@@ -1,0 +1,37 @@
+"""Run a kernel over blocks of images on the CPU's cores."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+BLOCKS_PER_THREAD = 4  # evens out blocks of unequal cost
+SMALLEST_BLOCK = 16  # below this handing over costs more than it gains
+
+
+def run_blocks(block: Callable[[int, int], object], n: int, num_threads: int | None = None) -> None:
+    """Call `block(start, stop)` over all of 0..n, on `num_threads` threads (default: all cores).
+
+    The kernels behind `block` release the GIL. What they write must not depend on where the
+    blocks are cut: every random value belongs to an image.
+    """
+    threads = num_threads or available_cores()
+    size = max(SMALLEST_BLOCK, -(-n // (threads * BLOCKS_PER_THREAD)))
+    if threads == 1 or n <= size:
+        block(0, n)
+        return
+    starts = range(0, n, size)
+    stops = [min(start + size, n) for start in starts]
+    for _ in pool(os.getpid(), threads).map(block, starts, stops):
+        pass
+
+
+def available_cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def pool(process: int, num_threads: int) -> ThreadPoolExecutor:
+    """Keep one pool a process: a forked child must not inherit its parent's threads."""
+    return ThreadPoolExecutor(num_threads, thread_name_prefix=f"pixels-{process}")

@@ -1,0 +1,91 @@
+"""A run folder: files that are whole or absent, what was run, and the metrics as they come."""
+
+import hashlib
+import json
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol
+
+ENVIRONMENT_PACKAGES = ("evenkeel", "torch", "numpy", "numba", "accelerate", "safetensors", "pillow")
+
+
+class UserError(Exception):
+    """A mistake of the user's: at most three lines, the last of which names the cure."""
+
+
+class Progress(Protocol):
+    """Told how far a task is; the command line draws bars from it."""
+
+    def __call__(self, task: str, done: int, total: int) -> None: ...
+
+
+def no_progress(task: str, done: int, total: int) -> None:
+    """Show nothing."""
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file that is whole or absent, even when the process or the machine dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON with a stable layout: equal content gives equal bytes."""
+    write_atomically(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def sha256(path: Path) -> str:
+    """Give a file's SHA-256 in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write `metrics.jsonl` anew, one JSON object a line."""
+    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read `metrics.jsonl`; a file that is not there has no rows."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def environment() -> dict[str, Any]:
+    """Describe the machine and the versions that a run's figures belong to."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "packages": {name: version(name) for name in ENVIRONMENT_PACKAGES},
+    }
+
+
+def version(package: str) -> str | None:
+    """Give an installed package's version, or nothing."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def processor() -> str:
+    """Name the processor."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

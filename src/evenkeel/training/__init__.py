@@ -1,0 +1,13 @@
+"""One loop, two objectives: teachers on clean views, students on noisy ones."""
+
+from evenkeel.lazy import exports
+
+__getattr__, __dir__, __all__ = exports(
+    __name__,
+    {
+        "StudentOptions": "options",
+        "TrainingOptions": "options",
+        "train_student": "student",
+        "train_teacher": "teacher",
+    },
+)

@@ -1,0 +1,48 @@
+"""A training to be done: what the loop is handed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from accelerate import Accelerator
+
+from evenkeel.data import ImageSet
+from evenkeel.images.types import Images
+from evenkeel.models import Classifier
+from evenkeel.runs import Progress
+from evenkeel.training.objectives import Objective, Pair
+from evenkeel.training.options import TrainingOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One network, its objective, and where its images come from."""
+
+    name: str  # teacher, student: its folder and the purpose of its random draws
+    model: Classifier
+    objective: Objective
+    make_pair: Callable[[np.ndarray, int], Pair]  # (positions in the training split, epoch)
+    refresh_views: Callable[[np.ndarray], Images]  # views for batch norm, fixed by the seed
+    num_images: int  # of the training split
+    validation: ImageSet
+    options: TrainingOptions
+    seed: int
+    folder: Path
+    parents: dict[str, str]  # hashes of the models that this one learns from
+    accelerator: Accelerator
+    progress: Progress
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Count the steps of an epoch; the last batch may be smaller.
+
+        A last batch that leaves a process fewer than two images is left out: batch norm needs two.
+        """
+        whole, rest = divmod(self.num_images, self.options.batch_size)
+        return whole + (rest >= 2 * self.accelerator.num_processes)
+
+    @property
+    def num_steps(self) -> int:
+        """Count the steps of the whole training."""
+        return self.steps_per_epoch * self.options.epochs

@@ -1,0 +1,216 @@
+"""The one training loop: a teacher and a student differ by objective and views alone."""
+
+import logging
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from evenkeel import runs, seeding
+from evenkeel.models import save_model
+from evenkeel.training.averaging import average_for, averaged_copy, refresh_batch_norm
+from evenkeel.training.devices import autocast_for, resolve_precision, sum_over_processes
+from evenkeel.training.job import Job
+from evenkeel.training.objectives import Pair
+from evenkeel.training.optimisers import optimiser_for, set_rate
+from evenkeel.training.options import Plateau
+from evenkeel.training.schedules import Patience, rate_at
+from evenkeel.training.state import State, load_newest_state, save_state
+from evenkeel.training.validation import Score, validate
+
+REFRESH_IMAGES = 5_000  # for the statistics of the average at an epoch's end
+SAVE_SECONDS = 300.0  # between two states within an epoch
+log = logging.getLogger(__name__)
+
+
+def fit(job: Job) -> None:
+    """Train, from the last saved state if there is one, and write `model.safetensors`."""
+    options = job.options
+    device = job.accelerator.device
+    precision = resolve_precision(options.precision, device)
+    autocast = autocast_for(precision, device)
+    layout = torch.channels_last if options.channels_last else torch.contiguous_format
+    job.model.to(device=device, memory_format=layout)  # pyright: ignore
+    if job.accelerator.is_main_process and not (job.folder / "initial.safetensors").exists():
+        save_model(job.model, job.folder / "initial.safetensors", job.parents)
+    state = fresh_state(job)
+    if load_newest_state(state, job.folder / "state"):
+        log.info("%s goes on from step %d", job.name, state.counters.step)
+    network = torch.compile(job.model) if options.compile else job.model
+    network = job.accelerator.prepare_model(network)  # wraps for several processes, else nothing
+    log.info("%s: %s on %s", job.name, precision, device)
+    while state.counters.epoch < options.epochs and not state.counters.stopped:
+        run_epoch(job, state, network, autocast)
+        end_epoch(job, state, autocast)
+    deliver(job, state, autocast)
+
+
+def fresh_state(job: Job) -> State:
+    """Build what the training needs besides the network."""
+    options = job.options
+    return State(
+        model=job.model,
+        optimiser=optimiser_for(job.model, options.optimiser),
+        average=average_for(job.model, options.averaging, job.num_steps),
+        plateau=Patience(options.schedule) if isinstance(options.schedule, Plateau) else None,
+        stopping=Patience(options.early_stopping) if options.early_stopping else None,
+    )
+
+
+def run_epoch(job: Job, state: State, network: nn.Module, autocast: torch.autocast) -> None:
+    """Run the steps of an epoch that are still to do, saving the state every five minutes."""
+    counters = state.counters
+    order = seeding.order(job.seed, f"{job.name}/order", counters.epoch, job.num_images)
+    sums = {name: torch.tensor(value).double() for name, value in counters.sums.items()}
+    sums = {name: value.to(job.accelerator.device) for name, value in sums.items()}
+    earlier, started = counters.seconds, time.monotonic()
+    saved = started
+    network.train()
+    while counters.step_in_epoch < job.steps_per_epoch:
+        start = counters.step_in_epoch * job.options.batch_size
+        batch = order[start : start + job.options.batch_size]
+        for name, value in step(job, state, network, autocast, batch).items():
+            sums[name] = sums[name] + value.double() if name in sums else value.double()
+        counters.step += 1
+        counters.step_in_epoch += 1
+        if state.average:
+            state.average.update(job.model, counters.step)
+        title = f"{job.name} epoch {counters.epoch + 1}/{job.options.epochs}"
+        job.progress(title, counters.step_in_epoch, job.steps_per_epoch)
+        now = time.monotonic()
+        if now - saved > SAVE_SECONDS:
+            counters.seconds = earlier + now - started
+            save_within_epoch(job, state, sums)
+            saved = now
+    counters.seconds = earlier + time.monotonic() - started
+    counters.sums = {name: float(value) for name, value in sums.items()}
+
+
+def step(
+    job: Job, state: State, network: nn.Module, autocast: torch.autocast, batch: np.ndarray
+) -> dict[str, Tensor]:
+    """Take one step on this process's share of a batch; give the sums of that share."""
+    options, accelerator = job.options, job.accelerator
+    share = np.array_split(batch, accelerator.num_processes)[accelerator.process_index]
+    pair = on_device(job.make_pair(share, state.counters.epoch), accelerator.device)
+    rate = rate_at(options.schedule, state.counters.step, job.num_steps)
+    set_rate(state.optimiser, options.optimiser.lr * rate * state.counters.rate_share)
+    with autocast:
+        loss, sums = job.objective(network, pair)
+    accelerator.backward(loss * (accelerator.num_processes / len(batch)))
+    if options.clip_norm:
+        nn.utils.clip_grad_norm_(job.model.parameters(), options.clip_norm)
+    state.optimiser.step()
+    state.optimiser.zero_grad(set_to_none=True)
+    return sums | {"images": torch.tensor(len(share), device=accelerator.device)}
+
+
+def on_device(pair: Pair, device: torch.device) -> Pair:
+    """Move a pair to where the network is."""
+    return Pair(*(None if part is None else part.to(device, non_blocking=True) for part in pair))
+
+
+def save_within_epoch(job: Job, state: State, sums: dict[str, Tensor]) -> None:
+    """Save in the midst of an epoch; the sums of all processes go with it."""
+    reduced = reduce_sums(job, {name: float(value) for name, value in sums.items()})
+    if job.accelerator.is_main_process:
+        own, state.counters.sums = state.counters.sums, reduced
+        save_state(state, job.folder / "state")
+        state.counters.sums = own
+
+
+def reduce_sums(job: Job, sums: dict[str, float]) -> dict[str, float]:
+    """Add up the epoch's sums over the processes."""
+    packed = torch.tensor(list(sums.values()), dtype=torch.float64, device=job.accelerator.device)
+    return dict(zip(sums, sum_over_processes(job.accelerator)(packed).tolist(), strict=True))
+
+
+def end_epoch(job: Job, state: State, autocast: torch.autocast) -> None:
+    """Validate, let plateau and early stopping decide, log the epoch and save the state."""
+    counters, options = state.counters, job.options
+    raw = validate(job.model, job.validation, job.model, autocast, job.accelerator)
+    averaged = None
+    if state.average and state.average.num_snapshots:
+        twin = averaged_copy(job.model, state.average)
+        refresh(job, twin, autocast, REFRESH_IMAGES)
+        averaged = validate(twin, job.validation, job.model, autocast, job.accelerator)
+        remember_if_best(state, twin, averaged.figure(options.watch), is_average=True)
+    elif options.early_stopping:
+        remember_if_best(state, job.model, raw.figure(options.watch), is_average=False)
+    counters.rows.append(epoch_row(job, state, raw, averaged))
+    if state.plateau and state.plateau.exhausted(raw.figure(options.watch)):
+        counters.rate_share *= options.schedule.factor  # pyright: ignore
+    if state.stopping:
+        counters.stopped = state.stopping.exhausted(raw.figure(options.watch))
+    counters.epoch, counters.step_in_epoch = counters.epoch + 1, 0
+    counters.sums, counters.seconds = {}, 0.0
+    if job.accelerator.is_main_process:
+        save_state(state, job.folder / "state")
+        runs.write_lines(job.folder / "metrics.jsonl", counters.rows)
+
+
+def epoch_row(job: Job, state: State, raw: Score, averaged: Score | None) -> dict[str, Any]:
+    """Divide the epoch's sums, once, into the row of `metrics.jsonl`."""
+    counters = state.counters
+    sums = reduce_sums(job, counters.sums)
+    images = sums.pop("images")
+    labelled = max(sums.pop("labelled"), 1.0)
+    accuracy = sums.pop("correct") / labelled
+    means = {name: value / images for name, value in sums.items()}
+    return {
+        "epoch": counters.epoch + 1,
+        "steps": counters.step,
+        **means,
+        "accuracy": accuracy,
+        "validation": {
+            "raw": raw._asdict(),
+            "averaged": averaged._asdict() if averaged else None,
+        },
+        "lr": state.optimiser.param_groups[0]["lr"],
+        "images_per_second": images / counters.seconds,
+        "seconds": counters.seconds,
+    }
+
+
+def remember_if_best(state: State, network: nn.Module, figure: float, is_average: bool) -> None:
+    """Keep these weights if they are the best so far; an average replaces any raw weights."""
+    counters = state.counters
+    first_average = is_average and not counters.best_is_average
+    if counters.best_figure is None or first_average or figure < counters.best_figure:
+        counters.best_figure, counters.best_is_average = figure, is_average
+        counters.best_epoch = counters.epoch + 1
+        state.best = {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def refresh(job: Job, network: nn.Module, autocast: torch.autocast, num_images: int) -> None:
+    """Recompute a network's batch-norm statistics on the views that the training sees."""
+    chosen = seeding.generator(job.seed, f"{job.name}/refresh").permutation(job.num_images)
+    chosen = chosen[:num_images]
+    num_batches = -(-len(chosen) // job.options.batch_size)
+    batches = np.array_split(chosen, num_batches)  # of equal size: each counts the same
+    accelerator = job.accelerator
+    mine = batches[accelerator.process_index :: accelerator.num_processes]
+    views = (job.refresh_views(batch).to(accelerator.device) for batch in mine)
+    refresh_batch_norm(network, views, autocast, sum_over_processes(accelerator))
+
+
+def deliver(job: Job, state: State, autocast: torch.autocast) -> None:
+    """Write the model: the best average, else the best or the last raw weights, as asked for."""
+    counters = state.counters
+    if state.best:
+        job.model.load_state_dict(state.best)
+    if counters.best_is_average:
+        refresh(job, job.model, autocast, job.num_images)
+    score = validate(job.model, job.validation, job.model, autocast, job.accelerator)
+    if not job.accelerator.is_main_process:
+        return
+    job.model.eval()
+    save_model(job.model, job.folder / "model.safetensors", job.parents)
+    delivered = {
+        "weights": job.options.averaging.kind if counters.best_is_average else "raw",
+        "epoch": counters.best_epoch or counters.epoch,
+        "validation": score._asdict(),
+    }
+    runs.write_json(job.folder / "delivered.json", delivered)

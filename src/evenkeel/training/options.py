@@ -1,0 +1,180 @@
+"""What a training can be told; no torch here, so that a recipe is read in milliseconds."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from evenkeel.models.options import ModelOptions
+
+FROZEN = ConfigDict(frozen=True, extra="forbid")
+
+
+def kind_alone(value: Any) -> Any:
+    """Let `averaging = "ema"` stand for `averaging = { kind = "ema" }`."""
+    return {"kind": value} if isinstance(value, str) else value
+
+
+class Adam(BaseModel):
+    """Adam (Kingma & Ba 2015) with Keras' epsilon."""
+
+    model_config = FROZEN
+    kind: Literal["adam"] = "adam"
+    lr: float = Field(1e-3, gt=0, description="highest learning rate")
+    beta1: float = Field(0.9, ge=0, lt=1, description="decay of the mean gradient")
+    beta2: float = Field(0.999, ge=0, lt=1, description="decay of the mean squared gradient")
+    epsilon: float = Field(1e-7, gt=0, description="added to the root of the second moment")
+
+
+class AdamW(BaseModel):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+
+    model_config = FROZEN
+    kind: Literal["adamw"] = "adamw"
+    lr: float = Field(1e-3, gt=0, description="highest learning rate")
+    beta1: float = Field(0.9, ge=0, lt=1, description="decay of the mean gradient")
+    beta2: float = Field(0.999, ge=0, lt=1, description="decay of the mean squared gradient")
+    epsilon: float = Field(1e-8, gt=0, description="added to the root of the second moment")
+    weight_decay: float = Field(0.01, ge=0, description="times lr; matrices and kernels only")
+
+
+class Sgd(BaseModel):
+    """Stochastic gradient descent with Nesterov momentum."""
+
+    model_config = FROZEN
+    kind: Literal["sgd"] = "sgd"
+    lr: float = Field(0.1, gt=0, description="highest learning rate")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum; 0 turns it off")
+    weight_decay: float = Field(5e-4, ge=0, description="L2; matrices and kernels only")
+
+
+class Constant(BaseModel):
+    """The same learning rate throughout."""
+
+    model_config = FROZEN
+    kind: Literal["constant"] = "constant"
+
+
+class Cosine(BaseModel):
+    """Linear warm-up, then half a cosine down to zero, step by step."""
+
+    model_config = FROZEN
+    kind: Literal["cosine"] = "cosine"
+    warmup: float = Field(0.0, ge=0, lt=1, description="share of the steps spent rising")
+
+
+class OneCycle(BaseModel):
+    """A triangle: linearly up to the optimiser's rate, linearly down to `final` of it."""
+
+    model_config = FROZEN
+    kind: Literal["one-cycle"] = "one-cycle"
+    warmup: float = Field(0.25, gt=0, lt=1, description="share of the steps spent rising")
+    final: float = Field(0.0, ge=0, le=1, description="last rate as a share of the highest")
+
+
+class Plateau(BaseModel):
+    """Lower the rate when validation stops improving, with Keras' counting.
+
+    Deviation from torch: acts when the wait *reaches* patience, and compares with an absolute
+    `min_delta` (`keras.callbacks.ReduceLROnPlateau`).
+    """
+
+    model_config = FROZEN
+    kind: Literal["plateau"] = "plateau"
+    patience: int = Field(3, ge=1, description="epochs without improvement before it acts")
+    factor: float = Field(0.1, gt=0, lt=1, description="the rate is multiplied by this")
+    min_delta: float = Field(1e-4, ge=0, description="smallest change that is an improvement")
+
+
+class NoAveraging(BaseModel):
+    """Deliver the trained weights themselves."""
+
+    model_config = FROZEN
+    kind: Literal["none"] = "none"
+
+
+class Ema(BaseModel):
+    """Exponential moving average of the weights, every step."""
+
+    model_config = FROZEN
+    kind: Literal["ema"] = "ema"
+    decay: float = Field(0.99, gt=0, lt=1, description="weight of the past in each step")
+    start: float = Field(0.0, ge=0, lt=1, description="share of the steps before it starts")
+
+
+class Swa(BaseModel):
+    """Stochastic weight averaging (Izmailov et al. 2018): the plain mean of snapshots."""
+
+    model_config = FROZEN
+    kind: Literal["swa"] = "swa"
+    start: float = Field(0.75, ge=0, lt=1, description="share of the steps before it starts")
+    every: int = Field(10, ge=1, description="steps between two snapshots")
+
+
+class EarlyStopping(BaseModel):
+    """Stop when validation has not improved for `patience` epochs; deliver the best epoch."""
+
+    model_config = FROZEN
+    patience: int = Field(10, ge=1, description="epochs without improvement before stopping")
+
+
+Optimiser = Annotated[
+    Annotated[Adam | AdamW | Sgd, Field(discriminator="kind")], BeforeValidator(kind_alone)
+]
+Schedule = Annotated[
+    Annotated[Constant | Cosine | OneCycle | Plateau, Field(discriminator="kind")],
+    BeforeValidator(kind_alone),
+]
+Averaging = Annotated[
+    Annotated[NoAveraging | Ema | Swa, Field(discriminator="kind")], BeforeValidator(kind_alone)
+]
+
+
+class TrainingOptions(BaseModel):
+    """How one network is trained; the teacher's options."""
+
+    model_config = FROZEN
+    model: ModelOptions = Field(description="architecture: a name, or a table with its width")
+    epochs: int = Field(5, ge=1, description="passes over the training images at most")
+    batch_size: int = Field(128, ge=2, description="images a step, over all processes")
+    optimiser: Optimiser = Field(Adam(), description="adam, adamw or sgd, and its settings")
+    schedule: Schedule = Field(Constant(), description="constant, cosine, one-cycle or plateau")
+    averaging: Averaging = Field(NoAveraging(), description="none, ema or swa")
+    early_stopping: EarlyStopping | None = Field(None, description="stop early, deliver the best")
+    watch: Literal["loss", "accuracy"] = Field(
+        "accuracy", description="validation figure that plateau, stopping and 'best' go by"
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share spread over all classes")
+    clip_norm: float | None = Field(None, gt=0, description="largest norm of the gradient")
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        "auto", description="auto: bfloat16 where the processor or GPU computes in it"
+    )
+    channels_last: bool = Field(True, description="memory layout: faster on CPU and on GPU")
+    compile: bool = Field(False, description="torch.compile (needs a C++ compiler on the CPU)")
+
+
+class StudentOptions(TrainingOptions):
+    """How the student is trained: as a teacher is, and to agree with its teacher.
+
+    Loss: (1 - consistency_weight) * cross entropy(labels, noisy view)
+    + consistency_weight * KL(teacher(clean view) || student(noisy view)) of softened predictions.
+    """
+
+    temperature: float = Field(10.0, gt=0, description="softens both predictions in the KL term")
+    consistency_weight: float = Field(
+        0.5, ge=0, le=1, description="share of the KL term; 0 trains without any teacher"
+    )
+    temperature_squared: bool = Field(
+        False, description="multiply the KL term by T^2 (Hinton et al. 2015), so that it pulls"
+    )
+    allow_smaller_student: bool = Field(
+        False, description="permit a student with fewer parameters than its teacher"
+    )
+
+    @model_validator(mode="after")
+    def some_target(self) -> "StudentOptions":
+        """Refuse a temperature that changes nothing visible: it is read only with a KL term."""
+        if self.consistency_weight == 0 and self.temperature_squared:
+            raise ValueError(
+                "temperature_squared does nothing with consistency_weight = 0; leave it out"
+            )
+        return self

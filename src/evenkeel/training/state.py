@@ -1,0 +1,137 @@
+"""Everything that a training's future depends on, in one file that is whole or absent."""
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from evenkeel.runs import write_atomically
+from evenkeel.training.averaging import Average
+from evenkeel.training.schedules import Patience
+
+KEPT = 2  # the newest states; an older one serves when the newest is damaged
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Counters:
+    """Where the training stands; plain numbers, saved as JSON."""
+
+    step: int = 0  # steps done
+    epoch: int = 0  # epochs done
+    step_in_epoch: int = 0
+    rate_share: float = 1.0  # what a plateau has left of the learning rate
+    stopped: bool = False
+    best_figure: float | None = None  # of the delivered kind; lower is better
+    best_epoch: int | None = None
+    best_is_average: bool = False
+    sums: dict[str, float] = field(default_factory=dict)  # of the epoch under way
+    seconds: float = 0.0  # of the epoch under way
+    rows: list[dict[str, Any]] = field(default_factory=list)  # of metrics.jsonl
+
+
+@dataclass
+class State:
+    """A training in memory: the network, what moves it, and its counters."""
+
+    model: nn.Module
+    optimiser: torch.optim.Optimizer
+    average: Average | None
+    plateau: Patience | None
+    stopping: Patience | None
+    counters: Counters = field(default_factory=Counters)
+    best: dict[str, Tensor] = field(default_factory=dict)  # weights to deliver
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Give every tensor under a flat name."""
+        named = {f"model/{name}": value for name, value in self.model.state_dict().items()}
+        for index, slots in self.optimiser.state_dict()["state"].items():
+            named |= {f"optimiser/{index}/{slot}": value for slot, value in slots.items()}
+        if self.average:
+            named |= {f"average/{i}": value for i, value in enumerate(self.average.weights)}
+        return named | {f"best/{name}": value for name, value in self.best.items()}
+
+    def numbers(self) -> dict[str, Any]:
+        """Give everything else, as JSON."""
+        return {
+            "counters": asdict(self.counters),
+            "num_snapshots": self.average.num_snapshots if self.average else 0,
+            "plateau": self.plateau.state() if self.plateau else None,
+            "stopping": self.stopping.state() if self.stopping else None,
+        }
+
+    def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.model.load_state_dict(part(tensors, "model/"))
+        load_optimiser(self.optimiser, part(tensors, "optimiser/"))
+        if self.average:
+            for i, weights in enumerate(self.average.weights):
+                weights.copy_(tensors[f"average/{i}"])
+            self.average.num_snapshots = numbers["num_snapshots"]
+        if self.plateau:
+            self.plateau.load(numbers["plateau"])
+        if self.stopping:
+            self.stopping.load(numbers["stopping"])
+        self.counters = Counters(**numbers["counters"])
+        self.best = part(tensors, "best/")
+
+
+def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Give the tensors whose name begins with `prefix`, without it."""
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, slots: dict[str, Tensor]) -> None:
+    """Load the optimiser's slots; its groups follow from the recipe."""
+    content = optimiser.state_dict()
+    content["state"] = {}
+    for name, value in slots.items():
+        index, slot = name.split("/")
+        content["state"].setdefault(int(index), {})[slot] = value
+    optimiser.load_state_dict(content)
+
+
+def save_state(state: State, folder: Path) -> None:
+    """Write the state beside the earlier ones and keep the newest two.
+
+    The file's name ends in its own hash, so that a damaged file betrays itself.
+    """
+    tensors = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in state.tensors().items()
+    }
+    data = save(tensors, {"state": json.dumps(state.numbers())})
+    name = f"{state.counters.step:08d}-{hashlib.sha256(data).hexdigest()[:16]}.safetensors"
+    write_atomically(folder / name, data)
+    saved = sorted(folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime_ns)
+    for old in saved[:-KEPT]:
+        old.unlink()
+
+
+def load_newest_state(state: State, folder: Path) -> bool:
+    """Load the newest undamaged state; false when there is none."""
+    for path in sorted(folder.glob("*.safetensors"), reverse=True):
+        if hashlib.sha256(path.read_bytes()).hexdigest()[:16] != path.stem.split("-")[1]:
+            log.warning("%s is damaged; going on from the state before it", path)
+            continue
+        try:
+            with safe_open(path, "pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                numbers = json.loads(file.metadata()["state"])
+        except SafetensorError:
+            log.warning("%s cannot be read; going on from the state before it", path)
+            continue
+        state.load(tensors, numbers)
+        return True
+    return False

@@ -1,0 +1,120 @@
+"""The student: labels and the teacher's softened predictions, learnt from noisy views."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from evenkeel import seeding
+from evenkeel.data import Splits
+from evenkeel.images.types import Images
+from evenkeel.models import Classifier, build, load_model, num_parameters
+from evenkeel.runs import Progress, UserError, no_progress, sha256
+from evenkeel.training.job import Job
+from evenkeel.training.loop import fit
+from evenkeel.training.objectives import Pair, consistency
+from evenkeel.training.options import StudentOptions
+from evenkeel.training.teacher import view_maker
+from evenkeel.views import ViewOptions
+
+
+def train_student(
+    data: Splits,
+    views: ViewOptions,
+    options: StudentOptions,
+    teacher: Path | str,
+    out: Path | str,
+    *,
+    seed: int = 0,
+    accelerator: Accelerator | None = None,
+    progress: Progress = no_progress,
+) -> Classifier:
+    """Train a student on noisy views to agree with its teacher and with the labels.
+
+    Args:
+        data: training and validation split (the test split is not touched).
+        views: the clean view (for the teacher) and the noise on top of it (for the student).
+        options: those of a teacher, and temperature, consistency weight and scaling.
+        teacher: the teacher's `model.safetensors`.
+        out: folder for `model.safetensors`, `initial.safetensors`, `metrics.jsonl` and `state/`.
+        seed: fixes initial weights, order and views.
+        accelerator: the processes and the device; by default what Accelerate finds.
+        progress: told how far the training is.
+    """
+    folder, accelerator = Path(out), accelerator or Accelerator()
+    image_size = data.train.images.shape[-1]
+    model = build(
+        options.model,
+        classes=data.train.classes,
+        image_size=image_size,
+        input_size=views.input_size(image_size),
+        seed=int(seeding.stream_key(seed, "student/weights")),
+    )
+    frozen = frozen_teacher(Path(teacher), model, options, accelerator.device)
+    maker = view_maker(views, image_size, seed, "student")
+    refresher = view_maker(views, image_size, seed, "student/refresh")
+    train = data.train
+
+    def make_pair(positions: np.ndarray, epoch: int) -> Pair:
+        part = train.take(positions)
+        if frozen is None:
+            return Pair(None, maker.noisy(part.images, part.index, epoch), part.labels)
+        return Pair(*maker.pair(part.images, part.index, epoch), part.labels)
+
+    def refresh_views(positions: np.ndarray) -> Images:
+        part = train.take(positions)
+        return refresher.noisy(part.images, part.index, 0)
+
+    fit(
+        Job(
+            name="student",
+            model=model,
+            objective=consistency(frozen, options),
+            make_pair=make_pair,
+            refresh_views=refresh_views,
+            num_images=len(train),
+            validation=data.validation,
+            options=options,
+            seed=seed,
+            folder=folder,
+            parents={"teacher": sha256(Path(teacher))},
+            accelerator=accelerator,
+            progress=progress,
+        )
+    )
+    return load_model(folder / "model.safetensors")
+
+
+def frozen_teacher(
+    path: Path, student: Classifier, options: StudentOptions, device: torch.device
+) -> Classifier | None:
+    """Load the teacher for inference alone and check that the student may learn from it."""
+    teacher = load_model(path)
+    if teacher.classes != student.classes:
+        raise UserError(
+            f"{path} was trained on {len(teacher.classes)} classes ({shown(teacher.classes)}), "
+            f"the data has {len(student.classes)} ({shown(student.classes)});\n"
+            "train the teacher on the same classes"
+        )
+    if teacher.input_size != student.input_size:
+        raise UserError(
+            f"{path} takes images of {teacher.input_size} pixels, the student's views have "
+            f"{student.input_size};\nuse the same views.resize and views.crop for both"
+        )
+    own, its = num_parameters(student), num_parameters(teacher)
+    if own < its and not options.allow_smaller_student:
+        raise UserError(
+            f"the student has {own:,} parameters, its teacher {its:,}: a student must be equal or "
+            "larger;\nchoose a larger student.model or set student.allow_smaller_student = true"
+        )
+    if options.consistency_weight == 0:
+        return None
+    layout = torch.channels_last if options.channels_last else torch.contiguous_format
+    teacher.to(device=device, memory_format=layout)  # pyright: ignore
+    return teacher.eval().requires_grad_(False)
+
+
+def shown(classes: tuple[str, ...]) -> str:
+    """Show the first classes."""
+    return ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")

@@ -1,0 +1,84 @@
+"""The teacher: supervised training on clean views."""
+
+from pathlib import Path
+
+import numpy as np
+from accelerate import Accelerator
+
+from evenkeel import seeding
+from evenkeel.data import Splits
+from evenkeel.images.types import Images
+from evenkeel.models import Classifier, build, load_model
+from evenkeel.runs import Progress, no_progress
+from evenkeel.training.job import Job
+from evenkeel.training.loop import fit
+from evenkeel.training.objectives import Pair, supervised
+from evenkeel.training.options import TrainingOptions
+from evenkeel.views import ViewMaker, ViewOptions
+
+
+def train_teacher(
+    data: Splits,
+    views: ViewOptions,
+    options: TrainingOptions,
+    out: Path | str,
+    *,
+    seed: int = 0,
+    accelerator: Accelerator | None = None,
+    progress: Progress = no_progress,
+) -> Classifier:
+    """Train a classifier on clean views; goes on where an earlier call in `out` was cut off.
+
+    Args:
+        data: training and validation split (the test split is not touched).
+        views: the flips, sizes and crops that make a clean view; its noise is not used.
+        options: network, optimiser, schedule, averaging, ... of the training.
+        out: folder for `model.safetensors`, `initial.safetensors`, `metrics.jsonl` and `state/`.
+        seed: fixes initial weights, order and views.
+        accelerator: the processes and the device; by default what Accelerate finds.
+        progress: told how far the training is.
+    """
+    folder = Path(out)
+    image_size = data.train.images.shape[-1]
+    model = build(
+        options.model,
+        classes=data.train.classes,
+        image_size=image_size,
+        input_size=views.input_size(image_size),
+        seed=int(seeding.stream_key(seed, "teacher/weights")),
+    )
+    maker = view_maker(views, image_size, seed, "teacher")
+    refresher = view_maker(views, image_size, seed, "teacher/refresh")
+    train = data.train
+
+    def make_pair(positions: np.ndarray, epoch: int) -> Pair:
+        part = train.take(positions)
+        return Pair(maker.clean(part.images, part.index, epoch), None, part.labels)
+
+    def refresh_views(positions: np.ndarray) -> Images:
+        part = train.take(positions)
+        return refresher.clean(part.images, part.index, 0)
+
+    fit(
+        Job(
+            name="teacher",
+            model=model,
+            objective=supervised(options.label_smoothing),
+            make_pair=make_pair,
+            refresh_views=refresh_views,
+            num_images=len(train),
+            validation=data.validation,
+            options=options,
+            seed=seed,
+            folder=folder,
+            parents={},
+            accelerator=accelerator or Accelerator(),
+            progress=progress,
+        )
+    )
+    return load_model(folder / "model.safetensors")
+
+
+def view_maker(views: ViewOptions, image_size: int, seed: int, purpose: str) -> ViewMaker:
+    """Give the views of one purpose draws of their own."""
+    return ViewMaker(views, image_size=image_size, seed=int(seeding.stream_key(seed, purpose)))

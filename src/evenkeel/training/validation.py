@@ -1,0 +1,53 @@
+"""What the network scores on the validation split: every image exactly once."""
+
+from typing import NamedTuple
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from evenkeel.data import ImageSet
+from evenkeel.models import Classifier
+from evenkeel.training.devices import sum_over_processes
+from evenkeel.training.objectives import cross_entropy_sum
+
+BATCH_SIZE = 500
+
+
+class Score(NamedTuple):
+    """Mean cross entropy (nats) and accuracy (fraction) over the validation split."""
+
+    loss: float
+    accuracy: float
+
+    def figure(self, watch: str) -> float:
+        """Give the watched figure so that lower is better."""
+        return self.loss if watch == "loss" else -self.accuracy
+
+
+@torch.no_grad()
+def validate(
+    network: nn.Module,
+    image_set: ImageSet,
+    classifier: Classifier,
+    autocast: torch.autocast,
+    accelerator: Accelerator,
+) -> Score:
+    """Score a network on the test view of a labelled set; processes share the images."""
+    device = accelerator.device
+    training = network.training
+    network.eval()
+    sums = torch.zeros(3, dtype=torch.float64, device=device)
+    mine = slice(accelerator.process_index, None, accelerator.num_processes)
+    images, labels = image_set.images[mine], image_set.labels[mine]
+    for start in range(0, len(images), BATCH_SIZE):
+        view = classifier.test_view(images[start : start + BATCH_SIZE]).to(device)
+        target = labels[start : start + BATCH_SIZE].to(device)
+        with autocast:
+            logits = network(view).float()
+        correct = (logits.argmax(1) == target).sum()
+        loss = cross_entropy_sum(logits, target, 0.0)
+        sums += torch.stack([loss.double(), correct.double(), sums.new_tensor(len(target))])
+    network.train(training)
+    loss, correct, n = sum_over_processes(accelerator)(sums).tolist()
+    return Score(loss / n, correct / n)

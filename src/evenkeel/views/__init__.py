@@ -1,0 +1,17 @@
+"""The two views of an image: geometry, the noise that the student sees, and their pairing."""
+
+from evenkeel.lazy import exports
+
+__getattr__, __dir__, __all__ = exports(
+    __name__,
+    {
+        "AdditiveNoiseOptions": "options",
+        "RandAugmentOptions": "options",
+        "RandomErasingOptions": "options",
+        "ViewMaker": "pairs",
+        "ViewOptions": "options",
+        "overlaps": "noise",
+        "randaugment": "randaugment",
+        "view_sheet": "sheet",
+    },
+)

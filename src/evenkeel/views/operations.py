@@ -1,0 +1,213 @@
+"""The table of RandAugment's operations in each of the semantics. Imports neither torch nor numba.
+
+Adding an operation is adding a row here, a code, and its branch in `layers.operate`.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+IDENTITY = 0
+AUTO_CONTRAST = 1
+EQUALIZE = 2
+INVERT = 3
+POSTERIZE = 4
+SOLARIZE = 5
+SOLARIZE_ADD = 6
+COLOR = 7
+CONTRAST = 8
+CONTRAST_ABOUT_AREA = 9
+BRIGHTNESS = 10
+SHARPNESS = 11
+CUTOUT = 12
+ROTATE = 13
+SHEAR_X = 14
+SHEAR_Y = 15
+TRANSLATE_X = 16
+TRANSLATE_Y = 17
+
+NEAREST = 0
+BILINEAR = 1
+BICUBIC = 2
+BILINEAR_OR_BICUBIC = 3  # every operation draws one of the two
+
+BLACK = 0
+GREY = 128
+MIRROR = -1  # d c b a | a b c d, the same value as `images.affine.MIRROR`
+
+CORNER = 0.0
+CENTRE_OF_FIRST_PIXEL = 0.5
+
+
+class Setting(NamedTuple):
+    """What the level of an operation follows from."""
+
+    strength: float  # magnitude / scale, 0..1
+    sign: int  # +1 or -1, drawn with equal chance
+    height: int
+    width: int
+
+
+Level = Callable[[Setting], float]  # degrees, pixels, bits, a threshold or a factor
+
+
+class Semantics(NamedTuple):
+    """What the operations of one RandAugment have in common."""
+
+    scale: int  # the largest magnitude
+    probability: float  # that an operation is carried out once drawn
+    fill: int
+    interpolation: int
+    shear_origin: float  # in pixels from the corner: the line that shearing leaves in place
+
+
+class Row(NamedTuple):
+    """One operation: its level in each of the semantics, None where they don't have it."""
+
+    name: str
+    code: int
+    tf_2021: Level | None
+    tf: Level | None
+    torchvision: Level | None
+    timm: Level | None
+    timm_inc1: Level | None
+
+
+def plain(_: Setting) -> float:
+    """Give the level of an operation that has none."""
+    return 0.0
+
+
+def factor(setting: Setting) -> float:
+    """Give a factor from 0.1 to 1.9: magnitude 5 changes nothing, 9 always means more."""
+    return setting.strength * 1.8 + 0.1
+
+
+def factor_2(setting: Setting) -> float:
+    """Give a factor to either side of 1: magnitude 0 changes nothing."""
+    return max(0.1, 1.0 + setting.sign * (setting.strength * 0.9))
+
+
+def signed(full: float) -> Level:
+    """Give a level in proportion to the strength, to either side."""
+    return lambda setting: setting.sign * (setting.strength * full)
+
+
+def widths(full: float) -> Level:
+    """Give pixels to either side, in parts of the image's width."""
+    return lambda setting: setting.sign * (setting.strength * full) * setting.width
+
+
+def heights(full: float) -> Level:
+    """Give pixels to either side, in parts of the image's height."""
+    return lambda setting: setting.sign * (setting.strength * full) * setting.height
+
+
+def sides(full: float) -> Level:
+    """Give pixels in parts of the image's shorter side."""
+    return lambda setting: setting.strength * full * min(setting.height, setting.width)
+
+
+def rising(full: float) -> Level:
+    """Give a level that grows from 0."""
+    return lambda setting: setting.strength * full
+
+
+def whole(level: Level) -> Level:
+    """Truncate a level towards zero."""
+    return lambda setting: math.trunc(level(setting))
+
+
+def falling(full: int) -> Level:
+    """Give a whole number that falls to 0."""
+    return lambda setting: full - math.trunc(setting.strength * full)
+
+
+degrees = signed(30.0)
+shear = signed(0.3)
+pixels = signed(100.0)
+x_share, x_whole = widths(0.45), whole(widths(150 / 331))
+y_share, y_whole = heights(0.45), whole(heights(150 / 331))
+bits, bits_inc = whole(rising(4)), falling(4)
+limit, limit_inc = whole(rising(256)), falling(256)
+addition = whole(rising(110))
+half, half_abs = whole(sides(0.16 / 0.9)), whole(rising(40))
+
+
+def bits_8(setting: Setting) -> float:
+    """Give 8 bits falling to 4, rounded."""
+    return round(8 - setting.strength * 4)
+
+
+def limit_255(setting: Setting) -> float:
+    """Give a threshold that falls from white to black, not rounded."""
+    return 255.0 * (1.0 - setting.strength)
+
+
+SEMANTICS = {
+    "tf-2021": Semantics(10, 1.0, MIRROR, NEAREST, CENTRE_OF_FIRST_PIXEL),
+    "tf": Semantics(10, 1.0, GREY, NEAREST, CORNER),
+    "torchvision": Semantics(30, 1.0, BLACK, NEAREST, CORNER),
+    "timm": Semantics(10, 0.5, GREY, BILINEAR_OR_BICUBIC, CORNER),
+    "timm-inc1": Semantics(10, 0.5, GREY, BILINEAR_OR_BICUBIC, CORNER),
+}
+
+# fmt: off
+TABLE = (
+    #   name            code           tf-2021   tf        torchv.    timm      timm-inc1
+    Row("Identity",     IDENTITY,      plain,    plain,    plain,     None,     None),
+    Row("AutoContrast", AUTO_CONTRAST, plain,    plain,    plain,     plain,    plain),
+    Row("Equalize",     EQUALIZE,      plain,    plain,    plain,     plain,    plain),
+    Row("Invert",       INVERT,        plain,    plain,    None,      plain,    plain),
+    Row("Rotate",       ROTATE,        degrees,  degrees,  degrees,   degrees,  degrees),
+    Row("Posterize",    POSTERIZE,     bits,     bits,     bits_8,    bits,     bits_inc),
+    Row("Solarize",     SOLARIZE,      limit,    limit,    limit_255, limit,    limit_inc),
+    Row("SolarizeAdd",  SOLARIZE_ADD,  addition, addition, None,      addition, addition),
+    Row("Color",        COLOR,         factor,   factor,   factor_2,  factor,   factor_2),
+    Row("Contrast",     CONTRAST,      None,     factor,   factor_2,  factor,   factor_2),
+    Row("Contrast",     CONTRAST_ABOUT_AREA, factor, None, None,      None,     None),
+    Row("Brightness",   BRIGHTNESS,    factor,   factor,   factor_2,  factor,   factor_2),
+    Row("Sharpness",    SHARPNESS,     factor,   factor,   factor_2,  factor,   factor_2),
+    Row("ShearX",       SHEAR_X,       shear,    shear,    shear,     shear,    shear),
+    Row("ShearY",       SHEAR_Y,       shear,    shear,    shear,     shear,    shear),
+    Row("TranslateX",   TRANSLATE_X,   pixels,   x_share,  x_whole,   x_share,  x_share),
+    Row("TranslateY",   TRANSLATE_Y,   pixels,   y_share,  y_whole,   y_share,  y_share),
+    Row("Cutout",       CUTOUT,        half_abs, half,     None,      None,     None),
+)
+# fmt: on
+
+
+class Operation(NamedTuple):
+    """One operation of one of the semantics, at a magnitude and an image size."""
+
+    name: str
+    code: int
+    level: float  # where the sign drawn is +
+    opposite: float  # where it is -
+
+
+def operations(semantics: str, magnitude: float, height: int, width: int) -> tuple[Operation, ...]:
+    """Read a column of the table at one magnitude, for images of one size."""
+    scale = check(semantics, magnitude)
+    column = semantics.replace("-", "_")
+    plus = Setting(magnitude / scale, 1, height, width)
+    minus = plus._replace(sign=-1)
+    rows = [(row, getattr(row, column)) for row in TABLE]
+    return tuple(
+        Operation(row.name, row.code, float(level(plus)), float(level(minus)))
+        for row, level in rows
+        if level is not None
+    )
+
+
+def check(semantics: str, magnitude: float) -> int:
+    """Give the scale of the semantics; refuse unknown ones and magnitudes beyond it."""
+    if semantics not in SEMANTICS:
+        raise ValueError(f"semantics must be one of {', '.join(SEMANTICS)}, got {semantics!r}")
+    scale = SEMANTICS[semantics].scale
+    if not 0 <= magnitude <= scale:
+        raise ValueError(
+            f"magnitude must be 0-{scale} with semantics {semantics!r}, got {magnitude}; "
+            "only 'torchvision' counts to 30"
+        )
+    return scale

@@ -1,0 +1,133 @@
+"""RandAugment on uint8 images: every image draws its own operations, signs and interpolation."""
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from evenkeel.images.blocks import run_blocks
+from evenkeel.images.types import Images
+from evenkeel.seeding import stream_key
+from evenkeel.views.layers import Plan, augment, new_scratch
+from evenkeel.views.operations import SEMANTICS, Operation, operations
+
+
+class Options(Protocol):
+    """What is asked of RandAugment; `views.RandAugmentOptions` has these."""
+
+    @property
+    def num_layers(self) -> int:
+        """Operations drawn for each image."""
+        ...
+
+    @property
+    def magnitude(self) -> int:
+        """Strength of the operations."""
+        ...
+
+    @property
+    def semantics(self) -> str:
+        """Whose RandAugment."""
+        ...
+
+
+def randaugment(  # noqa: PLR0913
+    images: Images,
+    *,
+    seed: int,
+    index: Int64[Tensor, " n"] | None = None,
+    epoch: int = 0,
+    num_layers: int = 2,
+    magnitude: int = 9,
+    semantics: str = "tf",
+) -> Images:
+    """Augment each image by `num_layers` operations of its own.
+
+    What an image gets depends on the seed, the epoch and its index alone, never on the batch, the
+    threads or the process.
+
+    Args:
+        images: uint8 `[n, 3, h, w]`, of any size; not changed.
+        seed: of every draw.
+        index: a number for each image that its draws belong to; without it 0..n-1.
+        epoch: the same image gets another view in every epoch.
+        num_layers: operations drawn for each image, carried out one after the other.
+        magnitude: their strength: 0-10, and 0-30 for "torchvision".
+        semantics: "tf" (that of the Keras example, mended), "tf-2021" (with its faults: made for
+            64 pixels and up), "torchvision", "timm" (`rand-m9-n2`) or "timm-inc1".
+
+    Source: Cubuk et al. 2020; the table of operations is `views.operations.TABLE`.
+    """
+    check_images(images)
+    source = images.contiguous().numpy()
+    indices = np.arange(len(source)) if index is None else index.contiguous().numpy()
+    out = np.empty_like(source)
+    plan = plan_for(semantics, magnitude, num_layers, source.shape[2], source.shape[3])
+    carry_out(plan, source, out, indices, stream_key(seed, "randaugment", epoch))
+    return torch.from_numpy(out)
+
+
+def randaugment_into(
+    images: np.ndarray, out: np.ndarray, index: np.ndarray, stream: np.uint64, options: Options
+) -> None:
+    """Write the augmented images; `stream` and each image's index decide what they get.
+
+    Images are uint8 `[n, 3, h, w]`, contiguous and apart from each other; `index` is int64 `[n]`.
+    """
+    height, width = images.shape[2:]
+    plan = plan_for(options.semantics, options.magnitude, options.num_layers, height, width)
+    carry_out(plan, images, out, index, stream)
+
+
+def plan_for(semantics: str, magnitude: float, num_layers: int, height: int, width: int) -> Plan:
+    """Turn the table's column for these semantics into numbers for the kernel."""
+    chosen = operations(semantics, magnitude, height, width)
+    return make_plan(semantics, chosen, num_layers)
+
+
+def make_plan(semantics: str, chosen: tuple[Operation, ...], num_layers: int) -> Plan:
+    """Plan to draw from these operations, as these semantics carry them out."""
+    if num_layers < 1:
+        raise ValueError(
+            f"num_layers must be 1 or more, got {num_layers}; leave randaugment out instead"
+        )
+    common = SEMANTICS[semantics]
+    return Plan(
+        np.array([operation.code for operation in chosen], np.int64),
+        np.array([(operation.level, operation.opposite) for operation in chosen], np.float64),
+        num_layers,
+        common.probability,
+        common.fill,
+        common.interpolation,
+        common.shear_origin,
+    )
+
+
+def carry_out(
+    plan: Plan,
+    images: np.ndarray,
+    out: np.ndarray,
+    index: np.ndarray,
+    stream: np.uint64,
+    num_threads: int | None = None,
+) -> None:
+    """Augment the images by the plan, in blocks over the threads."""
+    height, width = images.shape[2:]
+
+    def block(start: int, stop: int) -> None:
+        scratch = new_scratch(plan.num_layers, height, width)
+        part = slice(start, stop)
+        augment(images[part], out[part], index[part], stream, plan, scratch)
+
+    run_blocks(block, len(images), num_threads)
+
+
+def check_images(images: Tensor) -> None:
+    """Refuse what is not a batch of uint8 RGB images on the CPU."""
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(
+            f"images must be uint8 [n, 3, h, w], got {images.dtype} {list(images.shape)}; "
+            "convert them to RGB and 0..255 first"
+        )
