@@ -12,7 +12,6 @@ __getattr__, __dir__, __all__ = exports(
         "ImageSet": "data",
         "Recipe": "recipe",
         "UserError": "runs",
-        "assess": "assess",
         "corrupt": "corruptions",
         "generated_suite": "corruptions",
         "load_data": "data",

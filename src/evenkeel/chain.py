@@ -2,14 +2,15 @@
 
 import io
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 from accelerate import Accelerator
 
 from evenkeel import runs
-from evenkeel.assess import assess, save_assessment
-from evenkeel.corruptions import generated_suite
-from evenkeel.data import Splits, load_splits
+from evenkeel.assess import AssessOptions, assess, save_assessment, save_examples
+from evenkeel.corruptions import Suite, generated_suite
+from evenkeel.data import DataOptions, Splits, load_splits
 from evenkeel.models import load_model
 from evenkeel.recipe import Recipe, differing_keys, recipe_toml
 from evenkeel.report import write_report
@@ -17,6 +18,8 @@ from evenkeel.runs import Progress, UserError, no_progress
 from evenkeel.seeding import stream_key
 from evenkeel.training import train_student, train_teacher
 from evenkeel.views import ViewMaker, overlaps, view_sheet
+
+NAMES = ("teacher", "student")
 
 
 def run(
@@ -64,12 +67,12 @@ def claim_folder(folder: Path, recipe: Recipe) -> None:
     written = folder / "recipe.toml"
     if not written.exists():
         return
-    earlier = Recipe.model_validate(tomllib.loads(written.read_text()))
-    keys = differing_keys(earlier, recipe)
+    keys = differing_keys(earlier_recipe([folder]), recipe)
     if keys:
         raise UserError(
             f"{folder} holds a run of another recipe; it differs in {', '.join(keys[:8])}"
-            f"{', ...' if len(keys) > 8 else ''};\ngive another folder with --out, or delete this one"
+            f"{', ...' if len(keys) > 8 else ''};\n"
+            "give another folder with --out, or delete this one"
         )
 
 
@@ -99,11 +102,73 @@ def examine(folder: Path, recipe: Recipe, data: Splits, progress: Progress) -> N
     """Assess teacher and student on the test split, and write the report."""
     if not (folder / "assessment.json").exists():
         models = {name: load_model(folder / name / "model.safetensors") for name in NAMES}
-        suite = generated_suite(data.test.images, seed=recipe.seed)
+        suite = suite_for(recipe.assess, data, recipe.seed)
         facts = {"overlaps": overlaps(recipe.views.noise, suite.corruptions)}
-        result = assess(models, data.test, suite, recipe.assess, progress=progress)
-        save_assessment(result, folder, facts)
+        examination = assess(models, data.test, suite, recipe.assess, progress=progress)
+        save_examples(examination, data.test, suite, folder / "examples")
+        save_assessment(examination, folder, facts)
     write_report([folder], folder / "report.html")
 
 
-NAMES = ("teacher", "student")
+def suite_for(options: AssessOptions, data: Splits, seed: int) -> Suite:
+    """Give the suite that the options name, over the data's own test images."""
+    if options.suite != "generated":
+        raise UserError(
+            f"there is no suite {options.suite}; "
+            'use "generated", which corrupts the data\'s own test images'
+        )
+    return generated_suite(data.test.images, seed=seed)
+
+
+def assess_files(
+    places: Sequence[Path],
+    out: Path,
+    data_options: DataOptions | None,
+    options: AssessOptions,
+    *,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> None:
+    """Assess models on disk and write the assessment, with its predictions beside it.
+
+    Args:
+        places: run folders (their teacher and student) or model files; the first model is the
+            baseline of all comparisons.
+        out: the assessment, a `.json` file.
+        data_options: the data; by default that of the first run folder.
+        options: which cells, how many images, which precision.
+        seed: of the corruptions' draws.
+        progress: told how far the assessment is.
+    """
+    if out.suffix != ".json":
+        raise UserError(f"an assessment is a .json file, got --out {out}; name it {out}.json")
+    models = {name: load_model(path) for name, path in model_files(places).items()}
+    if data_options is None:
+        data_options = earlier_recipe(places).data
+    sizes = {model.image_size for model in models.values()}
+    data = load_splits(data_options.model_copy(update={"image_size": max(sizes)}))
+    suite = suite_for(options, data, seed)
+    save_assessment(assess(models, data.test, suite, options, progress=progress), out)
+
+
+def model_files(places: Sequence[Path]) -> dict[str, Path]:
+    """Name the models: a run folder holds two, a file is called after its folder."""
+    found = {}
+    for place in places:
+        runs_models = [place / name / "model.safetensors" for name in NAMES]
+        files = [path for path in runs_models if path.exists()] if place.is_dir() else [place]
+        if not files:
+            raise UserError(f"{place} holds no teacher/ or student/model.safetensors; run it first")
+        for file in files:
+            name = file.parent.name if file.stem == "model" else file.stem
+            found[name if name not in found else f"{place.name}-{name}"] = file
+    return found
+
+
+def earlier_recipe(places: Sequence[Path]) -> Recipe:
+    """Read the recipe of the first run folder among these."""
+    for place in places:
+        written = place / "recipe.toml"
+        if written.exists():
+            return Recipe.model_validate(tomllib.loads(written.read_text()))
+    raise UserError("which data? give --data NAME, or a run folder that holds a recipe.toml")

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import difflib
 import functools
 import io
 import logging
@@ -20,7 +21,15 @@ from evenkeel.runs import UserError
 if TYPE_CHECKING:
     from evenkeel.recipe import Recipe
 
-Positional = tyro.conf.Positional
+RecipeName = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
+Runs = Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN...")]
+Models = Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN|MODEL...")]
+OneModel = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN|MODEL")]
+Pictures = Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGE|DIR...")]
+Folder = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
+Whole = Annotated[int | None, tyro.conf.arg(metavar="INT")]
+Name = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
+DataName = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
 Changes = Annotated[
     tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="set", metavar="KEY=VALUE")
 ]
@@ -29,12 +38,12 @@ console = Console()
 
 
 def run(
-    recipe: Positional[str],
+    recipe: RecipeName,
     /,
     *,
-    out: Path | None = None,
-    seed: int | None = None,
-    data_root: Path | None = None,
+    out: Folder = None,
+    seed: Whole = None,
+    data_root: Folder = None,
     resume: bool = False,
     changes: Changes = (),
 ) -> None:
@@ -66,12 +75,12 @@ def run(
 
 
 def train_teacher(
-    recipe: Positional[str],
+    recipe: RecipeName,
     /,
     *,
     out: Path,
-    seed: int | None = None,
-    data_root: Path | None = None,
+    seed: Whole = None,
+    data_root: Folder = None,
     changes: Changes = (),
 ) -> None:
     """Train the recipe's teacher alone, on clean views.
@@ -94,13 +103,13 @@ def train_teacher(
 
 
 def train_student(
-    recipe: Positional[str],
+    recipe: RecipeName,
     /,
     *,
     teacher: Path,
     out: Path,
-    seed: int | None = None,
-    data_root: Path | None = None,
+    seed: Whole = None,
+    data_root: Folder = None,
     changes: Changes = (),
 ) -> None:
     """Train the recipe's student on noisy views, from a teacher that is there already.
@@ -124,15 +133,15 @@ def train_student(
     console.print(f"model: {out / 'model.safetensors'}", soft_wrap=True)
 
 
-def assess(
-    models: Positional[tuple[Path, ...]],
+def assess(  # noqa: PLR0913
+    models: Models,
     /,
     *,
-    data: str | None = None,
-    data_root: Path | None = None,
+    data: Name = None,
+    data_root: Folder = None,
     suite: str = "generated",
     severities: str = "1-5",
-    num_images: int | None = None,
+    num_images: Whole = None,
     seed: int = 0,
     out: Path,
 ) -> None:
@@ -148,23 +157,22 @@ def assess(
         seed: Fixes the corruptions' random draws.
         out: The assessment, a JSON file; predictions are written beside it.
     """
-    from evenkeel.assess.command import assess_files
+    from evenkeel.assess import AssessOptions
+    from evenkeel.chain import assess_files
+    from evenkeel.data import DataOptions
+    from evenkeel.report.compare import load_summary_rows
 
+    where = DataOptions(name=data, root=data_root) if data else None
+    chosen = parsed_severities(severities)
+    options = AssessOptions(suite=suite, severities=chosen, num_images=num_images)
     with Bars() as bars:
-        columns, rows = assess_files(
-            models,
-            out,
-            data=data,
-            data_root=data_root,
-            options={"suite": suite, "severities": severities, "num_images": num_images},
-            seed=seed,
-            progress=bars,
-        )
+        assess_files(models, out, where, options, seed=seed, progress=bars)
+    columns, rows = load_summary_rows(out)
     console.print(table("assessment", columns, rows))
     console.print(f"assessment: {out}", soft_wrap=True)
 
 
-def report(runs: Positional[tuple[Path, ...]], /, *, out: Path) -> None:
+def report(runs: Runs, /, *, out: Path) -> None:
     """Write one self-contained HTML page about one or several runs.
 
     Args:
@@ -178,12 +186,12 @@ def report(runs: Positional[tuple[Path, ...]], /, *, out: Path) -> None:
 
 
 def views(
-    recipe: Positional[str],
+    recipe: RecipeName,
     /,
     *,
     out: Path,
-    seed: int | None = None,
-    data_root: Path | None = None,
+    seed: Whole = None,
+    data_root: Folder = None,
     changes: Changes = (),
 ) -> None:
     """Draw a sheet of clean and noisy views, to be looked at before training.
@@ -203,9 +211,7 @@ def views(
     console.print(f"views: {out}", soft_wrap=True)
 
 
-def predict(
-    model: Positional[Path], images: Positional[tuple[Path, ...]], /, *, as_csv: AsCsv = False
-) -> None:
+def predict(model: OneModel, images: Pictures, /, *, as_csv: AsCsv = False) -> None:
     """Classify images with a trained model.
 
     Args:
@@ -229,7 +235,7 @@ def predict(
         console.print(table(str(model), columns, rows))
 
 
-def fetch(name: Positional[str], /, *, data_root: Path | None = None) -> None:
+def fetch(name: DataName, /, *, data_root: Folder = None) -> None:
     """Download a data set, checked by its hash; the only command that uses the network.
 
     Args:
@@ -276,6 +282,19 @@ def resolve(
     return load_recipe(recipe, (*changes, *own))
 
 
+def parsed_severities(text: str) -> tuple[int, ...]:
+    """Read "5", "1-5" or "1,3,5"."""
+    first, dash, last = text.partition("-")
+    try:
+        chosen = range(int(first), int(last) + 1) if dash else map(int, text.split(","))
+        severities = tuple(chosen)
+    except ValueError:
+        severities = ()
+    if not severities or not all(1 <= severity <= 5 for severity in severities):
+        raise UserError(f"severities must lie in 1-5, got {text}; give e.g. 5, 1-5 or 1,3,5")
+    return severities
+
+
 def parse(arguments: list[str]) -> Callable[[], None]:
     """Turn arguments into a call; a mistake becomes at most three lines that name the cure."""
 
@@ -297,19 +316,28 @@ def parse(arguments: list[str]) -> Callable[[], None]:
             )
     except SystemExit as stop:
         if stop.code:
-            raise UserError(condensed(said.getvalue())) from None
+            raise UserError(condensed(said.getvalue(), arguments)) from None
         raise
 
 
-def condensed(text: str) -> str:
-    """Cut tyro's boxes down to the fault, a suggestion and where the help is."""
-    lines = [line.strip(" │╭╮╰╯─-|\n") for line in text.splitlines()]
-    lines = [line for line in lines if line][1:]  # the first is the box's title
-    help_line = next((line for line in lines if "--help" in line), "evenkeel --help")
-    fault = next((line for line in lines if "help" not in line), "the command is not understood")
-    near = re.findall(r"^ *(--[a-z-]+)", text, re.MULTILINE)
-    hint = [f"did you mean {near[0]}?"] if near and "Perhaps" in text else []
-    return "\n".join([fault, *hint, help_line])
+TITLES = ("Unrecognized options", "Value error", "Required options", "Missing subcommand")
+
+
+def condensed(text: str, arguments: list[str]) -> str:
+    """Cut tyro's boxes down to the fault, the nearest known word and where the help is."""
+    bare = re.sub("[│╭╮╰╯]", " ", text)
+    said = [" ".join(part.split()).strip("─ ") for part in re.split("[─-]{5,}", bare)]
+    said = [part for part in said if part and part not in TITLES]
+    fault = said[0].partition(" Available ")[0] if said else "the command is not understood"
+    fault = fault.partition(" Got errors:")[0].replace("no type matching {None}|", "it must be ")
+    fault = fault.replace(" could be instantiated from", ", got")
+    command = arguments[0] if arguments and arguments[0] in COMMANDS else ""
+    known = [*COMMANDS] if not command else re.findall(r"--[a-z-]+", text)
+    wrong = next((word for word in arguments if word in fault and word.strip("-")), "")
+    near = difflib.get_close_matches(wrong, [k for k in known if k != wrong], 1) if wrong else []
+    hint = f"; did you mean {near[0]}?" if near else ""
+    help_command = " ".join(part for part in ("evenkeel", command, "--help") if part)
+    return f"{fault.rstrip('.:')}{hint}\n{help_command} shows what it takes"
 
 
 def main() -> None:

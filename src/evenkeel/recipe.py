@@ -23,12 +23,12 @@ class Recipe(BaseModel):
     """What is trained on which images, in which views, and how it is examined."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    seed: int = Field(0, ge=0, description="fixes weights, order, views and corruptions")
+    seed: int = Field(default=0, ge=0, description="fixes weights, order, views and corruptions")
     data: DataOptions
-    views: ViewOptions = Field(default_factory=ViewOptions)
+    views: ViewOptions = ViewOptions()
     teacher: TrainingOptions
     student: StudentOptions
-    assess: AssessOptions = Field(default_factory=AssessOptions)
+    assess: AssessOptions = AssessOptions()
 
 
 def shipped_recipes() -> dict[str, str]:
@@ -119,10 +119,9 @@ def merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         below = result.get(key)
         if isinstance(below, str) and isinstance(value, dict):
             below = {chooser_for(key): below}
-        mergeable = isinstance(below, dict) and isinstance(value, dict)
-        same = mergeable and all(value.get(c, below.get(c)) == below.get(c) for c in CHOOSERS)
-        if mergeable and (same or key == "data"):
-            result[key] = merged(below, value)
+        if isinstance(below, dict) and isinstance(value, dict):
+            same = all(value.get(c, below.get(c)) == below.get(c) for c in CHOOSERS)
+            result[key] = merged(below, value) if same or key == "data" else value
         else:
             result[key] = value
     return result

@@ -6,19 +6,30 @@ import os
 import platform
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-ENVIRONMENT_PACKAGES = ("evenkeel", "torch", "numpy", "numba", "accelerate", "safetensors", "pillow")
+ENVIRONMENT_PACKAGES = (
+    "evenkeel",
+    "torch",
+    "numpy",
+    "numba",
+    "accelerate",
+    "safetensors",
+    "pillow",
+)
 
 
 class UserError(Exception):
     """A mistake of the user's: at most three lines, the last of which names the cure."""
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Told how far a task is; the command line draws bars from it."""
 
-    def __call__(self, task: str, done: int, total: int) -> None: ...
+    def __call__(self, task: str, done: int, total: int) -> None:
+        """Take note that `done` of `total` pieces of `task` are done."""
+        ...
 
 
 def no_progress(task: str, done: int, total: int) -> None:

@@ -22,18 +22,20 @@ class DataOptions(BaseModel):
 
     name: str = Field(description="digits, cifar10, cifar100 or the path of a folder of images")
     root: Path | None = Field(
-        None,
+        default=None,
         description="folder that holds the data; default: EVENKEEL_DATA, else where fetch puts it",
     )
     image_size: Annotated[int, Field(ge=4, le=1024)] | None = Field(
-        None, description="side in pixels at which images are kept; a folder of images needs it"
+        default=None,
+        description="side in pixels at which images are kept; a folder of images needs it",
     )
     validation: Annotated[int | float, BeforeValidator(count_or_share)] = Field(
-        0.1,
+        default=0.1,
         description="training images held out to choose by: a count, or a share between 0 and 1",
     )
     validation_choice: Literal["stratified", "last"] = Field(
-        "stratified", description="which are held out: equally many of every class, or the last"
+        default="stratified",
+        description="which are held out: equally many of every class, or the last",
     )
     skip_bad_images: bool = Field(
         default=False,

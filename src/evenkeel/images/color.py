@@ -49,20 +49,20 @@ def blend(degenerate, value, factor):
 
 
 @kernel
-def invert(source, out, table):
+def invert(source, out):
     """Give each value's distance from white."""
-    for value in range(256):
-        table[value] = 255 - value
-    look_up(source, out, table)
+    values, targets = source.ravel(), out.ravel()
+    for i in range(values.size):
+        targets[i] = 255 - values[i]
 
 
 @kernel
-def posterize(source, out, num_bits, table):
+def posterize(source, out, num_bits):
     """Keep the upper 0-8 bits of every value."""
     mask = 256 - (1 << (8 - num_bits))
-    for value in range(256):
-        table[value] = value & mask
-    look_up(source, out, table)
+    values, targets = source.ravel(), out.ravel()
+    for i in range(values.size):
+        targets[i] = values[i] & mask
 
 
 @kernel
@@ -85,39 +85,32 @@ def solarize_add(source, out, addition, table):
 
 
 @kernel
-def brightness(source, out, factor, table):
-    """Blend with black: 0 is black, 1 the image, above 1 brighter."""
-    blend_all(source, out, 0, factor, table)
+def blend_with(source, out, degenerate, factor):
+    """Blend every value with one and the same: 0 for brightness, the mean grey for contrast."""
+    single = np.float32(factor)
+    values, targets = source.ravel(), out.ravel()
+    for i in range(values.size):
+        targets[i] = blend(degenerate, values[i], single)
 
 
 @kernel
-def contrast(source, out, factor, grey, table):
-    """Blend with the rounded mean of the image's grey values."""
+def mean_grey(source, grey):
+    """Give the rounded mean of the image's grey values."""
     fill_grey(source, grey)
     total = 0
     for value in grey.ravel():
         total += value
-    mean = int(np.float64(total) / grey.size + 0.5)
-    blend_all(source, out, mean, factor, table)
+    return int(np.float64(total) / grey.size + 0.5)
 
 
 @kernel
-def contrast_about_area(source, out, factor, table):
-    """Blend with the number of pixels / 256, which TensorFlow took for the mean grey in 2021.
+def area_as_grey(source):
+    """Give the number of pixels / 256, which TensorFlow took for the mean grey in 2021.
 
     Source: TensorFlow model garden 2021, `augment.contrast`: it sums the histogram's counts, not
-    the counts times their values. At 72 x 72 pixels the "mean" is 20 whatever the image.
+    the counts times their values. At 72 x 72 pixels its "mean" is 20 whatever the image.
     """
-    blend_all(source, out, min(255, source[0].size // 256), factor, table)
-
-
-@kernel
-def blend_all(source, out, degenerate, factor, table):
-    """Blend every value with one and the same."""
-    single = np.float32(factor)
-    for value in range(256):
-        table[value] = blend(degenerate, value, single)
-    look_up(source, out, table)
+    return min(255, source[0].size // 256)
 
 
 @kernel

@@ -1,7 +1,5 @@
 """Linear filters of one plane, along the rows and along the columns."""
 
-import math
-
 import numpy as np
 
 from evenkeel.images.kernel import kernel
@@ -49,16 +47,20 @@ def box_windows(size: int, new_size: int) -> np.ndarray:
 
     The weight has `FRACTION_BITS` bits after the point.
     Source: PIL, `Resample.c`: a window as wide as the scale, but at least one pixel; a pixel
-    belongs to it when its centre does, the window's left border excluded.
+    belongs to it when its centre does, the window's left border excluded. A centre on the border
+    is decided by rounding errors, so these are floats in PIL's order.
     """
     scale = size / new_size
     stretch = max(1.0, scale)
     windows = []
     for new in range(new_size):
         centre = (new + 0.5) * scale
-        nearby = range(max(0, math.floor(centre - stretch)), min(size, math.ceil(centre + stretch)))
-        inside = [x for x in nearby if -0.5 < (x - centre + 0.5) / stretch <= 0.5]
-        windows.append((inside[0], len(inside), int((1 << FRACTION_BITS) / len(inside) + 0.5)))
+        first = max(0, int(centre - 0.5 * stretch + 0.5))
+        stop = min(size, int(centre + 0.5 * stretch + 0.5))
+        distances = [(x - centre + 0.5) * (1.0 / stretch) for x in range(first, stop)]
+        inside = [first + i for i, off in enumerate(distances) if -0.5 < off <= 0.5]
+        weight = int((1 << FRACTION_BITS) / len(inside) + 0.5)
+        windows.append((inside[0], len(inside), weight))
     return np.array(windows)
 
 

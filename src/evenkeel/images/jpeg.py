@@ -66,7 +66,7 @@ def through_jpeg(images, out, luma_steps, chroma_steps):
         separate_colours(images[i], planes)
         for c in range(3):
             if c > 0:
-                halve(planes[c], chroma[c - 1])
+                halve(planes[c], height, chroma[c - 1])
             plane = chroma[c - 1] if c > 0 else planes[0]
             steps = chroma_steps if c > 0 else luma_steps
             quantise_plane(plane, steps, work[0], work[1])
@@ -88,18 +88,22 @@ def separate_colours(source, planes):
             planes[0, y, x] = (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16
             planes[1, y, x] = (shift - 11059 * red - 21709 * green + 32768 * blue) >> 16
             planes[2, y, x] = (shift + 32768 * red - 27439 * green - 5329 * blue) >> 16
-        for c in range(3):
-            for x in range(width, planes.shape[2]):
-                planes[c, y, x] = planes[c, y, width - 1]
+        for x in range(width, planes.shape[2]):
+            for c in range(3):
+                planes[c, y, x] = planes[c, y, x - 1]
 
 
 @kernel
-def halve(plane, out):
-    """Average 2 x 2 pixels; the rounding alternates from column to column: 1/4, 1/2."""
+def halve(plane, height, out):
+    """Average 2 x 2 pixels; the rounding alternates from column to column: 1/4, 1/2.
+
+    Below the picture the last averages are repeated, and not the averages of repeated pixels.
+    """
     for y in range(out.shape[0]):
+        top = 2 * min(y, (height - 1) // 2)
         for x in range(out.shape[1]):
-            total = np.int32(plane[2 * y, 2 * x]) + plane[2 * y, 2 * x + 1]
-            total += np.int32(plane[2 * y + 1, 2 * x]) + plane[2 * y + 1, 2 * x + 1]
+            total = np.int32(plane[top, 2 * x]) + plane[top, 2 * x + 1]
+            total += np.int32(plane[top + 1, 2 * x]) + plane[top + 1, 2 * x + 1]
             out[y, x] = (total + 1 + x % 2) >> 2
 
 
@@ -114,16 +118,25 @@ def quantise_plane(plane, steps, source, target):
     for y in range(height):
         for x in range(width):
             source[x, y] = np.int32(plane[y, x]) - 128
-    transform(COSINES, source, width, height, FIRST_PASS, target)
-    turn(target, width, height, source)
-    transform(COSINES, source, height, width, FORWARD, target)
+    transform_both_ways(COSINES, source, width, height, FORWARD, target)
     quantise(target, height, width, steps)
-    transform(COSINES_DOWN, target, height, width, FIRST_PASS, source)
-    turn(source, height, width, target)
-    transform(COSINES_DOWN, target, width, height, INVERSE, source)
+    transform_both_ways(COSINES_DOWN, target, height, width, INVERSE, source)
     for y in range(height):
         for x in range(width):
             plane[y, x] = min(max(source[x, y] + 128, 0), 255)
+
+
+@kernel
+def transform_both_ways(matrix, source, height, width, bits, target):
+    """Multiply by a matrix down the columns, turn the plane over, and do it again.
+
+    The result lies in `target`, turned over; `source` is overwritten.
+    """
+    for is_second in range(2):
+        rows, columns = (width, height) if is_second else (height, width)
+        transform(matrix, source, rows, columns, bits if is_second else FIRST_PASS, target)
+        if not is_second:
+            turn(target, rows, columns, source)
 
 
 @kernel

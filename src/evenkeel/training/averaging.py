@@ -27,7 +27,8 @@ class Average:
         every = self.options.every if isinstance(self.options, Swa) else 1
         if since < 1 or since % every:
             return
-        torch._foreach_lerp_(self.weights, [p.detach() for p in model.parameters()], self.share())
+        current = [weight.detach() for weight in model.parameters()]
+        torch._foreach_lerp_(self.weights, current, self.share())  # pyright: ignore
         self.num_snapshots += 1
 
     def share(self) -> float:
@@ -43,7 +44,7 @@ class Average:
     def copy_into(self, model: nn.Module) -> None:
         """Write the average into a model of the same architecture."""
         with torch.no_grad():
-            torch._foreach_copy_(list(model.parameters()), self.weights)
+            torch._foreach_copy_(list(model.parameters()), self.weights)  # pyright: ignore
 
 
 def average_for(

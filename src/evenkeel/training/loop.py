@@ -38,7 +38,9 @@ def fit(job: Job) -> None:
     state = fresh_state(job)
     if load_newest_state(state, job.folder / "state"):
         log.info("%s goes on from step %d", job.name, state.counters.step)
-    network = torch.compile(job.model) if options.compile else job.model
+    network: nn.Module = job.model
+    if options.compile:
+        network = torch.compile(job.model)  # pyright: ignore[reportAssignmentType]
     network = job.accelerator.prepare_model(network)  # wraps for several processes, else nothing
     log.info("%s: %s on %s", job.name, precision, device)
     while state.counters.epoch < options.epochs and not state.counters.stopped:
@@ -109,7 +111,10 @@ def step(
 
 def on_device(pair: Pair, device: torch.device) -> Pair:
     """Move a pair to where the network is."""
-    return Pair(*(None if part is None else part.to(device, non_blocking=True) for part in pair))
+    clean, noisy = (
+        None if view is None else view.to(device, non_blocking=True) for view in pair[:2]
+    )
+    return Pair(clean, noisy, pair.labels.to(device, non_blocking=True))
 
 
 def save_within_epoch(job: Job, state: State, sums: dict[str, Tensor]) -> None:

@@ -19,10 +19,12 @@ class Adam(BaseModel):
 
     model_config = FROZEN
     kind: Literal["adam"] = "adam"
-    lr: float = Field(1e-3, gt=0, description="highest learning rate")
-    beta1: float = Field(0.9, ge=0, lt=1, description="decay of the mean gradient")
-    beta2: float = Field(0.999, ge=0, lt=1, description="decay of the mean squared gradient")
-    epsilon: float = Field(1e-7, gt=0, description="added to the root of the second moment")
+    lr: float = Field(default=1e-3, gt=0, description="highest learning rate")
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="decay of the mean gradient")
+    beta2: float = Field(
+        default=0.999, ge=0, lt=1, description="decay of the mean squared gradient"
+    )
+    epsilon: float = Field(default=1e-7, gt=0, description="added to the root of the second moment")
 
 
 class AdamW(BaseModel):
@@ -30,11 +32,15 @@ class AdamW(BaseModel):
 
     model_config = FROZEN
     kind: Literal["adamw"] = "adamw"
-    lr: float = Field(1e-3, gt=0, description="highest learning rate")
-    beta1: float = Field(0.9, ge=0, lt=1, description="decay of the mean gradient")
-    beta2: float = Field(0.999, ge=0, lt=1, description="decay of the mean squared gradient")
-    epsilon: float = Field(1e-8, gt=0, description="added to the root of the second moment")
-    weight_decay: float = Field(0.01, ge=0, description="times lr; matrices and kernels only")
+    lr: float = Field(default=1e-3, gt=0, description="highest learning rate")
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="decay of the mean gradient")
+    beta2: float = Field(
+        default=0.999, ge=0, lt=1, description="decay of the mean squared gradient"
+    )
+    epsilon: float = Field(default=1e-8, gt=0, description="added to the root of the second moment")
+    weight_decay: float = Field(
+        default=0.01, ge=0, description="times lr; matrices and kernels only"
+    )
 
 
 class Sgd(BaseModel):
@@ -42,9 +48,11 @@ class Sgd(BaseModel):
 
     model_config = FROZEN
     kind: Literal["sgd"] = "sgd"
-    lr: float = Field(0.1, gt=0, description="highest learning rate")
-    momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum; 0 turns it off")
-    weight_decay: float = Field(5e-4, ge=0, description="L2; matrices and kernels only")
+    lr: float = Field(default=0.1, gt=0, description="highest learning rate")
+    momentum: float = Field(
+        default=0.9, ge=0, lt=1, description="Nesterov momentum; 0 turns it off"
+    )
+    weight_decay: float = Field(default=5e-4, ge=0, description="L2; matrices and kernels only")
 
 
 class Constant(BaseModel):
@@ -59,7 +67,7 @@ class Cosine(BaseModel):
 
     model_config = FROZEN
     kind: Literal["cosine"] = "cosine"
-    warmup: float = Field(0.0, ge=0, lt=1, description="share of the steps spent rising")
+    warmup: float = Field(default=0.0, ge=0, lt=1, description="share of the steps spent rising")
 
 
 class OneCycle(BaseModel):
@@ -67,8 +75,8 @@ class OneCycle(BaseModel):
 
     model_config = FROZEN
     kind: Literal["one-cycle"] = "one-cycle"
-    warmup: float = Field(0.25, gt=0, lt=1, description="share of the steps spent rising")
-    final: float = Field(0.0, ge=0, le=1, description="last rate as a share of the highest")
+    warmup: float = Field(default=0.25, gt=0, lt=1, description="share of the steps spent rising")
+    final: float = Field(default=0.0, ge=0, le=1, description="last rate as a share of the highest")
 
 
 class Plateau(BaseModel):
@@ -80,9 +88,11 @@ class Plateau(BaseModel):
 
     model_config = FROZEN
     kind: Literal["plateau"] = "plateau"
-    patience: int = Field(3, ge=1, description="epochs without improvement before it acts")
-    factor: float = Field(0.1, gt=0, lt=1, description="the rate is multiplied by this")
-    min_delta: float = Field(1e-4, ge=0, description="smallest change that is an improvement")
+    patience: int = Field(default=3, ge=1, description="epochs without improvement before it acts")
+    factor: float = Field(default=0.1, gt=0, lt=1, description="the rate is multiplied by this")
+    min_delta: float = Field(
+        default=1e-4, ge=0, description="smallest change that is an improvement"
+    )
 
 
 class NoAveraging(BaseModel):
@@ -97,8 +107,8 @@ class Ema(BaseModel):
 
     model_config = FROZEN
     kind: Literal["ema"] = "ema"
-    decay: float = Field(0.99, gt=0, lt=1, description="weight of the past in each step")
-    start: float = Field(0.0, ge=0, lt=1, description="share of the steps before it starts")
+    decay: float = Field(default=0.99, gt=0, lt=1, description="weight of the past in each step")
+    start: float = Field(default=0.0, ge=0, lt=1, description="share of the steps before it starts")
 
 
 class Swa(BaseModel):
@@ -106,15 +116,19 @@ class Swa(BaseModel):
 
     model_config = FROZEN
     kind: Literal["swa"] = "swa"
-    start: float = Field(0.75, ge=0, lt=1, description="share of the steps before it starts")
-    every: int = Field(10, ge=1, description="steps between two snapshots")
+    start: float = Field(
+        default=0.75, ge=0, lt=1, description="share of the steps before it starts"
+    )
+    every: int = Field(default=10, ge=1, description="steps between two snapshots")
 
 
 class EarlyStopping(BaseModel):
     """Stop when validation has not improved for `patience` epochs; deliver the best epoch."""
 
     model_config = FROZEN
-    patience: int = Field(10, ge=1, description="epochs without improvement before stopping")
+    patience: int = Field(
+        default=10, ge=1, description="epochs without improvement before stopping"
+    )
 
 
 Optimiser = Annotated[
@@ -134,22 +148,30 @@ class TrainingOptions(BaseModel):
 
     model_config = FROZEN
     model: ModelOptions = Field(description="architecture: a name, or a table with its width")
-    epochs: int = Field(5, ge=1, description="passes over the training images at most")
-    batch_size: int = Field(128, ge=2, description="images a step, over all processes")
-    optimiser: Optimiser = Field(Adam(), description="adam, adamw or sgd, and its settings")
-    schedule: Schedule = Field(Constant(), description="constant, cosine, one-cycle or plateau")
-    averaging: Averaging = Field(NoAveraging(), description="none, ema or swa")
-    early_stopping: EarlyStopping | None = Field(None, description="stop early, deliver the best")
+    epochs: int = Field(default=5, ge=1, description="passes over the training images at most")
+    batch_size: int = Field(default=128, ge=2, description="images a step, over all processes")
+    optimiser: Optimiser = Field(default=Adam(), description="adam, adamw or sgd, and its settings")
+    schedule: Schedule = Field(
+        default=Constant(), description="constant, cosine, one-cycle or plateau"
+    )
+    averaging: Averaging = Field(default=NoAveraging(), description="none, ema or swa")
+    early_stopping: EarlyStopping | None = Field(
+        default=None, description="stop early, deliver the best"
+    )
     watch: Literal["loss", "accuracy"] = Field(
-        "accuracy", description="validation figure that plateau, stopping and 'best' go by"
+        default="accuracy", description="validation figure that plateau, stopping and 'best' go by"
     )
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share spread over all classes")
-    clip_norm: float | None = Field(None, gt=0, description="largest norm of the gradient")
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="share spread over all classes"
+    )
+    clip_norm: float | None = Field(default=None, gt=0, description="largest norm of the gradient")
     precision: Literal["auto", "bf16", "fp32"] = Field(
-        "auto", description="auto: bfloat16 where the processor or GPU computes in it"
+        default="auto", description="auto: bfloat16 where the processor or GPU computes in it"
     )
-    channels_last: bool = Field(True, description="memory layout: faster on CPU and on GPU")
-    compile: bool = Field(False, description="torch.compile (needs a C++ compiler on the CPU)")
+    channels_last: bool = Field(default=True, description="memory layout: faster on CPU and on GPU")
+    compile: bool = Field(
+        default=False, description="torch.compile (needs a C++ compiler on the CPU)"
+    )
 
 
 class StudentOptions(TrainingOptions):
@@ -159,15 +181,18 @@ class StudentOptions(TrainingOptions):
     + consistency_weight * KL(teacher(clean view) || student(noisy view)) of softened predictions.
     """
 
-    temperature: float = Field(10.0, gt=0, description="softens both predictions in the KL term")
+    temperature: float = Field(
+        default=10.0, gt=0, description="softens both predictions in the KL term"
+    )
     consistency_weight: float = Field(
-        0.5, ge=0, le=1, description="share of the KL term; 0 trains without any teacher"
+        default=0.5, ge=0, le=1, description="share of the KL term; 0 trains without any teacher"
     )
     temperature_squared: bool = Field(
-        False, description="multiply the KL term by T^2 (Hinton et al. 2015), so that it pulls"
+        default=False,
+        description="multiply the KL term by T^2 (Hinton et al. 2015), so that it pulls",
     )
     allow_smaller_student: bool = Field(
-        False, description="permit a student with fewer parameters than its teacher"
+        default=False, description="permit a student with fewer parameters than its teacher"
     )
 
     @model_validator(mode="after")

@@ -19,7 +19,7 @@ from evenkeel.training.teacher import view_maker
 from evenkeel.views import ViewOptions
 
 
-def train_student(
+def train_student(  # noqa: PLR0913
     data: Splits,
     views: ViewOptions,
     options: StudentOptions,
@@ -60,7 +60,8 @@ def train_student(
         part = train.take(positions)
         if frozen is None:
             return Pair(None, maker.noisy(part.images, part.index, epoch), part.labels)
-        return Pair(*maker.pair(part.images, part.index, epoch), part.labels)
+        clean, noisy = maker.pair(part.images, part.index, epoch)
+        return Pair(clean, noisy, part.labels)
 
     def refresh_views(positions: np.ndarray) -> Images:
         part = train.take(positions)

@@ -17,7 +17,7 @@ from evenkeel.training.options import TrainingOptions
 from evenkeel.views import ViewMaker, ViewOptions
 
 
-def train_teacher(
+def train_teacher(  # noqa: PLR0913
     data: Splits,
     views: ViewOptions,
     options: TrainingOptions,

@@ -7,7 +7,7 @@ import numpy as np
 from evenkeel.images import affine, color, interpolation
 from evenkeel.images.draws import image_key, integer, uniform
 from evenkeel.images.kernel import kernel
-from evenkeel.views import operations as table
+from evenkeel.views import operations
 
 DRAWS_PER_LAYER = 8  # a further layer leaves the draws of the earlier ones as they are
 OPERATION, CARRIED_OUT, SIGN, CUBIC, CENTRE_Y, CENTRE_X = range(6)
@@ -68,15 +68,15 @@ def augment(images, out, index, stream, plan, scratch):
             color.copy(source, out[i])
         for layer in range(plan.num_layers):
             code, level = scratch.codes[layer], scratch.levels[layer]
-            if code == table.IDENTITY:
+            if code == operations.IDENTITY:
                 continue
             remaining -= 1
             target = out[i] if remaining == 0 else scratch.images[remaining % 2]
-            if code < table.CUTOUT:
+            if code < operations.CUTOUT:
                 recolor(source, target, code, level, scratch)
-            elif code == table.CUTOUT:
+            elif code == operations.CUTOUT:
                 cut_out(source, target, int(level), key, layer * DRAWS_PER_LAYER)
-            elif plan.interpolation == table.NEAREST:
+            elif plan.interpolation == operations.NEAREST:
                 move_nearest(source, target, code, level, plan)
             else:
                 move = code, level, scratch.cubic[layer]
@@ -92,39 +92,40 @@ def choose(key, plan, scratch):
         counter = layer * DRAWS_PER_LAYER
         row = integer(key, counter + OPERATION, plan.codes.size)
         idle = uniform(key, counter + CARRIED_OUT) >= plan.probability
-        scratch.codes[layer] = table.IDENTITY if idle else plan.codes[row]
+        scratch.codes[layer] = operations.IDENTITY if idle else plan.codes[row]
         scratch.levels[layer] = plan.levels[row, 0 if uniform(key, counter + SIGN) < 0.5 else 1]
-        scratch.cubic[layer] = plan.interpolation == table.BICUBIC or (
-            plan.interpolation == table.BILINEAR_OR_BICUBIC and uniform(key, counter + CUBIC) < 0.5
+        scratch.cubic[layer] = plan.interpolation == operations.BICUBIC or (
+            plan.interpolation == operations.BILINEAR_OR_BICUBIC
+            and uniform(key, counter + CUBIC) < 0.5
         )
-        remaining += scratch.codes[layer] != table.IDENTITY
+        remaining += scratch.codes[layer] != operations.IDENTITY
     return remaining
 
 
 @kernel
 def recolor(source, out, code, level, scratch):
     """Carry out an operation that leaves every pixel in its place."""
-    if code == table.AUTO_CONTRAST:
+    if code == operations.AUTO_CONTRAST:
         color.auto_contrast(source, out, scratch.table)
-    elif code == table.EQUALIZE:
+    elif code == operations.EQUALIZE:
         color.equalize(source, out, scratch.counts, scratch.table)
-    elif code == table.INVERT:
-        color.invert(source, out, scratch.table)
-    elif code == table.POSTERIZE:
-        color.posterize(source, out, int(level), scratch.table)
-    elif code == table.SOLARIZE:
+    elif code == operations.INVERT:
+        color.invert(source, out)
+    elif code == operations.POSTERIZE:
+        color.posterize(source, out, int(level))
+    elif code == operations.SOLARIZE:
         color.solarize(source, out, level, scratch.table)
-    elif code == table.SOLARIZE_ADD:
+    elif code == operations.SOLARIZE_ADD:
         color.solarize_add(source, out, int(level), scratch.table)
-    elif code == table.COLOR:
+    elif code == operations.COLOR:
         color.color(source, out, level, scratch.grey)
-    elif code == table.CONTRAST:
-        color.contrast(source, out, level, scratch.grey, scratch.table)
-    elif code == table.CONTRAST_ABOUT_AREA:
-        color.contrast_about_area(source, out, level, scratch.table)
-    elif code == table.BRIGHTNESS:
-        color.brightness(source, out, level, scratch.table)
-    elif code == table.SHARPNESS:
+    elif code == operations.CONTRAST:
+        color.blend_with(source, out, color.mean_grey(source, scratch.grey), level)
+    elif code == operations.CONTRAST_ABOUT_AREA:
+        color.blend_with(source, out, color.area_as_grey(source), level)
+    elif code == operations.BRIGHTNESS:
+        color.blend_with(source, out, 0, level)
+    elif code == operations.SHARPNESS:
         color.sharpness(source, out, level)
 
 
@@ -138,20 +139,20 @@ def cut_out(source, out, half, key, counter):
     for channel in range(3):
         for row in range(max(0, y - half), min(height, y + half)):
             for column in range(max(0, x - half), min(width, x + half)):
-                out[channel, row, column] = table.GREY
+                out[channel, row, column] = operations.GREY
 
 
 @kernel
 def move_nearest(source, out, code, level, plan):
     """Shear, translate or rotate, each pixel taken from one."""
     a, b, c, d, e, f = 1.0, 0.0, 0.0, 0.0, 1.0, 0.0
-    if code == table.SHEAR_X:
+    if code == operations.SHEAR_X:
         b, c = level, -level * plan.shear_origin
-    elif code == table.SHEAR_Y:
+    elif code == operations.SHEAR_Y:
         d, f = level, -level * plan.shear_origin
-    elif code == table.TRANSLATE_X:
+    elif code == operations.TRANSLATE_X:
         c = level
-    elif code == table.TRANSLATE_Y:
+    elif code == operations.TRANSLATE_Y:
         f = level
     else:
         a, b, c, d, e, f = affine.rotation(level, source.shape[1], source.shape[2])
@@ -162,14 +163,14 @@ def move_nearest(source, out, code, level, plan):
 def move_interpolated(source, out, move, plan, scratch):
     """Shear, translate or rotate, bilinear or bicubic."""
     code, level, cubic = move
-    if code == table.ROTATE:
+    if code == operations.ROTATE:
         matrix = affine.rotation(level, source.shape[1], source.shape[2])
         interpolation.sample_interpolated(source, out, matrix, cubic, plan.fill, scratch.padded)
         return
-    shears = code in (table.SHEAR_X, table.SHEAR_Y)
+    shears = code in (operations.SHEAR_X, operations.SHEAR_Y)
     slope = level if shears else 0.0
     offset = -level * plan.shear_origin if shears else level
-    if code in (table.SHEAR_X, table.TRANSLATE_X):
+    if code in (operations.SHEAR_X, operations.TRANSLATE_X):
         interpolation.slide_rows(source, out, offset, slope, cubic, plan.fill, scratch.line)
     else:
         interpolation.slide_columns(

@@ -1,6 +1,6 @@
 """The table of RandAugment's operations in each of the semantics. Imports neither torch nor numba.
 
-Adding an operation is adding a row here, a code, and its branch in `layers.operate`.
+Adding an operation is adding a row, its code, and its branch in `views.layers`.
 """
 
 import math
@@ -83,7 +83,7 @@ def factor(setting: Setting) -> float:
     return setting.strength * 1.8 + 0.1
 
 
-def factor_2(setting: Setting) -> float:
+def two_sided(setting: Setting) -> float:
     """Give a factor to either side of 1: magnitude 0 changes nothing."""
     return max(0.1, 1.0 + setting.sign * (setting.strength * 0.9))
 
@@ -131,10 +131,10 @@ y_share, y_whole = heights(0.45), whole(heights(150 / 331))
 bits, bits_inc = whole(rising(4)), falling(4)
 limit, limit_inc = whole(rising(256)), falling(256)
 addition = whole(rising(110))
-half, half_abs = whole(sides(0.16 / 0.9)), whole(rising(40))
+half_side, half_40 = whole(sides(0.16 / 0.9)), whole(rising(40))
 
 
-def bits_8(setting: Setting) -> float:
+def bits_of_8(setting: Setting) -> float:
     """Give 8 bits falling to 4, rounded."""
     return round(8 - setting.strength * 4)
 
@@ -154,25 +154,25 @@ SEMANTICS = {
 
 # fmt: off
 TABLE = (
-    #   name            code           tf-2021   tf        torchv.    timm      timm-inc1
-    Row("Identity",     IDENTITY,      plain,    plain,    plain,     None,     None),
-    Row("AutoContrast", AUTO_CONTRAST, plain,    plain,    plain,     plain,    plain),
-    Row("Equalize",     EQUALIZE,      plain,    plain,    plain,     plain,    plain),
-    Row("Invert",       INVERT,        plain,    plain,    None,      plain,    plain),
-    Row("Rotate",       ROTATE,        degrees,  degrees,  degrees,   degrees,  degrees),
-    Row("Posterize",    POSTERIZE,     bits,     bits,     bits_8,    bits,     bits_inc),
-    Row("Solarize",     SOLARIZE,      limit,    limit,    limit_255, limit,    limit_inc),
-    Row("SolarizeAdd",  SOLARIZE_ADD,  addition, addition, None,      addition, addition),
-    Row("Color",        COLOR,         factor,   factor,   factor_2,  factor,   factor_2),
-    Row("Contrast",     CONTRAST,      None,     factor,   factor_2,  factor,   factor_2),
-    Row("Contrast",     CONTRAST_ABOUT_AREA, factor, None, None,      None,     None),
-    Row("Brightness",   BRIGHTNESS,    factor,   factor,   factor_2,  factor,   factor_2),
-    Row("Sharpness",    SHARPNESS,     factor,   factor,   factor_2,  factor,   factor_2),
-    Row("ShearX",       SHEAR_X,       shear,    shear,    shear,     shear,    shear),
-    Row("ShearY",       SHEAR_Y,       shear,    shear,    shear,     shear,    shear),
-    Row("TranslateX",   TRANSLATE_X,   pixels,   x_share,  x_whole,   x_share,  x_share),
-    Row("TranslateY",   TRANSLATE_Y,   pixels,   y_share,  y_whole,   y_share,  y_share),
-    Row("Cutout",       CUTOUT,        half_abs, half,     None,      None,     None),
+    #   name            code            tf-2021    tf          torchvision timm       timm-inc1
+    Row("Identity",     IDENTITY,       plain,     plain,      plain,      None,      None),
+    Row("AutoContrast", AUTO_CONTRAST,  plain,     plain,      plain,      plain,     plain),
+    Row("Equalize",     EQUALIZE,       plain,     plain,      plain,      plain,     plain),
+    Row("Invert",       INVERT,         plain,     plain,      None,       plain,     plain),
+    Row("Rotate",       ROTATE,         degrees,   degrees,    degrees,    degrees,   degrees),
+    Row("Posterize",    POSTERIZE,      bits,      bits,       bits_of_8,  bits,      bits_inc),
+    Row("Solarize",     SOLARIZE,       limit,     limit,      limit_255,  limit,     limit_inc),
+    Row("SolarizeAdd",  SOLARIZE_ADD,   addition,  addition,   None,       addition,  addition),
+    Row("Color",        COLOR,          factor,    factor,     two_sided,  factor,    two_sided),
+    Row("Contrast",     CONTRAST,       None,      factor,     two_sided,  factor,    two_sided),
+    Row("Contrast", CONTRAST_ABOUT_AREA, factor, None, None, None, None),
+    Row("Brightness",   BRIGHTNESS,     factor,    factor,     two_sided,  factor,    two_sided),
+    Row("Sharpness",    SHARPNESS,      factor,    factor,     two_sided,  factor,    two_sided),
+    Row("ShearX",       SHEAR_X,        shear,     shear,      shear,      shear,     shear),
+    Row("ShearY",       SHEAR_Y,        shear,     shear,      shear,      shear,     shear),
+    Row("TranslateX",   TRANSLATE_X,    pixels,    x_share,    x_whole,    x_share,   x_share),
+    Row("TranslateY",   TRANSLATE_Y,    pixels,    y_share,    y_whole,    y_share,   y_share),
+    Row("Cutout",       CUTOUT,         half_40,   half_side,  None,       None,      None),
 )
 # fmt: on
 
@@ -207,7 +207,6 @@ def check(semantics: str, magnitude: float) -> int:
     scale = SEMANTICS[semantics].scale
     if not 0 <= magnitude <= scale:
         raise ValueError(
-            f"magnitude must be 0-{scale} with semantics {semantics!r}, got {magnitude}; "
-            "only 'torchvision' counts to 30"
+            f"magnitude must be 0-{scale} with semantics {semantics!r}, got {magnitude}; 9 is usual"
         )
     return scale

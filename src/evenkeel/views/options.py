@@ -17,9 +17,9 @@ class RandAugmentOptions(BaseModel):
 
     kind: Literal["randaugment"] = "randaugment"
     """Names this kind of noise."""
-    num_layers: int = Field(2, ge=1, le=10)
+    num_layers: int = Field(default=2, ge=1, le=10)
     """Operations applied to each image, one after the other."""
-    magnitude: int = Field(9, ge=0)
+    magnitude: int = Field(default=9, ge=0)
     """Strength of the operations: 0-10, and 0-30 for "torchvision", whose scale has 31 steps."""
     semantics: Literal["tf", "tf-2021", "torchvision", "timm", "timm-inc1"] = "tf"
     """Whose RandAugment. "tf" is the Keras example's, mended; "tf-2021" keeps its faults."""
@@ -74,7 +74,7 @@ class AdditiveNoiseOptions(BaseModel):
     """Names this kind of noise."""
     probability: Probability = 1.0
     """Chance that an image gets any noise."""
-    std: float = Field(0.1, gt=0, le=1)
+    std: float = Field(default=0.1, gt=0, le=1)
     """Largest standard deviation, where 1 is white; each image draws its own from 0 to this."""
     distribution: Literal["gaussian", "uniform"] = "gaussian"
     """Shape of the noise; both have the standard deviation that was drawn."""
@@ -94,11 +94,11 @@ class ViewOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    resize: int | None = Field(None, ge=1)
+    resize: int | None = Field(default=None, ge=1)
     """Side in pixels that stored images are resized to before the crop; none: not resized."""
-    crop: int | None = Field(None, ge=1)
+    crop: int | None = Field(default=None, ge=1)
     """Side in pixels of the random crop, which is what the model sees; none: the whole side."""
-    pad: int = Field(0, ge=0)
+    pad: int = Field(default=0, ge=0)
     """Black pixels added on each side before the crop (4 is usual at 32 px); not with `resize`."""
     flip: bool = True
     """Mirror half of the views left to right; turn it off for digits and letters."""

@@ -1,7 +1,5 @@
 """RandAugment on uint8 images: every image draws its own operations, signs and interpolation."""
 
-from typing import Protocol
-
 import numpy as np
 import torch
 from jaxtyping import Int64
@@ -12,25 +10,7 @@ from evenkeel.images.types import Images
 from evenkeel.seeding import stream_key
 from evenkeel.views.layers import Plan, augment, new_scratch
 from evenkeel.views.operations import SEMANTICS, Operation, operations
-
-
-class Options(Protocol):
-    """What is asked of RandAugment; `views.RandAugmentOptions` has these."""
-
-    @property
-    def num_layers(self) -> int:
-        """Operations drawn for each image."""
-        ...
-
-    @property
-    def magnitude(self) -> int:
-        """Strength of the operations."""
-        ...
-
-    @property
-    def semantics(self) -> str:
-        """Whose RandAugment."""
-        ...
+from evenkeel.views.options import RandAugmentOptions
 
 
 def randaugment(  # noqa: PLR0913
@@ -60,9 +40,10 @@ def randaugment(  # noqa: PLR0913
 
     Source: Cubuk et al. 2020; the table of operations is `views.operations.TABLE`.
     """
-    check_images(images)
+    index = torch.arange(len(images)) if index is None else index
+    check(images, index)
     source = images.contiguous().numpy()
-    indices = np.arange(len(source)) if index is None else index.contiguous().numpy()
+    indices = np.ascontiguousarray(index, np.int64)
     out = np.empty_like(source)
     plan = plan_for(semantics, magnitude, num_layers, source.shape[2], source.shape[3])
     carry_out(plan, source, out, indices, stream_key(seed, "randaugment", epoch))
@@ -70,7 +51,11 @@ def randaugment(  # noqa: PLR0913
 
 
 def randaugment_into(
-    images: np.ndarray, out: np.ndarray, index: np.ndarray, stream: np.uint64, options: Options
+    images: np.ndarray,
+    out: np.ndarray,
+    index: np.ndarray,
+    stream: np.uint64,
+    options: RandAugmentOptions,
 ) -> None:
     """Write the augmented images; `stream` and each image's index decide what they get.
 
@@ -114,6 +99,7 @@ def carry_out(
     num_threads: int | None = None,
 ) -> None:
     """Augment the images by the plan, in blocks over the threads."""
+    check_memory(images, out, index)
     height, width = images.shape[2:]
 
     def block(start: int, stop: int) -> None:
@@ -124,10 +110,29 @@ def carry_out(
     run_blocks(block, len(images), num_threads)
 
 
-def check_images(images: Tensor) -> None:
-    """Refuse what is not a batch of uint8 RGB images on the CPU."""
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+def check(images: Tensor, index: Tensor) -> None:
+    """Refuse what is not a batch of uint8 RGB images on the CPU with an index for each."""
+    shape, device = list(images.shape), images.device.type
+    if (images.dtype, len(shape), device) != (torch.uint8, 4, "cpu") or shape[1] != 3:
         raise ValueError(
-            f"images must be uint8 [n, 3, h, w], got {images.dtype} {list(images.shape)}; "
-            "convert them to RGB and 0..255 first"
+            f"images must be uint8 [n, 3, h, w] on the CPU, got {images.dtype} {shape} on "
+            f"{device}; convert them to RGB and 0..255 first"
+        )
+    if len(index) != len(images):
+        raise ValueError(
+            f"index must have one number for each of {len(images)} images, got {len(index)}; "
+            "leave it out to count from 0"
+        )
+
+
+def check_memory(images: np.ndarray, out: np.ndarray, index: np.ndarray) -> None:
+    """Refuse arrays that the kernel would write beside or beyond."""
+    if not (images.flags.c_contiguous and out.flags.c_contiguous):
+        raise ValueError(
+            "images and out must be C-contiguous, got another layout; use numpy.ascontiguousarray"
+        )
+    if out.shape != images.shape or index.shape != images.shape[:1]:
+        raise ValueError(
+            f"out must be as large as images with one index each, got {out.shape} and "
+            f"{index.shape} for {images.shape}; make out by numpy.empty_like(images)"
         )

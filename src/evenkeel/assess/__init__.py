@@ -1,0 +1,18 @@
+"""Examine models on clean and corrupted images: counts first, then summaries and intervals."""
+
+from evenkeel.lazy import exports
+
+__getattr__, __dir__, __all__ = exports(
+    __name__,
+    {
+        "Assessment": "assessment",
+        "AssessOptions": "options",
+        "Examination": "examination",
+        "Predictions": "predictions",
+        "assess": "evaluate",
+        "load_assessment": "assessment",
+        "load_predictions": "predictions",
+        "save_assessment": "examination",
+        "save_examples": "examples",
+    },
+)

@@ -1,0 +1,75 @@
+"""What is assessed: which cells, on which images, in which blocks."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int64
+
+from evenkeel.assess.assessment import CLEAN
+from evenkeel.assess.options import AssessOptions
+from evenkeel.corruptions import Suite
+from evenkeel.data import ImageSet
+from evenkeel.models import Classifier
+from evenkeel.runs import UserError
+
+BLOCK_SIZE = 2_000  # images that are corrupted at once: 6 MB at 32 pixels
+STRETCH = 16  # neighbouring images are corrupted together where only some are assessed
+CLEAN_CELL = (CLEAN, 0)
+
+
+class Block(NamedTuple):
+    """Some images of one cell."""
+
+    cell: tuple[str, int]
+    positions: Int64[np.ndarray, " n"]
+
+
+def check(models: Mapping[str, Classifier], image_set: ImageSet) -> None:
+    """Refuse what cannot be assessed."""
+    if not models:
+        raise UserError("there is no model to assess; give at least one")
+    if not len(image_set):
+        raise UserError("there are no images to assess on; give a test split with images")
+    if bool((image_set.labels < 0).any()):
+        raise UserError("some of the images have no label; assess on labelled images only")
+    for name, model in models.items():
+        if tuple(model.classes) != tuple(image_set.classes):
+            raise UserError(
+                f"{name} knows {len(model.classes)} classes ({', '.join(model.classes[:3])}, ...), "
+                f"the data has {len(image_set.classes)} ({', '.join(image_set.classes[:3])}, ...);"
+                "\nassess it on the data that it was trained for"
+            )
+
+
+def chosen_cells(suite: Suite, options: AssessOptions) -> list[tuple[str, int]]:
+    """List the cells to run, in the suite's order."""
+    wanted = suite.corruptions if options.corruptions is None else options.corruptions
+    if unknown := [name for name in wanted if name not in suite.corruptions]:
+        raise UserError(
+            f"the suite {suite.name} has no corruption {', '.join(unknown)};\n"
+            f"it has {', '.join(suite.corruptions)}"
+        )
+    names = [name for name in suite.corruptions if name in wanted]
+    return [(name, severity) for name in names for severity in options.severities]
+
+
+def spread_positions(n: int, num_images: int | None) -> Int64[np.ndarray, " n"]:
+    """Choose images evenly over the set, since folders of images are sorted by class.
+
+    Short stretches of neighbours are taken together; nothing is drawn at random.
+    """
+    if num_images is None or num_images >= n:
+        return np.arange(n)
+    stretch = min(STRETCH, max(1, num_images // 64))
+    needed, there = -(-num_images // stretch), n // stretch
+    if needed > there:
+        return np.arange(num_images)
+    starts = np.arange(needed) * there // needed * stretch
+    return (starts[:, None] + np.arange(stretch)).ravel()[:num_images]
+
+
+def blocks_of(cells: list[tuple[str, int]], positions: Int64[np.ndarray, " n"]) -> list[Block]:
+    """Cut the cells into blocks."""
+    starts = range(0, len(positions), BLOCK_SIZE)
+    return [Block(cell, positions[s : s + BLOCK_SIZE]) for cell in cells for s in starts]

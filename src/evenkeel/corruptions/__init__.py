@@ -1,0 +1,15 @@
+"""Common corruptions: nineteen ways in which pictures go wrong, five severities of each."""
+
+from evenkeel.lazy import exports
+
+__getattr__, __dir__, __all__ = exports(
+    __name__,
+    {
+        "CORRUPTIONS": "catalogue",
+        "Corruption": "catalogue",
+        "Suite": "suites",
+        "corrupt": "catalogue",
+        "generated_suite": "suites",
+        "resolve_preset": "catalogue",
+    },
+)

@@ -1,0 +1,226 @@
+"""The table of corruptions, and the function that applies a row of it to images."""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from evenkeel.corruptions import blur, color, digital, noise
+from evenkeel.corruptions.names import ALL, SEVERITIES
+from evenkeel.images import jpeg
+from evenkeel.images.blocks import run_blocks
+from evenkeel.images.types import Images
+from evenkeel.seeding import stream_key
+
+Preset = Literal["cifar", "imagenet"]
+Level = float | tuple[float, ...]
+
+# Half-way, as a ratio, between the 32 pixels of the one set of constants and the 224 of the other.
+LARGEST_CIFAR_SIDE = 84
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """A corruption: what it is and how its kernel is called.
+
+    `kernel(images, out, *prepare(level, height, width))` works on a block of images, uint8
+    `[n, 3, h, w]`; a random one is told its stream and the index of the block's first image too.
+    """
+
+    family: Literal["noise", "blur", "weather", "digital"]
+    group: Literal["benchmark15", "extra4"]
+    cifar: tuple[Level, ...]
+    """What severities 1-5 mean for small images: the constants of the CIFAR-10-C script."""
+    imagenet: tuple[Level, ...]
+    """What severities 1-5 mean for photographs: the constants of the ImageNet-C script."""
+    source: str
+    random: bool
+    prepare: Callable[[Any, int, int], tuple[Any, ...]]
+    kernel: Callable[..., None]
+
+
+CORRUPTIONS: dict[str, Corruption] = {
+    "gaussian_noise": Corruption(
+        family="noise",
+        group="benchmark15",
+        cifar=(0.04, 0.06, 0.08, 0.09, 0.10),
+        imagenet=(0.08, 0.12, 0.18, 0.26, 0.38),
+        source="NumPy: x + normal(0, level), x in 0..1",
+        random=True,
+        prepare=noise.with_normals,
+        kernel=noise.gaussian_noise_block,
+    ),
+    "shot_noise": Corruption(
+        family="noise",
+        group="benchmark15",
+        cifar=(500, 250, 100, 75, 50),
+        imagenet=(60, 25, 12, 5, 3),
+        source="NumPy: poisson(x * level) / level, x in 0..1",
+        random=True,
+        prepare=noise.with_counts,
+        kernel=noise.shot_noise_block,
+    ),
+    "impulse_noise": Corruption(
+        family="noise",
+        group="benchmark15",
+        cifar=(0.01, 0.02, 0.03, 0.05, 0.07),
+        imagenet=(0.03, 0.06, 0.09, 0.17, 0.27),
+        source="scikit-image: random_noise(mode='s&p', amount=level), each channel on its own",
+        random=True,
+        prepare=noise.with_amount,
+        kernel=noise.impulse_noise_block,
+    ),
+    "brightness": Corruption(
+        family="weather",
+        group="benchmark15",
+        cifar=(0.05, 0.1, 0.15, 0.2, 0.3),
+        imagenet=(0.1, 0.2, 0.3, 0.4, 0.5),
+        source="scikit-image: HSV value + level",
+        random=False,
+        prepare=color.with_level,
+        kernel=color.brightness_block,
+    ),
+    "contrast": Corruption(
+        family="digital",
+        group="benchmark15",
+        cifar=(0.75, 0.5, 0.4, 0.3, 0.15),
+        imagenet=(0.4, 0.3, 0.2, 0.1, 0.05),
+        source="NumPy: (x - mean) * level + mean, each channel's own mean",
+        random=False,
+        prepare=color.with_level,
+        kernel=color.contrast_block,
+    ),
+    "pixelate": Corruption(
+        family="digital",
+        group="benchmark15",
+        cifar=(0.95, 0.9, 0.85, 0.75, 0.65),
+        imagenet=(0.6, 0.5, 0.4, 0.3, 0.25),
+        source="PIL: resize to int(size * level) and back, BOX",
+        random=False,
+        prepare=digital.with_boxes,
+        kernel=digital.pixelate_block,
+    ),
+    "jpeg_compression": Corruption(
+        family="digital",
+        group="benchmark15",
+        cifar=(80, 65, 58, 50, 40),
+        imagenet=(25, 18, 15, 10, 7),
+        source="PIL: JPEG of quality level, 4:2:0",
+        random=False,
+        prepare=digital.with_quantisation,
+        kernel=jpeg.through_jpeg,
+    ),
+    "speckle_noise": Corruption(
+        family="noise",
+        group="extra4",
+        cifar=(0.06, 0.1, 0.12, 0.16, 0.2),
+        imagenet=(0.15, 0.2, 0.35, 0.45, 0.6),
+        source="NumPy: x + x * normal(0, level)",
+        random=True,
+        prepare=noise.with_normals,
+        kernel=noise.speckle_noise_block,
+    ),
+    "gaussian_blur": Corruption(
+        family="blur",
+        group="extra4",
+        cifar=(0.4, 0.6, 0.7, 0.8, 1.0),
+        imagenet=(1.0, 2.0, 3.0, 4.0, 6.0),
+        source="scikit-image: gaussian(sigma=level pixels)",
+        random=False,
+        prepare=blur.with_taps,
+        kernel=blur.gaussian_blur_block,
+    ),
+    "saturate": Corruption(
+        family="digital",
+        group="extra4",
+        cifar=((0.3, 0.0), (0.1, 0.0), (1.5, 0.0), (2.0, 0.1), (2.5, 0.2)),
+        imagenet=((0.3, 0.0), (0.1, 0.0), (2.0, 0.0), (5.0, 0.1), (20.0, 0.2)),
+        source="scikit-image: HSV saturation * scale + shift",
+        random=False,
+        prepare=color.with_scale_and_shift,
+        kernel=color.saturate_block,
+    ),
+}
+
+
+def corrupt(
+    images: Images,
+    name: str,
+    severity: int,
+    *,
+    seed: int = 0,
+    start: int = 0,
+    preset: Preset | Literal["auto"] = "auto",
+) -> Images:
+    """Give the images as one corruption leaves them; the input is not changed.
+
+    Random values belong to (seed, corruption, severity, index of the image), so that any
+    batching gives the same pixels.
+
+    Args:
+        images: RGB, uint8 `[n, 3, h, w]`, on the CPU.
+        name: one of `CORRUPTIONS`.
+        severity: 1 (mild) to 5.
+        seed: another seed gives other noise.
+        start: the index of the first image in its data set.
+        preset: whose constants: `cifar`, `imagenet`, or `auto`: by the image's shorter side,
+            `cifar` up to 84 pixels.
+    """
+    check_images(images)
+    row = find(name)
+    check_severity(severity)
+    height, width = images.shape[2:]
+    levels = row.cifar if resolve_preset(preset, height, width) == "cifar" else row.imagenet
+    pixels = images.contiguous().numpy()
+    out = torch.empty_like(images, memory_format=torch.contiguous_format)
+    prepared = row.prepare(levels[severity - 1], height, width)
+    stream = stream_key(seed, f"corruption/{name}/{severity}")
+
+    def work(first: int, stop: int) -> None:
+        draws = (stream, start + first) if row.random else ()
+        row.kernel(pixels[first:stop], out.numpy()[first:stop], *prepared, *draws)
+
+    run_blocks(work, len(images))
+    return out
+
+
+def resolve_preset(preset: Preset | Literal["auto"], height: int, width: int) -> Preset:
+    """Say whose constants images of this size get."""
+    if preset == "auto":
+        return "cifar" if min(height, width) <= LARGEST_CIFAR_SIDE else "imagenet"
+    if preset not in ("cifar", "imagenet"):
+        raise ValueError(f"preset must be cifar, imagenet or auto, got {preset!r}")
+    return preset
+
+
+def find(name: str) -> Corruption:
+    """Look a corruption up; an unknown name is an error that names the nearest known one."""
+    if name in CORRUPTIONS:
+        return CORRUPTIONS[name]
+    available = ", ".join(CORRUPTIONS)
+    if name in ALL:
+        raise ValueError(f"{name} is not available yet; choose one of: {available}")
+    nearest = difflib.get_close_matches(name, CORRUPTIONS, n=1, cutoff=0.5)
+    hint = f"did you mean {nearest[0]}?" if nearest else f"choose one of: {available}"
+    raise ValueError(f"unknown corruption {name!r}; {hint}")
+
+
+def check_severity(severity: int) -> None:
+    """Refuse a severity that does not exist."""
+    if severity not in SEVERITIES:
+        raise ValueError(
+            f"severity must be 1-5, got {severity!r}; for the clean cell use the images themselves"
+        )
+
+
+def check_images(images: Images) -> None:
+    """Refuse anything but uint8 RGB images on the CPU."""
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(
+            f"images must be uint8 [n, 3, h, w], got {images.dtype} {list(images.shape)}; "
+            "convert values to 0..255 with .to(torch.uint8) and put the channels second"
+        )
+    if images.device.type != "cpu":
+        raise ValueError(f"images must be on the CPU, got {images.device}; use images.cpu()")

@@ -1,0 +1,21 @@
+"""Classifiers: four architectures, one wrapper that normalises inside, one file format."""
+
+from evenkeel.lazy import exports
+
+__getattr__, __dir__, __all__ = exports(
+    __name__,
+    {
+        "Classifier": "classifier",
+        "ModelOptions": "options",
+        "PreActResNet18Options": "options",
+        "Prediction": "classifier",
+        "ResNet9Options": "options",
+        "ResNet50V2Options": "options",
+        "WideResNetOptions": "options",
+        "build": "construction",
+        "load_model": "files",
+        "num_parameters": "construction",
+        "read_description": "files",
+        "save_model": "files",
+    },
+)

@@ -1,0 +1,69 @@
+"""From a model's description to a freshly initialised classifier."""
+
+import torch
+from torch import nn
+
+from evenkeel.models import initialisation
+from evenkeel.models.classifier import Classifier
+from evenkeel.models.options import (
+    ModelOptions,
+    PreActResNet18Options,
+    ResNet9Options,
+    ResNet50V2Options,
+    WideResNetOptions,
+)
+from evenkeel.models.preact_resnet18 import PreActResNet18
+from evenkeel.models.resnet9 import ResNet9
+from evenkeel.models.resnet50v2 import ResNet50V2
+from evenkeel.models.wide_resnet import WideResNet
+
+
+def build(
+    options: ModelOptions,
+    classes: tuple[str, ...],
+    image_size: int,
+    input_size: int,
+    seed: int,
+) -> Classifier:
+    """Make a classifier whose weights follow from the seed alone.
+
+    No global random state is read or changed: the network is laid out without values, then
+    filled from a generator of its own.
+    """
+    classifier = blank(options, classes, image_size, input_size)
+    generator = torch.Generator().manual_seed(seed)
+    initialisation.fill(classifier.network, options.name, generator)
+    return classifier
+
+
+def blank(
+    options: ModelOptions, classes: tuple[str, ...], image_size: int, input_size: int
+) -> Classifier:
+    """Make a classifier on the CPU whose weights have yet to be filled in."""
+    return Classifier(
+        outline(options, len(classes)).to_empty(device="cpu"),
+        architecture=options,
+        classes=tuple(classes),
+        image_size=image_size,
+        input_size=input_size,
+    )
+
+
+def outline(options: ModelOptions, num_classes: int) -> nn.Module:
+    """Lay out a network on the meta device: shapes without values."""
+    with torch.device("meta"):
+        match options:
+            case ResNet50V2Options():
+                return ResNet50V2(num_classes)
+            case ResNet9Options():
+                return ResNet9(num_classes, options.width, options.batch_norm_momentum)
+            case PreActResNet18Options():
+                return PreActResNet18(num_classes, options.width)
+            case WideResNetOptions():
+                return WideResNet(num_classes, options.depth, options.width)
+
+
+def num_parameters(module: nn.Module) -> int:
+    """Count as Keras does: all weights, and batch norm's running means and variances."""
+    statistics = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+    return sum(tensor.numel() for tensor in [*module.parameters(), *statistics])

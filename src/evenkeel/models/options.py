@@ -1,0 +1,65 @@
+"""Which network a model is; no torch here, so that a recipe is read in milliseconds."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+FROZEN = ConfigDict(frozen=True, extra="forbid")
+
+
+def name_alone(value: Any) -> Any:
+    """Let `model = "resnet9"` stand for `model = { name = "resnet9" }`."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+class ResNet50V2Options(BaseModel):
+    """ResNet50V2 with the very layout of Keras' application, for images of 64 pixels and up."""
+
+    model_config = FROZEN
+    name: Literal["resnet50v2"] = "resnet50v2"
+
+
+class ResNet9Options(BaseModel):
+    """A small fast residual net for 32-pixel images on a CPU."""
+
+    model_config = FROZEN
+    name: Literal["resnet9"] = "resnet9"
+    width: int = Field(default=64, ge=8, multiple_of=8, description="channels after the stem")
+    batch_norm_momentum: float = Field(
+        default=0.1, gt=0, le=1, description="share of the newest batch in the running statistics"
+    )
+
+
+class PreActResNet18Options(BaseModel):
+    """Pre-activation ResNet-18 for 32-pixel images."""
+
+    model_config = FROZEN
+    name: Literal["preact_resnet18"] = "preact_resnet18"
+    width: int = Field(default=64, ge=8, multiple_of=8, description="channels of the first stage")
+
+
+class WideResNetOptions(BaseModel):
+    """Wide residual network for 32-pixel images: WRN-depth-width."""
+
+    model_config = FROZEN
+    name: Literal["wide_resnet"] = "wide_resnet"
+    depth: int = Field(default=28, ge=10, description="number of layers, 6 k + 4")
+    width: int = Field(default=10, ge=1, description="factor on the channels 16, 32, 64")
+
+    @field_validator("depth")
+    @classmethod
+    def whole_blocks(cls, depth: int) -> int:
+        """Refuse a depth that three equal stages of two-layer blocks cannot have."""
+        if (depth - 4) % 6:
+            below = depth - (depth - 4) % 6
+            raise ValueError(f"depth must be 6 k + 4, got {depth}; use {below} or {below + 6}")
+        return depth
+
+
+ModelOptions = Annotated[
+    Annotated[
+        ResNet50V2Options | ResNet9Options | PreActResNet18Options | WideResNetOptions,
+        Field(discriminator="name"),
+    ],
+    BeforeValidator(name_alone),
+]

@@ -1,0 +1,43 @@
+"""Runs of the command line in processes of their own, as a user starts them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+TINY = (
+    "teacher.model.width=8",
+    "student.model.width=8",
+    "teacher.epochs=2",
+    "student.epochs=2",
+    "assess.num_images=60",
+    "assess.corruptions=['gaussian_noise','contrast']",
+)
+
+
+def evenkeel(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command and wait for it."""
+    return subprocess.run(command(*arguments), capture_output=True, text=True, cwd=cwd, env=env())
+
+
+def started(*arguments: str | Path) -> subprocess.Popen[str]:
+    """Start a command and go on."""
+    return subprocess.Popen(
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env()
+    )
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "evenkeel", *map(str, arguments)]
+
+
+def env() -> dict[str, str]:
+    """One thread: tiny nets gain nothing from more, and figures stay the same on any machine."""
+    without_data = {k: v for k, v in os.environ.items() if k != "EVENKEEL_DATA"}
+    return without_data | {"OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+
+
+def tiny_demo(out: Path, *more: str) -> list[str]:
+    """Give the arguments of the demo at a size that takes seconds."""
+    changes = [part for change in (*TINY, *more) for part in ("--set", change)]
+    return ["run", "demo", "--out", str(out), *changes]

@@ -1,0 +1,195 @@
+"""Downloads from a server on this machine: whole and checked, or nothing at all."""
+
+import hashlib
+import io
+import tarfile
+import threading
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from evenkeel.data import fetch, fetching, load_data
+from evenkeel.data.fetching import Archive, fetch_archive
+from evenkeel.runs import UserError
+
+
+def packed(members: dict[str, bytes], links: dict[str, str] | None = None) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as tar:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+        for name, target in (links or {}).items():
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = tarfile.SYMTYPE, target
+            tar.addfile(member)
+    return file.getvalue()
+
+
+FILES = {"tiny-bin/data_1.bin": bytes(range(256)) * 4000, "tiny-bin/names.txt": b"a\nb\n"}
+GOOD = packed(FILES)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers with the server's pages; `/cut` breaks off half-way."""
+
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        body = self.server.pages.get(self.path)
+        if body is None:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2] if self.path == "/cut" else body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def server():
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    running.pages = {"/good": GOOD, "/cut": GOOD, "/page": b"<!DOCTYPE html><p>Please log in"}
+    running.asked = []
+    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield running
+    running.shutdown()
+    running.server_close()
+    thread.join()
+
+
+def archive(server, *pages: str, content: bytes = GOOD) -> Archive:
+    return Archive(
+        name="tiny",
+        urls=tuple(f"http://127.0.0.1:{server.server_port}{page}" for page in pages),
+        md5=hashlib.md5(content).hexdigest(),
+        folder="tiny-bin",
+    )
+
+
+def assert_nothing_is_left(root: Path) -> None:
+    assert list(root.rglob("*")) == []
+
+
+def test_a_good_archive_arrives_whole_and_alone(server, tmp_path):
+    seen = []
+    root = tmp_path / "data"
+    given = fetch_archive(
+        archive(server, "/good"), root, lambda task, done, total: seen.append((task, done, total))
+    )
+    assert given == root
+    assert [path.name for path in root.iterdir()] == ["tiny-bin"]
+    for name, content in FILES.items():
+        assert (root / name).read_bytes() == content
+    assert seen[-1] == ("tiny", len(GOOD), len(GOOD))
+    assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
+
+
+def test_what_is_there_is_not_fetched_again(server, tmp_path):
+    for _ in range(2):
+        fetch_archive(archive(server, "/good"), tmp_path)
+    assert server.asked == ["/good"]
+
+
+def test_a_wrong_hash_leaves_nothing_and_names_the_way_without_a_network(server, tmp_path):
+    with pytest.raises(UserError) as caught:
+        fetch_archive(archive(server, "/good", content=b"other"), tmp_path)
+    message = str(caught.value)
+    assert "the hash is wrong" in message
+    assert "--data-root DIR" in message
+    assert message.count("\n") <= 2
+    assert_nothing_is_left(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("page", "reason"),
+    [("/cut", "Connection broken|IncompleteRead"), ("/page", "a web page came"), ("/no", "404")],
+)
+def test_a_failed_download_leaves_nothing_and_says_why(server, tmp_path, page, reason):
+    with pytest.raises(UserError, match=reason):
+        fetch_archive(archive(server, page), tmp_path)
+    assert_nothing_is_left(tmp_path)
+
+
+def test_an_unreachable_server_leaves_nothing(server, tmp_path):
+    nowhere = Archive(name="tiny", urls=("http://127.0.0.1:9/x",), md5="", folder="tiny-bin")
+    with pytest.raises(UserError, match="tiny could not be downloaded"):
+        fetch_archive(nowhere, tmp_path)
+    assert_nothing_is_left(tmp_path)
+
+
+def test_the_next_mirror_is_tried(server, tmp_path):
+    fetch_archive(archive(server, "/cut", "/page", "/good"), tmp_path)
+    assert server.asked == ["/cut", "/page", "/good"]
+    assert (tmp_path / "tiny-bin/names.txt").read_bytes() == b"a\nb\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        packed({**FILES, "../escaped": b"x"}),
+        packed({**FILES, "tiny-bin/../../escaped": b"x"}),
+        packed({**FILES, "/tmp/evenkeel-escaped": b"x"}),
+        packed(FILES, {"tiny-bin/link": "/etc/passwd"}),
+        packed(FILES, {"tiny-bin/link": "data_1.bin"}),
+        packed({"other/file": b"x"}),
+        b"no archive at all",
+        GOOD[: len(GOOD) // 2],
+    ],
+    ids=["parent", "inner parent", "absolute", "link", "inner link", "other", "text", "cut"],
+)
+def test_a_dangerous_or_broken_archive_is_not_unpacked(server, tmp_path, content):
+    root = tmp_path / "deep/er"
+    server.pages["/bad"] = content
+    with pytest.raises(UserError, match=r"do not use this archive|fetch it again"):
+        fetch_archive(archive(server, "/bad", content=content), root)
+    assert_nothing_is_left(root)
+    assert not (tmp_path / "deep/escaped").exists()
+    assert not Path("/tmp/evenkeel-escaped").exists()
+
+
+def test_an_interruption_leaves_nothing(server, tmp_path):
+    def interrupt(task, done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch_archive(archive(server, "/good"), tmp_path, interrupt)
+    assert_nothing_is_left(tmp_path)
+
+
+def test_a_place_that_cannot_be_written_is_named(server, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot be written to .*\n.*--data-root DIR"):
+        fetch_archive(archive(server, "/good"), tmp_path / "file")
+
+
+def test_fetch_knows_its_names_and_places(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetching, "ARCHIVES", (archive(server, "/good"),))
+    monkeypatch.setenv("EVENKEEL_DATA", str(tmp_path / "by-variable"))
+    assert fetch("tiny") == tmp_path / "by-variable"
+    assert fetch("tiny", tmp_path / "by-argument") == tmp_path / "by-argument"
+    with pytest.raises(UserError, match="give one of tiny"):
+        fetch("digits")
+
+
+def test_load_data_downloads_only_when_asked_and_only_what_is_missing(
+    server, tmp_path, monkeypatch
+):
+    server.pages["/cifar"] = content = packed({"cifar-10-batches-bin/test_batch.bin": b"short"})
+    fake = replace(
+        archive(server, "/cifar", content=content), name="cifar10", folder="cifar-10-batches-bin"
+    )
+    monkeypatch.setattr(fetching, "ARCHIVES", (fake,))
+    with pytest.raises(UserError, match="evenkeel fetch cifar10"):
+        load_data("cifar10", tmp_path)
+    assert server.asked == []
+    for root in (tmp_path, tmp_path, tmp_path / "cifar-10-batches-bin"):
+        with pytest.raises(UserError, match=r"data_batch_1.bin is missing"):
+            load_data("cifar10", root, download=True)
+    assert server.asked == ["/cifar"]

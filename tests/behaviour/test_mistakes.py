@@ -1,0 +1,73 @@
+"""A user's mistake gives at most three lines that name the cure, and status 2."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.behaviour.runs import evenkeel
+
+MISTAKES = {
+    "an unknown recipe": (["run", "demmo"], ["demmo", "demo"]),
+    "an unknown command": (["runn"], ["runn", "--help"]),
+    "no command": ([], ["--help"]),
+    "a misspelt flag": (["run", "demo", "--sed", "3"], ["--sed", "--seed"]),
+    "a value of the wrong type": (["run", "demo", "--seed", "x"], ["--seed", "x"]),
+    "a missing argument": (["run"], ["run", "--help"]),
+    "an unknown key": (["run", "demo", "--set", "student.temprature=3"], ["temperature"]),
+    "a change without a value": (["run", "demo", "--set", "student"], ["section.key=value"]),
+    "severity 9": (
+        ["assess", "model.safetensors", "--data", "digits", "--severities", "9", "--out", "a.json"],
+        ["1-5", "9"],
+    ),
+    "a missing model": (
+        ["assess", "model.safetensors", "--data", "digits", "--out", "a.json"],
+        ["model.safetensors"],
+    ),
+    "no such data": (
+        ["views", "demo", "--set", "data.name=digitz", "--out", "v.png"],
+        ["digitz", "digits"],
+    ),
+    "a run folder without a run": (["report", "nothing-here", "--out", "r.html"], ["nothing-here"]),
+    "an image that is not there": (["predict", "model.safetensors", "a.png"], ["safetensors"]),
+    "an unknown download": (["fetch", "cifar11"], ["cifar11", "cifar10"]),
+    "CIFAR-10 that is nowhere": (
+        ["run", "cifar10-cpu", "--data-root", "empty"],
+        ["evenkeel fetch cifar10", "--data-root"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_answered_shortly_with_its_cure(name: str, tmp_path: Path) -> None:
+    arguments, words = MISTAKES[name]
+    result = evenkeel(*arguments, cwd=tmp_path)
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    assert 1 <= len(result.stderr.splitlines()) <= 3, result.stderr
+    assert all(word in result.stderr for word in words), result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_smaller_student_is_refused_unless_it_is_allowed(tmp_path: Path) -> None:
+    changes = ["--set", "student.model.width=8", "--set", "teacher.epochs=1"]
+    changes += ["--set", "teacher.model.width=16"]
+    result = evenkeel("run", "demo", "--out", tmp_path / "run", *changes)
+    assert result.returncode == 2
+    assert "allow_smaller_student" in result.stderr
+
+
+def test_a_model_file_that_is_a_pickle_is_refused(tmp_path: Path) -> None:
+    import torch
+
+    path = tmp_path / "model.safetensors"
+    torch.save({"weight": torch.zeros(2)}, path)
+    result = evenkeel("assess", path, "--data", "digits", "--out", tmp_path / "a.json")
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) <= 3
+
+
+def test_a_mistake_in_python_is_a_user_error() -> None:
+    import evenkeel as package
+
+    with pytest.raises(package.UserError):
+        package.load_recipe("nothing")

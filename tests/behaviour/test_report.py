@@ -1,0 +1,188 @@
+"""The page about a run: it stands alone, shows what was measured, and says what it cannot."""
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from evenkeel import runs
+from evenkeel.report import load_summary_rows, write_report
+from evenkeel.report.compare import corruption_rows, seed_rows, summary_rows, t_interval
+from evenkeel.report.record import read_run
+from evenkeel.runs import UserError
+from tests.tiny_assessment import tiny_run
+
+LINKING = {"src", "href", "srcset", "poster", "data", "action"}
+
+
+class Page(HTMLParser):
+    """What a browser would read of a page: links, tags and text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.tags: list[str] = []
+        self.text = ""
+        self.inside: list[str] = []
+        self.feed(html)
+        self.text = re.sub(r"\s+", " ", self.text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.inside.append(tag)
+        self.links += [value or "" for name, value in attrs if name in LINKING]
+
+    def handle_endtag(self, tag: str) -> None:
+        while self.inside and self.inside.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if not {"script", "style"} & set(self.inside):
+            self.text += data
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_run(tmp_path_factory.mktemp("runs") / "tiny-seed0")
+
+
+@pytest.fixture(scope="module")
+def html(run: Path) -> str:
+    write_report([run], run / "report.html")
+    return (run / "report.html").read_text()
+
+
+def test_the_page_needs_nothing_but_itself(html: str) -> None:
+    links = Page(html).links
+    assert links
+    assert all(link.startswith(("data:image/png;base64,", "#")) for link in links)
+    style = html[html.index("<style>") : html.index("</style>")]
+    assert "url(" not in style
+    assert "@import" not in style
+    assert "default-src 'none'" in html
+
+
+def test_class_names_and_recipes_are_text_and_never_markup(html: str) -> None:
+    page = Page(html)
+    assert "<b>dark</b>" in page.text
+    assert "<script>alert(1)</script>" in page.text
+    assert "<b>dark</b>" not in html
+    assert "alert(1)</script>" not in html
+
+
+def test_every_figure_of_the_assessment_is_in_the_text(html: str, run: Path) -> None:
+    text, record = Page(html).text, read_run(run)
+    for name, model in record.assessment.models.items():
+        assert f"{100 * model.clean.accuracy:.2f}" in text, name
+    for row in corruption_rows(record):
+        assert row.corruption.replace("_", " ") in text
+        assert all(f"{100 * value:.2f}" in text for value in row.values.values())
+
+
+def test_an_incomplete_summary_is_shown_as_n_of_19(html: str) -> None:
+    text = Page(html).text
+    assert "3 of 19 corruptions assessed: no figure under this name" in text
+    assert "3 of 15 corruptions assessed: no figure under this name" in text
+    assert "severity 5, the 3 corruptions assessed" in text
+
+
+def test_one_run_says_that_its_interval_is_not_about_the_method(html: str) -> None:
+    text = Page(html).text
+    assert "One run, one seed" in text
+    assert "not of the method" in text
+    assert "one, so one seed" in text
+
+
+def test_corruptions_akin_to_the_noise_are_marked(html: str) -> None:
+    text = Page(html).text
+    assert "brightness †" in text
+    assert "brightness (randaugment Brightness)" in text
+    assert "contrast †" not in text
+
+
+def test_provenance_is_in_the_page(html: str) -> None:
+    text = Page(html).text
+    for fact in ("preset tiny", "frost none", "teacher fp32", "120 of 120", "torch"):
+        assert fact in text
+
+
+def test_the_same_files_give_the_same_page(run: Path, html: str, tmp_path: Path) -> None:
+    write_report([run], tmp_path / "again.html")
+    assert (tmp_path / "again.html").read_text() == html
+
+
+def test_several_seeds_are_compared_over_seeds(tmp_path: Path) -> None:
+    folders = [tiny_run(tmp_path / f"tiny-seed{seed}", seed) for seed in range(3)]
+    write_report(folders, tmp_path / "report.html")
+    text = Page((tmp_path / "report.html").read_text()).text
+    assert "t-intervals of the paired differences over 3 seeds" in text
+    rows = seed_rows([read_run(folder) for folder in folders])
+    assert [len(row.differences) for row in rows] == [3] * len(rows)
+    assert rows[0].title == "clean"
+
+
+def test_runs_that_differ_in_more_than_the_seed_make_no_claim(tmp_path: Path) -> None:
+    folders = [tiny_run(tmp_path / f"tiny-seed{seed}", seed) for seed in range(2)]
+    recipe = folders[1] / "recipe.toml"
+    runs.write_atomically(recipe, recipe.read_bytes() + b"validation = 5\n")
+    assert seed_rows([read_run(folder) for folder in folders]) == []
+    write_report(folders, tmp_path / "report.html")
+    text = Page((tmp_path / "report.html").read_text()).text
+    assert "differ in more than their seed" in text
+
+
+def test_the_t_interval_is_that_of_the_text_books() -> None:
+    # The gains of the Keras example's author over three runs: mean 1.2, half width 6.0.
+    found = t_interval([3.11, 1.97, -1.53])
+    assert found.difference == pytest.approx(1.183, abs=1e-3)
+    assert found.high - found.difference == pytest.approx(6.0, abs=0.05)
+
+
+def test_a_bare_assessment_without_training_makes_a_page(run: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    for path in (run / "assessment.json", *(run / "predictions").iterdir()):
+        runs.write_atomically(bare / path.relative_to(run), path.read_bytes())
+    write_report([bare], tmp_path / "report.html")
+    text = Page((tmp_path / "report.html").read_text()).text
+    assert "Summary" in text
+    assert "Validation accuracy" not in text
+
+
+def test_predictions_of_another_assessment_are_refused(run: Path, tmp_path: Path) -> None:
+    stranger = tiny_run(tmp_path / "stranger", seed=5)
+    student = "predictions/student.safetensors"
+    runs.write_atomically(stranger / student, (run / student).read_bytes())
+    with pytest.raises(UserError, match="do not belong together"):
+        write_report([stranger], tmp_path / "report.html")
+
+
+def test_a_folder_without_an_assessment_is_named_with_its_cure(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="evenkeel assess"):
+        write_report([tmp_path], tmp_path / "report.html")
+
+
+def test_the_terminal_table_has_points_with_two_decimals(run: Path) -> None:
+    columns, rows = load_summary_rows(run / "assessment.json")
+    assert columns == ["accuracy, %", "teacher", "student", "student - teacher [95 % interval]"]
+    assert [row[0] for row in rows] == [
+        "clean",
+        "severity 5, the 3 corruptions assessed",
+        "all 15 cells assessed",
+    ]
+    assert all(re.fullmatch(r"[+-]\d+\.\d\d \[[+-]\d+\.\d\d, [+-]\d+\.\d\d\]", r[3]) for r in rows)
+    titles = [row.title for row in summary_rows(read_run(run).assessment) if row.coverage]
+    assert len(titles) == 3
+
+
+def test_a_report_is_written_without_importing_torch(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    code = (
+        "import sys; from pathlib import Path; from evenkeel.report import write_report; "
+        f"write_report([Path({str(run)!r})], Path({str(out)!r})); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert out.exists()

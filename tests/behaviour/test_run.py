@@ -1,0 +1,130 @@
+"""The whole chain from the command line: a run, what it leaves, and how it goes on."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+
+from tests.behaviour.runs import evenkeel, started, tiny_demo
+
+FILES = (
+    "recipe.toml environment.json views.png assessment.json report.html"
+    " predictions/teacher.safetensors predictions/student.safetensors"
+)
+MODEL_FILES = "initial.safetensors model.safetensors metrics.jsonl delivered.json"
+LOGGED = {
+    "epoch", "steps", "loss", "cross_entropy", "consistency", "accuracy", "validation", "lr",
+    "teacher_entropy", "student_entropy", "agreement", "images_per_second", "seconds",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run the tiny demo once."""
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    result = evenkeel(*tiny_demo(out))
+    assert result.returncode == 0, result.stderr
+    assert "report.html" in result.stdout
+    assert "clean" in result.stdout
+    return out
+
+
+def test_a_run_leaves_its_files(finished: Path) -> None:
+    names = FILES.split()
+    names += [f"{who}/{name}" for who in ("teacher", "student") for name in MODEL_FILES.split()]
+    assert [name for name in names if not (finished / name).is_file()] == []
+    assert not list(finished.rglob("*.partial"))
+
+
+def test_every_epoch_of_the_student_is_logged_in_full(finished: Path) -> None:
+    rows = [json.loads(x) for x in (finished / "student/metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert all(row.keys() == LOGGED for row in rows)
+    assert all(row["validation"].keys() == {"raw", "averaged"} for row in rows)
+    assert 0 < rows[-1]["teacher_entropy"] < 2.31
+
+
+def test_the_student_names_the_hash_of_its_teacher(finished: Path) -> None:
+    import hashlib
+
+    with safe_open(finished / "student/model.safetensors", "np") as file:
+        described = json.dumps(file.metadata())
+    assert (
+        hashlib.sha256((finished / "teacher/model.safetensors").read_bytes()).hexdigest()
+        in described
+    )
+
+
+def test_the_same_command_again_does_nothing(finished: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*.safetensors")}
+    result = evenkeel(*tiny_demo(finished), "--resume")
+    assert result.returncode == 0, result.stderr
+    assert "finished" in result.stdout
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*.safetensors")} == before
+
+
+def test_another_recipe_in_the_same_folder_is_refused_with_the_keys(finished: Path) -> None:
+    result = evenkeel(*tiny_demo(finished, "student.temperature=7"))
+    assert result.returncode == 2
+    assert "student.temperature" in result.stderr
+    assert result.stderr.count("\n") <= 3
+
+
+def test_a_run_that_was_killed_ends_with_the_same_bytes(finished: Path, tmp_path: Path) -> None:
+    """Kill in the student's training: the state of its first epoch is there by then."""
+    out = tmp_path / "tiny"
+    process = started(*tiny_demo(out))
+    state = out / "student" / "state"
+    deadline = time.monotonic() + 100
+    while not (state.is_dir() and any(state.glob("0*.safetensors"))):
+        assert process.poll() is None, process.stdout.read() if process.stdout else ""
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (out / "assessment.json").exists()
+    result = evenkeel(*tiny_demo(out))
+    assert result.returncode == 0, result.stderr
+    for name in ("teacher/model.safetensors", "student/model.safetensors", "assessment.json"):
+        assert (out / name).read_bytes() == (finished / name).read_bytes(), name
+
+
+def test_another_seed_gives_other_weights(finished: Path, tmp_path: Path) -> None:
+    result = evenkeel(*tiny_demo(tmp_path / "other"), "--seed", "1")
+    assert result.returncode == 0, result.stderr
+    name = "teacher/model.safetensors"
+    assert (tmp_path / "other" / name).read_bytes() != (finished / name).read_bytes()
+
+
+def test_assess_and_report_work_on_a_finished_run(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "again.json"
+    arguments = ["assess", finished, "--severities", "5", "--num-images", "50", "--out", out]
+    result = evenkeel(*arguments)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(out.read_text())["models"].keys() == {"teacher", "student"}
+    page = tmp_path / "page.html"
+    result = evenkeel("report", finished, "--out", page)
+    assert result.returncode == 0, result.stderr
+    assert page.stat().st_size > 1000
+
+
+def test_predict_names_the_class_of_each_image(finished: Path, tmp_path: Path) -> None:
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    pictures = tmp_path / "with space"
+    pictures.mkdir()
+    for number in range(3):
+        pixels = (load_digits().images[number] * 15).astype("uint8")
+        Image.fromarray(pixels).resize((50, 50)).save(pictures / f"{number}.png")
+    result = evenkeel("predict", finished, pictures, "--csv")
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0] == "image,class,confidence"
+    assert len(lines) == 4
+    model = finished / "student" / "model.safetensors"
+    again = evenkeel("predict", model, pictures / "0.png", "--csv").stdout.splitlines()
+    assert again[1] == lines[1]

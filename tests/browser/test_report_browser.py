@@ -1,0 +1,93 @@
+"""The page in a real browser, offline: wide and narrow, light and dark."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evenkeel.report import write_report
+from tests.tiny_assessment import tiny_run
+
+pytestmark = pytest.mark.more
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+WIDTHS = {"wide": 1280, "narrow": 390}
+SCHEMES = {"light": 1, "dark": 0}  # Chromium's own numbers
+PROBE = """<script>
+addEventListener("load", () => setTimeout(() => {
+  const root = document.documentElement;
+  const found = { overflow: root.scrollWidth - root.clientWidth, errors: window.failures,
+    figures: document.querySelectorAll(".plot svg.main-svg").length,
+    places: document.querySelectorAll(".plot").length };
+  parent.postMessage(JSON.stringify(found), "*");
+}, 500));
+</script>"""
+CATCHER = """<script>window.failures = 0;
+addEventListener("error", () => window.failures++);
+addEventListener("securitypolicyviolation", () => window.failures++);</script>"""
+FRAME = """<!doctype html><style>body {{ margin: 0 }} iframe {{ border: 0 }}</style>
+<iframe src="{page}" width="{width}" height="{height}"></iframe><pre id="found"></pre>
+<script>addEventListener("message", (e) => {{ found.textContent = e.data; }});</script>"""
+
+
+@pytest.fixture(scope="session")
+def browser() -> str:
+    for name in NAMES:
+        if path := shutil.which(name):
+            return path
+    if os.environ.get("CI") == "true":
+        pytest.fail("no Chromium; install it: apt-get install chromium")
+    pytest.skip("no Chromium")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    write_report([tiny_run(folder / "tiny-seed0")], folder / "report.html")
+    html = (folder / "report.html").read_text()
+    html = html.replace("<body>", f"<body>{CATCHER}", 1).replace("</body>", f"{PROBE}</body>")
+    (folder / "probed.html").write_text(html)
+    return folder / "probed.html"
+
+
+def browse(browser: str, page: Path, width: int, *options: str) -> str:
+    """Open the page in a frame of this width; a window cannot be narrower than 500 pixels."""
+    frame = page.with_name(f"frame-{width}.html")
+    frame.write_text(FRAME.format(page=page.name, width=width, height=1400))
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+    command += ["--virtual-time-budget=8000", f"--user-data-dir={page.parent / 'profile'}"]
+    command += [f"--window-size={max(width, 500)},1400", *options, frame.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_every_figure_is_drawn_and_nothing_overflows(browser: str, page: Path, width: int) -> None:
+    dom = browse(browser, page, width, "--dump-dom")
+    found = dict(re.findall(r'"(\w+)":(-?\d+)', dom[dom.index('id="found"') :]))
+    assert found, dom[-500:]
+    assert int(found["places"]) >= 5
+    assert int(found["figures"]) >= int(found["places"])
+    assert int(found["overflow"]) <= 0
+    assert int(found["errors"]) == 0
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_the_page_follows_the_theme(
+    browser: str, page: Path, width: int, scheme: str, tmp_path: Path
+) -> None:
+    shot = tmp_path / "shot.png"
+    setting = f"--blink-settings=preferredColorScheme={SCHEMES[scheme]}"
+    browse(browser, page, width, setting, f"--screenshot={shot}")
+    pixels = np.asarray(Image.open(shot).convert("RGB"))[:, :width]
+    background = pixels[0, 0].mean()
+    assert (background > 200) if scheme == "light" else (background < 60)
+    ink = np.abs(pixels.astype(int) - pixels[0, 0]).max(2) > 80
+    assert 0.005 < ink.mean() < 0.6
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 100

@@ -1,0 +1,293 @@
+"""Promises of the two views: what their pixels depend on, and what each noise does."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+
+from evenkeel.corruptions.names import ALL
+from evenkeel.images.blocks import available_cores
+from evenkeel.images.noise import quantiles
+from evenkeel.views.noise import overlaps
+from evenkeel.views.options import (
+    AdditiveNoiseOptions,
+    NoiseOptions,
+    RandAugmentOptions,
+    RandomErasingOptions,
+    ViewOptions,
+)
+from evenkeel.views.pairs import ViewMaker
+
+Pictures = tuple[torch.Tensor, torch.Tensor]
+
+ERASING = RandomErasingOptions(fill="noise")
+CHAINS: dict[str, tuple[NoiseOptions, ...]] = {
+    "additive noise": (AdditiveNoiseOptions(),),
+    "random erasing": (ERASING,),
+    "randaugment": (RandAugmentOptions(),),
+    "all": (RandAugmentOptions(), ERASING, AdditiveNoiseOptions(distribution="uniform")),
+}
+RULES = {"resized": {"resize": 48, "crop": 36}, "padded": {"pad": 4}}
+ELSEWHERE = """
+import hashlib, sys, torch
+from evenkeel.views.options import ViewOptions
+from evenkeel.views.pairs import ViewMaker
+images = torch.arange(40 * 3 * 32 * 32).mul(7).remainder(251).to(torch.uint8)
+maker = ViewMaker(ViewOptions.model_validate_json(sys.argv[1]), image_size=32, seed=3)
+pair = maker.pair(images.reshape(40, 3, 32, 32), torch.arange(40), epoch=2)
+print(hashlib.sha256(b"".join(view.numpy().tobytes() for view in pair)).hexdigest())
+"""
+
+
+@pytest.fixture(scope="module")
+def pictures(small_images: torch.Tensor) -> Pictures:
+    """Give 120 images, enough for several blocks, and indices that are not their places."""
+    images = torch.cat([small_images.roll(shift, 3) for shift in range(5)])
+    return images, torch.arange(120) * 3 + 1000
+
+
+def maker_of(
+    chain: str, rule: str = "padded", seed: int = 0, geometry: str = "independent"
+) -> ViewMaker:
+    noise = CHAINS[chain] if chain else ()
+    options = ViewOptions.model_validate({**RULES[rule], "noise": noise, "geometry": geometry})
+    return ViewMaker(options, image_size=32, seed=seed)
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Leave this thread one core, so that the kernels run on one thread."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@pytest.mark.parametrize("geometry", ["independent", "shared"])
+@pytest.mark.parametrize("chain", CHAINS)
+def test_a_pair_is_the_clean_and_the_noisy_view(
+    chain: str, geometry: str, pictures: Pictures
+) -> None:
+    images, index = pictures
+    before = images.clone()
+    maker = maker_of(chain, geometry=geometry)
+    clean, noisy = maker.pair(images, index, 1)
+    assert torch.equal(clean, maker.clean(images, index, 1))
+    assert torch.equal(noisy, maker.noisy(images, index, 1))
+    assert not torch.equal(clean, noisy)
+    assert torch.equal(images, before), "the stored images were changed"
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_shared_geometry_leaves_nothing_but_the_noise_between_the_views(
+    rule: str, pictures: Pictures
+) -> None:
+    images, index = pictures
+    clean, noisy = maker_of("", rule, geometry="shared").pair(images, index, 0)
+    assert torch.equal(clean, noisy)
+    assert clean.data_ptr() != noisy.data_ptr(), "changing one view would change the other"
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_independent_geometry_draws_anew_for_the_noisy_view(rule: str, pictures: Pictures) -> None:
+    images, index = pictures
+    clean, noisy = maker_of("", rule).pair(images, index, 0)
+    same = (clean == noisy).flatten(1).all(1)
+    assert same.float().mean() < 0.1
+    shared = maker_of("", rule, geometry="shared").clean(images, index, 0)
+    assert torch.equal(clean, shared), "clean views must not depend on the geometry option"
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("chain", CHAINS)
+def test_views_do_not_depend_on_batching(chain: str, rule: str, pictures: Pictures) -> None:
+    images, index = pictures
+    maker = maker_of(chain, rule)
+    whole = torch.stack(maker.pair(images, index, 4))
+    for size in (1, 7, 64):
+        parts = zip(images.split(size), index.split(size), strict=True)
+        pairs = [torch.stack(maker.pair(*part, 4)) for part in parts]
+        assert torch.equal(whole, torch.cat(pairs, dim=1))
+    order = torch.randperm(120, generator=torch.Generator().manual_seed(0))
+    shuffled = torch.stack(maker.pair(images[order], index[order], 4))
+    assert torch.equal(whole[:, order], shuffled)
+    assert not torch.equal(whole, shuffled)  # it bites
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_draws_belong_to_seed_epoch_and_index(chain: str, pictures: Pictures) -> None:
+    images, index = pictures
+    base = maker_of(chain, geometry="shared").pair(images, index, 0)
+    others = {
+        "seed": maker_of(chain, geometry="shared", seed=1).pair(images, index, 0),
+        "epoch": maker_of(chain, geometry="shared").pair(images, index, 1),
+        "index": maker_of(chain, geometry="shared").pair(images, index + 1, 0),
+    }
+    for name, other in others.items():
+        for view, changed in zip(base, other, strict=True):
+            same = (view == changed).flatten(1).all(1).float().mean()
+            assert same < 0.2, f"another {name} hardly changes the views"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen here")
+@pytest.mark.parametrize("chain", CHAINS)
+def test_views_do_not_depend_on_the_number_of_threads(chain: str, pictures: Pictures) -> None:
+    maker = maker_of(chain, "resized")
+    whole = maker.pair(*pictures, 0)
+    with one_core():
+        assert available_cores() == 1
+        alone = maker.pair(*pictures, 0)
+    assert all(torch.equal(*views) for views in zip(whole, alone, strict=True))
+
+
+def test_another_process_gives_the_same_views() -> None:
+    options = maker_of("all", "resized").options
+    environment = {**os.environ, "PYTHONHASHSEED": "77"}
+    command = [sys.executable, "-c", ELSEWHERE, options.model_dump_json()]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    images = torch.arange(40 * 3 * 32 * 32).mul(7).remainder(251).to(torch.uint8)
+    images = images.reshape(40, 3, 32, 32)
+    digests = []
+    for seed in (3, 4):
+        pair = ViewMaker(options, image_size=32, seed=seed).pair(images, torch.arange(40), 2)
+        content = b"".join(view.numpy().tobytes() for view in pair)
+        digests.append(hashlib.sha256(content).hexdigest())
+    assert run.stdout.strip() == digests[0]
+    assert run.stdout.strip() != digests[1]  # it bites
+
+
+def noise_on_grey(options: NoiseOptions, n: int = 400, place: int = 0) -> np.ndarray:
+    """Apply one noise to grey images, `place` further links before it doing nothing."""
+    silent = (RandomErasingOptions(probability=0.0),) * place
+    maker = ViewMaker(ViewOptions(flip=False, noise=(*silent, options)), image_size=32, seed=0)
+    grey = torch.full((n, 3, 32, 32), 100, dtype=torch.uint8)
+    return maker.noisy(grey, torch.arange(n), 0).numpy().astype(float) - 100
+
+
+@pytest.mark.parametrize("distribution", ["gaussian", "uniform"])
+def test_additive_noise_draws_each_images_strength_up_to_std(distribution: str) -> None:
+    noise = noise_on_grey(AdditiveNoiseOptions(std=0.1, distribution=distribution))
+    strengths = noise.reshape(400, -1).std(1)
+    assert strengths.max() == pytest.approx(25.5, rel=0.03)
+    assert strengths.min() < 0.5
+    assert strengths.mean() == pytest.approx(25.5 / 2, rel=0.1)
+    assert abs(noise.mean()) < 0.1
+    strongest = noise.reshape(400, -1)[strengths.argmax()] / strengths.max()
+    assert (strongest**4).mean() == pytest.approx(
+        {"gaussian": 3, "uniform": 1.8}[distribution], 0.1
+    )
+
+
+def test_values_of_additive_noise_are_unrelated() -> None:
+    noise = noise_on_grey(AdditiveNoiseOptions(std=0.3)).reshape(400, -1)[:, :3070]
+    strong = noise[noise.std(1) > 20]
+    strong = strong / strong.std(1, keepdims=True)
+    for shift in (1, 2, 3, 4, 5, 32, 1024):
+        together = (strong[:, shift:] * strong[:, :-shift]).mean()
+        assert abs(together) < 4.5 / np.sqrt(strong.size)
+
+
+def test_additive_noise_reaches_the_share_of_images_asked_for() -> None:
+    noise = noise_on_grey(AdditiveNoiseOptions(std=1.0, probability=0.3), n=2000)
+    share = (noise != 0).any((1, 2, 3)).mean()
+    assert share == pytest.approx(0.3, abs=4.5 * np.sqrt(0.21 / 2000))
+
+
+def test_quantiles_have_unit_variance_and_no_mean() -> None:
+    for distribution in ("gaussian", "uniform"):
+        values = quantiles(distribution).astype(float)
+        assert values.mean() == pytest.approx(0, abs=1e-6)
+        assert values.std() == pytest.approx(1, abs=1e-6)
+
+
+def test_equal_kinds_at_two_places_of_a_chain_draw_differently() -> None:
+    options = AdditiveNoiseOptions(std=0.3)
+    first, second = noise_on_grey(options), noise_on_grey(options, place=1)
+    assert not np.array_equal(first, second)
+    assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.01
+
+
+def test_random_erasing_overwrites_one_rectangle_of_the_asked_area_and_aspect() -> None:
+    noise = noise_on_grey(RandomErasingOptions(probability=0.5), n=2000)
+    erased = noise == 28
+    assert set(np.unique(noise)) == {0, 28}, "grey 128 or nothing"
+    touched = erased.any((1, 2, 3))
+    assert touched.mean() == pytest.approx(0.5, abs=0.05)
+    places = []
+    for mask in erased[touched]:
+        assert (mask == mask[0]).all(), "the channels differ"
+        rows, columns = mask[0].any(1), mask[0].any(0)
+        assert np.array_equal(mask[0], np.outer(rows, columns)), "not a rectangle"
+        assert 0.01 < mask[0].mean() < 0.43
+        assert 0.25 < rows.sum() / columns.sum() < 4
+        places.append(
+            (rows.argmax(), columns.argmax(), rows[::-1].argmax(), columns[::-1].argmax())
+        )
+    assert np.array(places).min(0).max() == 0, "some edge is never reached"
+
+
+def test_random_erasing_can_fill_with_random_values() -> None:
+    noise = noise_on_grey(RandomErasingOptions(probability=1.0, area=(0.3, 0.4), fill="noise"))
+    values = noise[noise != 0] + 100
+    assert values.min() == 0
+    assert values.max() == 255
+    assert values.mean() == pytest.approx(127.5, abs=1)
+
+
+def test_noise_of_probability_nought_changes_nothing(pictures: Pictures) -> None:
+    silent = (RandomErasingOptions(probability=0), AdditiveNoiseOptions(probability=0))
+    options = ViewOptions(geometry="shared", noise=silent)
+    clean, noisy = ViewMaker(options, image_size=32, seed=0).pair(*pictures, 0)
+    assert torch.equal(clean, noisy)
+
+
+def test_no_images_give_no_views(pictures: Pictures) -> None:
+    images, index = pictures
+    for rule in RULES:
+        maker = maker_of("all", rule)
+        for views in maker.pair(images[:0], index[:0], 0):
+            assert views.shape == (0, 3, maker.input_size, maker.input_size)
+
+
+def test_images_of_another_size_are_refused_with_the_cure(pictures: Pictures) -> None:
+    maker = ViewMaker(ViewOptions(), image_size=28, seed=0)
+    with pytest.raises(ValueError, match=r"\[n, 3, 28, 28\].*stored image_size"):
+        maker.clean(*pictures, 0)
+    with pytest.raises(ValueError, match="with n indices"):
+        maker_of("").clean(pictures[0], pictures[1][:5], 0)
+
+
+def test_test_views_show_the_whole_image_at_the_views_size(pictures: Pictures) -> None:
+    images, _ = pictures
+    assert maker_of("", "resized").test(images).shape == (120, 3, 36, 36)
+    assert torch.equal(maker_of("", "padded").test(images), images)
+
+
+def test_overlaps_name_the_noise_that_has_seen_a_corruption() -> None:
+    chain = CHAINS["all"]
+    assert overlaps(chain, ALL) == {
+        "randaugment Brightness": ("brightness",),
+        "randaugment Color": ("saturate",),
+        "randaugment Contrast": ("contrast",),
+        "random_erasing": ("impulse_noise",),
+        "additive_noise": ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"),
+    }
+    assert overlaps(chain, ("fog", "saturate")) == {"randaugment Color": ("saturate",)}
+    assert overlaps((), ALL) == {}
+
+
+def test_sharpness_overlaps_the_blurs_only_where_it_can_smooth() -> None:
+    blurs = ("defocus_blur", "gaussian_blur")
+    name = "randaugment Sharpness"
+    for semantics in ("torchvision", "timm-inc1"):
+        assert overlaps((RandAugmentOptions(semantics=semantics),), ALL)[name] == blurs
+    assert overlaps((RandAugmentOptions(magnitude=4),), ALL)[name] == blurs
+    assert name not in overlaps((RandAugmentOptions(magnitude=9),), ALL)

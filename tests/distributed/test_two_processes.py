@@ -1,0 +1,66 @@
+"""Two processes give what one gives: same order, same views, same gradients, images once each."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.distributed.worker import BATCH_SIZE
+from tests.training_jobs import NUM_IMAGES
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def train(folder: Path, num_processes: int) -> tuple[dict[str, torch.Tensor], list[dict]]:
+    """Train in this many processes of their own; give the weights and the rows of the log."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    launcher += ["--nproc_per_node", str(num_processes)]
+    script = ["-m", "tests.distributed.worker", str(folder)]
+    result = subprocess.run([*launcher, *script], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stderr[-2000:]
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return load_file(folder / "model.safetensors"), rows
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("processes")
+    return train(folder / "one", 1), train(folder / "two", 2)
+
+
+def test_the_weights_are_equal_to_float_tolerance(both) -> None:
+    (one, _), (two, _) = both
+    for name, weight in one.items():
+        torch.testing.assert_close(two[name], weight, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_losses_and_validation_are_equal(both) -> None:
+    (_, one), (_, two) = both
+    for row, other in zip(one, two, strict=True):
+        assert row["steps"] == other["steps"]
+        assert row["loss"] == pytest.approx(other["loss"], rel=1e-5)
+        assert row["accuracy"] == other["accuracy"]
+        for kind in ("raw", "averaged"):
+            assert row["validation"][kind] == pytest.approx(other["validation"][kind], rel=1e-4)
+
+
+def test_the_last_small_batch_is_trained_on(both) -> None:
+    (_, one), _ = both
+    assert one[0]["steps"] == -(-NUM_IMAGES // BATCH_SIZE)
+
+
+def test_there_were_really_two_processes(both, tmp_path_factory: pytest.TempPathFactory) -> None:
+    (_, _), (_, _) = both
+    folder = tmp_path_factory.getbasetemp()
+    assert len(list(folder.glob("processes0/two/process-*-of-2"))) == 2
+    assert len(list(folder.glob("processes0/one/process-*-of-1"))) == 1
+
+
+def test_training_moved_the_weights(both) -> None:
+    (one, rows), _ = both
+    assert rows[1]["loss"] < rows[0]["loss"]
+    assert one

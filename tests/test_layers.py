@@ -1,0 +1,97 @@
+"""Who may import whom: the table of ARCHITECTURE, enforced."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "src" / "evenkeel"
+PUBLIC_ENTRY = frozenset(
+    {"assess", "corruptions", "data", "models", "report", "training", "views"}
+    | {"recipe", "runs", "seeding", "chain", "display", "lazy"}
+)
+OPTIONS = frozenset({"assess", "data", "models", "training", "views"})
+ALLOWED: dict[str, frozenset[str]] = {
+    "lazy": frozenset(),
+    "seeding": frozenset(),
+    "runs": frozenset(),
+    "images": frozenset({"seeding"}),
+    "data": frozenset({"runs", "seeding", "images"}),
+    "views": frozenset({"seeding", "images", "data"}),
+    "models": frozenset({"runs", "images"}),
+    "training": frozenset({"seeding", "runs", "images", "data", "views", "models"}),
+    "corruptions": frozenset({"seeding", "runs", "images", "data"}),
+    "assess": frozenset({"seeding", "runs", "images", "data", "models", "corruptions"}),
+    "report": frozenset({"runs", "assess"}),
+    "recipe": frozenset({"runs"}) | OPTIONS,
+    "display": frozenset(),
+    "chain": PUBLIC_ENTRY,
+    "cli": PUBLIC_ENTRY,
+    "__main__": frozenset({"cli"}),
+    "__init__": frozenset(),
+}
+
+
+def part_of(path: Path) -> str:
+    """Name the part that a file belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_parts(source: str) -> set[str]:
+    """List the parts of evenkeel that a module imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+            if node.module == "evenkeel":
+                names = [f"evenkeel.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        found |= {name.split(".")[1] for name in names if name.startswith("evenkeel.")}
+    return found
+
+
+def violations(part: str, source: str) -> set[str]:
+    """Give what a module of this part imports and may not."""
+    return imported_parts(source) - ALLOWED[part] - {part, "lazy"}
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.stem)
+def test_a_part_imports_only_what_it_may(path: Path) -> None:
+    forbidden = violations(part_of(path), path.read_text())
+    assert not forbidden, f"{path.relative_to(PACKAGE)} must not import {sorted(forbidden)}"
+
+
+def test_the_check_bites() -> None:
+    assert violations("corruptions", "from evenkeel.views import randaugment") == {"views"}
+    assert violations("report", "def f():\n    import evenkeel.models.build") == {"models"}
+    assert violations("runs", "from evenkeel import seeding") == {"seeding"}
+
+
+def modules_after(statement: str) -> set[str]:
+    """Run a statement in a fresh interpreter and list what it imported."""
+    code = f"import sys; {statement}; print('\\n'.join(sys.modules))"
+    command = [sys.executable, "-c", code]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import evenkeel",
+        "import evenkeel.cli",
+        "import evenkeel.report",
+        "from evenkeel.report import write_report",
+        "from evenkeel.recipe import load_recipe; load_recipe('demo')",
+    ],
+)
+def test_torch_is_not_imported_where_nothing_is_computed(statement: str) -> None:
+    assert "torch" not in modules_after(statement)
+
+
+def test_the_import_check_bites() -> None:
+    assert "torch" in modules_after("from evenkeel import load_model")

@@ -1,0 +1,86 @@
+"""What users rely on: public names, commands and their options. A change here is a decision."""
+
+import inspect
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+
+import evenkeel
+from evenkeel.cli import COMMANDS
+from evenkeel.recipe import Recipe, flat, load_recipe, shipped_recipes
+
+NAMES = (
+    "CORRUPTIONS Classifier ImageSet Recipe UserError corrupt generated_suite load_data"
+    " load_model load_recipe randaugment run train_student train_teacher write_report"
+)
+
+OPTIONS = {
+    "run": "recipe out seed data_root resume changes",
+    "train-teacher": "recipe out seed data_root changes",
+    "train-student": "recipe teacher out seed data_root changes",
+    "assess": "models data data_root suite severities num_images seed out",
+    "report": "runs out",
+    "views": "recipe out seed data_root changes",
+    "predict": "model images as_csv",
+    "fetch": "name data_root",
+    "recipes": "",
+}
+
+RECIPES = ["cifar10-cpu", "demo", "keras-example", "keras-full"]
+
+
+def options_of(command: Callable[..., None]) -> str:
+    return " ".join(inspect.signature(command).parameters)
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(evenkeel.__all__) == sorted(NAMES.split())
+
+
+@pytest.mark.parametrize("name", NAMES.split())
+def test_every_public_name_resolves_and_is_described(name: str) -> None:
+    assert getattr(evenkeel, name).__doc__
+
+
+def test_the_commands_and_their_options_are_these() -> None:
+    assert {name: options_of(command) for name, command in COMMANDS.items()} == OPTIONS
+
+
+def test_the_check_of_options_bites() -> None:
+    def run(recipe: str, out: str | None = None) -> None: ...
+
+    assert options_of(run) != OPTIONS["run"]
+
+
+def test_the_shipped_recipes_are_these_and_resolve() -> None:
+    assert sorted(shipped_recipes()) == RECIPES
+    assert all(isinstance(load_recipe(name), Recipe) for name in RECIPES)
+
+
+def test_every_option_of_a_recipe_says_what_it_means() -> None:
+    schema = Recipe.model_json_schema()
+    silent = [
+        f"{title}.{key}"
+        for title, table in schema["$defs"].items()
+        for key, option in table.get("properties", {}).items()
+        if "description" not in option and key not in ("kind", "name")
+    ]
+    assert not silent
+
+
+def test_flattening_shows_every_option() -> None:
+    keys = flat(load_recipe("keras-example").model_dump(mode="json"))
+    assert {"seed", "views.crop", "student.temperature", "teacher.averaging.every"} <= keys.keys()
+
+
+def test_help_comes_within_a_second() -> None:
+    command = [sys.executable, "-m", "evenkeel", "--help"]
+    seconds = []
+    for _ in range(5):
+        started = time.monotonic()
+        subprocess.run(command, capture_output=True, check=True)
+        seconds.append(time.monotonic() - started)
+    assert min(seconds) < 1.0, f"`evenkeel --help` took {min(seconds):.2f} s; what is imported?"

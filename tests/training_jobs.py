@@ -1,0 +1,72 @@
+"""Tiny real trainings for the tests: a small net on generated images."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from evenkeel.data import ImageSet
+from evenkeel.models import build
+from evenkeel.runs import no_progress
+from evenkeel.training.job import Job
+from evenkeel.training.objectives import Pair, supervised
+from evenkeel.training.options import TrainingOptions
+from evenkeel.views import ViewMaker, ViewOptions
+
+CLASSES = ("dark", "light", "red")
+NUM_IMAGES = 64
+
+
+def three_colours(n: int, seed: int) -> ImageSet:
+    """Generate images that a small net can learn to tell apart: dark, light and red."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % len(CLASSES)
+    middles = np.array([[60, 60, 60], [180, 180, 180], [180, 60, 60]])[labels]
+    pixels = rng.normal(middles[:, :, None, None], 40, (n, 3, 16, 16)).clip(0, 255)
+    return ImageSet(
+        torch.from_numpy(pixels.astype(np.uint8)),
+        torch.from_numpy(labels),
+        CLASSES,
+        torch.arange(n),
+    )
+
+
+def tiny_job(folder: Path, weights_seed: int = 1, **changes: object) -> Job:
+    """Give a training of four steps an epoch, float32, whose options can be changed."""
+    options = TrainingOptions.model_validate(
+        {
+            "model": {"name": "resnet9", "width": 8},
+            "epochs": 5,
+            "batch_size": 16,
+            "optimiser": {"kind": "sgd", "lr": 0.05},
+            "schedule": "one-cycle",
+            "averaging": {"kind": "ema", "decay": 0.9},
+            "precision": "fp32",
+        }
+        | changes
+    )
+    train = three_colours(NUM_IMAGES, 0)
+    maker = ViewMaker(ViewOptions(pad=2), image_size=16, seed=3)
+
+    def clean(positions: np.ndarray, epoch: int) -> torch.Tensor:
+        part = train.take(positions)
+        return maker.clean(part.images, part.index, epoch)
+
+    return Job(
+        name="teacher",
+        model=build(options.model, CLASSES, 16, 16, weights_seed),
+        objective=supervised(options.label_smoothing),
+        make_pair=lambda positions, epoch: Pair(
+            clean(positions, epoch), None, train.labels[torch.from_numpy(positions)]
+        ),
+        refresh_views=lambda positions: clean(positions, 0),
+        num_images=len(train),
+        validation=three_colours(30, 1),
+        options=options,
+        seed=0,
+        folder=folder,
+        parents={},
+        accelerator=Accelerator(cpu=True),
+        progress=no_progress,
+    )

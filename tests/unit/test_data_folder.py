@@ -1,0 +1,145 @@
+"""A folder of images: its layout, its order, its bad files and its mistakes."""
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from evenkeel.data import DataOptions, list_images, load_data, load_splits
+from evenkeel.runs import UserError
+
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
+
+def save(image: Image.Image, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Ten red apples and fifteen blue plums to train on, each a little different; a test."""
+    root = tmp_path / "photos"
+    for number in range(10):
+        save(Image.new("RGB", (20 + number, 30), RED), root / f"train/apple/{number}.png")
+    for number in range(15):
+        save(Image.new("RGB", (40, 20 + number), BLUE), root / f"train/plum/{number:02}.bmp")
+    save(Image.new("RGB", (9, 9), BLUE), root / "test/plum/x.webp")
+    save(Image.new("RGB", (9, 9), GREEN), root / "test/grape/deep/er/x.PNG")
+    return root
+
+
+def test_a_folder_becomes_three_parts_with_one_list_of_classes(photos, caplog):
+    splits = load_data(photos, image_size=16, validation=5)
+    assert [len(part) for part in splits] == [20, 5, 2]
+    assert {part.classes for part in splits} == {("apple", "grape", "plum")}
+    assert splits.validation.labels.bincount().tolist() == [2, 0, 3]
+    assert splits.test.labels.tolist() == [1, 2]
+    colours = torch.tensor([RED, GREEN, BLUE], dtype=torch.uint8)
+    for part in splits:
+        assert part.images.shape[1:] == (3, 16, 16)
+        assert torch.equal(part.images[:, :, 8, 8], colours[part.labels])
+    assert "classes without training images: grape" in caplog.text
+
+
+def test_a_validation_folder_is_taken_as_it_is(photos):
+    save(Image.new("RGB", (9, 9), RED), photos / "validation/apple/x.jpg")
+    splits = load_data("photos", photos.parent, image_size=16)
+    assert [len(part) for part in splits] == [25, 1, 2]
+
+
+def test_without_a_test_folder_a_fifth_of_train_is_kept_for_it(photos, caplog):
+    for path in sorted((photos / "test").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    (photos / "test").rmdir()
+    (photos / "val").mkdir()
+    splits = load_data(photos, image_size=16, validation=5)
+    assert [len(part) for part in splits] == [15, 5, 5]
+    index = torch.cat([part.index for part in splits])
+    assert torch.equal(index.sort().values, torch.arange(25))
+    assert splits.test.labels.bincount().tolist() == [2, 3]
+    assert "a fifth of train is kept for the test" in caplog.text
+    assert "val is ignored; only train, validation, test are read" in caplog.text
+
+
+def test_the_order_does_not_depend_on_the_file_system(photos):
+    names = [path.relative_to(photos).as_posix() for path in list_images(photos)]
+    assert names == sorted(names)
+    once = load_data(photos, image_size=8).train
+    again = load_data(photos, image_size=8).train
+    assert torch.equal(once.images, again.images)
+    assert torch.equal(once.index, again.index)
+
+
+def test_bad_files_are_named_and_can_be_left_out(photos, caplog):
+    for number in range(4):
+        (photos / f"train/plum/{number:02}.bmp").write_bytes(b"damaged")
+    (photos / "test/plum/bad.jpg").write_bytes(b"")
+    with pytest.raises(UserError) as caught:
+        load_data(photos, image_size=8)
+    message = str(caught.value)
+    assert message.startswith("5 files cannot be decoded")
+    assert "00.bmp" in message
+    assert "02.bmp and 2 more" in message
+    assert "03.bmp" not in message
+    assert "data.skip_bad_images = true" in message
+    options = DataOptions(name=str(photos), image_size=8, validation=5, skip_bad_images=True)
+    splits = load_splits(options)
+    assert [len(part) for part in splits] == [16, 5, 2]
+    assert "5 files cannot be decoded and are left out" in caplog.text
+    kept = torch.cat([splits.train.index, splits.validation.index]).sort().values
+    assert kept.tolist() == [*range(10), *range(14, 25)]  # the others keep their index
+
+
+def test_a_class_of_bad_files_alone_is_refused(photos):
+    (photos / "test/plum/x.webp").write_bytes(b"damaged")
+    options = DataOptions(name=str(photos), image_size=8, skip_bad_images=True)
+    with pytest.raises(UserError, match="test: no image of plum can be decoded"):
+        load_splits(options)
+
+
+def test_mistakes_in_the_layout_name_the_cure(photos, tmp_path):
+    with pytest.raises(UserError, match=r"set data.image_size, for example 64"):
+        load_data(photos)
+    with pytest.raises(UserError, match='validation_choice = "stratified"'):
+        load_data(photos, image_size=8, validation_choice="last")
+    with pytest.raises(UserError, match="has no folder train; put images in train/CLASS/"):
+        load_data(photos / "train", image_size=8)
+    (tmp_path / "flat/train").mkdir(parents=True)
+    with pytest.raises(UserError, match="has no class folders; put images in train/CLASS/"):
+        load_data(tmp_path / "flat", image_size=8)
+    (photos / "train/pear").mkdir()
+    with pytest.raises(UserError, match="train/pear holds no images; add some"):
+        load_data(photos, image_size=8)
+
+
+def test_hidden_and_foreign_files_are_left_out(photos, caplog):
+    (photos / "train/apple/.hidden.png").write_bytes(b"")
+    (photos / "train/.cache").mkdir()
+    (photos / "train/apple/notes.txt").write_text("x")
+    with caplog.at_level(logging.WARNING):
+        assert len(load_data(photos, image_size=8, validation=5).train) == 20
+    assert "apple: files ignored: 1;" in caplog.text
+
+
+def test_names_that_are_not_valid_text_are_read_and_shown(photos):
+    try:
+        save(
+            Image.new("RGB", (9, 9), RED), Path(os.fsdecode(bytes(photos) + b"/test/\xff/\xfe.png"))
+        )
+    except OSError:
+        pytest.skip("this file system takes only valid text as names")
+    splits = load_data(photos, image_size=8)
+    assert splits.test.classes == (r"\xff", "apple", "grape", "plum")
+    for name in splits.test.classes:
+        name.encode()
+
+
+def test_a_single_file_is_listed_and_a_missing_one_refused(photos):
+    file = photos / "train/apple/0.png"
+    assert list_images(file) == [file]
+    with pytest.raises(UserError, match="does not exist; give an image file or a folder"):
+        list_images(photos / "nothing.png")

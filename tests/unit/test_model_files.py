@@ -1,0 +1,146 @@
+"""Model files: equal runs give equal bytes, and anything else is refused with a cure."""
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from evenkeel.models import (
+    Classifier,
+    ResNet9Options,
+    WideResNetOptions,
+    build,
+    load_model,
+    read_description,
+    save_model,
+)
+from evenkeel.runs import UserError
+
+CLASSES = ("cat", "dog", "ship")
+TINY = ResNet9Options(width=8)
+
+
+def tiny(seed: int = 0) -> Classifier:
+    return build(TINY, CLASSES, image_size=48, input_size=32, seed=seed)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    save_model(tiny(), tmp_path / "model.safetensors", {"teacher": "ab12", "data": "cd34"})
+    return tmp_path / "model.safetensors"
+
+
+def refusal(action: Callable[[], object]) -> str:
+    with pytest.raises(UserError) as caught:
+        action()
+    assert len(str(caught.value).splitlines()) <= 3
+    return str(caught.value)
+
+
+def test_equal_runs_give_equal_bytes(path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere" / "other.safetensors"
+    model = tiny().to(memory_format=torch.channels_last)
+    save_model(model, other, {"data": "cd34", "teacher": "ab12"})
+    assert path.read_bytes() == other.read_bytes()
+    save_model(tiny(seed=1), other, {"data": "cd34", "teacher": "ab12"})
+    assert path.read_bytes() != other.read_bytes()  # it bites
+
+
+def test_the_file_describes_its_model_and_names_its_parents(path: Path) -> None:
+    description = read_description(path)
+    assert description.architecture == TINY
+    assert description.classes == CLASSES
+    assert (description.image_size, description.input_size) == (48, 32)
+    assert description.parents == {"teacher": "ab12", "data": "cd34"}
+    with safe_open(path, "pt") as file:
+        text = file.metadata()["evenkeel"]
+    assert text == json.dumps(json.loads(text), sort_keys=True)
+
+
+def test_a_loaded_model_is_ready_for_use(path: Path) -> None:
+    model = load_model(path)
+    assert not model.training
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_loaded_model_does_not_hold_on_to_its_file(path: Path) -> None:
+    model = load_model(path)
+    before = [parameter.clone() for parameter in model.parameters()]
+    path.write_bytes(bytes(path.stat().st_size))
+    assert all(map(torch.equal, before, model.parameters()))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    assert "nowhere" in refusal(lambda: load_model(tmp_path / "nowhere.safetensors"))
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+def test_a_pickle_is_refused_unopened(tmp_path: Path, legacy: bool) -> None:
+    path = tmp_path / "model.pt"
+    torch.save(tiny().state_dict(), path, _use_new_zipfile_serialization=not legacy)
+    assert "pickle" in refusal(lambda: load_model(path))
+
+
+def test_plain_pickles_of_every_protocol_are_refused_unopened(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        path.write_bytes(pickle.dumps({"weight": [1.0]}, protocol))
+        assert "pickle" in refusal(lambda: load_model(path))
+
+
+@pytest.mark.parametrize("keep", [0, 5, 100, 5000])
+def test_a_file_cut_short_is_refused(path: Path, keep: int) -> None:
+    path.write_bytes(path.read_bytes()[:keep])
+    assert "safetensors" in refusal(lambda: load_model(path))
+
+
+def test_weights_without_a_description_are_refused(path: Path) -> None:
+    save_file(load_file(path), path)
+    assert "does not say of which model" in refusal(lambda: load_model(path))
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"format": "evenkeel-model-2"}, "format"),
+        ({"architecture": {"name": "resnet8"}}, "architecture"),
+        ({"image_size": "large"}, "image_size"),
+        ({"flavour": "sour"}, "flavour"),
+    ],
+)
+def test_an_unknown_description_is_refused(path: Path, change: dict, place: str) -> None:
+    describe_anew(path, change)
+    assert place in refusal(lambda: load_model(path))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"classes": [*CLASSES, "frog"]},
+        {"architecture": {"name": "resnet9", "width": 16}},
+        {"architecture": {"name": "wide_resnet", "depth": 10, "width": 1}},
+    ],
+)
+def test_weights_of_another_model_are_refused(path: Path, change: dict) -> None:
+    describe_anew(path, change)
+    assert "instead of" in refusal(lambda: load_model(path))
+
+
+def test_a_file_of_another_architecture_or_other_classes_is_refused(path: Path) -> None:
+    wanted = WideResNetOptions(depth=16, width=2)
+    message = refusal(lambda: load_model(path, architecture=wanted))
+    assert "wide_resnet(depth=16, width=2)" in message
+    assert "resnet9(width=8" in message
+    assert "frog" in refusal(lambda: load_model(path, classes=("frog", "newt")))
+    load_model(path, architecture=TINY, classes=CLASSES)
+
+
+def describe_anew(path: Path, change: dict) -> None:
+    """Change the description and keep the weights."""
+    description = read_description(path).model_dump(mode="json") | change
+    save_file(load_file(path), path, {"evenkeel": json.dumps(description)})

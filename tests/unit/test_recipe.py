@@ -1,0 +1,109 @@
+"""Recipes: bases, changes, round trip, and errors that name the cure."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from evenkeel.recipe import (
+    Recipe,
+    differing_keys,
+    load_recipe,
+    merged,
+    recipe_toml,
+    shipped_recipes,
+)
+from evenkeel.runs import UserError
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_a_resolved_recipe_reads_back_as_itself(name: str) -> None:
+    recipe = load_recipe(name)
+    assert Recipe.model_validate(tomllib.loads(recipe_toml(recipe))) == recipe
+
+
+def test_changes_overrule_a_file_which_overrules_its_base(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text('base = "keras-example"\n[teacher]\nepochs = 7\nbatch_size = 64\n')
+    recipe = load_recipe(own, ("teacher.epochs=9",))
+    assert (recipe.teacher.epochs, recipe.teacher.batch_size) == (9, 64)
+    assert recipe.student == load_recipe("keras-example").student
+
+
+def test_a_base_may_be_a_file_beside_the_recipe(tmp_path: Path) -> None:
+    (tmp_path / "under.toml").write_text('base = "demo"\nseed = 3\n')
+    (tmp_path / "over.toml").write_text('base = "under.toml"\n')
+    assert load_recipe(tmp_path / "over.toml").seed == 3
+
+
+def test_a_bare_word_chooses_a_kind_and_leaves_none_of_the_other_kinds_settings() -> None:
+    recipe = load_recipe("keras-example", ("teacher.averaging=none", "student.model=resnet9"))
+    assert recipe.teacher.averaging.kind == "none"
+    assert recipe.student.model.name == "resnet9"
+    changed = load_recipe("keras-example", ('teacher.averaging={kind="ema", decay=0.9}',))
+    assert changed.teacher.averaging.model_dump() == {"kind": "ema", "decay": 0.9, "start": 0.0}
+
+
+def test_a_setting_of_the_chosen_kind_is_merged_into_it() -> None:
+    recipe = load_recipe("keras-example", ("teacher.averaging.every=5",))
+    assert recipe.teacher.averaging.model_dump() == {"kind": "swa", "start": 0.0, "every": 5}
+    table = merged({"schedule": "one-cycle"}, {"schedule": {"warmup": 0.5}})
+    assert table == {"schedule": {"kind": "one-cycle", "warmup": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("student.temprature=4", ("student.temprature", "temperature")),
+        ("techer.epochs=4", ("techer", "teacher")),
+        ("teacher.optimiser.lrr=1", ("teacher.optimiser.lrr", "did you mean lr?")),
+        ("views.noise=[{kind='randaugment', layers=3}]", ("views.noise.0.layers", "num_layers")),
+        ("student.temperature=0", ("student.temperature", "greater than 0", "got 0")),
+        ("student.consistency_weight=-1", ("student.consistency_weight", "-1")),
+        ("teacher.averaging=foo", ("teacher.averaging", "foo")),
+        ("teacher.epochs=many", ("teacher.epochs", "many")),
+        ("views.crop=97", ("crop", "97", "96")),
+        ("assess.severities=[9]", ("severit", "9")),
+        ("nonsense", ("section.key=value", "nonsense")),
+    ],
+)
+def test_a_mistake_is_named_with_its_cure_in_at_most_three_lines(
+    change: str, words: tuple[str, ...]
+) -> None:
+    with pytest.raises(UserError) as caught:
+        load_recipe("keras-example", (change,))
+    message = str(caught.value)
+    assert all(word in message for word in words), message
+    assert message.count("\n") < 3
+
+
+def test_an_unknown_recipe_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UserError, match="did you mean keras-example"):
+        load_recipe("keras-exmple")
+
+
+def test_circular_bases_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('base = "b.toml"\n')
+    (tmp_path / "b.toml").write_text('base = "a.toml"\n')
+    with pytest.raises(UserError, match="its own base"):
+        load_recipe(tmp_path / "a.toml")
+
+
+def test_broken_toml_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("[teacher\n")
+    with pytest.raises(UserError, match="not valid TOML"):
+        load_recipe(tmp_path / "a.toml")
+
+
+def test_differing_keys_are_named_but_where_the_data_lies_does_not_count() -> None:
+    recipe = load_recipe("keras-example")
+    moved = load_recipe("keras-example", ("data.root='/elsewhere'",))
+    other = load_recipe("keras-example", ("student.temperature=4", "seed=1"))
+    assert differing_keys(recipe, moved) == []
+    assert differing_keys(recipe, other) == ["seed", "student.temperature"]
+
+
+def test_keras_full_differs_from_keras_example_in_scale_alone() -> None:
+    keys = differing_keys(load_recipe("keras-example"), load_recipe("keras-full"))
+    scale = [f"{who}.{key}" for who in ("student", "teacher") for key in ("batch_size", "epochs")]
+    assert keys == scale

@@ -1,0 +1,79 @@
+"""Learning rates and Keras' counters."""
+
+import math
+
+import pytest
+
+from evenkeel.training.options import Constant, Cosine, EarlyStopping, OneCycle, Plateau
+from evenkeel.training.schedules import Patience, rate_at
+
+
+def test_a_constant_rate_stays() -> None:
+    assert {rate_at(Constant(), step, 100) for step in range(100)} == {1.0}
+
+
+def test_cosine_falls_from_one_to_nearly_zero() -> None:
+    rates = [rate_at(Cosine(), step, 100) for step in range(100)]
+    assert rates[0] == 1.0
+    assert rates[50] == pytest.approx(0.5)
+    assert rates == sorted(rates, reverse=True)
+    assert 0 < rates[-1] < 0.001
+
+
+def test_one_cycle_rises_and_falls_linearly() -> None:
+    schedule = OneCycle(warmup=0.2, final=0.1)
+    rates = [rate_at(schedule, step, 100) for step in range(100)]
+    assert rates[:20] == sorted(rates[:20])
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+    assert max(rates) == 1.0
+    assert rates[-1] == pytest.approx(0.1, abs=0.02)
+    assert rates[60] == pytest.approx(0.55)
+
+
+def test_a_plateau_acts_when_the_wait_reaches_patience_and_then_waits_anew() -> None:
+    patience = Patience(Plateau(patience=3, factor=0.1))
+    losses = [1.0, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9]
+    acted = [patience.exhausted(loss) for loss in losses]
+    assert acted == [False, False, False, False, True, False, False, True]
+
+
+def test_an_improvement_below_min_delta_is_none_for_a_plateau_but_one_for_early_stopping() -> None:
+    falling = [1.0 - 5e-5 * epoch for epoch in range(4)]
+    plateau = Patience(Plateau(patience=2, factor=0.1, min_delta=1e-4))
+    stopping = Patience(EarlyStopping(patience=2))
+    assert any(plateau.exhausted(loss) for loss in falling)
+    assert not any(stopping.exhausted(loss) for loss in falling)
+
+
+def test_a_counter_goes_on_from_its_state() -> None:
+    one, other = (Patience(EarlyStopping(patience=3)) for _ in range(2))
+    assert one.state() == {"best": None, "wait": 0}
+    for loss in (1.0, 2.0, 2.0):
+        one.exhausted(loss)
+    other.load(one.state())
+    assert other.exhausted(2.0)
+    assert not math.isinf(other.best)
+
+
+@pytest.mark.more
+def test_the_counters_equal_keras_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    import keras
+    import numpy as np
+
+    rng = np.random.default_rng(3)
+    losses = np.round(rng.uniform(0.5, 1.0, 60), 4).tolist()
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(optimizer=keras.optimizers.Adam(1.0))
+    theirs = keras.callbacks.ReduceLROnPlateau(patience=3, factor=0.5, min_delta=1e-4, min_lr=0)
+    theirs.set_model(model)
+    theirs.on_train_begin()
+    ours = Patience(Plateau(patience=3, factor=0.5, min_delta=1e-4))
+    rate, rates, keras_rates = 1.0, [], []
+    for epoch, loss in enumerate(losses):
+        theirs.on_epoch_end(epoch, {"val_loss": loss})
+        keras_rates.append(float(model.optimizer.learning_rate.numpy()))
+        rate *= 0.5 if ours.exhausted(loss) else 1.0
+        rates.append(rate)
+    assert rates[-1] < 0.1  # it acted several times
+    assert rates == pytest.approx(keras_rates, rel=1e-6)

@@ -1,0 +1,119 @@
+"""A saved training goes on as if it had never stopped; a damaged state is noticed."""
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+
+from evenkeel import seeding
+from evenkeel.training.devices import autocast_for
+from evenkeel.training.loop import end_epoch, fresh_state, run_epoch, step
+from evenkeel.training.state import KEPT, State, load_newest_state, save_state
+from tests.training_jobs import tiny_job
+
+FP32 = autocast_for("fp32", torch.device("cpu"))
+OPTIMISERS = [
+    {"kind": "sgd", "lr": 0.05},
+    {"kind": "adam", "lr": 1e-3},
+    {"kind": "adamw", "lr": 1e-3},
+]
+
+
+def walk(job, state: State, num_steps: int) -> None:
+    """Take steps as the loop does, across epochs."""
+    for _ in range(num_steps):
+        counters = state.counters
+        order = seeding.order(job.seed, "teacher/order", counters.epoch, job.num_images)
+        start = counters.step_in_epoch * job.options.batch_size
+        job.model.train()
+        step(job, state, job.model, FP32, order[start : start + job.options.batch_size])
+        counters.step += 1
+        counters.step_in_epoch += 1
+        if state.average:
+            state.average.update(job.model, counters.step)
+        if counters.step_in_epoch == job.steps_per_epoch:
+            counters.epoch, counters.step_in_epoch = counters.epoch + 1, 0
+
+
+def equal(one: State, other: State) -> bool:
+    ours, theirs = one.tensors(), other.tensors()
+    same = all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    return ours.keys() == theirs.keys() and same
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS, ids=lambda o: o["kind"])
+@pytest.mark.parametrize("averaging", ["none", "ema", "swa"])
+def test_twenty_steps_equal_nine_a_save_a_load_and_eleven(
+    tmp_path: Path, optimiser: dict, averaging: str
+) -> None:
+    averages = {"kind": averaging} | ({"start": 0.2, "every": 2} if averaging == "swa" else {})
+    changes = {"optimiser": optimiser, "averaging": averages}
+    whole = tiny_job(tmp_path, **changes)
+    unbroken = fresh_state(whole)
+    walk(whole, unbroken, 20)
+
+    first = tiny_job(tmp_path, **changes)
+    before = fresh_state(first)
+    walk(first, before, 9)
+    save_state(before, tmp_path / "state")
+    second = tiny_job(tmp_path, weights_seed=99, **changes)
+    after = fresh_state(second)
+    assert not equal(before, after)
+    assert load_newest_state(after, tmp_path / "state")
+    assert equal(before, after)
+    walk(second, after, 11)
+    assert equal(unbroken, after)
+
+
+def test_counters_patience_and_rows_are_saved(tmp_path: Path) -> None:
+    changes = {
+        "schedule": {"kind": "plateau", "patience": 1},
+        "early_stopping": {"patience": 2},
+    }
+    job = tiny_job(tmp_path, **changes)
+    state = fresh_state(job)
+    for _ in range(2):
+        run_epoch(job, state, job.model, FP32)
+        end_epoch(job, state, FP32)
+    other = fresh_state(tiny_job(tmp_path, weights_seed=5, **changes))
+    assert load_newest_state(other, tmp_path / "state")
+    assert other.counters == state.counters
+    assert len(other.counters.rows) == 2
+    assert other.numbers() == state.numbers()
+    assert equal(state, other)
+
+
+def test_only_the_newest_states_are_kept(tmp_path: Path) -> None:
+    state = fresh_state(tiny_job(tmp_path))
+    for number in range(4):
+        state.counters.step = number
+        save_state(state, tmp_path / "state")
+    names = sorted(path.name[:8] for path in (tmp_path / "state").iterdir())
+    assert names == ["00000002", "00000003"]
+    assert len(names) == KEPT
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped"])
+def test_a_damaged_state_is_passed_over_for_the_one_before(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = fresh_state(tiny_job(tmp_path))
+    for number in (1, 2):
+        state.counters.step = number
+        save_state(state, tmp_path / "state")
+    newest = max((tmp_path / "state").iterdir())
+    data = bytearray(newest.read_bytes())
+    if damage == "truncated":
+        del data[len(data) // 2 :]
+    else:
+        data[-1] ^= 1
+    newest.write_bytes(data)
+    with caplog.at_level(logging.WARNING):
+        assert load_newest_state(state, tmp_path / "state")
+    assert state.counters.step == 1
+    assert "damaged" in caplog.text
+
+
+def test_without_any_state_a_training_begins(tmp_path: Path) -> None:
+    assert not load_newest_state(fresh_state(tiny_job(tmp_path)), tmp_path / "state")

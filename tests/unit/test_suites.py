@@ -1,0 +1,48 @@
+"""The generated suite: the data's own images, corrupted when they are asked for."""
+
+import pytest
+import torch
+
+from evenkeel.corruptions import CORRUPTIONS, corrupt, generated_suite, suites
+
+
+def test_a_suite_gives_the_same_images_however_they_are_cut(small_images: torch.Tensor):
+    suite = generated_suite(small_images, seed=3)
+    whole = suite.images("shot_noise", 2, 0, len(small_images))
+    parts = [suite.images("shot_noise", 2, start, start + 8) for start in (0, 8, 16)]
+    assert torch.equal(torch.cat(parts), whole)
+    assert torch.equal(whole, corrupt(small_images, "shot_noise", 2, seed=3))
+    other = generated_suite(small_images, seed=4).images("shot_noise", 2, 0, 24)
+    assert not torch.equal(whole, other)
+
+
+def test_a_suite_says_where_its_images_come_from(small_images: torch.Tensor):
+    suite = generated_suite(small_images, seed=3)
+    assert suite.name == "generated"
+    assert suite.describe() == {"preset": "cifar", "seed": "3", "size": "32x32"}
+    assert generated_suite(small_images, preset="imagenet").describe()["preset"] == "imagenet"
+    assert set(suite.corruptions) == set(CORRUPTIONS)
+
+
+def test_a_suite_corrupts_no_more_than_it_is_asked_for(
+    small_images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+):
+    seen: list[int] = []
+
+    def watched(images: torch.Tensor, *args: object, **options: object) -> torch.Tensor:
+        seen.append(len(images))
+        return images
+
+    monkeypatch.setattr(suites, "corrupt", watched)
+    suite = generated_suite(small_images)
+    for start in range(0, 24, 6):
+        suite.images("contrast", 1, start, start + 6)
+    assert seen == [6, 6, 6, 6]
+
+
+def test_images_beyond_the_last_are_an_error(small_images: torch.Tensor):
+    suite = generated_suite(small_images)
+    assert len(suite.images("contrast", 1, 24, 24)) == 0
+    for start, stop in [(0, 25), (-1, 3), (5, 4)]:
+        with pytest.raises(ValueError, match="0 <= start <= stop <= 24"):
+            suite.images("contrast", 1, start, stop)
