@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from evenkeel.views.augment import carry_out, make_plan
 from evenkeel.views.operations import Operation
-from evenkeel.views.randaugment import carry_out, make_plan
 
 STREAM = np.uint64(11)
 

@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
 
 from evenkeel import runs
@@ -57,7 +58,7 @@ def run(
         train_student(data, recipe.views, recipe.student, teacher, student.parent, **shared)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        examine(folder, recipe, data, progress)
+        examine(folder, recipe, data, accelerator.device, progress)
     accelerator.wait_for_everyone()
     return folder / "report.html"
 
@@ -98,10 +99,13 @@ def write_view_sheet(data: Splits, recipe: Recipe, out: Path) -> None:
     runs.write_atomically(out, picture.getvalue())
 
 
-def examine(folder: Path, recipe: Recipe, data: Splits, progress: Progress) -> None:
+def examine(
+    folder: Path, recipe: Recipe, data: Splits, device: torch.device, progress: Progress
+) -> None:
     """Assess teacher and student on the test split, and write the report."""
     if not (folder / "assessment.json").exists():
-        models = {name: load_model(folder / name / "model.safetensors") for name in NAMES}
+        files = {name: folder / name / "model.safetensors" for name in NAMES}
+        models = {name: load_model(path).to(device) for name, path in files.items()}
         suite = suite_for(recipe.assess, data, recipe.seed)
         facts = {"overlaps": overlaps(recipe.views.noise, suite.corruptions)}
         examination = assess(models, data.test, suite, recipe.assess, progress=progress)
@@ -142,7 +146,9 @@ def assess_files(
     """
     if out.suffix != ".json":
         raise UserError(f"an assessment is a .json file, got --out {out}; name it {out}.json")
-    models = {name: load_model(path) for name, path in model_files(places).items()}
+    device = Accelerator().device
+    files = model_files(places)
+    models = {name: load_model(path).to(device) for name, path in files.items()}
     if data_options is None:
         data_options = earlier_recipe(places).data
     sizes = {model.image_size for model in models.values()}

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from evenkeel import runs
+from evenkeel.assess import AssessOptions, assess
+from evenkeel.corruptions.names import ALL
 from evenkeel.report import load_summary_rows, write_report
 from evenkeel.report.compare import corruption_rows, seed_rows, summary_rows, t_interval
 from evenkeel.report.record import read_run
 from evenkeel.runs import UserError
-from tests.tiny_assessment import tiny_run
+from tests.tiny_assessment import TinySuite, tiny_images, tiny_models, tiny_run
 
 LINKING = {"src", "href", "srcset", "poster", "data", "action"}
 
@@ -84,9 +86,27 @@ def test_every_figure_of_the_assessment_is_in_the_text(html: str, run: Path) -> 
 
 def test_an_incomplete_summary_is_shown_as_n_of_19(html: str) -> None:
     text = Page(html).text
-    assert "3 of 19 corruptions assessed: no figure under this name" in text
-    assert "3 of 15 corruptions assessed: no figure under this name" in text
+    assert "3 of 19 corruptions: no figure under this name" in text
+    assert "3 of 15 corruptions at all 5 severities: no figure under this name" in text
     assert "severity 5, the 3 corruptions assessed" in text
+
+
+def test_a_complete_suite_has_its_full_names_and_no_stand_ins() -> None:
+    image_set = tiny_images()
+    suite = TinySuite(image_set.images, corruptions=ALL)
+    found = assess(tiny_models(), image_set, suite, AssessOptions(precision="fp32")).assessment
+    rows = summary_rows(found)
+    assert [row.name for row in rows] == ["clean", "severity5_top1", "c15", "c19"]
+    assert not any(row.coverage for row in rows)
+    assert all(row.comparisons["student"].resamples >= 2_000 for row in rows)
+
+
+def test_severity_5_alone_is_not_shown_twice() -> None:
+    image_set = tiny_images()
+    options = AssessOptions(precision="fp32", severities=(5,))
+    found = assess(tiny_models(), image_set, TinySuite(image_set.images), options).assessment
+    shown = [row.name for row in summary_rows(found) if not row.coverage]
+    assert shown == ["clean", "severity5_present"]
 
 
 def test_one_run_says_that_its_interval_is_not_about_the_method(html: str) -> None:

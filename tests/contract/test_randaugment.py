@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from evenkeel.views import operations as op
+from evenkeel.views.augment import carry_out, plan_for, randaugment, randaugment_into
 from evenkeel.views.operations import SEMANTICS, operations
-from evenkeel.views.options import RandAugmentOptions
-from evenkeel.views.randaugment import carry_out, plan_for, randaugment, randaugment_into
+from evenkeel.views.options import MAGNITUDE_SCALES, RandAugmentOptions
 from tests.single_operation import apply, pictures
 
 SIZES = [(28, 28), (32, 32), (72, 72), (96, 96), (40, 56), (5, 2), (1, 1)]
@@ -110,6 +110,10 @@ def test_options_and_arguments_mean_the_same(images: torch.Tensor) -> None:
     carry_out(plan_for("timm", 5, 3, 32, 32), images.numpy(), expected, index, stream)
     assert np.array_equal(out, expected)
     assert not np.array_equal(out, images.numpy())
+
+
+def test_the_options_know_the_scales_of_the_table() -> None:
+    assert {name: common.scale for name, common in SEMANTICS.items()} == MAGNITUDE_SCALES
 
 
 def test_a_further_layer_leaves_the_earlier_ones_as_they_are(images: torch.Tensor) -> None:

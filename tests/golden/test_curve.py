@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from evenkeel import seeding
-from evenkeel.training.devices import autocast_for
+from evenkeel.models import autocast_for
 from evenkeel.training.loop import fresh_state, step
 from tests.training_jobs import tiny_job
 

@@ -12,8 +12,8 @@ import torch
 
 from evenkeel.seeding import stream_key
 from evenkeel.views import operations as op
+from evenkeel.views.augment import randaugment
 from evenkeel.views.operations import operations
-from evenkeel.views.randaugment import randaugment
 from tests.single_operation import apply, pictures
 
 WORD = 2**64

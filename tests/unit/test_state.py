@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from evenkeel import seeding
-from evenkeel.training.devices import autocast_for
+from evenkeel.models import autocast_for
 from evenkeel.training.loop import end_epoch, fresh_state, run_epoch, step
 from evenkeel.training.state import KEPT, State, load_newest_state, save_state
 from tests.training_jobs import tiny_job

@@ -22,7 +22,6 @@ from evenkeel.assess.bootstrap import compare
 from evenkeel.assess.examination import Examination
 from evenkeel.assess.metrics import Outcomes, count_cell, outcomes_of
 from evenkeel.assess.options import AssessOptions
-from evenkeel.assess.precision import resolved_precision
 from evenkeel.assess.predictions import Predictions, Top
 from evenkeel.assess.selection import (
     CLEAN_CELL,
@@ -35,7 +34,8 @@ from evenkeel.assess.selection import (
 from evenkeel.corruptions import Suite
 from evenkeel.data import ImageSet
 from evenkeel.images.types import Images
-from evenkeel.models import Classifier
+from evenkeel.models import Classifier, autocast_for, resolved_precision
+from evenkeel.models.precision import Precision
 from evenkeel.runs import Progress, UserError, no_progress
 
 BATCH_SIZE = 500
@@ -47,7 +47,7 @@ class Examined:
 
     network: nn.Module
     device: torch.device
-    precision: str
+    precision: Precision
     answers: dict[tuple[str, int], list[Outcomes]] = field(default_factory=dict)
 
     def outcomes(self, cell: tuple[str, int]) -> Outcomes:
@@ -152,7 +152,7 @@ def test_view(model: Examined, images: Images) -> Images:
 def answers(model: Examined, views: Images, labels: Tensor) -> Outcomes:
     """Run one block through a model; the device is waited for once."""
     parts = []
-    autocast = torch.autocast(model.device.type, torch.bfloat16, enabled=model.precision == "bf16")
+    autocast = autocast_for(model.precision, model.device)
     for batch, target in zip(views.split(BATCH_SIZE), labels.split(BATCH_SIZE), strict=True):
         with autocast:
             logits = model.network(batch.to(model.device, non_blocking=True))

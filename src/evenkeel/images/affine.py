@@ -73,8 +73,7 @@ def sample_nearest(source, out, matrix, fill):
         else:
             sample_run(source.ravel(), out.ravel(), width, y * width, line, first, stop)
         if fill == MIRROR:
-            mirror_run(source, out, y, line, 0, first)
-            mirror_run(source, out, y, line, stop, width)
+            mirror_rest(source, out, y, line, first, stop)
         x_in += fixed_point(b)
         y_in += fixed_point(e)
 
@@ -105,11 +104,13 @@ def sample_run(values, targets, width, row, line, first, stop):
 
 
 @kernel
-def mirror_run(source, out, y, line, first, stop):
-    """Take the pixels first..stop of a target row from the source's mirror images around it."""
+def mirror_rest(source, out, y, line, first, stop):
+    """Take all but the pixels first..stop of a target row from the source's mirror images."""
     height, width = source.shape[1:]
     x_in, y_in, step_x, step_y = line
-    for x in range(first, stop):
+    for x in range(width):
+        if first <= x < stop:
+            continue
         i = mirrored((y_in + x * step_y) >> FRACTION_BITS, height)
         j = mirrored((x_in + x * step_x) >> FRACTION_BITS, width)
         for channel in range(3):

@@ -29,9 +29,8 @@ def fill_all(out, value):
 
 
 @kernel
-def look_up(source, out, table):
-    """Replace every value by its entry in the table."""
-    values, targets = source.ravel(), out.ravel()
+def look_up(values, targets, table):
+    """Replace every value of a flat array by its entry in the table."""
     for i in range(values.size):
         targets[i] = table[values[i]]
 
@@ -70,7 +69,7 @@ def solarize(source, out, threshold, table):
     """Invert the values from the threshold (0..256) upwards."""
     for value in range(256):
         table[value] = value if value < threshold else 255 - value
-    look_up(source, out, table)
+    look_up(source.ravel(), out.ravel(), table)
 
 
 @kernel
@@ -81,7 +80,7 @@ def solarize_add(source, out, addition, table):
     """
     for value in range(256):
         table[value] = min(255, value + addition) if value < 128 else value
-    look_up(source, out, table)
+    look_up(source.ravel(), out.ravel(), table)
 
 
 @kernel
@@ -173,7 +172,7 @@ def auto_contrast(source, out, table):
         for value in values:
             lowest, highest = min(lowest, value), max(highest, value)
         fill_stretch(table, lowest, highest)
-        look_up(source[channel], out[channel], table)
+        look_up(values, out[channel].ravel(), table)
 
 
 @kernel
@@ -191,9 +190,10 @@ def fill_stretch(table, lowest, highest):
 def equalize(source, out, counts, table):
     """Flatten each channel's histogram, as far as a table can."""
     for channel in range(3):
-        count_values(source[channel].ravel(), counts)
-        fill_equal(table, counts[0], source[channel].size)
-        look_up(source[channel], out[channel], table)
+        values = source[channel].ravel()
+        count_values(values, counts)
+        fill_equal(table, counts[0], values.size)
+        look_up(values, out[channel].ravel(), table)
 
 
 @kernel

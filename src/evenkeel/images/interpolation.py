@@ -40,7 +40,7 @@ def taps(distance, cubic):
 
 
 @kernel
-def truncated(value):
+def clipped(value):
     """Clip to 0..255 and truncate to uint8, as PIL does."""
     value += GUARD
     value = value if value > np.float32(0) else np.float32(0)
@@ -74,7 +74,7 @@ def slide_row(source, out, shift, cubic, line):
     moved = line[first + whole + MARGIN - 1 :]
     target = out[first:stop]
     for x in range(target.size):
-        target[x] = truncated(
+        target[x] = clipped(
             before * moved[x] + lower * moved[x + 1] + upper * moved[x + 2] + after * moved[x + 3]
         )
 
@@ -146,7 +146,7 @@ def interpolate_run(padded, out, y, line, cubic):
         for channel in range(3):
             first = np.uint64(at + channel * padded[0].size)
             total = weighted(values, first, np.uint64(padded.shape[2]), across, down)
-            out[channel, y, x] = truncated(total)
+            out[channel, y, x] = clipped(total)
 
 
 @kernel

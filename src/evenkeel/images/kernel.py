@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba import config as numba_config  # pyright: ignore[reportPrivateImportUsage]
 from platformdirs import user_cache_path
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -22,15 +23,15 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     compiled code lies in a folder named by the digest of all kernel sources. Where no folder can
     be written, the kernel is compiled anew in every process and a warning says so.
     """
-    before = numba.config.CACHE_DIR  # pyright: ignore[reportAttributeAccessIssue]
-    numba.config.CACHE_DIR = str(cache_folder())  # pyright: ignore[reportAttributeAccessIssue]
+    before = numba_config.CACHE_DIR
+    numba_config.CACHE_DIR = str(cache_folder())
     try:
         return numba.njit(nogil=True, cache=True, error_model="numpy")(function)
     except RuntimeError:  # numba: "no locator available"
         warn_once_that_nothing_is_kept()
         return numba.njit(nogil=True, error_model="numpy")(function)
     finally:
-        numba.config.CACHE_DIR = before  # pyright: ignore[reportAttributeAccessIssue]
+        numba_config.CACHE_DIR = before
 
 
 @cache

@@ -12,10 +12,12 @@ __getattr__, __dir__, __all__ = exports(
         "ResNet9Options": "options",
         "ResNet50V2Options": "options",
         "WideResNetOptions": "options",
+        "autocast_for": "precision",
         "build": "construction",
         "load_model": "files",
         "num_parameters": "construction",
         "read_description": "files",
+        "resolved_precision": "precision",
         "save_model": "files",
     },
 )

@@ -7,15 +7,18 @@ import numpy as np
 
 from evenkeel.assess.assessment import (
     CLEAN,
-    COMPLETE,
     Assessment,
     Cell,
     Comparison,
+    Coverage,
+    ModelAssessment,
     load_assessment,
     mean_accuracy,
 )
 from evenkeel.assess.bootstrap import Interval, mean_correct, paired_intervals
 from evenkeel.report.record import RunRecord
+
+STAND_INS = {"severity5_present": "severity5_top1", "present_mean": "c19"}
 
 
 class SummaryRow(NamedTuple):
@@ -64,24 +67,32 @@ def summary_rows(assessment: Assessment) -> list[SummaryRow]:
     """
     models = assessment.models
     first = next(iter(models.values()))
-    rows = []
-    for name in first.summary:
-        full = {"severity5_present": "severity5_top1", "present_mean": "c19"}.get(name)
-        redundant = full is not None and first.summary[full] is not None
-        if redundant or (name not in COMPLETE and first.summary[name] is None):
-            continue
-        coverage = first.coverage.get(name)
-        lacking = coverage is not None and coverage.present < coverage.needed
-        rows.append(
-            SummaryRow(
-                name,
-                summary_title(name, first.cells),
-                f"{coverage.present} of {coverage.needed} corruptions" if lacking else "",
-                {model: found.summary[name] for model, found in models.items()},
-                {c.model: c for c in assessment.comparisons if c.summary == name},
-            )
+    return [
+        SummaryRow(
+            name,
+            summary_title(name, first.cells),
+            lacking(name, first.coverage.get(name)),
+            {model: found.summary[name] for model, found in models.items()},
+            {c.model: c for c in assessment.comparisons if c.summary == name},
         )
-    return rows
+        for name in first.summary
+        if name not in STAND_INS or stands_in(name, first)
+    ]
+
+
+def stands_in(name: str, model: ModelAssessment) -> bool:
+    """Tell whether a mean over what is there says something that no full summary says."""
+    if model.summary[name] is None or model.summary[STAND_INS[name]] is not None:
+        return False
+    return name != "present_mean" or any(cell.severity != 5 for cell in model.cells)
+
+
+def lacking(name: str, coverage: Coverage | None) -> str:
+    """Say how much of an incomplete summary is there; nothing where it is complete."""
+    if coverage is None or coverage.present == coverage.needed:
+        return ""
+    everywhere = "" if name == "severity5_top1" else " at all 5 severities"
+    return f"{coverage.present} of {coverage.needed} corruptions{everywhere}"
 
 
 def summary_title(name: str, cells: tuple[Cell, ...]) -> str:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 COLORS = ("#8b93a1", "#2f7fed", "#d97706", "#0f9d76")  # told apart in both themes and by all eyes
 SYMBOLS = ("circle", "diamond", "square", "triangle-up")
+HEIGHT = 330
 ROW_HEIGHT = 25
 PERCENT = ".1f"
 
@@ -42,7 +43,7 @@ Drawn = tuple["Figure", str, str]  # with title and caption
 
 def drawing(figure: "Figure", title: str, caption: str, identity: str) -> Drawing:
     """Turn a figure into what the page holds."""
-    described = json.loads(figure.to_json())
+    described = json.loads(str(figure.to_json()))
     text = json.dumps({"data": described["data"], "layout": described["layout"]})
     safe = text.replace("<", "\\u003c")
     return Drawing(identity, title, caption, int(figure.layout.height), safe)
@@ -72,7 +73,7 @@ def empty_figure(height: int, x_title: str, y_title: str = "") -> "Figure":
 def by_corruption(record: RunRecord, rows: list[CorruptionRow]) -> Drawn:
     """Draw each corruption as a line between the models' accuracies."""
     severity = shown_severity(record.assessment)
-    figure = empty_figure(70 + ROW_HEIGHT * len(rows), "accuracy, %")
+    figure = empty_figure(max(HEIGHT, 70 + ROW_HEIGHT * len(rows)), "accuracy, %")
     labels = [
         row.corruption.replace("_", " ") + (" †" if row.akin else "") for row in reversed(rows)
     ]
@@ -104,7 +105,7 @@ def by_corruption(record: RunRecord, rows: list[CorruptionRow]) -> Drawn:
 
 def by_severity(record: RunRecord) -> Drawn:
     """Draw how accuracy falls as the corruptions grow."""
-    figure = empty_figure(330, "severity (0 = clean)", "accuracy, %")
+    figure = empty_figure(HEIGHT, "severity (0 = clean)", "accuracy, %")
     for place, (name, points) in enumerate(severity_profile(record.assessment).items()):
         severities, means = zip(*points, strict=True)
         add_line(figure, place, name, severities, [100 * mean for mean in means])
@@ -115,7 +116,7 @@ def by_severity(record: RunRecord) -> Drawn:
 
 def accuracy_curves(record: RunRecord) -> Drawn | None:
     """Draw validation accuracy by epoch: raw weights dotted, the average's solid."""
-    figure = empty_figure(330, "epoch", "validation accuracy, %")
+    figure = empty_figure(HEIGHT, "epoch", "validation accuracy, %")
     for place, (name, rows) in enumerate(record.metrics.items()):
         for kind, dash in (("raw", "dot"), ("averaged", "solid")):
             kept = [row for row in rows if row["validation"][kind]]
@@ -128,7 +129,7 @@ def accuracy_curves(record: RunRecord) -> Drawn | None:
 
 def loss_curves(record: RunRecord) -> Drawn | None:
     """Draw the training loss and its parts."""
-    figure = empty_figure(330, "epoch", "nats an image")
+    figure = empty_figure(HEIGHT, "epoch", "nats an image")
     parts = (("loss", "solid"), ("cross_entropy", "dash"), ("consistency", "dot"))
     for place, (name, rows) in enumerate(record.metrics.items()):
         for key, dash in parts:
@@ -139,7 +140,7 @@ def loss_curves(record: RunRecord) -> Drawn | None:
 
 def entropy_curves(record: RunRecord) -> Drawn | None:
     """Draw how sure the networks were in training; a broken teacher shows here."""
-    figure = empty_figure(330, "epoch", "entropy, nats")
+    figure = empty_figure(HEIGHT, "epoch", "entropy, nats")
     for place, (name, rows) in enumerate(record.metrics.items()):
         add_metric(figure, place, name, (rows, "student_entropy"), "solid")
         teaching = f"{name}'s teacher, meanwhile"
@@ -150,7 +151,7 @@ def entropy_curves(record: RunRecord) -> Drawn | None:
 
 def agreement_curves(record: RunRecord) -> Drawn | None:
     """Draw how often the training images were classified rightly, and as the teacher does."""
-    figure = empty_figure(330, "epoch", "training images, %")
+    figure = empty_figure(HEIGHT, "epoch", "training images, %")
     parts = (("accuracy", "right", "solid"), ("agreement", "as its teacher", "dot"))
     for place, (name, rows) in enumerate(record.metrics.items()):
         for key, title, dash in parts:

@@ -17,6 +17,7 @@ from evenkeel.runs import UserError
 
 TEMPLATE = Path(__file__).with_name("template.html.jinja")
 MINUS = "\N{MINUS SIGN}"
+PERCENT_SIGN = "\N{NO-BREAK SPACE}%"
 
 
 class Answer(NamedTuple):
@@ -178,16 +179,15 @@ def verdict(record: RunRecord, row: compare.SummaryRow) -> str:
     names = list(record.assessment.models)
     first, last = names[0], names[-1]
     if len(names) < 2:
-        return f"{first}: {percent(row.values[first])} %."
+        return f"{first} {percent(row.values[first])}{PERCENT_SIGN}."
     found = row.comparisons[last]
-    shown = f"95 % interval {points(found.low)} to {points(found.high)}"
+    shown = f"95{PERCENT_SIGN} interval {points(found.low)} to {points(found.high)}"
     if found.low <= 0.0 <= found.high:
         shown += ": no difference shown"
+    distance = f"{100 * abs(found.difference):.2f} points"
     direction = "above" if found.difference >= 0 else "below"
-    return (
-        f"{last} {percent(row.values[last])} %, {100 * abs(found.difference):.2f} points "
-        f"{direction} {first} ({shown})."
-    )
+    value = percent(row.values[last]) + PERCENT_SIGN
+    return f"{last} {value}, {distance} {direction} {first} ({shown})."
 
 
 def percent(value: float | None) -> str:

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from evenkeel import runs, seeding
-from evenkeel.models import save_model
+from evenkeel.models import autocast_for, resolved_precision, save_model
 from evenkeel.training.averaging import average_for, averaged_copy, refresh_batch_norm
-from evenkeel.training.devices import autocast_for, resolve_precision, sum_over_processes
 from evenkeel.training.job import Job
 from evenkeel.training.objectives import Pair
 from evenkeel.training.optimisers import optimiser_for, set_rate
 from evenkeel.training.options import Plateau
+from evenkeel.training.processes import sum_over_processes
 from evenkeel.training.schedules import Patience, rate_at
 from evenkeel.training.state import State, load_newest_state, save_state
 from evenkeel.training.validation import Score, validate
@@ -29,7 +29,7 @@ def fit(job: Job) -> None:
     """Train, from the last saved state if there is one, and write `model.safetensors`."""
     options = job.options
     device = job.accelerator.device
-    precision = resolve_precision(options.precision, device)
+    precision = resolved_precision(options.precision, device)
     autocast = autocast_for(precision, device)
     layout = torch.channels_last if options.channels_last else torch.contiguous_format
     job.model.to(device=device, memory_format=layout)  # pyright: ignore

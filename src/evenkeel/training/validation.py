@@ -8,8 +8,8 @@ from torch import nn
 
 from evenkeel.data import ImageSet
 from evenkeel.models import Classifier
-from evenkeel.training.devices import sum_over_processes
 from evenkeel.training.objectives import cross_entropy_sum
+from evenkeel.training.processes import sum_over_processes
 
 BATCH_SIZE = 500
 

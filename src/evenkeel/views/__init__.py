@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = exports(
         "ViewMaker": "pairs",
         "ViewOptions": "options",
         "overlaps": "noise",
-        "randaugment": "randaugment",
+        "randaugment": "augment",
         "view_sheet": "sheet",
     },
 )

@@ -119,14 +119,20 @@ def recolor(source, out, code, level, scratch):
         color.solarize_add(source, out, int(level), scratch.table)
     elif code == operations.COLOR:
         color.color(source, out, level, scratch.grey)
-    elif code == operations.CONTRAST:
-        color.blend_with(source, out, color.mean_grey(source, scratch.grey), level)
-    elif code == operations.CONTRAST_ABOUT_AREA:
-        color.blend_with(source, out, color.area_as_grey(source), level)
-    elif code == operations.BRIGHTNESS:
-        color.blend_with(source, out, 0, level)
     elif code == operations.SHARPNESS:
         color.sharpness(source, out, level)
+    else:
+        color.blend_with(source, out, degenerate(source, code, scratch.grey), level)
+
+
+@kernel
+def degenerate(source, code, grey):
+    """Give the value that contrast and brightness blend with."""
+    if code == operations.CONTRAST:
+        return color.mean_grey(source, grey)
+    if code == operations.CONTRAST_ABOUT_AREA:
+        return color.area_as_grey(source)
+    return 0
 
 
 @kernel

@@ -10,13 +10,13 @@ from evenkeel.images import noise as kernels
 from evenkeel.images.blocks import run_blocks
 from evenkeel.images.types import Images
 from evenkeel.seeding import stream_key
+from evenkeel.views.augment import randaugment_into
 from evenkeel.views.options import (
     AdditiveNoiseOptions,
     NoiseOptions,
     RandAugmentOptions,
     RandomErasingOptions,
 )
-from evenkeel.views.randaugment import randaugment_into
 
 NOISES = ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise")
 BLURS = ("defocus_blur", "gaussian_blur")

@@ -1,4 +1,4 @@
-"""What a network computes in while it is examined."""
+"""What a network computes in: decided by the device, said in every log and assessment."""
 
 from pathlib import Path
 from typing import Literal
@@ -22,5 +22,11 @@ def processor_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Tell whether the processor multiplies bfloat16 (AVX-512 BF16, AMX or Arm's)."""
     if not cpuinfo.exists():
         return False
-    flags = (line for line in cpuinfo.read_text().splitlines() if line.startswith(("fl", "Feat")))
+    lines = cpuinfo.read_text().splitlines()
+    flags = (line for line in lines if line.startswith(("flags", "Features")))
     return bool(BF16_FLAGS & set(next(flags, "").split()))
+
+
+def autocast_for(precision: Precision, device: torch.device) -> torch.autocast:
+    """Give the context that the network runs in."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

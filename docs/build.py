@@ -1,0 +1,68 @@
+"""Write docs/recipes.md from the option types, and the API's pages (pdoc) into build/docs."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from evenkeel.recipe import Recipe, shipped_recipes
+
+DOCS = Path(__file__).parent
+HEAD = """# Every option of a recipe
+
+*Written by `make docs` from the option types; the descriptions are what the code checks.*
+
+A recipe is a TOML file. `base = "NAME"` starts from a shipped recipe or from a file beside it;
+what the file says goes over its base, and `--set section.key=value` over both. Where an option
+chooses a kind, the bare word is enough: `averaging = "ema"` is `averaging = { kind = "ema" }`.
+"""
+
+
+def reference() -> str:
+    """Lay out every option type as a table."""
+    schema = Recipe.model_json_schema()
+    parts = [HEAD, "## Shipped recipes\n", "| name | what it does |", "|---|---|"]
+    parts += [f"| `{name}` | {header} |" for name, header in shipped_recipes().items()]
+    parts += ["", "## A recipe\n", *table(schema)]
+    for name, definition in sorted(schema["$defs"].items()):
+        parts += [f"\n## {name}\n", definition.get("description", ""), "", *table(definition)]
+    return "\n".join(parts) + "\n"
+
+
+def table(definition: dict[str, Any]) -> list[str]:
+    """Give one row an option: name, kind, default, meaning."""
+    rows = ["| option | takes | default | meaning |", "|---|---|---|---|"]
+    for name, option in definition["properties"].items():
+        default = f"`{option['default']!r}`" if "default" in option else "required"
+        meaning = option.get("description", "").replace("\n", " ").replace("|", "\\|")
+        rows.append(f"| `{name}` | {taken(option)} | {default.replace('|', '/')} | {meaning} |")
+    return rows
+
+
+def taken(option: dict[str, Any]) -> str:
+    """Say what an option takes."""
+    if "$ref" in option:
+        name = option["$ref"].rsplit("/", 1)[1]
+        return f"[{name}](#{name.lower()})"
+    for key in ("anyOf", "oneOf"):
+        if key in option:
+            return " or ".join(taken(choice) for choice in option[key])
+    if "enum" in option:
+        return ", ".join(f"`{value}`" for value in option["enum"])
+    if "const" in option:
+        return f"`{option['const']}`"
+    if option.get("type") == "array":
+        items = option.get("items") or {"type": "any"}
+        return f"list of {taken(items)}"
+    return str(option.get("type", "any")).replace("null", "nothing")
+
+
+def main() -> None:
+    """Write both."""
+    (DOCS / "recipes.md").write_text(reference())
+    pages = DOCS.parent / "build" / "docs"
+    subprocess.run([sys.executable, "-m", "pdoc", "-o", str(pages), "evenkeel"], check=True)
+
+
+if __name__ == "__main__":
+    main()
