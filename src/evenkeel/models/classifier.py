@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor, nn
 
-from evenkeel.images.types import Images
+from evenkeel.images.types import Images, Views
 from evenkeel.images.warp import resize
 from evenkeel.models.options import ModelOptions
 
@@ -62,7 +62,7 @@ class Classifier(nn.Module):
         layout = torch.contiguous_format if weight.is_contiguous() else torch.channels_last
         return (images.to(dtype, memory_format=layout) - HALF_RANGE) / HALF_RANGE
 
-    def test_view(self, images: Images) -> Images:
+    def test_view(self, images: Images) -> Views:
         """Resize stored images to the input size; images of that size come back as they are."""
         return resize(images, self.input_size)
 

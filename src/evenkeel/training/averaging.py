@@ -4,12 +4,9 @@ import copy
 from collections.abc import Callable, Iterable
 
 import torch
-from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from evenkeel.training.options import Ema, NoAveraging, Swa
-
-RefreshBatches = Iterable[UInt8[Tensor, "n c h w"]]
 
 
 class Average:
@@ -63,7 +60,7 @@ def averaged_copy(model: nn.Module, average: Average) -> nn.Module:
 
 def refresh_batch_norm(
     model: nn.Module,
-    batches: RefreshBatches,
+    batches: Iterable[Tensor],
     autocast: torch.autocast,
     sum_over_processes: Callable[[Tensor], Tensor] = lambda value: value,
 ) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int64
 from torch import Tensor
 
-from evenkeel.images.types import Images
+from evenkeel.images.types import Images, Views
 from evenkeel.images.warp import resize
 from evenkeel.seeding import stream_key
 from evenkeel.views.geometry import apply_geometry
@@ -36,11 +36,11 @@ class ViewMaker:
         """Give the side of the views in pixels."""
         return self.options.input_size(self.image_size)
 
-    def clean(self, images: Images, index: Int64[Tensor, " n"], epoch: int) -> Images:
+    def clean(self, images: Images, index: Int64[Tensor, " n"], epoch: int) -> Views:
         """Give the clean views: geometry only."""
         return self._geometry(images, self._indices(images, index), "clean-geometry", epoch)
 
-    def noisy(self, images: Images, index: Int64[Tensor, " n"], epoch: int) -> Images:
+    def noisy(self, images: Images, index: Int64[Tensor, " n"], epoch: int) -> Views:
         """Give the noisy views: geometry, then the chain of noise."""
         indices = self._indices(images, index)
         shared = self.options.geometry == "shared"
@@ -48,7 +48,7 @@ class ViewMaker:
         views = self._geometry(images, indices, purpose, epoch)
         return apply_noise(views, indices, self.options.noise, self.seed, epoch)
 
-    def pair(self, images: Images, index: Int64[Tensor, " n"], epoch: int) -> tuple[Images, Images]:
+    def pair(self, images: Images, index: Int64[Tensor, " n"], epoch: int) -> tuple[Views, Views]:
         """Give the clean and the noisy views, equal to what `clean` and `noisy` give."""
         clean = self.clean(images, index, epoch)
         if self.options.geometry == "independent":
@@ -57,11 +57,11 @@ class ViewMaker:
         noisy = apply_noise(clean, indices, self.options.noise, self.seed, epoch)
         return clean, noisy.clone() if noisy is clean else noisy
 
-    def test(self, images: Images) -> Images:
+    def test(self, images: Images) -> Views:
         """Give the test views: the whole image, resized to the size of the other views."""
         return resize(images, self.input_size)
 
-    def _geometry(self, images: Images, indices: np.ndarray, purpose: str, epoch: int) -> Images:
+    def _geometry(self, images: Images, indices: np.ndarray, purpose: str, epoch: int) -> Views:
         stream = stream_key(self.seed, purpose, epoch)
         return apply_geometry(images, indices, stream, self.options)
 
