@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
+from jaxtyping import TypeCheckError
 
 from evenkeel.corruptions.names import ALL
 from evenkeel.images.blocks import available_cores
@@ -261,7 +262,7 @@ def test_images_of_another_size_are_refused_with_the_cure(pictures: Pictures) ->
     maker = ViewMaker(ViewOptions(), image_size=28, seed=0)
     with pytest.raises(ValueError, match=r"\[n, 3, 28, 28\].*stored image_size"):
         maker.clean(*pictures, 0)
-    with pytest.raises(ValueError, match="with n indices"):
+    with pytest.raises((ValueError, TypeCheckError)):  # the latter where shapes are checked
         maker_of("").clean(pictures[0], pictures[1][:5], 0)
 
 
