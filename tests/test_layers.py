@@ -28,7 +28,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     "recipe": frozenset({"runs"}) | OPTIONS,
     "display": frozenset(),
     "chain": PUBLIC_ENTRY,
-    "cli": PUBLIC_ENTRY,
+    "commands": PUBLIC_ENTRY,
+    "cli": frozenset({"commands", "runs"}),
     "__main__": frozenset({"cli"}),
     "__init__": frozenset(),
 }

@@ -1,7 +1,6 @@
 """What the command line shows: progress bars and tables (rich)."""
 
 from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import (
@@ -32,7 +31,7 @@ class Bars:
         )
         self.tasks: dict[str, TaskID] = {}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Bars":
         self.progress.start()
         return self
 

@@ -160,7 +160,7 @@ def test_predict_takes_images_of_any_size(shape: tuple[int, int]) -> None:
         ("preact_resnet18", 11_179_978),  # 11,172,170 weights
         ("wide_resnet", 36_497_146),  # WRN-28-10: 36,479,194 weights
         ({"name": "wide_resnet", "depth": 40, "width": 2}, 2_248_954),  # 2,243,546 weights
-        ("resnet9", 1_926_592),
+        ("resnet9", 6_577_600),
     ],
 )
 def test_parameters_are_counted_as_keras_counts_them(value: object, count: int) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba import config as numba_config  # pyright: ignore[reportPrivateImportUsage]
 from platformdirs import user_cache_path
 
 PACKAGE = Path(__file__).resolve().parents[1]
+settings: Any = numba.config  # pyright: ignore[reportPrivateImportUsage]
 KERNEL_FOLDERS = ("images", "views", "corruptions")
 
 
@@ -23,15 +23,15 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     compiled code lies in a folder named by the digest of all kernel sources. Where no folder can
     be written, the kernel is compiled anew in every process and a warning says so.
     """
-    before = numba_config.CACHE_DIR
-    numba_config.CACHE_DIR = str(cache_folder())
+    before = settings.CACHE_DIR
+    settings.CACHE_DIR = str(cache_folder())
     try:
         return numba.njit(nogil=True, cache=True, error_model="numpy")(function)
     except RuntimeError:  # numba: "no locator available"
         warn_once_that_nothing_is_kept()
         return numba.njit(nogil=True, error_model="numpy")(function)
     finally:
-        numba_config.CACHE_DIR = before
+        settings.CACHE_DIR = before
 
 
 @cache

@@ -8,11 +8,13 @@ import numpy as np
 from accelerate import Accelerator
 
 from evenkeel.data import ImageSet
-from evenkeel.images.types import Images
+from evenkeel.images.types import Views
 from evenkeel.models import Classifier
 from evenkeel.runs import Progress
 from evenkeel.training.objectives import Objective, Pair
 from evenkeel.training.options import TrainingOptions
+
+MakePair = Callable[[np.ndarray, int], Pair]  # (positions in the training split, epoch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +24,8 @@ class Job:
     name: str  # teacher, student: its folder and the purpose of its random draws
     model: Classifier
     objective: Objective
-    make_pair: Callable[[np.ndarray, int], Pair]  # (positions in the training split, epoch)
-    refresh_views: Callable[[np.ndarray], Images]  # views for batch norm, fixed by the seed
+    make_pair: MakePair
+    refresh_views: Callable[[np.ndarray], Views]  # views for batch norm, fixed by the seed
     num_images: int  # of the training split
     validation: ImageSet
     options: TrainingOptions
@@ -46,3 +48,9 @@ class Job:
     def num_steps(self) -> int:
         """Count the steps of the whole training."""
         return self.steps_per_epoch * self.options.epochs
+
+
+def seen(views: Views | None) -> Views:
+    """Give the views that were made; a pair's other side may be empty."""
+    assert views is not None
+    return views

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 
-from evenkeel.images.types import Images, Labels
+from evenkeel.images.types import Labels, Views
 from evenkeel.training.options import StudentOptions
 
 Sums = dict[str, Tensor]
@@ -18,8 +18,8 @@ Logits = Float[Tensor, "n k"]
 class Pair(NamedTuple):
     """The same images at the same places, seen twice; a teacher needs no noisy view."""
 
-    clean: Images | None
-    noisy: Images | None
+    clean: Views | None
+    noisy: Views | None
     labels: Labels
 
 

@@ -7,16 +7,15 @@ import torch
 from accelerate import Accelerator
 
 from evenkeel import seeding
-from evenkeel.data import Splits
-from evenkeel.images.types import Images
+from evenkeel.data import ImageSet, Splits
 from evenkeel.models import Classifier, build, load_model, num_parameters
 from evenkeel.runs import Progress, UserError, no_progress, sha256
-from evenkeel.training.job import Job
+from evenkeel.training.job import Job, MakePair, seen
 from evenkeel.training.loop import fit
 from evenkeel.training.objectives import Pair, consistency
 from evenkeel.training.options import StudentOptions
 from evenkeel.training.teacher import view_maker
-from evenkeel.views import ViewOptions
+from evenkeel.views import ViewMaker, ViewOptions
 
 
 def train_student(  # noqa: PLR0913
@@ -53,28 +52,16 @@ def train_student(  # noqa: PLR0913
     )
     frozen = frozen_teacher(Path(teacher), model, options, accelerator.device)
     maker = view_maker(views, image_size, seed, "student")
-    refresher = view_maker(views, image_size, seed, "student/refresh")
-    train = data.train
-
-    def make_pair(positions: np.ndarray, epoch: int) -> Pair:
-        part = train.take(positions)
-        if frozen is None:
-            return Pair(None, maker.noisy(part.images, part.index, epoch), part.labels)
-        clean, noisy = maker.pair(part.images, part.index, epoch)
-        return Pair(clean, noisy, part.labels)
-
-    def refresh_views(positions: np.ndarray) -> Images:
-        part = train.take(positions)
-        return refresher.noisy(part.images, part.index, 0)
-
+    refresher = noisy_views(data.train, view_maker(views, image_size, seed, "student/refresh"))
+    alone = noisy_views(data.train, maker)
     fit(
         Job(
             name="student",
             model=model,
             objective=consistency(frozen, options),
-            make_pair=make_pair,
-            refresh_views=refresh_views,
-            num_images=len(train),
+            make_pair=alone if frozen is None else pairs(data.train, maker),
+            refresh_views=lambda positions: seen(refresher(positions, 0).noisy),
+            num_images=len(data.train),
             validation=data.validation,
             options=options,
             seed=seed,
@@ -85,6 +72,27 @@ def train_student(  # noqa: PLR0913
         )
     )
     return load_model(folder / "model.safetensors")
+
+
+def pairs(train: ImageSet, maker: ViewMaker) -> MakePair:
+    """Make the clean view for the teacher and the noisy one for the student."""
+
+    def make_pair(positions: np.ndarray, epoch: int) -> Pair:
+        part = train.take(positions)
+        clean, noisy = maker.pair(part.images, part.index, epoch)
+        return Pair(clean, noisy, part.labels)
+
+    return make_pair
+
+
+def noisy_views(train: ImageSet, maker: ViewMaker) -> MakePair:
+    """Make the noisy view alone: there is no teacher, or batch norm is refreshed."""
+
+    def make_pair(positions: np.ndarray, epoch: int) -> Pair:
+        part = train.take(positions)
+        return Pair(None, maker.noisy(part.images, part.index, epoch), part.labels)
+
+    return make_pair
 
 
 def frozen_teacher(

@@ -6,11 +6,10 @@ import numpy as np
 from accelerate import Accelerator
 
 from evenkeel import seeding
-from evenkeel.data import Splits
-from evenkeel.images.types import Images
+from evenkeel.data import ImageSet, Splits
 from evenkeel.models import Classifier, build, load_model
 from evenkeel.runs import Progress, no_progress
-from evenkeel.training.job import Job
+from evenkeel.training.job import Job, MakePair, seen
 from evenkeel.training.loop import fit
 from evenkeel.training.objectives import Pair, supervised
 from evenkeel.training.options import TrainingOptions
@@ -47,26 +46,15 @@ def train_teacher(  # noqa: PLR0913
         input_size=views.input_size(image_size),
         seed=int(seeding.stream_key(seed, "teacher/weights")),
     )
-    maker = view_maker(views, image_size, seed, "teacher")
-    refresher = view_maker(views, image_size, seed, "teacher/refresh")
-    train = data.train
-
-    def make_pair(positions: np.ndarray, epoch: int) -> Pair:
-        part = train.take(positions)
-        return Pair(maker.clean(part.images, part.index, epoch), None, part.labels)
-
-    def refresh_views(positions: np.ndarray) -> Images:
-        part = train.take(positions)
-        return refresher.clean(part.images, part.index, 0)
-
+    refresher = clean_views(data.train, view_maker(views, image_size, seed, "teacher/refresh"))
     fit(
         Job(
             name="teacher",
             model=model,
             objective=supervised(options.label_smoothing),
-            make_pair=make_pair,
-            refresh_views=refresh_views,
-            num_images=len(train),
+            make_pair=clean_views(data.train, view_maker(views, image_size, seed, "teacher")),
+            refresh_views=lambda positions: seen(refresher(positions, 0).clean),
+            num_images=len(data.train),
             validation=data.validation,
             options=options,
             seed=seed,
@@ -77,6 +65,16 @@ def train_teacher(  # noqa: PLR0913
         )
     )
     return load_model(folder / "model.safetensors")
+
+
+def clean_views(train: ImageSet, maker: ViewMaker) -> MakePair:
+    """Make the clean view alone."""
+
+    def make_pair(positions: np.ndarray, epoch: int) -> Pair:
+        part = train.take(positions)
+        return Pair(maker.clean(part.images, part.index, epoch), None, part.labels)
+
+    return make_pair
 
 
 def view_maker(views: ViewOptions, image_size: int, seed: int, purpose: str) -> ViewMaker:

@@ -1,0 +1,289 @@
+"""The commands: each a typed function whose docstring is its help."""
+
+import csv
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+from rich.console import Console
+
+from evenkeel.display import Bars, table
+from evenkeel.runs import UserError
+
+if TYPE_CHECKING:
+    from evenkeel.recipe import Recipe
+
+RecipeName = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
+Runs = Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN...")]
+Models = Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN|MODEL...")]
+OneModel = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN|MODEL")]
+Pictures = Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGE|DIR...")]
+Folder = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
+Whole = Annotated[int | None, tyro.conf.arg(metavar="INT")]
+Name = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
+DataName = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
+Changes = Annotated[
+    tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="set", metavar="KEY=VALUE")
+]
+AsCsv = Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(name="csv")]
+console = Console()
+
+
+def run(
+    recipe: RecipeName,
+    /,
+    *,
+    out: Folder = None,
+    seed: Whole = None,
+    data_root: Folder = None,
+    resume: bool = False,
+    changes: Changes = (),
+) -> None:
+    """Train teacher and student, assess both, write the report.
+
+    A run that was cut off goes on where it stood when the same command is given again.
+
+    Args:
+        recipe: A shipped recipe (`evenkeel recipes` lists them) or a TOML file.
+        out: Run folder. Default: runs/RECIPE-seedN.
+        seed: Overrules the recipe's seed.
+        data_root: Folder that holds the data set, e.g. cifar-10-batches-bin.
+        resume: Say that the folder may hold a run that was cut off (it goes on in any case).
+        changes: Change an option, e.g. --set student.temperature=4; repeatable.
+    """
+    from evenkeel.chain import run as run_chain
+    from evenkeel.report.compare import load_summary_rows
+
+    resolved = resolve(recipe, seed, data_root, changes)
+    folder = out or Path("runs") / f"{Path(recipe).stem}-seed{resolved.seed}"
+    finished = (folder / "report.html").exists()
+    with Bars() as bars:
+        report_path = run_chain(resolved, folder, progress=bars)
+    if finished:
+        console.print(f"{folder} is finished; nothing was left to do")
+    columns, rows = load_summary_rows(folder / "assessment.json")
+    console.print(table(f"{recipe}, seed {resolved.seed}", columns, rows))
+    console.print(f"report: {report_path}", soft_wrap=True)
+
+
+def train_teacher(
+    recipe: RecipeName,
+    /,
+    *,
+    out: Path,
+    seed: Whole = None,
+    data_root: Folder = None,
+    changes: Changes = (),
+) -> None:
+    """Train the recipe's teacher alone, on clean views.
+
+    Args:
+        recipe: A shipped recipe or a TOML file.
+        out: Folder for model.safetensors, metrics.jsonl and the state.
+        seed: Overrules the recipe's seed.
+        data_root: Folder that holds the data set.
+        changes: Change an option, e.g. --set teacher.epochs=3; repeatable.
+    """
+    from evenkeel.data import load_splits
+    from evenkeel.training import train_teacher as train
+
+    resolved = resolve(recipe, seed, data_root, changes)
+    data = load_splits(resolved.data)
+    with Bars() as bars:
+        train(data, resolved.views, resolved.teacher, out, seed=resolved.seed, progress=bars)
+    console.print(f"model: {out / 'model.safetensors'}", soft_wrap=True)
+
+
+def train_student(
+    recipe: RecipeName,
+    /,
+    *,
+    teacher: Path,
+    out: Path,
+    seed: Whole = None,
+    data_root: Folder = None,
+    changes: Changes = (),
+) -> None:
+    """Train the recipe's student on noisy views, from a teacher that is there already.
+
+    Args:
+        recipe: A shipped recipe or a TOML file.
+        teacher: The teacher's model.safetensors.
+        out: Folder for model.safetensors, metrics.jsonl and the state.
+        seed: Overrules the recipe's seed.
+        data_root: Folder that holds the data set.
+        changes: Change an option, e.g. --set student.temperature=4; repeatable.
+    """
+    from evenkeel.data import load_splits
+    from evenkeel.training import train_student as train
+
+    resolved = resolve(recipe, seed, data_root, changes)
+    data = load_splits(resolved.data)
+    with Bars() as bars:
+        options = {"seed": resolved.seed, "progress": bars}
+        train(data, resolved.views, resolved.student, teacher, out, **options)
+    console.print(f"model: {out / 'model.safetensors'}", soft_wrap=True)
+
+
+def assess(
+    models: Models,
+    /,
+    *,
+    data: Name = None,
+    data_root: Folder = None,
+    suite: str = "generated",
+    severities: str = "1-5",
+    num_images: Whole = None,
+    seed: int = 0,
+    out: Path,
+) -> None:
+    """Examine models on corruptions of the data's test images.
+
+    Args:
+        models: Run folders (their teacher and student) or model.safetensors files.
+        data: Name or folder of the data. Default: that of the first run folder.
+        data_root: Folder that holds the data set.
+        suite: Where the corrupted images come from: "generated" makes them from the test images.
+        severities: Severities from 1 to 5: "5", "1-5" or "1,3,5".
+        num_images: Assess only this many test images.
+        seed: Fixes the corruptions' random draws.
+        out: The assessment, a JSON file; predictions are written beside it.
+    """
+    from evenkeel.assess import AssessOptions
+    from evenkeel.chain import assess_files
+    from evenkeel.data import DataOptions
+    from evenkeel.report.compare import load_summary_rows
+
+    where = DataOptions(name=data, root=data_root) if data else None
+    chosen = parsed_severities(severities)
+    options = AssessOptions(suite=suite, severities=chosen, num_images=num_images)
+    with Bars() as bars:
+        assess_files(models, out, where, options, seed=seed, progress=bars)
+    columns, rows = load_summary_rows(out)
+    console.print(table("assessment", columns, rows))
+    console.print(f"assessment: {out}", soft_wrap=True)
+
+
+def report(runs: Runs, /, *, out: Path) -> None:
+    """Write one self-contained HTML page about one or several runs.
+
+    Args:
+        runs: Run folders that hold an assessment.json.
+        out: The page.
+    """
+    from evenkeel.report import write_report
+
+    write_report(list(runs), out)
+    console.print(f"report: {out}", soft_wrap=True)
+
+
+def views(
+    recipe: RecipeName,
+    /,
+    *,
+    out: Path,
+    seed: Whole = None,
+    data_root: Folder = None,
+    changes: Changes = (),
+) -> None:
+    """Draw a sheet of clean and noisy views, to be looked at before training.
+
+    Args:
+        recipe: A shipped recipe or a TOML file.
+        out: The picture, a PNG file.
+        seed: Overrules the recipe's seed.
+        data_root: Folder that holds the data set.
+        changes: Change an option, e.g. --set views.noise='[{kind="randaugment"}]'; repeatable.
+    """
+    from evenkeel.chain import write_view_sheet
+    from evenkeel.data import load_splits
+
+    resolved = resolve(recipe, seed, data_root, changes)
+    write_view_sheet(load_splits(resolved.data), resolved, out)
+    console.print(f"views: {out}", soft_wrap=True)
+
+
+def predict(model: OneModel, images: Pictures, /, *, as_csv: AsCsv = False) -> None:
+    """Classify images with a trained model.
+
+    Args:
+        model: A run folder (its student is used) or a model.safetensors file.
+        images: Image files, or folders of them.
+        as_csv: Print comma-separated values instead of a table.
+    """
+    from evenkeel.data import decode_image, list_images
+    from evenkeel.models import load_model
+
+    classifier = load_model(model / "student" / "model.safetensors" if model.is_dir() else model)
+    paths = [path for place in images for path in list_images(place)]
+    rows = []
+    for path in paths:
+        one = classifier.predict(decode_image(path, classifier.image_size)[None])
+        rows.append([str(path), classifier.classes[one.labels[0]], f"{one.confidences[0]:.4f}"])
+    columns = ["image", "class", "confidence"]
+    if as_csv:
+        csv.writer(sys.stdout).writerows([columns, *rows])
+    else:
+        console.print(table(str(model), columns, rows))
+
+
+def fetch(name: DataName, /, *, data_root: Folder = None) -> None:
+    """Download a data set, checked by its hash; the only command that uses the network.
+
+    Args:
+        name: The data set: cifar10.
+        data_root: Where to put it. Default: EVENKEEL_DATA, else the user's data folder.
+    """
+    from evenkeel.data import fetch as fetch_data
+
+    with Bars() as bars:
+        path = fetch_data(name, data_root, progress=bars)
+    console.print(f"data: {path}", soft_wrap=True)
+
+
+def recipes() -> None:
+    """List the shipped recipes."""
+    from evenkeel.recipe import shipped_recipes
+
+    rows = [[name, header] for name, header in shipped_recipes().items()]
+    console.print(table("recipes", ["name", "what it does"], rows))
+
+
+def resolve(
+    recipe: str, seed: int | None, data_root: Path | None, changes: tuple[str, ...]
+) -> "Recipe":
+    """Read a recipe under the command line's changes."""
+    from evenkeel.recipe import load_recipe
+
+    own = [] if seed is None else [f"seed={seed}"]
+    if data_root is not None:
+        own.append(f"data.root={str(data_root)!r}")
+    return load_recipe(recipe, (*changes, *own))
+
+
+def parsed_severities(text: str) -> tuple[int, ...]:
+    """Read "5", "1-5" or "1,3,5"."""
+    first, dash, last = text.partition("-")
+    try:
+        chosen = range(int(first), int(last) + 1) if dash else map(int, text.split(","))
+        severities = tuple(chosen)
+    except ValueError:
+        severities = ()
+    if not severities or not all(1 <= severity <= 5 for severity in severities):
+        raise UserError(f"severities must lie in 1-5, got {text}; give e.g. 5, 1-5 or 1,3,5")
+    return severities
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "run": run,
+    "train-teacher": train_teacher,
+    "train-student": train_student,
+    "assess": assess,
+    "report": report,
+    "views": views,
+    "predict": predict,
+    "fetch": fetch,
+    "recipes": recipes,
+}
