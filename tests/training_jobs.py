@@ -47,7 +47,8 @@ def tiny_job(folder: Path, weights_seed: int = 1, **changes: object) -> Job:
         | changes
     )
     train = three_colours(NUM_IMAGES, 0)
-    maker = ViewMaker(ViewOptions(pad=2), image_size=16, seed=3)
+    views = ViewOptions(pad=2)
+    maker = ViewMaker(views, image_size=16, seed=3)
 
     def clean(positions: np.ndarray, epoch: int) -> torch.Tensor:
         part = train.take(positions)
@@ -64,6 +65,7 @@ def tiny_job(folder: Path, weights_seed: int = 1, **changes: object) -> Job:
         num_images=len(train),
         validation=three_colours(30, 1),
         options=options,
+        views=views,
         seed=0,
         folder=folder,
         parents={},

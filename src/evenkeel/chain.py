@@ -1,7 +1,6 @@
 """The whole chain: teacher, student, assessment and report, each part done once."""
 
 import io
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,15 +8,21 @@ import torch
 from accelerate import Accelerator
 
 from evenkeel import runs
-from evenkeel.assess import AssessOptions, assess, save_assessment, save_examples
+from evenkeel.assess import (
+    AssessOptions,
+    assess,
+    chosen_cells,
+    save_assessment,
+    save_examples,
+)
 from evenkeel.corruptions import Suite, generated_suite
 from evenkeel.data import DataOptions, Splits, load_splits
-from evenkeel.models import load_model
-from evenkeel.recipe import Recipe, differing_keys, recipe_toml
+from evenkeel.models import load_model, num_parameters, outline
+from evenkeel.recipe import Recipe, differing_keys, load_recipe, recipe_toml
 from evenkeel.report import write_report
 from evenkeel.runs import Progress, UserError, no_progress
 from evenkeel.seeding import stream_key
-from evenkeel.training import train_student, train_teacher
+from evenkeel.training import refuse_smaller, train_student, train_teacher
 from evenkeel.views import ViewMaker, overlaps, view_sheet
 
 NAMES = ("teacher", "student")
@@ -43,24 +48,37 @@ def run(
     Raises:
         UserError: the folder holds a run of another recipe; the data is missing.
     """
-    folder, accelerator = Path(out), accelerator or Accelerator()
+    folder, accelerator = Path(out), accelerator or default_accelerator()
     claim_folder(folder, recipe)
+    if (folder / "report.html").exists():
+        return folder / "report.html"
     data = load_splits(recipe.data)
+    refuse_the_impossible(recipe, data)
     if accelerator.is_main_process:
         begin(folder, recipe, data)
     accelerator.wait_for_everyone()
-    teacher, student = (folder / name / "model.safetensors" for name in ("teacher", "student"))
+    teacher, student = (folder / name / "model.safetensors" for name in NAMES)
     shared = {"seed": recipe.seed, "accelerator": accelerator, "progress": progress}
     if not teacher.exists():
         train_teacher(data, recipe.views, recipe.teacher, teacher.parent, **shared)
-    accelerator.wait_for_everyone()
     if not student.exists():
         train_student(data, recipe.views, recipe.student, teacher, student.parent, **shared)
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
+    if accelerator.is_main_process:  # the others have nothing left to do, and do not wait
         examine(folder, recipe, data, accelerator.device, progress)
-    accelerator.wait_for_everyone()
     return folder / "report.html"
+
+
+def default_accelerator() -> Accelerator:
+    """Take what Accelerate finds, but for Apple's GPU, which lacks the float64 that sums need."""
+    return Accelerator(cpu=torch.backends.mps.is_available())
+
+
+def refuse_the_impossible(recipe: Recipe, data: Splits) -> None:
+    """Refuse before any training what would fail after it."""
+    chosen_cells(suite_for(recipe.assess, data, recipe.seed), recipe.assess)
+    sizes = [num_parameters(outline(part.model, 2)) for part in (recipe.teacher, recipe.student)]
+    if not recipe.student.allow_smaller_student:
+        refuse_smaller(teacher=sizes[0], student=sizes[1])
 
 
 def claim_folder(folder: Path, recipe: Recipe) -> None:
@@ -146,35 +164,61 @@ def assess_files(
     """
     if out.suffix != ".json":
         raise UserError(f"an assessment is a .json file, got --out {out}; name it {out}.json")
-    device = Accelerator().device
     files = model_files(places)
+    device = default_accelerator().device
     models = {name: load_model(path).to(device) for name, path in files.items()}
-    if data_options is None:
-        data_options = earlier_recipe(places).data
     sizes = {model.image_size for model in models.values()}
-    data = load_splits(data_options.model_copy(update={"image_size": max(sizes)}))
+    if len(sizes) > 1:
+        raise UserError(
+            f"these models take stored images of {', '.join(map(str, sorted(sizes)))} pixels;\n"
+            "assess models of one size at a time"
+        )
+    recipe = earlier_recipe(places) if data_options is None else None
+    wanted = recipe.data if recipe else data_options
+    assert wanted is not None
+    data = load_splits(wanted.model_copy(update={"image_size": sizes.pop()}))
     suite = suite_for(options, data, seed)
-    save_assessment(assess(models, data.test, suite, options, progress=progress), out)
+    facts = {"overlaps": overlaps(recipe.views.noise, suite.corruptions)} if recipe else {}
+    examination = assess(models, data.test, suite, options, progress=progress)
+    save_assessment(examination, out, facts)
 
 
 def model_files(places: Sequence[Path]) -> dict[str, Path]:
-    """Name the models: a run folder holds two, a file is called after its folder."""
-    found = {}
-    for place in places:
-        runs_models = [place / name / "model.safetensors" for name in NAMES]
-        files = [path for path in runs_models if path.exists()] if place.is_dir() else [place]
-        if not files:
-            raise UserError(f"{place} holds no teacher/ or student/model.safetensors; run it first")
-        for file in files:
-            name = file.parent.name if file.stem == "model" else file.stem
-            found[name if name not in found else f"{place.name}-{name}"] = file
+    """Name the models: teacher and student of a run, or a file's folder; the run, where unclear."""
+    files = [file for place in places for file in models_at(place)]
+    if not files:
+        raise UserError("there is no model to assess; give a run folder or a model.safetensors")
+    short = [named(file) for file in files]
+    if len(set(short)) == len(short):
+        return dict(zip(short, files, strict=True))
+    long = [f"{file.resolve().parent.parent.name}-{named(file)}" for file in files]
+    if len(set(long)) < len(long):
+        raise UserError(
+            f"these models cannot be told apart by name: {', '.join(long)};\n"
+            "rename their run folders, or assess them one by one"
+        )
+    return dict(zip(long, files, strict=True))
+
+
+def models_at(place: Path) -> list[Path]:
+    """Give a run folder's two models, or the file itself."""
+    if not place.is_dir():
+        return [place]
+    files = [place / name / "model.safetensors" for name in NAMES]
+    found = [file for file in files if file.exists()]
+    if not found:
+        raise UserError(f"{place} holds no teacher/ or student/model.safetensors; run it first")
     return found
+
+
+def named(file: Path) -> str:
+    """Name a model: `student/model.safetensors` is student."""
+    return file.resolve().parent.name if file.stem == "model" else file.stem
 
 
 def earlier_recipe(places: Sequence[Path]) -> Recipe:
     """Read the recipe of the first run folder among these."""
     for place in places:
-        written = place / "recipe.toml"
-        if written.exists():
-            return Recipe.model_validate(tomllib.loads(written.read_text()))
+        if (place / "recipe.toml").exists():
+            return load_recipe(place / "recipe.toml")
     raise UserError("which data? give --data NAME, or a run folder that holds a recipe.toml")

@@ -73,6 +73,10 @@ def main() -> None:
     except UserError as error:
         print(f"evenkeel: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:  # a folder that cannot be written, a full disk, a file for a folder
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"evenkeel: {place}{error.strerror or error}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
-        print("evenkeel: stopped; the same command goes on from the last saved state", sys.stderr)
+        print("evenkeel: stopped; a run goes on when its command is given again", file=sys.stderr)
         sys.exit(130)

@@ -50,8 +50,15 @@ class Bars:
                 self.console.print(f"{task}: {done:,} of {total:,}", highlight=False)
             return
         if task not in self.tasks:
+            self._retire_finished()
             self.tasks[task] = self.progress.add_task(task, total=total)
         self.progress.update(self.tasks[task], completed=done)
+
+    def _retire_finished(self) -> None:
+        """Take finished bars away: more bars than the terminal has rows would hide the newest."""
+        for task in self.progress.tasks:
+            if task.finished:
+                self.progress.update(task.id, visible=False)
 
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> Table:

@@ -42,6 +42,8 @@ def shipped_recipes() -> dict[str, str]:
 def load_recipe(name_or_path: str | Path, changes: tuple[str, ...] = ()) -> Recipe:
     """Read a shipped recipe or a file, over its bases and under `section.key=value` changes.
 
+    The word "none" takes an option of the base away.
+
     Raises:
         UserError: unknown recipe, unknown key (naming the nearest known one), impossible value.
     """
@@ -49,7 +51,7 @@ def load_recipe(name_or_path: str | Path, changes: tuple[str, ...] = ()) -> Reci
     for change in changes:
         table = merged(table, parsed_change(change))
     try:
-        return Recipe.model_validate(table)
+        return Recipe.model_validate(without_unset(table))
     except ValidationError as error:
         raise UserError(f"recipe {name_or_path}: {explained(error)}") from None
 
@@ -125,6 +127,12 @@ def merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         else:
             result[key] = value
     return result
+
+
+def without_unset(table: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what is set to "none": an option of the base that does not apply here."""
+    kept = {key: value for key, value in table.items() if value != "none" or key == "averaging"}
+    return {k: without_unset(v) if isinstance(v, dict) else v for k, v in kept.items()}
 
 
 def chooser_for(key: str) -> str:

@@ -63,7 +63,9 @@ def sha256(path: Path) -> str:
 
 def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write `metrics.jsonl` anew, one JSON object a line."""
-    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    write_atomically(
+        path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
+    )
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -31,5 +31,5 @@ def test_the_example_trains_assesses_and_predicts(tmp_path: Path) -> None:
 def test_the_parts_work_alone(block: str, small_images: torch.Tensor) -> None:
     names = {"images": small_images}
     exec(block, names)
-    assert names["noisy"].shape == names["foggy"].shape == small_images.shape
+    assert names["noisy"].shape == names["grainy"].shape == small_images.shape
     assert not torch.equal(names["noisy"], small_images)

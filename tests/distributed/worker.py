@@ -30,8 +30,6 @@ def main(folder: Path) -> None:
         input_size=16,
     )
     fit(dataclasses.replace(job, model=model))
-    accelerator = job.accelerator
-    (folder / f"process-{accelerator.process_index}-of-{accelerator.num_processes}").touch()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ import torch
 
 from evenkeel import seeding
 from evenkeel.models import autocast_for
-from evenkeel.training.loop import end_epoch, fresh_state, run_epoch, step
+from evenkeel.runs import UserError
+from evenkeel.training.loop import end_epoch, fit, fresh_state, run_epoch, step
 from evenkeel.training.state import KEPT, State, load_newest_state, save_state
 from tests.training_jobs import tiny_job
 
@@ -44,20 +45,24 @@ def equal(one: State, other: State) -> bool:
 
 @pytest.mark.parametrize("optimiser", OPTIMISERS, ids=lambda o: o["kind"])
 @pytest.mark.parametrize("averaging", ["none", "ema", "swa"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_twenty_steps_equal_nine_a_save_a_load_and_eleven(
-    tmp_path: Path, optimiser: dict, averaging: str
+    tmp_path: Path, optimiser: dict, averaging: str, layout: torch.memory_format
 ) -> None:
     averages = {"kind": averaging} | ({"start": 0.2, "every": 2} if averaging == "swa" else {})
     changes = {"optimiser": optimiser, "averaging": averages}
     whole = tiny_job(tmp_path, **changes)
+    whole.model.to(memory_format=layout)
     unbroken = fresh_state(whole)
     walk(whole, unbroken, 20)
 
     first = tiny_job(tmp_path, **changes)
+    first.model.to(memory_format=layout)
     before = fresh_state(first)
     walk(first, before, 9)
     save_state(before, tmp_path / "state")
     second = tiny_job(tmp_path, weights_seed=99, **changes)
+    second.model.to(memory_format=layout)
     after = fresh_state(second)
     assert not equal(before, after)
     assert load_newest_state(after, tmp_path / "state")
@@ -117,3 +122,23 @@ def test_a_damaged_state_is_passed_over_for_the_one_before(
 
 def test_without_any_state_a_training_begins(tmp_path: Path) -> None:
     assert not load_newest_state(fresh_state(tiny_job(tmp_path)), tmp_path / "state")
+
+
+def test_the_state_of_another_training_is_refused(tmp_path: Path) -> None:
+    save_state(fresh_state(tiny_job(tmp_path)), tmp_path / "state")
+    other = fresh_state(tiny_job(tmp_path, label_smoothing=0.1))
+    with pytest.raises(UserError, match="another training"):
+        load_newest_state(other, tmp_path / "state")
+
+
+def test_a_training_whose_loss_is_no_number_stops_with_the_cure(tmp_path: Path) -> None:
+    job = tiny_job(tmp_path, optimiser={"kind": "sgd", "lr": 1e30})
+    with pytest.raises(UserError, match=r"NaN.*\n?.*lower teacher.optimiser.lr"):
+        fit(job)
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_averaging_that_would_never_begin_is_refused(tmp_path: Path) -> None:
+    averaging = {"kind": "swa", "start": 0.9, "every": 10}
+    with pytest.raises(UserError, match="no snapshot"):
+        fit(tiny_job(tmp_path, averaging=averaging))

@@ -1,10 +1,12 @@
 """How models are examined: the `[assess]` part of a recipe. Imports no torch."""
 
+import difflib
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from evenkeel.corruptions.names import SEVERITIES
+from evenkeel.corruptions.names import ALL, SEVERITIES
+from evenkeel.runs import UserError
 
 
 class AssessOptions(BaseModel):
@@ -35,3 +37,29 @@ class AssessOptions(BaseModel):
         if not severities:
             raise ValueError("give at least one severity from 1 to 5")
         return tuple(sorted(set(severities)))
+
+    @field_validator("corruptions")
+    @classmethod
+    def known_names(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        """Refuse a corruption that is none of the nineteen."""
+        for name in names or ():
+            if name not in ALL:
+                near = difflib.get_close_matches(name, ALL, 1)
+                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(ALL)}"
+                raise ValueError(f"there is no corruption {name}; {hint}")
+        if names == ():
+            raise ValueError("give at least one corruption, or leave the option out")
+        return names
+
+
+def parsed_severities(text: str) -> tuple[int, ...]:
+    """Read "5", "1-5" or "1,3,5"."""
+    first, dash, last = text.partition("-")
+    try:
+        chosen = range(int(first), int(last) + 1) if dash else map(int, text.split(","))
+        severities = tuple(chosen)
+    except ValueError:
+        severities = ()
+    if not severities or not set(severities) <= set(SEVERITIES):
+        raise UserError(f"severities must lie in 1-5, got {text}; give e.g. 5, 1-5 or 1,3,5")
+    return severities

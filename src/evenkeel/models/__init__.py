@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = exports(
         "autocast_for": "precision",
         "build": "construction",
         "load_model": "files",
+        "outline": "construction",
         "num_parameters": "construction",
         "read_description": "files",
         "resolved_precision": "precision",

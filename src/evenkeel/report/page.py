@@ -140,11 +140,20 @@ def heat(record: RunRecord) -> Heat | None:
 def grouped_examples(record: RunRecord) -> dict[str, list[Example]]:
     """Put the examples that speak for the last model before those that speak for the first."""
     names = list(record.predictions)
-    found = [example(record, picture) for picture in record.examples]
+    found = [example(record, picture) for picture in record.examples if answered(record, picture)]
     return {
         f"Only {names[-1]} is right": [each for each in found if each.answers[-1].right],
         f"Only {names[0]} is right": [each for each in found if each.answers[0].right],
     }
+
+
+def answered(record: RunRecord, picture: Picture) -> bool:
+    """Tell whether the predictions hold this image in this cell: they may be of a later one."""
+    return all(
+        (picture.corruption, picture.severity) in predictions.cells
+        and picture.index in predictions.index
+        for predictions in record.predictions.values()
+    )
 
 
 def example(record: RunRecord, picture: Picture) -> Example:

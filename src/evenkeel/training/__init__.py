@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = exports(
     {
         "StudentOptions": "options",
         "TrainingOptions": "options",
+        "refuse_smaller": "student",
         "train_student": "student",
         "train_teacher": "teacher",
     },

@@ -1,5 +1,7 @@
 """A training to be done: what the loop is handed."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from evenkeel.models import Classifier
 from evenkeel.runs import Progress
 from evenkeel.training.objectives import Objective, Pair
 from evenkeel.training.options import TrainingOptions
+from evenkeel.views import ViewOptions
 
 MakePair = Callable[[np.ndarray, int], Pair]  # (positions in the training split, epoch)
 
@@ -29,6 +32,7 @@ class Job:
     num_images: int  # of the training split
     validation: ImageSet
     options: TrainingOptions
+    views: ViewOptions
     seed: int
     folder: Path
     parents: dict[str, str]  # hashes of the models that this one learns from
@@ -43,6 +47,19 @@ class Job:
         """
         whole, rest = divmod(self.num_images, self.options.batch_size)
         return whole + (rest >= 2 * self.accelerator.num_processes)
+
+    @property
+    def fingerprint(self) -> str:
+        """Give a digest of all that decides the result, but for the images themselves."""
+        asked = {
+            "options": self.options.model_dump(mode="json"),
+            "views": self.views.model_dump(mode="json"),
+            "seed": self.seed,
+            "parents": self.parents,
+            "classes": self.model.classes,
+            "images": [self.num_images, len(self.validation), self.model.image_size],
+        }
+        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def num_steps(self) -> int:

@@ -1,15 +1,18 @@
 """The one training loop: a teacher and a student differ by objective and views alone."""
 
 import logging
+import math
 import time
 from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import broadcast
 from torch import Tensor, nn
 
 from evenkeel import runs, seeding
 from evenkeel.models import autocast_for, resolved_precision, save_model
+from evenkeel.runs import UserError
 from evenkeel.training.averaging import average_for, averaged_copy, refresh_batch_norm
 from evenkeel.training.job import Job
 from evenkeel.training.objectives import Pair
@@ -22,12 +25,14 @@ from evenkeel.training.validation import Score, validate
 
 REFRESH_IMAGES = 5_000  # for the statistics of the average at an epoch's end
 SAVE_SECONDS = 300.0  # between two states within an epoch
+STEPS_BETWEEN_QUESTIONS = 20  # of several processes, whether it is time to save
 log = logging.getLogger(__name__)
 
 
 def fit(job: Job) -> None:
     """Train, from the last saved state if there is one, and write `model.safetensors`."""
     options = job.options
+    check(job)
     device = job.accelerator.device
     precision = resolved_precision(options.precision, device)
     autocast = autocast_for(precision, device)
@@ -46,7 +51,24 @@ def fit(job: Job) -> None:
     while state.counters.epoch < options.epochs and not state.counters.stopped:
         run_epoch(job, state, network, autocast)
         end_epoch(job, state, autocast)
-    deliver(job, state, autocast)
+    deliver(job, state, autocast, precision)
+
+
+def check(job: Job) -> None:
+    """Refuse what would silently come out otherwise than asked for."""
+    accelerator, averaging = job.accelerator, job.options.averaging
+    if accelerator.mixed_precision != "no" or accelerator.gradient_accumulation_steps != 1:
+        raise UserError(
+            "Accelerate is set to mixed precision or gradient accumulation, which would act a "
+            "second time here;\nset neither there, and precision = ... in the recipe"
+        )
+    if averaging.kind == "swa":
+        remaining = job.num_steps - int(averaging.start * job.num_steps)
+        if remaining < averaging.every:
+            raise UserError(
+                f"{job.name}: no snapshot falls into the {remaining} steps after averaging.start; "
+                f"take averaging.every = {max(1, remaining // 10)} or train longer"
+            )
 
 
 def fresh_state(job: Job) -> State:
@@ -58,6 +80,7 @@ def fresh_state(job: Job) -> State:
         average=average_for(job.model, options.averaging, job.num_steps),
         plateau=Patience(options.schedule) if isinstance(options.schedule, Plateau) else None,
         stopping=Patience(options.early_stopping) if options.early_stopping else None,
+        fingerprint=job.fingerprint,
     )
 
 
@@ -65,8 +88,12 @@ def run_epoch(job: Job, state: State, network: nn.Module, autocast: torch.autoca
     """Run the steps of an epoch that are still to do, saving the state every five minutes."""
     counters = state.counters
     order = seeding.order(job.seed, f"{job.name}/order", counters.epoch, job.num_images)
-    sums = {name: torch.tensor(value).double() for name, value in counters.sums.items()}
-    sums = {name: value.to(job.accelerator.device) for name, value in sums.items()}
+    device = job.accelerator.device
+    earlier_sums = counters.sums if job.accelerator.is_main_process else {}  # those of all
+    sums = {
+        name: torch.tensor(value, dtype=torch.float64, device=device)
+        for name, value in earlier_sums.items()
+    }
     earlier, started = counters.seconds, time.monotonic()
     saved = started
     network.train()
@@ -81,13 +108,23 @@ def run_epoch(job: Job, state: State, network: nn.Module, autocast: torch.autoca
             state.average.update(job.model, counters.step)
         title = f"{job.name} epoch {counters.epoch + 1}/{job.options.epochs}"
         job.progress(title, counters.step_in_epoch, job.steps_per_epoch)
-        now = time.monotonic()
-        if now - saved > SAVE_SECONDS:
-            counters.seconds = earlier + now - started
+        if time_to_save(job, counters.step, time.monotonic() - saved):
+            saved = time.monotonic()
+            counters.seconds = earlier + saved - started
             save_within_epoch(job, state, sums)
-            saved = now
     counters.seconds = earlier + time.monotonic() - started
     counters.sums = {name: float(value) for name, value in sums.items()}
+
+
+def time_to_save(job: Job, step: int, seconds: float) -> bool:
+    """Let the first process decide for all, now and then: saving adds up over the processes."""
+    if job.accelerator.num_processes == 1:
+        return seconds > SAVE_SECONDS
+    if step % STEPS_BETWEEN_QUESTIONS:
+        return False
+    due = job.accelerator.is_main_process and seconds > SAVE_SECONDS
+    answer = torch.tensor([float(due)], device=job.accelerator.device)
+    return bool(sum_over_processes(job.accelerator)(answer))
 
 
 def step(
@@ -106,7 +143,7 @@ def step(
         nn.utils.clip_grad_norm_(job.model.parameters(), options.clip_norm)
     state.optimiser.step()
     state.optimiser.zero_grad(set_to_none=True)
-    return sums | {"images": torch.tensor(len(share), device=accelerator.device)}
+    return sums | {"images": torch.full((), len(share), device=accelerator.device)}
 
 
 def on_device(pair: Pair, device: torch.device) -> Pair:
@@ -135,6 +172,8 @@ def reduce_sums(job: Job, sums: dict[str, float]) -> dict[str, float]:
 def end_epoch(job: Job, state: State, autocast: torch.autocast) -> None:
     """Validate, let plateau and early stopping decide, log the epoch and save the state."""
     counters, options = state.counters, job.options
+    refuse_divergence(job, state)
+    share_buffers(job)
     raw = validate(job.model, job.validation, job.model, autocast, job.accelerator)
     averaged = None
     if state.average and state.average.num_snapshots:
@@ -152,8 +191,25 @@ def end_epoch(job: Job, state: State, autocast: torch.autocast) -> None:
     counters.epoch, counters.step_in_epoch = counters.epoch + 1, 0
     counters.sums, counters.seconds = {}, 0.0
     if job.accelerator.is_main_process:
-        save_state(state, job.folder / "state")
         runs.write_lines(job.folder / "metrics.jsonl", counters.rows)
+        save_state(state, job.folder / "state")
+
+
+def refuse_divergence(job: Job, state: State) -> None:
+    """Stop where the loss is no number any more; the state before this epoch is kept."""
+    loss = reduce_sums(job, {"loss": state.counters.sums["loss"]})["loss"]
+    if not math.isfinite(loss):
+        raise UserError(
+            f"{job.name}: the loss became infinite or NaN in epoch {state.counters.epoch + 1};\n"
+            f"lower {job.name}.optimiser.lr (now {job.options.optimiser.lr:g}) or set clip_norm"
+        )
+
+
+def share_buffers(job: Job) -> None:
+    """Give every process the first one's batch-norm statistics: those are delivered."""
+    if job.accelerator.num_processes > 1:
+        for buffer in job.model.buffers():
+            buffer.copy_(broadcast(buffer, from_process=0))
 
 
 def epoch_row(job: Job, state: State, raw: Score, averaged: Score | None) -> dict[str, Any]:
@@ -194,28 +250,35 @@ def refresh(job: Job, network: nn.Module, autocast: torch.autocast, num_images: 
     chosen = seeding.generator(job.seed, f"{job.name}/refresh").permutation(job.num_images)
     chosen = chosen[:num_images]
     num_batches = -(-len(chosen) // job.options.batch_size)
-    batches = np.array_split(chosen, num_batches)  # of equal size: each counts the same
+    batches = np.array_split(chosen, num_batches)  # of one size or one less: all count alike
     accelerator = job.accelerator
     mine = batches[accelerator.process_index :: accelerator.num_processes]
     views = (job.refresh_views(batch).to(accelerator.device) for batch in mine)
     refresh_batch_norm(network, views, autocast, sum_over_processes(accelerator))
 
 
-def deliver(job: Job, state: State, autocast: torch.autocast) -> None:
-    """Write the model: the best average, else the best or the last raw weights, as asked for."""
+def deliver(job: Job, state: State, autocast: torch.autocast, precision: str) -> None:
+    """Write the model: the best average, else the best or the last raw weights, as asked for.
+
+    The model is written last: where it exists, so does all that belongs to it.
+    """
     counters = state.counters
     if state.best:
         job.model.load_state_dict(state.best)
     if counters.best_is_average:
         refresh(job, job.model, autocast, job.num_images)
     score = validate(job.model, job.validation, job.model, autocast, job.accelerator)
-    if not job.accelerator.is_main_process:
-        return
-    job.model.eval()
-    save_model(job.model, job.folder / "model.safetensors", job.parents)
     delivered = {
         "weights": job.options.averaging.kind if counters.best_is_average else "raw",
         "epoch": counters.best_epoch or counters.epoch,
         "validation": score._asdict(),
+        "precision": precision,
+        "device": str(job.accelerator.device.type),
+        "processes": job.accelerator.num_processes,
+        "threads": torch.get_num_threads(),
     }
-    runs.write_json(job.folder / "delivered.json", delivered)
+    if job.accelerator.is_main_process:
+        runs.write_lines(job.folder / "metrics.jsonl", counters.rows)
+        runs.write_json(job.folder / "delivered.json", delivered)
+        save_model(job.model.eval(), job.folder / "model.safetensors", job.parents)
+    job.accelerator.wait_for_everyone()

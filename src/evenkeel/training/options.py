@@ -197,7 +197,7 @@ class StudentOptions(TrainingOptions):
 
     @model_validator(mode="after")
     def some_target(self) -> "StudentOptions":
-        """Refuse a temperature that changes nothing visible: it is read only with a KL term."""
+        """Refuse a scaling of the KL term where there is none."""
         if self.consistency_weight == 0 and self.temperature_squared:
             raise ValueError(
                 "temperature_squared does nothing with consistency_weight = 0; leave it out"

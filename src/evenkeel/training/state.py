@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from evenkeel.runs import write_atomically
+from evenkeel.runs import UserError, write_atomically
 from evenkeel.training.averaging import Average
 from evenkeel.training.schedules import Patience
 
@@ -48,6 +48,7 @@ class State:
     stopping: Patience | None
     counters: Counters = field(default_factory=Counters)
     best: dict[str, Tensor] = field(default_factory=dict)  # weights to deliver
+    fingerprint: str = ""  # of all that was asked for; another one's state is refused
 
     def tensors(self) -> dict[str, Tensor]:
         """Give every tensor under a flat name."""
@@ -61,6 +62,7 @@ class State:
     def numbers(self) -> dict[str, Any]:
         """Give everything else, as JSON."""
         return {
+            "fingerprint": self.fingerprint,
             "counters": asdict(self.counters),
             "num_snapshots": self.average.num_snapshots if self.average else 0,
             "plateau": self.plateau.state() if self.plateau else None,
@@ -68,7 +70,16 @@ class State:
         }
 
     def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Go on from a saved state.
+
+        Raises:
+            UserError: the state is that of another training.
+        """
+        if numbers["fingerprint"] != self.fingerprint:
+            raise UserError(
+                "the folder holds the state of another training (other options, seed, data or "
+                "teacher);\ngive another folder with --out, or delete its state/"
+            )
         self.model.load_state_dict(part(tensors, "model/"))
         load_optimiser(self.optimiser, part(tensors, "optimiser/"))
         if self.average:
@@ -94,10 +105,14 @@ def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def load_optimiser(optimiser: torch.optim.Optimizer, slots: dict[str, Tensor]) -> None:
     """Load the optimiser's slots; its groups follow from the recipe."""
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
     content = optimiser.state_dict()
     content["state"] = {}
     for name, value in slots.items():
         index, slot = name.split("/")
+        weight = weights[int(index)]
+        if value.shape == weight.shape:  # fused kernels take both in the order of memory
+            value = torch.empty_like(weight).copy_(value)
         content["state"].setdefault(int(index), {})[slot] = value
     optimiser.load_state_dict(content)
 

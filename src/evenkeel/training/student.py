@@ -64,6 +64,7 @@ def train_student(  # noqa: PLR0913
             num_images=len(data.train),
             validation=data.validation,
             options=options,
+            views=views,
             seed=seed,
             folder=folder,
             parents={"teacher": sha256(Path(teacher))},
@@ -111,17 +112,23 @@ def frozen_teacher(
             f"{path} takes images of {teacher.input_size} pixels, the student's views have "
             f"{student.input_size};\nuse the same views.resize and views.crop for both"
         )
-    own, its = num_parameters(student), num_parameters(teacher)
-    if own < its and not options.allow_smaller_student:
-        raise UserError(
-            f"the student has {own:,} parameters, its teacher {its:,}: a student must be equal or "
-            "larger;\nchoose a larger student.model or set student.allow_smaller_student = true"
-        )
+    if not options.allow_smaller_student:
+        refuse_smaller(teacher=num_parameters(teacher), student=num_parameters(student))
     if options.consistency_weight == 0:
         return None
     layout = torch.channels_last if options.channels_last else torch.contiguous_format
     teacher.to(device=device, memory_format=layout)  # pyright: ignore
     return teacher.eval().requires_grad_(False)
+
+
+def refuse_smaller(*, teacher: int, student: int) -> None:
+    """Refuse a student with fewer parameters than its teacher."""
+    if student < teacher:
+        raise UserError(
+            f"the student has {student:,} parameters, its teacher {teacher:,}: a student must be "
+            "equal or larger;\n"
+            "choose a larger student.model or set student.allow_smaller_student = true"
+        )
 
 
 def shown(classes: tuple[str, ...]) -> str:

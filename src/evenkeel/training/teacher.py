@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from evenkeel import seeding
 from evenkeel.data import ImageSet, Splits
 from evenkeel.models import Classifier, build, load_model
-from evenkeel.runs import Progress, no_progress
+from evenkeel.runs import Progress, UserError, no_progress
 from evenkeel.training.job import Job, MakePair, seen
 from evenkeel.training.loop import fit
 from evenkeel.training.objectives import Pair, supervised
@@ -57,6 +57,7 @@ def train_teacher(  # noqa: PLR0913
             num_images=len(data.train),
             validation=data.validation,
             options=options,
+            views=views,
             seed=seed,
             folder=folder,
             parents={},
@@ -79,4 +80,7 @@ def clean_views(train: ImageSet, maker: ViewMaker) -> MakePair:
 
 def view_maker(views: ViewOptions, image_size: int, seed: int, purpose: str) -> ViewMaker:
     """Give the views of one purpose draws of their own."""
-    return ViewMaker(views, image_size=image_size, seed=int(seeding.stream_key(seed, purpose)))
+    try:
+        return ViewMaker(views, image_size=image_size, seed=int(seeding.stream_key(seed, purpose)))
+    except ValueError as error:
+        raise UserError(f"views: {error}") from None
