@@ -1,7 +1,6 @@
 """The commands: each a typed function whose docstring is its help."""
 
 import csv
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -51,12 +50,11 @@ def run(
         out: Run folder. Default: runs/RECIPE-seedN.
         seed: Overrules the recipe's seed.
         data_root: Folder that holds the data set, e.g. cifar-10-batches-bin.
-        resume: For scripts: accepted and without effect, since a run that was cut off goes on in
-            any case.
+        resume: Say that the folder may hold a run that was cut off (it goes on in any case).
         changes: Change an option, e.g. --set student.temperature=4; repeatable.
     """
     from evenkeel.chain import run as run_chain
-    from evenkeel.report import load_summary_rows
+    from evenkeel.report.compare import load_summary_rows
 
     resolved = resolve(recipe, seed, data_root, changes)
     folder = out or Path("runs") / f"{Path(recipe).stem}-seed{resolved.seed}"
@@ -153,17 +151,13 @@ def assess(
         seed: Fixes the corruptions' random draws.
         out: The assessment, a JSON file; predictions are written beside it.
     """
-    from evenkeel.assess import AssessOptions, parsed_severities
+    from evenkeel.assess import AssessOptions
     from evenkeel.chain import assess_files
     from evenkeel.data import DataOptions
-    from evenkeel.report import load_summary_rows
+    from evenkeel.report.compare import load_summary_rows
 
-    if data_root and not data:
-        raise UserError("--data-root needs --data NAME: which data set lies there?")
     where = DataOptions(name=data, root=data_root) if data else None
     chosen = parsed_severities(severities)
-    if num_images == 0 or (num_images or 1) < 0:
-        raise UserError(f"--num-images must be at least 1, got {num_images}; leave it out for all")
     options = AssessOptions(suite=suite, severities=chosen, num_images=num_images)
     with Bars() as bars:
         assess_files(models, out, where, options, seed=seed, progress=bars)
@@ -219,22 +213,15 @@ def predict(model: OneModel, images: Pictures, /, *, as_csv: AsCsv = False) -> N
         images: Image files, or folders of them.
         as_csv: Print comma-separated values instead of a table.
     """
-    import torch
-
     from evenkeel.data import decode_image, list_images
     from evenkeel.models import load_model
 
     classifier = load_model(model / "student" / "model.safetensors" if model.is_dir() else model)
     paths = [path for place in images for path in list_images(place)]
-    if not paths:
-        raise UserError("there is no image to classify; give image files or folders of them")
     rows = []
-    for start in range(0, len(paths), DECODED_AT_ONCE):
-        some = paths[start : start + DECODED_AT_ONCE]
-        decoded = torch.stack([decode_image(path, classifier.image_size) for path in some])
-        found = classifier.predict(decoded)
-        for path, label, confidence in zip(some, found.labels, found.confidences, strict=True):
-            rows.append([str(path), classifier.classes[label], f"{confidence:.4f}"])
+    for path in paths:
+        one = classifier.predict(decode_image(path, classifier.image_size)[None])
+        rows.append([str(path), classifier.classes[one.labels[0]], f"{one.confidences[0]:.4f}"])
     columns = ["image", "class", "confidence"]
     if as_csv:
         csv.writer(sys.stdout).writerows([columns, *rows])
@@ -272,54 +259,7 @@ def resolve(
 
     own = [] if seed is None else [f"seed={seed}"]
     if data_root is not None:
-        own.append(f"data.root={json.dumps(str(data_root))}")
-    return load_recipe(recipe, (*changes, *own))
-
-
-DECODED_AT_ONCE):
-        some = paths[start : start + DECODED_AT_ONCE]
-        decoded = torch.stack([decode_image(path, classifier.image_size) for path in some])
-        found = classifier.predict(decoded)
-        for path, label, confidence in zip(some, found.labels, found.confidences, strict=True):
-            rows.append([str(path), classifier.classes[label], f"{confidence:.4f}"])
-    columns = ["image", "class", "confidence"]
-    if as_csv:
-        csv.writer(sys.stdout).writerows([columns, *rows])
-    else:
-        console.print(table(str(model), columns, rows))
-
-
-def fetch(name: DataName, /, *, data_root: Folder = None) -> None:
-    """Download a data set, checked by its hash; the only command that uses the network.
-
-    Args:
-        name: The data set: cifar10.
-        data_root: Where to put it. Default: EVENKEEL_DATA, else the user's data folder.
-    """
-    from evenkeel.data import fetch as fetch_data
-
-    with Bars() as bars:
-        path = fetch_data(name, data_root, progress=bars)
-    console.print(f"data: {path}", soft_wrap=True)
-
-
-def recipes() -> None:
-    """List the shipped recipes."""
-    from evenkeel.recipe import shipped_recipes
-
-    rows = [[name, header] for name, header in shipped_recipes().items()]
-    console.print(table("recipes", ["name", "what it does"], rows))
-
-
-def resolve(
-    recipe: str, seed: int | None, data_root: Path | None, changes: tuple[str, ...]
-) -> "Recipe":
-    """Read a recipe under the command line's changes."""
-    from evenkeel.recipe import load_recipe
-
-    own = [] if seed is None else [f"seed={seed}"]
-    if data_root is not None:
-        own.append(f"data.root={json.dumps(str(data_root))}")
+        own.append(f"data.root={str(data_root)!r}")
     return load_recipe(recipe, (*changes, *own))
 
 
@@ -336,7 +276,6 @@ def parsed_severities(text: str) -> tuple[int, ...]:
     return severities
 
 
-DECODED_AT_ONCE = 256
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": run,
     "train-teacher": train_teacher,
