@@ -1,6 +1,7 @@
 """The commands: each a typed function whose docstring is its help."""
 
 import csv
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,8 @@ Changes = Annotated[
 AsCsv = Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(name="csv")]
 console = Console()
 
+AT_ONCE = 256  # images decoded and classified together
+
 
 def run(
     recipe: RecipeName,
@@ -50,11 +53,12 @@ def run(
         out: Run folder. Default: runs/RECIPE-seedN.
         seed: Overrules the recipe's seed.
         data_root: Folder that holds the data set, e.g. cifar-10-batches-bin.
-        resume: Say that the folder may hold a run that was cut off (it goes on in any case).
+        resume: For scripts: accepted and without effect, since a run that was cut off goes on in
+            any case.
         changes: Change an option, e.g. --set student.temperature=4; repeatable.
     """
     from evenkeel.chain import run as run_chain
-    from evenkeel.report.compare import load_summary_rows
+    from evenkeel.report import load_summary_rows
 
     resolved = resolve(recipe, seed, data_root, changes)
     folder = out or Path("runs") / f"{Path(recipe).stem}-seed{resolved.seed}"
@@ -151,11 +155,15 @@ def assess(
         seed: Fixes the corruptions' random draws.
         out: The assessment, a JSON file; predictions are written beside it.
     """
-    from evenkeel.assess import AssessOptions
+    from evenkeel.assess import AssessOptions, parsed_severities
     from evenkeel.chain import assess_files
     from evenkeel.data import DataOptions
-    from evenkeel.report.compare import load_summary_rows
+    from evenkeel.report import load_summary_rows
 
+    if data_root and not data:
+        raise UserError("--data-root needs --data NAME: which data set lies there?")
+    if num_images is not None and num_images < 1:
+        raise UserError(f"--num-images must be at least 1, got {num_images}; leave it out for all")
     where = DataOptions(name=data, root=data_root) if data else None
     chosen = parsed_severities(severities)
     options = AssessOptions(suite=suite, severities=chosen, num_images=num_images)
@@ -213,15 +221,22 @@ def predict(model: OneModel, images: Pictures, /, *, as_csv: AsCsv = False) -> N
         images: Image files, or folders of them.
         as_csv: Print comma-separated values instead of a table.
     """
+    import torch
+
     from evenkeel.data import decode_image, list_images
     from evenkeel.models import load_model
 
     classifier = load_model(model / "student" / "model.safetensors" if model.is_dir() else model)
     paths = [path for place in images for path in list_images(place)]
+    if not paths:
+        raise UserError("there is no image to classify; give image files or folders of them")
     rows = []
-    for path in paths:
-        one = classifier.predict(decode_image(path, classifier.image_size)[None])
-        rows.append([str(path), classifier.classes[one.labels[0]], f"{one.confidences[0]:.4f}"])
+    for start in range(0, len(paths), AT_ONCE):
+        some = paths[start : start + AT_ONCE]
+        decoded = torch.stack([decode_image(path, classifier.image_size) for path in some])
+        found = classifier.predict(decoded)
+        for path, label, confidence in zip(some, found.labels, found.confidences, strict=True):
+            rows.append([str(path), classifier.classes[label], f"{confidence:.4f}"])
     columns = ["image", "class", "confidence"]
     if as_csv:
         csv.writer(sys.stdout).writerows([columns, *rows])
@@ -259,21 +274,8 @@ def resolve(
 
     own = [] if seed is None else [f"seed={seed}"]
     if data_root is not None:
-        own.append(f"data.root={str(data_root)!r}")
+        own.append(f"data.root={json.dumps(str(data_root))}")
     return load_recipe(recipe, (*changes, *own))
-
-
-def parsed_severities(text: str) -> tuple[int, ...]:
-    """Read "5", "1-5" or "1,3,5"."""
-    first, dash, last = text.partition("-")
-    try:
-        chosen = range(int(first), int(last) + 1) if dash else map(int, text.split(","))
-        severities = tuple(chosen)
-    except ValueError:
-        severities = ()
-    if not severities or not all(1 <= severity <= 5 for severity in severities):
-        raise UserError(f"severities must lie in 1-5, got {text}; give e.g. 5, 1-5 or 1,3,5")
-    return severities
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -13,7 +13,8 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 SHORTER = """
 import evenkeel.recipe
 whole = evenkeel.recipe.load_recipe
-evenkeel.recipe.load_recipe = lambda name: whole(name, ("teacher.epochs=1", "student.epochs=1"))
+small = ("teacher.epochs=1", "student.epochs=1", "teacher.model.width=8", "student.model.width=8")
+evenkeel.recipe.load_recipe = lambda name: whole(name, small)
 """
 
 

@@ -179,8 +179,10 @@ def test_a_model_that_answers_nan_is_refused() -> None:
 def test_mistakes_are_named() -> None:
     image_set = tiny_images()
     suite = TinySuite(image_set.images)
-    with pytest.raises(UserError, match="has no corruption fogg"):
-        assess(tiny_models(), image_set, suite, AssessOptions(corruptions=("fogg",)))
+    with pytest.raises(UserError, match="has no corruption fog"):
+        assess(tiny_models(), image_set, suite, AssessOptions(corruptions=("fog",)))
+    with pytest.raises(ValueError, match="no corruption fogg; did you mean fog"):
+        AssessOptions(corruptions=("fogg",))
     with pytest.raises(ValueError, match="severity must be 1-5, got 9"):
         AssessOptions(severities=(9,))
     with pytest.raises(UserError, match="evenkeel assess"):

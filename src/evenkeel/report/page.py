@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evenkeel import runs
+from evenkeel.assess.assessment import Comparison
 from evenkeel.assess.bootstrap import Interval
 from evenkeel.report import compare
 from evenkeel.report.figures import drawings
@@ -224,7 +225,7 @@ def sign_of(found: Interval) -> str:
     return "gain" if found.low > 0 else "loss" if found.high < 0 else "open"
 
 
-def reach(intervals: Sequence[Interval | None]) -> float:
+def reach(intervals: Sequence[Comparison | Interval | None]) -> float:
     """Give how far from zero a table's intervals reach, so that their bars share a scale."""
     ends = [abs(end) for found in intervals if found for end in (found.low, found.high)]
     return max([*ends, 1e-9])
