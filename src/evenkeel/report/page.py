@@ -220,7 +220,7 @@ def data_uri(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
-def sign_of(found: Interval) -> str:
+def sign_of(found: Comparison | Interval) -> str:
     """Tell a gain from a loss, and both from what the interval leaves open."""
     return "gain" if found.low > 0 else "loss" if found.high < 0 else "open"
 
