@@ -18,7 +18,7 @@ demo: setup
 	$(BIN)/evenkeel run demo --out runs/demo-seed0
 
 test: setup
-	$(BIN)/python -m pytest -m "not more and not long and not gpu"
+	$(BIN)/python -m pytest -m "not more and not long"
 
 test-more: setup
 	$(BIN)/python -m pytest -m more
