@@ -1,7 +1,5 @@
 """Random values from a counter: one 64-bit hash a value, the same wherever it is asked for."""
 
-import math
-
 import numpy as np
 
 from evenkeel.images.kernel import kernel
@@ -43,12 +41,3 @@ def uniform(key, counter):
 def integer(key, counter, n):
     """Draw from 0 .. n-1 (n below 2^20: the bias is under 2^-44)."""
     return int(uniform(key, counter) * n)
-
-
-@kernel
-def normal(key, counter):
-    """Draw from the standard normal distribution (Box & Muller 1958); uses one hash."""
-    value = bits(key, counter)
-    radius = (np.float64(value >> np.uint64(32)) + 1.0) * (1.0 / 4294967297.0)
-    angle = np.float64(value & np.uint64(0xFFFFFFFF)) * (2.0 * math.pi / 4294967296.0)
-    return math.sqrt(-2.0 * math.log(radius)) * math.cos(angle)

@@ -100,13 +100,7 @@ def frozen_teacher(
     path: Path, student: Classifier, options: StudentOptions, device: torch.device
 ) -> Classifier | None:
     """Load the teacher for inference alone and check that the student may learn from it."""
-    teacher = load_model(path)
-    if teacher.classes != student.classes:
-        raise UserError(
-            f"{path} was trained on {len(teacher.classes)} classes ({shown(teacher.classes)}), "
-            f"the data has {len(student.classes)} ({shown(student.classes)});\n"
-            "train the teacher on the same classes"
-        )
+    teacher = load_model(path, classes=student.classes)
     if teacher.input_size != student.input_size:
         raise UserError(
             f"{path} takes images of {teacher.input_size} pixels, the student's views have "
@@ -129,8 +123,3 @@ def refuse_smaller(*, teacher: int, student: int) -> None:
             "equal or larger;\n"
             "choose a larger student.model or set student.allow_smaller_student = true"
         )
-
-
-def shown(classes: tuple[str, ...]) -> str:
-    """Show the first classes."""
-    return ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
