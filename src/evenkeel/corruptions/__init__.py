@@ -8,8 +8,8 @@ __getattr__, __dir__, __all__ = exports(
         "CORRUPTIONS": "catalogue",
         "Corruption": "catalogue",
         "Suite": "suites",
-        "corrupt": "catalogue",
+        "corrupt": "corrupting",
         "generated_suite": "suites",
-        "resolve_preset": "catalogue",
+        "resolve_preset": "corrupting",
     },
 )

@@ -1,24 +1,13 @@
-"""The table of corruptions, and the function that applies a row of it to images."""
+"""The table of corruptions: what each is, its levels, and how its kernel is called."""
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
-
 from evenkeel.corruptions import blur, color, digital, noise
-from evenkeel.corruptions.names import ALL, SEVERITIES
 from evenkeel.images import jpeg
-from evenkeel.images.blocks import run_blocks
-from evenkeel.images.types import Images
-from evenkeel.seeding import stream_key
 
-Preset = Literal["cifar", "imagenet"]
 Level = float | tuple[float, ...]
-
-# Half-way, as a ratio, between the 32 pixels of the one set of constants and the 224 of the other.
-LARGEST_CIFAR_SIDE = 84
 
 
 @dataclass(frozen=True)
@@ -143,84 +132,3 @@ CORRUPTIONS: dict[str, Corruption] = {
         kernel=color.saturate_block,
     ),
 }
-
-
-def corrupt(
-    images: Images,
-    name: str,
-    severity: int,
-    *,
-    seed: int = 0,
-    start: int = 0,
-    preset: Preset | Literal["auto"] = "auto",
-) -> Images:
-    """Give the images as one corruption leaves them; the input is not changed.
-
-    Random values belong to (seed, corruption, severity, index of the image), so that any
-    batching gives the same pixels.
-
-    Args:
-        images: RGB, uint8 `[n, 3, h, w]`, on the CPU.
-        name: one of `CORRUPTIONS`.
-        severity: 1 (mild) to 5.
-        seed: another seed gives other noise.
-        start: the index of the first image in its data set.
-        preset: whose constants: `cifar`, `imagenet`, or `auto`: by the image's shorter side,
-            `cifar` up to 84 pixels.
-    """
-    check_images(images)
-    row = find(name)
-    check_severity(severity)
-    height, width = images.shape[2:]
-    levels = row.cifar if resolve_preset(preset, height, width) == "cifar" else row.imagenet
-    pixels = images.contiguous().numpy()
-    out = torch.empty_like(images, memory_format=torch.contiguous_format)
-    prepared = row.prepare(levels[severity - 1], height, width)
-    stream = stream_key(seed, f"corruption/{name}/{severity}")
-
-    def work(first: int, stop: int) -> None:
-        draws = (stream, start + first) if row.random else ()
-        row.kernel(pixels[first:stop], out.numpy()[first:stop], *prepared, *draws)
-
-    run_blocks(work, len(images))
-    return out
-
-
-def resolve_preset(preset: Preset | Literal["auto"], height: int, width: int) -> Preset:
-    """Say whose constants images of this size get."""
-    if preset == "auto":
-        return "cifar" if min(height, width) <= LARGEST_CIFAR_SIDE else "imagenet"
-    if preset not in ("cifar", "imagenet"):
-        raise ValueError(f"preset must be cifar, imagenet or auto, got {preset!r}")
-    return preset
-
-
-def find(name: str) -> Corruption:
-    """Look a corruption up; an unknown name is an error that names the nearest known one."""
-    if name in CORRUPTIONS:
-        return CORRUPTIONS[name]
-    available = ", ".join(CORRUPTIONS)
-    if name in ALL:
-        raise ValueError(f"{name} is not available yet; choose one of: {available}")
-    nearest = difflib.get_close_matches(name, CORRUPTIONS, n=1, cutoff=0.5)
-    hint = f"did you mean {nearest[0]}?" if nearest else f"choose one of: {available}"
-    raise ValueError(f"unknown corruption {name!r}; {hint}")
-
-
-def check_severity(severity: int) -> None:
-    """Refuse a severity that does not exist."""
-    if severity not in SEVERITIES:
-        raise ValueError(
-            f"severity must be 1-5, got {severity!r}; for the clean cell use the images themselves"
-        )
-
-
-def check_images(images: Images) -> None:
-    """Refuse anything but uint8 RGB images on the CPU."""
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
-        raise ValueError(
-            f"images must be uint8 [n, 3, h, w], got {images.dtype} {list(images.shape)}; "
-            "convert values to 0..255 with .to(torch.uint8) and put the channels second"
-        )
-    if images.device.type != "cpu":
-        raise ValueError(f"images must be on the CPU, got {images.device}; use images.cpu()")

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
-from evenkeel.corruptions.catalogue import CORRUPTIONS, Preset, corrupt, resolve_preset
+from evenkeel.corruptions.catalogue import CORRUPTIONS
+from evenkeel.corruptions.corrupting import Preset, corrupt, resolve_preset
 from evenkeel.corruptions.names import ALL
 from evenkeel.images.types import Images
 
