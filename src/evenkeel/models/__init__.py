@@ -1,10 +1,11 @@
-"""Classifiers: four architectures, one wrapper that normalises inside, one file format."""
+"""Classifiers: five architectures, one wrapper that normalises inside, one file format."""
 
 from evenkeel.lazy import exports
 
 __getattr__, __dir__, __all__ = exports(
     __name__,
     {
+        "AirbenchOptions": "options",
         "Classifier": "classifier",
         "ModelOptions": "options",
         "PreActResNet18Options": "options",

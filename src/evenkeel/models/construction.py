@@ -1,11 +1,14 @@
 """From a model's description to a freshly initialised classifier."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from evenkeel.images.types import Images
 from evenkeel.models import initialisation
+from evenkeel.models.airbench import Airbench
 from evenkeel.models.classifier import Classifier
 from evenkeel.models.options import (
+    AirbenchOptions,
     ModelOptions,
     PreActResNet18Options,
     ResNet9Options,
@@ -17,6 +20,8 @@ from evenkeel.models.resnet9 import ResNet9
 from evenkeel.models.resnet50v2 import ResNet50V2
 from evenkeel.models.wide_resnet import WideResNet
 
+FITTED_TO = 2_000  # images whose patches a fitted layer looks at
+
 
 def build(
     options: ModelOptions,
@@ -24,15 +29,29 @@ def build(
     image_size: int,
     input_size: int,
     seed: int,
+    images: Images | None = None,
 ) -> Classifier:
-    """Make a classifier whose weights follow from the seed alone.
+    """Make a classifier whose weights follow from the seed (and the images, where it is said).
 
     No global random state is read or changed: the network is laid out without values, then
     filled from a generator of its own.
+
+    Args:
+        options: the architecture.
+        classes: their names.
+        image_size: side in pixels of stored images.
+        input_size: side in pixels of what the network sees.
+        seed: of the weights.
+        images: stored training images, which `airbench` fits its first layer to.
     """
     classifier = blank(options, classes, image_size, input_size)
     generator = torch.Generator().manual_seed(seed)
     initialisation.fill(classifier.network, options.name, generator)
+    if isinstance(classifier.network, Airbench):
+        if images is None:
+            raise ValueError("airbench fits its first layer to images; give build(..., images=...)")
+        some = evenly_spread(images)
+        classifier.network.whitening.fit(classifier.normalised(classifier.test_view(some)))
     return classifier
 
 
@@ -57,10 +76,17 @@ def outline(options: ModelOptions, num_classes: int) -> nn.Module:
                 return ResNet50V2(num_classes)
             case ResNet9Options():
                 return ResNet9(num_classes, options.width, options.batch_norm_momentum)
+            case AirbenchOptions():
+                return Airbench(num_classes, options.width, options.batch_norm_momentum)
             case PreActResNet18Options():
                 return PreActResNet18(num_classes, options.width)
             case WideResNetOptions():
                 return WideResNet(num_classes, options.depth, options.width)
+
+
+def evenly_spread(images: Tensor) -> Tensor:
+    """Take enough images to fit a layer to, evenly spread over a set that may be in some order."""
+    return images[:: max(1, len(images) // FITTED_TO)][:FITTED_TO]
 
 
 def num_parameters(module: nn.Module) -> int:

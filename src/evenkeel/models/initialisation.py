@@ -30,9 +30,20 @@ def fan_in_uniform(weight: Tensor, generator: torch.Generator) -> Tensor:
     return nn.init.kaiming_uniform_(weight, a=5**0.5, generator=generator)
 
 
+def identity_then_uniform(weight: Tensor, generator: torch.Generator) -> Tensor:
+    """Let the first output channels pass the input channels on; draw the others as torch does.
+
+    Source: Zagoruyko & Komodakis 2017, "DiracNets"; partial for layers that widen (Jordan 2024).
+    """
+    fan_in_uniform(weight, generator)
+    nn.init.dirac_(weight[: weight.shape[1]])
+    return weight
+
+
 DRAWS: dict[str, tuple[Draw, Draw]] = {  # for the kernels, for the head
     "resnet50v2": (glorot_uniform, glorot_uniform),
     "resnet9": (fan_in_uniform, fan_in_uniform),
+    "airbench": (identity_then_uniform, fan_in_uniform),
     "preact_resnet18": (he_normal, fan_in_uniform),
     "wide_resnet": (he_normal, fan_in_uniform),
 }

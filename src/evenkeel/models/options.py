@@ -30,6 +30,19 @@ class ResNet9Options(BaseModel):
     )
 
 
+class AirbenchOptions(BaseModel):
+    """A small net for 32-pixel images that learns most in few epochs; its first layer is fitted."""
+
+    model_config = FROZEN
+    name: Literal["airbench"] = "airbench"
+    width: int = Field(
+        default=64, ge=8, multiple_of=8, description="channels of the first block; then 4 times it"
+    )
+    batch_norm_momentum: float = Field(
+        default=0.4, gt=0, le=1, description="share of the newest batch in the running statistics"
+    )
+
+
 class PreActResNet18Options(BaseModel):
     """Pre-activation ResNet-18 for 32-pixel images."""
 
@@ -58,7 +71,11 @@ class WideResNetOptions(BaseModel):
 
 ModelOptions = Annotated[
     Annotated[
-        ResNet50V2Options | ResNet9Options | PreActResNet18Options | WideResNetOptions,
+        ResNet50V2Options
+        | ResNet9Options
+        | AirbenchOptions
+        | PreActResNet18Options
+        | WideResNetOptions,
         Field(discriminator="name"),
     ],
     BeforeValidator(name_alone),

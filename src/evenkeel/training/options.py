@@ -53,6 +53,9 @@ class Sgd(BaseModel):
         default=0.9, ge=0, lt=1, description="Nesterov momentum; 0 turns it off"
     )
     weight_decay: float = Field(default=5e-4, ge=0, description="L2; matrices and kernels only")
+    bias_lr_factor: float = Field(
+        default=1.0, gt=0, description="times lr, for biases and batch-norm weights"
+    )
 
 
 class Constant(BaseModel):

@@ -49,6 +49,7 @@ def train_student(  # noqa: PLR0913
         image_size=image_size,
         input_size=views.input_size(image_size),
         seed=int(seeding.stream_key(seed, "student/weights")),
+        images=data.train.images,
     )
     frozen = frozen_teacher(Path(teacher), model, options, accelerator.device)
     maker = view_maker(views, image_size, seed, "student")

@@ -45,6 +45,7 @@ def train_teacher(  # noqa: PLR0913
         image_size=image_size,
         input_size=views.input_size(image_size),
         seed=int(seeding.stream_key(seed, "teacher/weights")),
+        images=data.train.images,
     )
     refresher = clean_views(data.train, view_maker(views, image_size, seed, "teacher/refresh"))
     fit(
