@@ -77,13 +77,28 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 def environment() -> dict[str, Any]:
     """Describe the machine and the versions that a run's figures belong to."""
+    import torch
+
+    accelerators = range(torch.cuda.device_count())
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": processor(),
         "cores": os.cpu_count(),
+        "gpus": [torch.cuda.get_device_name(number) for number in accelerators],
         "packages": {name: version(name) for name in ENVIRONMENT_PACKAGES},
+        "source": source_digest(),
     }
+
+
+def source_digest() -> str:
+    """Give a digest of this package's own source: a checkout's version number says too little."""
+    package = Path(__file__).parent
+    digest = hashlib.sha256()
+    for file in sorted(package.rglob("*.py")):
+        digest.update(f"{file.relative_to(package)}\0".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def version(package: str) -> str | None:

@@ -5,7 +5,8 @@ import torch
 from PIL import Image
 from sklearn import datasets
 
-from evenkeel.data import load_data
+from evenkeel.data import DataOptions, load_data, load_splits
+from evenkeel.runs import UserError
 
 
 def test_digits_are_divided_into_three_disjoint_balanced_parts():
@@ -39,3 +40,8 @@ def test_digits_are_the_same_every_time_and_at_any_size():
     assert large.test.images.shape == (500, 3, 48, 48)
     assert torch.equal(large.test.index, once.test.index)
     assert len(large.validation) == 97
+
+
+def test_skipping_bad_images_is_for_folders():
+    with pytest.raises(UserError, match=r"skip_bad_images is for folders.*not for digits; leave it out"):
+        load_splits(DataOptions(name="digits", skip_bad_images=True))

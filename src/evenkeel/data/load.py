@@ -57,6 +57,10 @@ def load_splits(options: DataOptions, *, download: bool = False) -> Splits:
 
 def load_named(options: DataOptions, download: bool) -> tuple[ImageSet, ImageSet]:
     """Load the training and test images of a data set known by its name."""
+    if options.skip_bad_images:
+        raise UserError(
+            f"data.skip_bad_images is for folders of images, not for {options.name}; leave it out"
+        )
     if options.name == "digits":
         return load_digits(options.image_size)
     layout = LAYOUTS[options.name]

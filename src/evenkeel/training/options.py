@@ -205,4 +205,9 @@ class StudentOptions(TrainingOptions):
             raise ValueError(
                 "temperature_squared does nothing with consistency_weight = 0; leave it out"
             )
+        if self.consistency_weight == 1 and self.label_smoothing:
+            raise ValueError(
+                "label_smoothing does nothing with consistency_weight = 1, which leaves the labels "
+                "out; set it to 0"
+            )
         return self
