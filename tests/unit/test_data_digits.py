@@ -1,6 +1,7 @@
 """The digits that the demonstration runs on."""
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from sklearn import datasets
@@ -43,5 +44,5 @@ def test_digits_are_the_same_every_time_and_at_any_size():
 
 
 def test_skipping_bad_images_is_for_folders():
-    with pytest.raises(UserError, match=r"skip_bad_images is for folders.*not for digits; leave it out"):
+    with pytest.raises(UserError, match="for folders of images, not for digits; leave it out"):
         load_splits(DataOptions(name="digits", skip_bad_images=True))
