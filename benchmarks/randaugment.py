@@ -4,10 +4,10 @@ from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 
-import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.pictures import pictures
 from benchmarks.record import interleaved, write
 from evenkeel import randaugment
 
@@ -30,14 +30,6 @@ def main() -> None:
     missing = [name for name in ("timm", "torchvision") if find_spec(name) is None]
     path = write("randaugment", {"threads": torch.get_num_threads(), "missing": missing} | found)
     print(path)  # noqa: T201
-
-
-def pictures(size: int, num_images: int) -> torch.Tensor:
-    """Generate smooth pictures with some grain: uint8 [n, 3, size, size]."""
-    rng = np.random.default_rng(0)
-    coarse = torch.from_numpy(rng.uniform(0, 255, (num_images, 3, 6, 6)).astype(np.float32))
-    smooth = torch.nn.functional.interpolate(coarse, size=size, mode="bicubic")
-    return (smooth + 8 * torch.randn(smooth.shape)).clamp(0, 255).to(torch.uint8)
 
 
 def ours(images: torch.Tensor, semantics: str) -> int:

@@ -1,0 +1,144 @@
+"""Corruptions: ours on one core and on all, beside a plain implementation image by image.
+
+The peer is the oracle of the tests: NumPy, SciPy, OpenCV and PIL, written to be obvious.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from tests.oracles import ORACLES
+
+from benchmarks.pictures import pictures
+from benchmarks.record import ROUNDS, interleaved, write
+from evenkeel.corruptions import CORRUPTIONS, corrupt
+from evenkeel.corruptions.names import SEVERITIES
+from evenkeel.images.blocks import available_cores
+
+Preset = Literal["cifar", "imagenet"]
+SIZES: dict[int, tuple[Preset, int, int]] = {  # side: preset, images a call of ours, of the peer's
+    32: ("cifar", 2_000, 8),
+    224: ("imagenet", 40, 1),
+}
+WHOLE = 10_000  # test images of CIFAR-10
+COMPILE = """
+import time, torch
+from evenkeel.corruptions import CORRUPTIONS, corrupt
+images = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+started = time.perf_counter()
+for name in CORRUPTIONS:
+    corrupt(images, name, 1, frost="procedural")
+print(time.perf_counter() - started)
+"""
+
+
+def main() -> None:
+    """Measure both sizes, all of CIFAR-10-C, and the first compilation."""
+    for size, (preset, ours, theirs) in SIZES.items():
+        content: dict[str, Any] = {"preset": preset, "cores": available_cores()}
+        content["images_per_second"] = side_by_side(pictures(size, ours), theirs, preset)
+        if size == 32:
+            content["seconds"] = whole_suite() | compilation()
+        print(write(f"corruptions--{size}px", content))  # noqa: T201
+
+
+def side_by_side(images: torch.Tensor, num_peer: int, preset: Preset) -> dict[str, Any]:
+    """Time every corruption at all severities, ours and the peer's in turn."""
+    found = {}
+    for name in CORRUPTIONS:
+        contestants: dict[str, Callable[[], int]] = {
+            "evenkeel": partial(ours, images, name, preset),
+            "evenkeel, one core": partial(on_one_core, images, name, preset),
+            "oracle, one core": partial(peer, images[:num_peer], name, preset),
+        }
+        rates = interleaved(contestants)
+        one, plain = (rates[key]["images_per_second"] for key in list(rates)[1:])
+        found[name] = rates | {"times the oracle, one core": round(one / plain, 1)}
+    return found
+
+
+def ours(images: torch.Tensor, name: str, preset: Preset) -> int:
+    """Corrupt at all severities on the cores that this process may use."""
+    for severity in SEVERITIES:
+        corrupt(images, name, severity, preset=preset, frost="procedural")
+    return len(SEVERITIES) * len(images)
+
+
+def on_one_core(images: torch.Tensor, name: str, preset: Preset) -> int:
+    """Corrupt at all severities on one core."""
+    with one_core():
+        return ours(images, name, preset)
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Let this process run on one of its cores only."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def peer(images: torch.Tensor, name: str, preset: Preset) -> int:
+    """Corrupt image by image with the tests' oracle."""
+    rng = np.random.RandomState(0)
+    with one_core():
+        for level in getattr(CORRUPTIONS[name], preset):
+            for image in images:
+                ORACLES[name](image.permute(1, 2, 0).numpy(), level, rng)
+    return len(SEVERITIES) * len(images)
+
+
+def whole_suite() -> dict[str, Any]:
+    """Time all of CIFAR-10-C: 19 corruptions, five severities, 10,000 images."""
+    images = pictures(32, WHOLE)
+    seconds: dict[str, list[float]] = {}
+    for _ in range(ROUNDS):
+        for name in CORRUPTIONS:
+            started = time.perf_counter()
+            ours(images, name, "cifar")
+            seconds.setdefault(name, []).append(time.perf_counter() - started)
+    totals = [sum(round_) for round_ in zip(*seconds.values(), strict=True)]
+    low, median, high = statistics.quantiles(totals, n=4)
+    return {
+        "all of CIFAR-10-C": round(median, 2),
+        "its quartiles": [round(low, 2), round(high, 2)],
+        "of which": {name: round(statistics.median(all_), 3) for name, all_ in seconds.items()},
+    }
+
+
+def compilation() -> dict[str, float]:
+    """Time the first use of all corruptions in a new process, without and with kept kernels."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | {"NUMBA_CACHE_DIR": folder}
+        first, second = (
+            subprocess.run(
+                [sys.executable, "-c", COMPILE],
+                env=environment,
+                capture_output=True,
+                check=True,
+                text=True,
+                cwd=Path(__file__).parents[1],
+            )
+            for _ in range(2)
+        )
+    return {
+        "first compilation": round(float(first.stdout), 1),
+        "kernels read back": round(float(second.stdout), 2),
+    }
+
+
+if __name__ == "__main__":
+    main()
