@@ -18,11 +18,11 @@ from evenkeel.runs import UserError
 PROBES = ("brightness", "contrast", "pixelate", "jpeg_compression")
 """By these pairs are told, in this order: nothing in them is random, and they leave the picture."""
 NUM_PROBED = 256  # images, spread evenly over the set
-LARGEST_DISTANCE = 8.0
+LARGEST_DISTANCE = 12.0
 """Mean absolute difference, of 255, between our corruption of an image and the suite's.
 
-The official files differ from ours by less than 0.1, and by about 4 after another JPEG; two
-different pictures differ by 60.
+Of the official files' images none differs from ours by 0.1, after another JPEG of quality 85 none
+by 11; two different pictures differ by 22 or more, on the average by 60 (1,000 of CIFAR-10's).
 """
 
 
