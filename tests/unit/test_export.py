@@ -108,7 +108,9 @@ def test_what_was_cut_off_leaves_whole_files_and_is_gone_on_with(
         write(image_set, folder, progress=stop)
     assert sorted(modified(folder)) == ["labels.npy", "shot_noise.npy"]
     assert not list(folder.glob(".*"))
+    (folder / ".contrast.npy.1.partial").write_bytes(b"of a process that was killed")
     write(image_set, folder)
+    assert not list(folder.glob(".*"))
     write(image_set, tmp_path / "whole")
     for path in folder.iterdir():
         assert path.read_bytes() == (tmp_path / "whole" / path.name).read_bytes()

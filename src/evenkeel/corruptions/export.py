@@ -26,7 +26,7 @@ from evenkeel.corruptions.suites import Suite, chosen_names
 from evenkeel.data import ImageSet
 from evenkeel.runs import Progress, UserError, no_progress
 
-BLOCK_BYTES = 1 << 24  # of images that are corrupted and written together
+BLOCK_BYTES = 1 << 22  # of images that are corrupted and written together
 
 
 def export_suite(
@@ -172,6 +172,7 @@ def write_array(path: Path, shape: tuple[int, ...], blocks: Iterable[np.ndarray]
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    finally:  # of an earlier process that was killed, too
+        for left in path.parent.glob(f".{path.name}.*.partial"):
+            left.unlink(missing_ok=True)
     return digest.hexdigest()
