@@ -10,6 +10,7 @@ from torch import nn
 
 from evenkeel import runs
 from evenkeel.assess import AssessOptions, assess, save_assessment, save_examples
+from evenkeel.corruptions import Unpaired
 from evenkeel.data import ImageSet
 from evenkeel.models import Classifier, ResNet9Options
 
@@ -43,6 +44,7 @@ class TinySuite:
     clean: torch.Tensor
     corruptions: tuple[str, ...] = ("gaussian_noise", "brightness", "contrast")
     name: str = "tiny"
+    unpaired: Unpaired | None = None
     asked: list[tuple[str, int, int, int]] = field(default_factory=list)
 
     def describe(self) -> dict[str, str]:

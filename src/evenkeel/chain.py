@@ -15,8 +15,8 @@ from evenkeel.assess import (
     save_assessment,
     save_examples,
 )
-from evenkeel.corruptions import Suite, generated_suite
-from evenkeel.data import DataOptions, Splits, load_splits
+from evenkeel.corruptions import Suite, find_suite, generated_suite, stored_suite
+from evenkeel.data import DataOptions, ImageSet, Splits, load_splits
 from evenkeel.models import load_model, num_parameters, outline
 from evenkeel.recipe import Recipe, differing_keys, load_recipe, recipe_toml
 from evenkeel.report import write_report
@@ -26,6 +26,7 @@ from evenkeel.training import refuse_smaller, train_student, train_teacher
 from evenkeel.views import ViewMaker, overlaps, view_sheet
 
 NAMES = ("teacher", "student")
+GENERATED = "generated"
 
 
 def run(
@@ -75,7 +76,8 @@ def default_accelerator() -> Accelerator:
 
 def refuse_the_impossible(recipe: Recipe, data: Splits) -> None:
     """Refuse before any training what would fail after it."""
-    chosen_cells(suite_for(recipe.assess, data, recipe.seed), recipe.assess)
+    suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
+    chosen_cells(suite, recipe.assess)
     sizes = [num_parameters(outline(part.model, 2)) for part in (recipe.teacher, recipe.student)]
     if not recipe.student.allow_smaller_student:
         refuse_smaller(teacher=sizes[0], student=sizes[1])
@@ -124,7 +126,7 @@ def examine(
     if not (folder / "assessment.json").exists():
         files = {name: folder / name / "model.safetensors" for name in NAMES}
         models = {name: load_model(path).to(device) for name, path in files.items()}
-        suite = suite_for(recipe.assess, data, recipe.seed)
+        suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
         facts = {"overlaps": overlaps(recipe.views.noise, suite.corruptions)}
         examination = assess(models, data.test, suite, recipe.assess, progress=progress)
         save_examples(examination, data.test, suite, folder / "examples")
@@ -132,14 +134,11 @@ def examine(
     write_report([folder], folder / "report.html")
 
 
-def suite_for(options: AssessOptions, data: Splits, seed: int) -> Suite:
-    """Give the suite that the options name, over the data's own test images."""
-    if options.suite != "generated":
-        raise UserError(
-            f"there is no suite {options.suite}; "
-            'use "generated", which corrupts the data\'s own test images'
-        )
-    return generated_suite(data.test.images, seed=seed)
+def suite_for(options: AssessOptions, test: ImageSet, root: Path | None, seed: int) -> Suite:
+    """Give the suite that the options name: made from the test images, or a folder."""
+    if options.suite == GENERATED:
+        return generated_suite(test.images, seed=seed)
+    return stored_suite(find_suite(options.suite, root), test)
 
 
 def assess_files(
@@ -148,7 +147,7 @@ def assess_files(
     data_options: DataOptions | None,
     options: AssessOptions,
     *,
-    seed: int = 0,
+    seed: int | None = None,
     progress: Progress = no_progress,
 ) -> None:
     """Assess models on disk and write the assessment, with its predictions beside it.
@@ -159,11 +158,16 @@ def assess_files(
         out: the assessment, a `.json` file.
         data_options: the data; by default that of the first run folder.
         options: which cells, how many images, which precision.
-        seed: of the corruptions' draws.
+        seed: of the generated corruptions' draws; by default 0.
         progress: told how far the assessment is.
     """
     if out.suffix != ".json":
         raise UserError(f"an assessment is a .json file, got --out {out}; name it {out}.json")
+    if seed is not None and options.suite != GENERATED:
+        raise UserError(
+            f"--seed fixes how corruptions are generated, and the suite {options.suite} is there "
+            "already; leave it out"
+        )
     files = model_files(places)
     device = default_accelerator().device
     models = {name: load_model(path).to(device) for name, path in files.items()}
@@ -177,7 +181,7 @@ def assess_files(
     wanted = recipe.data if recipe else data_options
     assert wanted is not None
     data = load_splits(wanted.model_copy(update={"image_size": sizes.pop()}))
-    suite = suite_for(options, data, seed)
+    suite = suite_for(options, data.test, wanted.root, seed or 0)
     facts = {"overlaps": overlaps(recipe.views.noise, suite.corruptions)} if recipe else {}
     examination = assess(models, data.test, suite, options, progress=progress)
     save_assessment(examination, out, facts)

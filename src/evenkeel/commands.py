@@ -5,30 +5,30 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import tyro
 from rich.console import Console
 
+from evenkeel.arguments import (
+    AsCsv,
+    Changes,
+    Folder,
+    Models,
+    Name,
+    Names,
+    OneModel,
+    Pictures,
+    RecipeName,
+    Runs,
+    Whole,
+)
+from evenkeel.data_commands import corrupt, fetch
 from evenkeel.display import Bars, table
 from evenkeel.runs import UserError
 
 if TYPE_CHECKING:
     from evenkeel.recipe import Recipe
 
-RecipeName = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
-Runs = Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN...")]
-Models = Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN|MODEL...")]
-OneModel = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN|MODEL")]
-Pictures = Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGE|DIR...")]
-Folder = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
-Whole = Annotated[int | None, tyro.conf.arg(metavar="INT")]
-Name = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
-DataName = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
-Changes = Annotated[
-    tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="set", metavar="KEY=VALUE")
-]
-AsCsv = Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(name="csv")]
 console = Console()
 
 AT_ONCE = 256  # images decoded and classified together
@@ -138,9 +138,10 @@ def assess(
     data: Name = None,
     data_root: Folder = None,
     suite: str = "generated",
+    corruptions: Names = None,
     severities: str = "1-5",
     num_images: Whole = None,
-    seed: int = 0,
+    seed: Whole = None,
     out: Path,
 ) -> None:
     """Examine models on corruptions of the data's test images.
@@ -149,14 +150,17 @@ def assess(
         models: Run folders (their teacher and student) or model.safetensors files.
         data: Name or folder of the data. Default: that of the first run folder.
         data_root: Folder that holds the data set.
-        suite: Where the corrupted images come from: "generated" makes them from the test images.
+        suite: Where the corrupted images come from: "generated" makes them from the test images;
+            else a folder laid out as CIFAR-10-C or ImageNet-C, here or where the data lie.
+        corruptions: Which ones, divided by commas: fog,frost. Default: all of the suite.
         severities: Severities from 1 to 5: "5", "1-5" or "1,3,5".
         num_images: Assess only this many test images.
-        seed: Fixes the corruptions' random draws.
+        seed: Fixes the random draws of generated corruptions. Default: 0.
         out: The assessment, a JSON file; predictions are written beside it.
     """
     from evenkeel.assess import AssessOptions, parsed_severities
     from evenkeel.chain import assess_files
+    from evenkeel.corruptions import parsed_names
     from evenkeel.data import DataOptions
     from evenkeel.report import load_summary_rows
 
@@ -165,8 +169,12 @@ def assess(
     if num_images is not None and num_images < 1:
         raise UserError(f"--num-images must be at least 1, got {num_images}; leave it out for all")
     where = DataOptions(name=data, root=data_root) if data else None
-    chosen = parsed_severities(severities)
-    options = AssessOptions(suite=suite, severities=chosen, num_images=num_images)
+    options = AssessOptions(
+        suite=suite,
+        severities=parsed_severities(severities),
+        corruptions=parsed_names(corruptions) if corruptions else None,
+        num_images=num_images,
+    )
     with Bars() as bars:
         assess_files(models, out, where, options, seed=seed, progress=bars)
     columns, rows = load_summary_rows(out)
@@ -244,20 +252,6 @@ def predict(model: OneModel, images: Pictures, /, *, as_csv: AsCsv = False) -> N
         console.print(table(str(model), columns, rows))
 
 
-def fetch(name: DataName, /, *, data_root: Folder = None) -> None:
-    """Download a data set, checked by its hash; the only command that uses the network.
-
-    Args:
-        name: The data set: cifar10.
-        data_root: Where to put it. Default: EVENKEEL_DATA, else the user's data folder.
-    """
-    from evenkeel.data import fetch as fetch_data
-
-    with Bars() as bars:
-        path = fetch_data(name, data_root, progress=bars)
-    console.print(f"data: {path}", soft_wrap=True)
-
-
 def recipes() -> None:
     """List the shipped recipes."""
     from evenkeel.recipe import shipped_recipes
@@ -286,6 +280,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "report": report,
     "views": views,
     "predict": predict,
+    "corrupt": corrupt,
     "fetch": fetch,
     "recipes": recipes,
 }

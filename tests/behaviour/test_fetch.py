@@ -15,9 +15,11 @@ from evenkeel.data.fetching import Archive, fetch_archive
 from evenkeel.runs import UserError
 
 
-def packed(members: dict[str, bytes], links: dict[str, str] | None = None) -> bytes:
+def packed(
+    members: dict[str, bytes], links: dict[str, str] | None = None, mode: str = "w:gz"
+) -> bytes:
     file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w:gz") as tar:
+    with tarfile.open(fileobj=file, mode=mode) as tar:
         for name, content in members.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
@@ -176,6 +178,27 @@ def test_fetch_knows_its_names_and_places(server, tmp_path, monkeypatch):
     assert fetch("tiny", tmp_path / "by-argument") == tmp_path / "by-argument"
     with pytest.raises(UserError, match="give one of tiny"):
         fetch("digits")
+
+
+def test_a_suite_comes_in_a_plain_archive_and_its_own_folder_is_named(
+    server, tmp_path, monkeypatch
+):
+    server.pages["/plain.tar?download=1"] = content = packed(FILES, mode="w:")
+    found = archive(server, "/plain.tar?download=1", content=content)
+    monkeypatch.setattr(fetching, "ARCHIVES", (replace(found, option="--suite"),))
+    assert fetch("tiny", tmp_path) == tmp_path / "tiny-bin"
+    assert (tmp_path / "tiny-bin/names.txt").read_bytes() == b"a\nb\n"
+    server.pages.clear()
+    with pytest.raises(UserError, match="name the folder tiny-bin with --suite DIR"):
+        fetch("tiny", tmp_path / "again")
+
+
+def test_the_suites_of_cifar_are_known():
+    suites = {each.name: each for each in fetching.ARCHIVES if each.option == "--suite"}
+    assert {name: each.folder for name, each in suites.items()} == {
+        "cifar10-c": "CIFAR-10-C",
+        "cifar100-c": "CIFAR-100-C",
+    }
 
 
 def test_load_data_downloads_only_when_asked_and_only_what_is_missing(

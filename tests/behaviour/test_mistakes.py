@@ -30,6 +30,27 @@ MISTAKES = {
     "a run folder without a run": (["report", "nothing-here", "--out", "r.html"], ["nothing-here"]),
     "an image that is not there": (["predict", "model.safetensors", "a.png"], ["safetensors"]),
     "an unknown download": (["fetch", "cifar11"], ["cifar11", "cifar10"]),
+    "a misspelt corruption": (
+        ["assess", "m.safetensors", "--data", "digits", "--corruptions", "fogg", "--out", "a.json"],
+        ["fogg", "fog?"],
+    ),
+    "a suite that is nowhere": (
+        ["run", "demo", "--set", "assess.suite=cifar10-c"],
+        ["no suite cifar10-c", "evenkeel fetch cifar10-c"],
+    ),
+    "a seed for files": (
+        ["assess", "m.safetensors", "--suite", "C", "--seed", "1", "--out", "a.json"],
+        ["--seed", "leave it out"],
+    ),
+    "nothing to write": (["corrupt", "--data", "digits"], ["--out DIR", "--sheet FILE"]),
+    "an image without a sheet": (
+        ["corrupt", "--data", "digits", "--out", "c", "--image", "3"],
+        ["--image", "--sheet"],
+    ),
+    "an image that does not exist": (
+        ["corrupt", "--data", "digits", "--sheet", "s.png", "--image", "500"],
+        ["no image 500", "0..499"],
+    ),
     "CIFAR-10 that is nowhere": (
         ["run", "cifar10-cpu", "--data-root", "empty"],
         ["evenkeel fetch cifar10", "--data-root"],

@@ -102,7 +102,7 @@ def test_a_class_of_bad_files_alone_is_refused(photos):
 
 
 def test_mistakes_in_the_layout_name_the_cure(photos, tmp_path):
-    with pytest.raises(UserError, match=r"set data.image_size, for example 64"):
+    with pytest.raises(UserError, match=r"data.image_size = 64 in a recipe"):
         load_data(photos)
     with pytest.raises(UserError, match='validation_choice = "stratified"'):
         load_data(photos, image_size=8, validation_choice="last")

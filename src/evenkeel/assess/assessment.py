@@ -98,6 +98,15 @@ class ImageFacts(BaseModel):
     classes: tuple[str, ...]
 
 
+class UnpairedFacts(BaseModel):
+    """Of a suite with other images than the data's: how many of how many, and why it is so."""
+
+    model_config = FROZEN
+    reason: str
+    num_images: int
+    available: int
+
+
 class Assessment(BaseModel):
     """Everything measured on one suite: `assessment.json`."""
 
@@ -107,6 +116,7 @@ class Assessment(BaseModel):
     suite: str
     suite_facts: dict[str, str]
     images: ImageFacts
+    unpaired: UnpairedFacts | None = None
     precision: dict[str, str]
     facts: dict[str, Any]
     models: dict[str, ModelAssessment]

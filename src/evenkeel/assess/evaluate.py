@@ -16,20 +16,23 @@ from evenkeel.assess.assessment import (
     Comparison,
     ImageFacts,
     ModelAssessment,
+    UnpairedFacts,
     model_assessment,
 )
 from evenkeel.assess.bootstrap import compare
 from evenkeel.assess.examination import Examination
 from evenkeel.assess.metrics import Outcomes, count_cell, outcomes_of
 from evenkeel.assess.options import AssessOptions
-from evenkeel.assess.predictions import Predictions, Top
+from evenkeel.assess.predictions import Predictions, Rows, Top
 from evenkeel.assess.selection import (
     CLEAN_CELL,
     Block,
+    Chosen,
     blocks_of,
     check,
+    choose_clean,
+    choose_unpaired,
     chosen_cells,
-    spread_positions,
 )
 from evenkeel.corruptions import Suite
 from evenkeel.data import ImageSet
@@ -70,8 +73,9 @@ def assess(
 
     Args:
         models: classifiers by name; the first is the baseline of all comparisons.
-        image_set: labelled images, as stored; `suite` corrupts the same ones.
-        suite: gives the corrupted images, e.g. `generated_suite(image_set.images)`.
+        image_set: labelled images, as stored.
+        suite: gives the corrupted images, e.g. `generated_suite(image_set.images)`: the same
+            ones, image for image, or else it says that it is unpaired and why.
         options: which cells, how many images, which precision.
         progress: told how many images all models have seen.
 
@@ -81,15 +85,18 @@ def assess(
     """
     options = options or AssessOptions()
     check(models, image_set)
-    cells = [CLEAN_CELL, *chosen_cells(suite, options)]
-    positions = spread_positions(len(image_set), options.num_images)
+    cells = chosen_cells(suite, options)
+    clean = choose_clean(image_set, options.num_images)
+    other = suite.unpaired and choose_unpaired(suite.unpaired, options.num_images)
+    work = blocks_of([CLEAN_CELL], clean) + blocks_of(cells, other or clean)
     examined = {name: prepared(model, options) for name, model in models.items()}
-    answer_all(examined, image_set, suite, blocks_of(cells, positions), progress)
-    chosen = image_set.take(positions)
-    facts = ImageFacts(
-        num_images=len(chosen), available=len(image_set), classes=tuple(image_set.classes)
+    answer_all(examined, image_set, suite, work, progress)
+    images = ImageFacts(
+        num_images=len(clean.positions),
+        available=len(image_set),
+        classes=tuple(image_set.classes),
     )
-    return examination(examined, chosen, suite, cells, facts)
+    return examination(examined, suite, cells, clean, other, images)
 
 
 def prepared(model: Classifier, options: AssessOptions) -> Examined:
@@ -109,7 +116,6 @@ def answer_all(
 ) -> None:
     """Let every model answer every block, while a thread makes the next one."""
     total, done = sum(len(block.positions) for block in work), 0
-    labels = image_set.labels
 
     def make(block: Block) -> dict[str, Images]:
         images = images_of(block, image_set, suite)
@@ -122,7 +128,7 @@ def answer_all(
             if place + 1 < len(work):
                 upcoming = ahead.submit(make, work[place + 1])
             for name, model in examined.items():
-                answer = answers(model, views[name], labels[block.positions])
+                answer = answers(model, views[name], torch.from_numpy(block.labels))
                 if not np.isfinite(answer.negative_log_likelihoods).all():
                     raise UserError(
                         f"{name} answers NaN or infinity on {block.cell[0]}: its training "
@@ -162,58 +168,70 @@ def answers(model: Examined, views: Images, labels: Tensor) -> Outcomes:
 
 def examination(
     examined: dict[str, Examined],
-    chosen: ImageSet,
     suite: Suite,
     cells: list[tuple[str, int]],
-    facts: ImageFacts,
+    clean: Chosen,
+    other: Chosen | None,
+    images: ImageFacts,
 ) -> Examination:
     """Count, summarise and compare what the models have answered."""
-    labels = chosen.labels.numpy()
-    counted = {name: counted_model(model, cells, labels) for name, model in examined.items()}
-    predictions = {
-        name: predictions_of(model, cells, chosen.index.numpy(), labels)
-        for name, model in examined.items()
-    }
+    counted = {name: counted_model(model, cells, clean, other) for name, model in examined.items()}
+    kept = {name: predictions_of(model, cells, clean, other) for name, model in examined.items()}
     assessment = Assessment(
         evenkeel=str(runs.version("evenkeel")),
         suite=suite.name,
         suite_facts=suite.describe(),
-        images=facts,
+        images=images,
+        unpaired=unpaired_facts(suite, other),
         precision={name: model.precision for name, model in examined.items()},
         facts={},
         models=counted,
-        comparisons=tuple(comparisons(counted, predictions)),
+        comparisons=tuple(comparisons(counted, kept)),
     )
-    return Examination(assessment, predictions)
+    return Examination(assessment, kept)
+
+
+def unpaired_facts(suite: Suite, other: Chosen | None) -> UnpairedFacts | None:
+    """Say of a suite with images of its own how many were used, and why it is not paired."""
+    if suite.unpaired is None or other is None:
+        return None
+    labels, reason = suite.unpaired
+    return UnpairedFacts(reason=reason, num_images=len(other.positions), available=len(labels))
 
 
 def counted_model(
-    model: Examined, cells: list[tuple[str, int]], labels: Int64[np.ndarray, " n"]
+    model: Examined, cells: list[tuple[str, int]], clean: Chosen, other: Chosen | None
 ) -> ModelAssessment:
     """Count one model's cells."""
     own = model.outcomes(CLEAN_CELL).classes[:, 0]
-    counted = [count_cell(*cell, model.outcomes(cell), labels, own) for cell in cells]
-    return model_assessment(counted[0], counted[1:])
+    labels, compared = (clean.labels, own) if other is None else (other.labels, None)
+    counted = [count_cell(*cell, model.outcomes(cell), labels, compared) for cell in cells]
+    return model_assessment(
+        count_cell(*CLEAN_CELL, model.outcomes(CLEAN_CELL), clean.labels, own), counted
+    )
 
 
 def predictions_of(
-    model: Examined,
-    cells: list[tuple[str, int]],
-    index: Int64[np.ndarray, " n"],
-    labels: Int64[np.ndarray, " n"],
+    model: Examined, cells: list[tuple[str, int]], clean: Chosen, other: Chosen | None
 ) -> Predictions:
     """Keep what the intervals and the examples are made of, in ascending order of index."""
-    order = np.argsort(index, kind="stable")
+    shown = other or clean
+    order, clean_order = (np.argsort(chosen.indices, kind="stable") for chosen in (shown, clean))
 
-    def top(cell: tuple[str, int]) -> Top:
+    def top(cell: tuple[str, int], order: Int64[np.ndarray, " n"]) -> Top:
         outcomes = model.outcomes(cell)
         return Top(
             outcomes.classes[order].astype(np.int16),
             outcomes.confidences[order].astype(np.float16),
         )
 
-    kept = {cell: top(cell) for cell in cells[1:]}
-    return Predictions(index[order], labels[order], top(CLEAN_CELL), kept)
+    return Predictions(
+        shown.indices[order],
+        shown.labels[order],
+        top(CLEAN_CELL, clean_order),
+        {cell: top(cell, order) for cell in cells},
+        other and Rows(clean.indices[clean_order], clean.labels[clean_order]),
+    )
 
 
 def comparisons(
@@ -222,4 +240,12 @@ def comparisons(
     """Compare every other model with the first, in each summary that has a value."""
     baseline, *others = models
     names = [name for name, value in models[baseline].summary.items() if value is not None]
-    return [found for other in others for found in compare(baseline, other, predictions, names)]
+    is_paired = predictions[baseline].clean_rows is None
+    groups = [names] if is_paired else [names[:1], names[1:]]  # clean, on other images, comes first
+    return [
+        found
+        for other in others
+        for group in groups
+        if group
+        for found in compare(baseline, other, predictions, group)
+    ]

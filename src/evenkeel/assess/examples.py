@@ -31,10 +31,11 @@ def save_examples(
     """Write `CORRUPTION-SEVERITY-INDEX.png` for images on which first and last model disagree.
 
     Each holds the clean image on the left and the corrupted one on the right, nothing else: what
-    the models said stands in the predictions.
+    the models said stands in the predictions. A suite that is not paired with the clean images
+    has none.
     """
     names = list(examination.predictions)
-    if len(names) < 2:
+    if len(names) < 2 or suite.unpaired is not None:
         return []
     first, last = (examination.predictions[name] for name in (names[0], names[-1]))
     positions = {int(index): place for place, index in enumerate(image_set.index.tolist())}

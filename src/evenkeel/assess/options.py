@@ -1,11 +1,10 @@
 """How models are examined: the `[assess]` part of a recipe. Imports no torch."""
 
-import difflib
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from evenkeel.corruptions.names import ALL, SEVERITIES
+from evenkeel.corruptions.names import ALL, SEVERITIES, unknown
 from evenkeel.runs import UserError
 
 
@@ -14,7 +13,11 @@ class AssessOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    suite: str = Field(default="generated", description="where the corrupted images come from")
+    suite: str = Field(
+        default="generated",
+        description="where the corrupted images come from: generated makes them from the test "
+        "images; else a folder laid out as CIFAR-10-C or ImageNet-C",
+    )
     severities: tuple[int, ...] = Field(default=SEVERITIES, description="severities from 1 to 5")
     corruptions: tuple[str, ...] | None = Field(
         default=None, description="names; none: all of the suite"
@@ -44,9 +47,7 @@ class AssessOptions(BaseModel):
         """Refuse a corruption that is none of the nineteen."""
         for name in names or ():
             if name not in ALL:
-                near = difflib.get_close_matches(name, ALL, 1)
-                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(ALL)}"
-                raise ValueError(f"there is no corruption {name}; {hint}")
+                raise ValueError(unknown(name))
         if names == ():
             raise ValueError("give at least one corruption, or leave the option out")
         return names

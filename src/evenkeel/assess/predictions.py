@@ -23,6 +23,13 @@ class Top(NamedTuple):
     confidences: Float16[np.ndarray, "n t"]
 
 
+class Rows(NamedTuple):
+    """Which images: their indices, ascending, and their labels."""
+
+    indices: Int64[np.ndarray, " n"]
+    labels: Int64[np.ndarray, " n"]
+
+
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """One model's answers; rows stand in ascending order of `index`."""
@@ -31,11 +38,14 @@ class Predictions:
     labels: Int64[np.ndarray, " n"]
     clean: Top
     cells: Mapping[tuple[str, int], Top]  # (corruption, severity)
+    clean_rows: Rows | None = None  # where the clean images are others than the cells'
 
     def correct(self, cell: tuple[str, int] | None) -> Bool[np.ndarray, " n"]:
         """Tell which images were classified rightly in a cell, or clean (None)."""
-        top = self.clean if cell is None else self.cells[cell]
-        return top.classes[:, 0] == self.labels
+        if cell is not None:
+            return self.cells[cell].classes[:, 0] == self.labels
+        labels = self.labels if self.clean_rows is None else self.clean_rows.labels
+        return self.clean.classes[:, 0] == labels
 
 
 def save_predictions(predictions: Predictions, path: Path) -> None:
@@ -43,6 +53,8 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
     from safetensors.numpy import save
 
     tensors = {"index": predictions.index, "labels": predictions.labels}
+    if predictions.clean_rows is not None:
+        tensors["clean/index"], tensors["clean/labels"] = predictions.clean_rows
     tops = {"clean": predictions.clean}
     tops |= {f"{name}/{severity}": top for (name, severity), top in predictions.cells.items()}
     for name, top in tops.items():
@@ -75,7 +87,10 @@ def load_predictions(path: Path) -> Predictions:
         return Top(tensors[f"{name}/classes"], tensors[f"{name}/confidences"])
 
     cells = {(name, severity): top(f"{name}/{severity}") for name, severity in about["cells"]}
-    return Predictions(tensors["index"], tensors["labels"], top("clean"), cells)
+    own = (
+        Rows(tensors["clean/index"], tensors["clean/labels"]) if "clean/index" in tensors else None
+    )
+    return Predictions(tensors["index"], tensors["labels"], top("clean"), cells, own)
 
 
 def predictions_folder(assessment: Path) -> Path:

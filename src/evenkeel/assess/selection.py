@@ -8,7 +8,7 @@ from jaxtyping import Int64
 
 from evenkeel.assess.assessment import CLEAN
 from evenkeel.assess.options import AssessOptions
-from evenkeel.corruptions import Suite
+from evenkeel.corruptions import Suite, Unpaired, chosen_names
 from evenkeel.data import ImageSet
 from evenkeel.models import Classifier
 from evenkeel.runs import UserError
@@ -18,11 +18,20 @@ STRETCH = 16  # neighbouring images are corrupted together where only some are a
 CLEAN_CELL = (CLEAN, 0)
 
 
+class Chosen(NamedTuple):
+    """The images that answer for a cell: their places in the set or suite, and what they are."""
+
+    positions: Int64[np.ndarray, " n"]
+    indices: Int64[np.ndarray, " n"]
+    labels: Int64[np.ndarray, " n"]
+
+
 class Block(NamedTuple):
     """Some images of one cell."""
 
     cell: tuple[str, int]
     positions: Int64[np.ndarray, " n"]
+    labels: Int64[np.ndarray, " n"]
 
 
 def check(models: Mapping[str, Classifier], image_set: ImageSet) -> None:
@@ -44,14 +53,22 @@ def check(models: Mapping[str, Classifier], image_set: ImageSet) -> None:
 
 def chosen_cells(suite: Suite, options: AssessOptions) -> list[tuple[str, int]]:
     """List the cells to run, in the suite's order."""
-    wanted = suite.corruptions if options.corruptions is None else options.corruptions
-    if unknown := [name for name in wanted if name not in suite.corruptions]:
-        raise UserError(
-            f"the suite {suite.name} has no corruption {', '.join(unknown)};\n"
-            f"it has {', '.join(suite.corruptions)}"
-        )
-    names = [name for name in suite.corruptions if name in wanted]
+    names = chosen_names(suite, options.corruptions)
     return [(name, severity) for name in names for severity in options.severities]
+
+
+def choose_clean(image_set: ImageSet, num_images: int | None) -> Chosen:
+    """Choose the clean images to assess on."""
+    positions = spread_positions(len(image_set), num_images)
+    return Chosen(
+        positions, image_set.index.numpy()[positions], image_set.labels.numpy()[positions]
+    )
+
+
+def choose_unpaired(unpaired: Unpaired, num_images: int | None) -> Chosen:
+    """Choose images of a suite that has others than the data; their index is their place in it."""
+    positions = spread_positions(len(unpaired.labels), num_images)
+    return Chosen(positions, positions, unpaired.labels.numpy()[positions])
 
 
 def spread_positions(n: int, num_images: int | None) -> Int64[np.ndarray, " n"]:
@@ -69,7 +86,9 @@ def spread_positions(n: int, num_images: int | None) -> Int64[np.ndarray, " n"]:
     return (starts[:, None] + np.arange(stretch)).ravel()[:num_images]
 
 
-def blocks_of(cells: list[tuple[str, int]], positions: Int64[np.ndarray, " n"]) -> list[Block]:
+def blocks_of(cells: list[tuple[str, int]], chosen: Chosen) -> list[Block]:
     """Cut the cells into blocks."""
-    starts = range(0, len(positions), BLOCK_SIZE)
-    return [Block(cell, positions[s : s + BLOCK_SIZE]) for cell in cells for s in starts]
+    parts = [slice(s, s + BLOCK_SIZE) for s in range(0, len(chosen.positions), BLOCK_SIZE)]
+    return [
+        Block(cell, chosen.positions[part], chosen.labels[part]) for cell in cells for part in parts
+    ]

@@ -1,8 +1,12 @@
-"""The names of the common corruptions, in the order of the paper; no imports, for the recipe.
+"""The names of the common corruptions, in the order of the paper; no torch, for the recipe.
 
 Source: Hendrycks & Dietterich 2019, "Benchmarking Neural Network Robustness to Common
 Corruptions and Perturbations".
 """
+
+import difflib
+
+from evenkeel.runs import UserError
 
 BENCHMARK = (
     "gaussian_noise",
@@ -24,3 +28,19 @@ BENCHMARK = (
 EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")  # published for validation
 ALL = BENCHMARK + EXTRA
 SEVERITIES = (1, 2, 3, 4, 5)
+
+
+def parsed_names(text: str) -> tuple[str, ...]:
+    """Read "fog" or "fog,frost"."""
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if name not in ALL:
+            raise UserError(unknown(name))
+    return names
+
+
+def unknown(name: str) -> str:
+    """Say that a corruption does not exist, and which is nearest."""
+    near = difflib.get_close_matches(name, ALL, 1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(ALL)}"
+    return f"there is no corruption {name}; {hint}"

@@ -1,12 +1,20 @@
 """Suites: where an assessment's corrupted images come from."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from evenkeel.corruptions.catalogue import CORRUPTIONS
 from evenkeel.corruptions.corrupting import Preset, corrupt, resolve_preset
 from evenkeel.corruptions.names import ALL
-from evenkeel.images.types import Images
+from evenkeel.images.types import Images, Labels
+from evenkeel.runs import UserError
+
+
+class Unpaired(NamedTuple):
+    """What must be known of a suite whose images are not, one by one, the data's test images."""
+
+    labels: Labels
+    reason: str
 
 
 @runtime_checkable
@@ -21,6 +29,11 @@ class Suite(Protocol):
     @property
     def corruptions(self) -> tuple[str, ...]:
         """The corruptions that this suite can give."""
+        ...
+
+    @property
+    def unpaired(self) -> Unpaired | None:
+        """None where image i of every cell is test image i; else the labels, and why it is not."""
         ...
 
     def describe(self) -> dict[str, str]:
@@ -40,6 +53,7 @@ class GeneratedSuite:
     seed: int
     preset: Preset
     name: str = "generated"
+    unpaired: Unpaired | None = None
 
     @property
     def corruptions(self) -> tuple[str, ...]:
@@ -65,3 +79,17 @@ def generated_suite(
     """Make a suite of a data set's own images."""
     height, width = images.shape[2:]
     return GeneratedSuite(images, seed, resolve_preset(preset, height, width))
+
+
+def chosen_names(suite: Suite, wanted: tuple[str, ...] | None) -> list[str]:
+    """Give the corruptions that are wanted (None: all) in the suite's order.
+
+    Raises:
+        UserError: the suite has not all of them.
+    """
+    if lacking := [name for name in wanted or () if name not in suite.corruptions]:
+        raise UserError(
+            f"the suite {suite.name} has no corruption {', '.join(lacking)};\n"
+            f"it has {', '.join(suite.corruptions)}"
+        )
+    return [name for name in suite.corruptions if wanted is None or name in wanted]

@@ -7,7 +7,7 @@ import textwrap
 import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from evenkeel.data.root import data_root
 from evenkeel.runs import Progress, UserError, no_progress
@@ -24,6 +24,7 @@ class Archive:
     urls: tuple[str, ...]  # tried in this order; all hold the same bytes
     md5: str
     folder: str
+    option: Literal["--data-root", "--suite"] = "--data-root"  # under which the folder is used
 
 
 ARCHIVES = (
@@ -39,6 +40,20 @@ ARCHIVES = (
         md5="03b5dce01913d631647c71ecec9e9cb8",
         folder="cifar-100-binary",
     ),
+    Archive(
+        name="cifar10-c",
+        urls=("https://zenodo.org/records/2535967/files/CIFAR-10-C.tar?download=1",),
+        md5="56bf5dcef84df0e2308c6dcbcbbd8499",
+        folder="CIFAR-10-C",
+        option="--suite",
+    ),
+    Archive(
+        name="cifar100-c",
+        urls=("https://zenodo.org/records/3555552/files/CIFAR-100-C.tar?download=1",),
+        md5="11f0ed0f1191edbf9fa23466ae6021d3",
+        folder="CIFAR-100-C",
+        option="--suite",
+    ),
 )
 
 
@@ -47,16 +62,17 @@ def fetch(
     root: str | os.PathLike[str] | None = None,
     progress: Progress = no_progress,
 ) -> Path:
-    """Download a data set unless it is there, and give the folder that holds it.
+    """Download data or a suite unless it is there, and give the folder to name in its option.
 
     Args:
-        name: cifar10 or cifar100.
+        name: cifar10, cifar100, cifar10-c or cifar100-c.
         root: folder to put it in; default: EVENKEEL_DATA, else a folder of the user's cache.
         progress: told how many bytes of how many have come.
     """
     for archive in ARCHIVES:
         if archive.name == name:
-            return fetch_archive(archive, data_root(root), progress)
+            place = fetch_archive(archive, data_root(root), progress)
+            return place / archive.folder if archive.option == "--suite" else place
     names = ", ".join(archive.name for archive in ARCHIVES)
     raise UserError(f"{name} cannot be fetched; give one of {names}")
 
@@ -89,10 +105,11 @@ def download(archive: Archive, target: Path, progress: Progress) -> None:
         if failure is None:
             return
         failures.append(f"{url}: {failure}")
+    where = archive.folder if archive.option == "--suite" else f"that holds {archive.folder}"
     raise UserError(
         f"{archive.name} could not be downloaded: {'; '.join(failures)}\n"
         f"without a network: unpack that archive (md5 {archive.md5}) elsewhere and name the "
-        f"folder that holds {archive.folder} with --data-root DIR"
+        f"folder {where} with {archive.option} DIR"
     )
 
 

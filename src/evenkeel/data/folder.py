@@ -46,7 +46,8 @@ def check_options(path: Path, options: DataOptions) -> None:
     """Refuse what makes no sense for a folder."""
     if options.image_size is None:
         raise UserError(
-            f"{shown(path)} may hold images of any size: set data.image_size, for example 64"
+            f"{shown(path)} may hold images of any size: say at which they are kept, with "
+            "data.image_size = 64 in a recipe or --image-size 64"
         )
     if options.validation_choice == "last":
         raise UserError(

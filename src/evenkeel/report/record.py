@@ -90,7 +90,7 @@ def refuse_strangers(
     for name, model in assessment.models.items():
         kept = predictions[name]
         cells = {(cell.corruption, cell.severity): cell.correct for cell in model.cells}
-        same_cells = cells.keys() == kept.cells.keys() and model.clean.n == len(kept.labels)
+        same_cells = cells.keys() == kept.cells.keys() and model.clean.n == len(kept.clean.classes)
         if not same_cells or any(kept.correct(c).sum() != n for c, n in cells.items()):
             raise UserError(
                 f"{path} and the predictions of {name} beside it do not belong together;\n"

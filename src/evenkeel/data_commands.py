@@ -1,0 +1,92 @@
+"""The commands about data: what is fetched, and what is made of a data set's images."""
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rich.console import Console
+
+from evenkeel import runs
+from evenkeel.arguments import DataName, File, Folder, Names, Whole
+from evenkeel.display import Bars
+from evenkeel.runs import UserError
+
+if TYPE_CHECKING:
+    from evenkeel.corruptions import Suite
+    from evenkeel.data import ImageSet
+
+console = Console()
+
+
+def corrupt(
+    *,
+    data: str,
+    out: Folder = None,
+    data_root: Folder = None,
+    image_size: Whole = None,
+    corruptions: Names = None,
+    seed: int = 0,
+    preset: Literal["auto", "cifar", "imagenet"] = "auto",
+    sheet: File = None,
+    image: Whole = None,
+) -> None:
+    """Write the corrupted test images of a data set, in the layout of CIFAR-10-C.
+
+    CORRUPTION.npy holds uint8 [5 n, height, width, 3], the n images of severity 1 first; labels.npy
+    the labels. When it was cut off, the same command goes on where it stood.
+
+    Args:
+        data: Name or folder of the data.
+        out: Folder for the files and their manifest.json.
+        data_root: Folder that holds the data set.
+        image_size: Side in pixels at which a folder's images are kept.
+        corruptions: Which ones, divided by commas: fog,frost. Default: all.
+        seed: Fixes the random draws.
+        preset: Whose constants; auto goes by the image's size.
+        sheet: Draw one image under these corruptions at every severity, to this PNG file.
+        image: Which test image --sheet shows. Default: 0, the first.
+    """
+    from evenkeel.corruptions import export_suite, generated_suite, parsed_names
+    from evenkeel.data import load_data
+
+    if out is None and sheet is None:
+        raise UserError("nothing is to be written; give --out DIR, --sheet FILE, or both")
+    if image is not None and sheet is None:
+        raise UserError("--image says which image --sheet shows; give --sheet FILE too")
+    chosen = parsed_names(corruptions) if corruptions else None
+    test = load_data(data, data_root, image_size=image_size).test
+    suite = generated_suite(test.images, seed=seed, preset=preset)
+    if sheet is not None:
+        write_sheet(suite, test, image or 0, chosen, sheet)
+        console.print(f"sheet: {sheet}", soft_wrap=True)
+    if out is not None:
+        with Bars() as bars:
+            export_suite(suite, test, out, data=data, corruptions=chosen, progress=bars)
+        console.print(f"suite: {out}", soft_wrap=True)
+
+
+def write_sheet(
+    suite: "Suite", test: "ImageSet", position: int, chosen: tuple[str, ...] | None, path: Path
+) -> None:
+    """Draw one test image under the corruptions chosen, at every severity."""
+    from evenkeel.corruptions import corruption_sheet
+
+    if not 0 <= position < len(test):
+        raise UserError(f"there is no image {position}; give --image 0..{len(test) - 1}")
+    picture = io.BytesIO()
+    corruption_sheet(suite, test.images[position], position, chosen).save(picture, "PNG")
+    runs.write_atomically(path, picture.getvalue())
+
+
+def fetch(name: DataName, /, *, data_root: Folder = None) -> None:
+    """Download a data set or a suite, checked by its hash; no other command uses the network.
+
+    Args:
+        name: The data set (cifar10, cifar100) or suite (cifar10-c, cifar100-c).
+        data_root: Where to put it. Default: EVENKEEL_DATA, else the user's data folder.
+    """
+    from evenkeel.data import fetch as fetch_data
+
+    with Bars() as bars:
+        path = fetch_data(name, data_root, progress=bars)
+    console.print(f"data: {path}", soft_wrap=True)

@@ -1,0 +1,40 @@
+"""The sheet of corruptions shows the very pixels that the suite gives, at the right places."""
+
+import numpy as np
+import pytest
+import torch
+
+from evenkeel.corruptions import corruption_sheet, generated_suite
+from evenkeel.corruptions.sheet import GAP, MARGIN, NAMES, TITLE
+from evenkeel.runs import UserError
+
+CELL = 96  # of an image of 32 pixels
+
+
+def test_the_sheet_shows_the_suites_images(small_images: torch.Tensor) -> None:
+    suite = generated_suite(small_images, seed=5)
+    sheet = np.asarray(corruption_sheet(suite, small_images[7], 7))
+    for row, name in enumerate(suite.corruptions):
+        top = MARGIN + TITLE + row * (CELL + GAP)
+        for severity in range(6):
+            left = MARGIN + NAMES + severity * (CELL + GAP)
+            shown = sheet[top : top + CELL : 3, left : left + CELL : 3]
+            image = suite.images(name, severity, 7, 8)[0] if severity else small_images[7]
+            assert np.array_equal(shown, image.permute(1, 2, 0).numpy())
+    assert sheet.shape[0] == 2 * MARGIN + TITLE + len(suite.corruptions) * (CELL + GAP)
+
+
+def test_some_corruptions_are_shown_alone(small_images: torch.Tensor) -> None:
+    suite = generated_suite(small_images)
+    sheet = corruption_sheet(suite, small_images[0], 0, ("contrast", "pixelate"))
+    assert sheet.height == 2 * MARGIN + TITLE + 2 * (CELL + GAP)
+    with pytest.raises(UserError, match="has no corruption fogg"):
+        corruption_sheet(suite, small_images[0], 0, ("fogg",))
+
+
+@pytest.mark.parametrize(("height", "width"), [(300, 400), (40, 24), (1, 5)])
+def test_images_of_any_size_find_room(height: int, width: int) -> None:
+    images = torch.full((1, 3, height, width), 90, dtype=torch.uint8)
+    sheet = corruption_sheet(generated_suite(images), images[0], 0, ("contrast",))
+    assert sheet.height < 2 * MARGIN + TITLE + 300
+    assert sheet.width > NAMES + 6 * 40

@@ -1,0 +1,247 @@
+"""Suites on disk: the layouts of CIFAR-10-C and ImageNet-C, what pairs, and what is refused."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from evenkeel.corruptions import (
+    corrupt,
+    export_suite,
+    find_suite,
+    generated_suite,
+    stored_suite,
+)
+from evenkeel.data import ImageSet
+from evenkeel.runs import UserError
+
+NAMES = ("shot_noise", "brightness")
+
+
+@pytest.fixture(scope="module")
+def image_set(small_images: torch.Tensor) -> ImageSet:
+    labels = torch.arange(24) * 3 // 24  # sorted by class, as folders are
+    return ImageSet(small_images, labels, ("a", "b", "c"), torch.arange(24))
+
+
+@pytest.fixture
+def arrays(image_set: ImageSet, tmp_path: Path) -> Path:
+    """Write a suite in the layout of CIFAR-10-C."""
+    folder = tmp_path / "TINY-C"
+    suite = generated_suite(image_set.images)
+    export_suite(suite, image_set, folder, data="tiny", corruptions=NAMES)
+    return folder
+
+
+@pytest.fixture
+def class_folders(image_set: ImageSet, tmp_path: Path) -> Path:
+    """Write the mildest corruption in the layout of ImageNet-C, losslessly, at twice the size."""
+    folder = tmp_path / "TINY-FOLDERS-C"
+    for severity in range(1, 6):
+        images = corrupt(image_set.images, "brightness", severity)
+        for place, image in enumerate(images):
+            name = image_set.classes[image_set.labels[place]]
+            path = folder / "brightness" / str(severity) / name / f"{place:03}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
+            picture.resize((64, 64), Image.Resampling.NEAREST).save(path)
+    return folder
+
+
+def test_arrays_give_the_images_that_were_written(arrays: Path, image_set: ImageSet) -> None:
+    suite, ours = stored_suite(arrays, image_set), generated_suite(image_set.images)
+    assert suite.unpaired is None
+    assert suite.corruptions == NAMES
+    assert suite.name == "TINY-C"
+    assert suite.describe().items() > ours.describe().items()
+    for name in NAMES:
+        for severity in (1, 5):
+            assert torch.equal(
+                suite.images(name, severity, 3, 20), ours.images(name, severity, 3, 20)
+            )
+
+
+def test_arrays_without_a_manifest_are_read_too(arrays: Path, image_set: ImageSet) -> None:
+    (arrays / "manifest.json").unlink()
+    suite = stored_suite(arrays, image_set)
+    assert suite.unpaired is None
+    assert suite.describe() == {"layout": "CIFAR-10-C", "size": "32x32"}
+
+
+def test_an_array_that_is_none_of_the_nineteen_is_left_out(
+    arrays: Path, image_set: ImageSet, caplog: pytest.LogCaptureFixture
+) -> None:
+    np.save(arrays / "caustic_noise.npy", np.zeros(3))
+    assert stored_suite(arrays, image_set).corruptions == NAMES
+    assert "caustic_noise" in caplog.text
+
+
+def test_class_folders_are_decoded_and_resized(class_folders: Path, image_set: ImageSet) -> None:
+    suite = stored_suite(class_folders, image_set)
+    assert suite.unpaired is None
+    assert suite.corruptions == ("brightness",)
+    assert suite.describe() == {"layout": "ImageNet-C", "size": "32x32", "classes": "3 of 3"}
+    block = suite.images("brightness", 4, 5, 11)
+    wanted = corrupt(image_set.images, "brightness", 4)[5:11]
+    assert block.shape == wanted.shape
+    assert (block.float() - wanted.float()).abs().mean() < 3  # bicubic against nearest
+
+
+def test_images_in_another_order_are_noticed(arrays: Path, image_set: ImageSet) -> None:
+    """Exchange images of one class, so that the labels still agree."""
+    order = torch.arange(24)
+    order[[0, 1]] = order[[1, 0]]
+    suite = stored_suite(arrays, image_set.take(order))
+    assert suite.unpaired is not None
+    assert "of 24 images under brightness, 2 are not the test image" in suite.unpaired.reason
+    assert torch.equal(suite.unpaired.labels, image_set.labels)
+
+
+def test_other_labels_and_other_numbers_are_noticed(arrays: Path, image_set: ImageSet) -> None:
+    labels = image_set.labels.clone()
+    labels[[0, 5]] = 2
+    other = ImageSet(image_set.images, labels, image_set.classes, image_set.index)
+    suite = stored_suite(arrays, other)
+    assert suite.unpaired is not None
+    assert suite.unpaired.reason.startswith("2 of its 24 labels")
+    assert torch.equal(suite.unpaired.labels, image_set.labels)
+    fewer = stored_suite(arrays, image_set.take(range(20)))
+    assert fewer.unpaired is not None
+    assert fewer.unpaired.reason == "it holds 24 images, the data 20 test images"
+
+
+def test_what_cannot_be_compared_is_not_taken_for_paired(arrays: Path, image_set: ImageSet) -> None:
+    (arrays / "brightness.npy").unlink()
+    suite = stored_suite(arrays, image_set)
+    assert suite.unpaired is not None
+    assert "cannot be compared" in suite.unpaired.reason
+
+
+def save(path: Path, array: np.ndarray) -> None:
+    np.save(path, array, allow_pickle=array.dtype == object)
+
+
+def without_labels(folder: Path) -> None:
+    (folder / "labels.npy").unlink()
+
+
+def labels_of_another_length(folder: Path) -> None:
+    save(folder / "labels.npy", np.zeros(119, np.int64))
+
+
+def labels_in_another_order(folder: Path) -> None:
+    save(folder / "labels.npy", np.arange(120) % 3 * (np.arange(120) > 50))
+
+
+def labels_of_many_classes(folder: Path) -> None:
+    save(folder / "labels.npy", np.full(120, 57, np.uint8))
+
+
+def labels_in_a_table(folder: Path) -> None:
+    save(folder / "labels.npy", np.zeros((120, 2), np.float32))
+
+
+def pickled_labels(folder: Path) -> None:
+    save(folder / "labels.npy", np.array([print] * 120, object))
+
+
+def images_as_floats(folder: Path) -> None:
+    save(folder / "brightness.npy", np.zeros((120, 32, 32, 3), np.float32))
+
+
+def planar_images(folder: Path) -> None:
+    save(folder / "brightness.npy", np.zeros((120, 3, 32, 32), np.uint8))
+
+
+def images_of_another_size(folder: Path) -> None:
+    save(folder / "brightness.npy", np.zeros((120, 64, 64, 3), np.uint8))
+
+
+def images_of_one_severity(folder: Path) -> None:
+    save(folder / "brightness.npy", np.zeros((24, 32, 32, 3), np.uint8))
+
+
+def a_file_cut_short(folder: Path) -> None:
+    path = folder / "brightness.npy"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def a_file_of_text(folder: Path) -> None:
+    (folder / "brightness.npy").write_text("not numbers")
+
+
+def an_empty_file(folder: Path) -> None:
+    (folder / "brightness.npy").write_bytes(b"")
+
+
+def no_corruption(folder: Path) -> None:
+    for name in NAMES:
+        (folder / f"{name}.npy").unlink()
+
+
+FAULTS = {
+    without_labels: "holds no labels.npy",
+    labels_of_another_length: r"five times, got int64 \[119\]",
+    labels_in_another_order: "labels of the five severities differ",
+    labels_of_many_classes: r"57..57, the data has the classes 0..2",
+    labels_in_a_table: r"one whole number an image, got float32 \[120, 2\]",
+    pickled_labels: "not a whole .npy file",
+    images_as_floats: r"float32 \[120, 32, 32, 3\], not uint8 \[120, 32, 32, 3\]",
+    planar_images: r"\[120, 3, 32, 32\], not uint8 \[120, 32, 32, 3\]",
+    images_of_another_size: r"(?s)\[120, 64, 64, 3\].*models of images of that size",
+    images_of_one_severity: r"\[24, 32, 32, 3\], not",
+    a_file_cut_short: "not a whole .npy file",
+    a_file_of_text: "not a whole .npy file",
+    an_empty_file: "not a whole .npy file",
+    no_corruption: "none of the nineteen",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_faulty_arrays_are_refused_with_a_cure(fault, arrays: Path, image_set: ImageSet) -> None:
+    fault(arrays)
+    with pytest.raises(UserError, match=FAULTS[fault]) as caught:
+        stored_suite(arrays, image_set)
+    assert str(caught.value).count("\n") <= 2
+
+
+def test_a_suite_of_other_classes_is_refused(arrays: Path, image_set: ImageSet) -> None:
+    other = ImageSet(image_set.images, image_set.labels, ("x", "y", "z"), image_set.index)
+    with pytest.raises(UserError, match=r"made of 3 classes \(a, b, c, ...\)"):
+        stored_suite(arrays, other)
+
+
+def test_faulty_class_folders_are_refused(class_folders: Path, image_set: ImageSet) -> None:
+    cell = class_folders / "brightness" / "3"
+    (cell / "a" / "000.png").rename(class_folders / "kept.png")
+    with pytest.raises(UserError, match=r"brightness/3 .* 1 are missing, .* a/000.png"):
+        stored_suite(class_folders, image_set)
+    shutil.rmtree(cell)
+    with pytest.raises(UserError, match="brightness/3 is missing"):
+        stored_suite(class_folders, image_set)
+    for severity in "12345":
+        (class_folders / "brightness" / severity / "pears").mkdir(parents=True)
+        shutil.copy(class_folders / "kept.png", class_folders / "brightness" / severity / "pears")
+    with pytest.raises(UserError, match="classes that the data does not have: pears"):
+        stored_suite(class_folders, image_set)
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path, image_set: ImageSet) -> None:
+    with pytest.raises(UserError, match="neither"):
+        stored_suite(tmp_path, image_set)
+
+
+def test_a_suite_is_found_by_its_path_and_where_the_data_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "CIFAR-10-C"
+    folder.mkdir()
+    assert find_suite(str(folder)) == folder
+    assert find_suite("CIFAR-10-C", tmp_path) == folder
+    monkeypatch.setenv("EVENKEEL_DATA", str(tmp_path))
+    assert find_suite("CIFAR-10-C") == folder
+    with pytest.raises(UserError, match=r"(?s)no suite cifar-c.*evenkeel fetch cifar10-c"):
+        find_suite("cifar-c")
