@@ -140,7 +140,7 @@ def test_no_images_are_no_trouble(name: str):
     assert corrupt(torch.empty(0, 3, 32, 32, dtype=torch.uint8), name, 1).shape == (0, 3, 32, 32)
 
 
-@pytest.mark.parametrize("name", ["pixelate", "jpeg_compression", "gaussian_blur"])
+@pytest.mark.parametrize("name", CORRUPTIONS)
 def test_tiny_images_are_no_trouble(name: str):
     for size in [(1, 1), (2, 3), (8, 8)]:
         assert corrupt(pictures(3, size), name, 5, preset="imagenet").shape == (3, 3, *size)

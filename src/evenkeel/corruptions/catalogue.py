@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from evenkeel.corruptions import blur, color, digital, noise
+from evenkeel.corruptions import blur, color, digital, elastic, glass, noise, zoom
 from evenkeel.images import jpeg
 
 Level = float | tuple[float, ...]
@@ -61,6 +61,46 @@ CORRUPTIONS: dict[str, Corruption] = {
         prepare=noise.with_amount,
         kernel=noise.impulse_noise_block,
     ),
+    "defocus_blur": Corruption(
+        family="blur",
+        group="benchmark15",
+        cifar=((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1.0, 0.2), (1.5, 0.1)),
+        imagenet=((3.0, 0.1), (4.0, 0.5), (6.0, 0.5), (8.0, 0.5), (10.0, 0.5)),
+        source="OpenCV: filter2D by a disk (radius, standard deviation of its soft edge)",
+        random=False,
+        prepare=blur.with_disk,
+        kernel=blur.defocus_blur_block,
+    ),
+    "glass_blur": Corruption(
+        family="blur",
+        group="benchmark15",
+        cifar=((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)),
+        imagenet=((0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2)),
+        source="scikit-image: gaussian, pixels strewn, gaussian (sigma, largest offset, rounds)",
+        random=True,
+        prepare=glass.with_glass,
+        kernel=glass.glass_blur_block,
+    ),
+    "motion_blur": Corruption(
+        family="blur",
+        group="benchmark15",
+        cifar=((6, 1.0), (6, 1.5), (6, 2.0), (8, 2.0), (9, 2.5)),
+        imagenet=((10, 3.0), (15, 5.0), (15, 8.0), (15, 12.0), (20, 15.0)),
+        source="ImageMagick: MotionBlurImage (radius, sigma), at an angle of -45..45 degrees",
+        random=True,
+        prepare=blur.with_motion,
+        kernel=blur.motion_blur_block,
+    ),
+    "zoom_blur": Corruption(
+        family="blur",
+        group="benchmark15",
+        cifar=((1.06, 0.01), (1.11, 0.01), (1.16, 0.01), (1.21, 0.01), (1.26, 0.01)),
+        imagenet=((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03)),
+        source="SciPy: mean of the image and its zooms from 1 (to, step), of order 1",
+        random=False,
+        prepare=zoom.with_zooms,
+        kernel=zoom.zoom_blur_block,
+    ),
     "brightness": Corruption(
         family="weather",
         group="benchmark15",
@@ -80,6 +120,28 @@ CORRUPTIONS: dict[str, Corruption] = {
         random=False,
         prepare=color.with_level,
         kernel=color.contrast_block,
+    ),
+    "elastic_transform": Corruption(
+        family="digital",
+        group="benchmark15",
+        cifar=(
+            (0.0, 0.0, 2.56),
+            (1.6, 6.4, 2.24),
+            (2.56, 1.92, 1.92),
+            (3.2, 1.28, 1.6),
+            (3.2, 0.96, 0.96),
+        ),
+        imagenet=(
+            (488.0, 170.8, 24.4),
+            (488.0, 19.52, 48.8),
+            (12.2, 2.44, 4.88),
+            (17.08, 2.44, 4.88),
+            (29.28, 2.44, 4.88),
+        ),
+        source="OpenCV: warpAffine; SciPy: map_coordinates (alpha, sigma, largest move)",
+        random=True,
+        prepare=elastic.with_displacement,
+        kernel=elastic.elastic_transform_block,
     ),
     "pixelate": Corruption(
         family="digital",
