@@ -21,7 +21,7 @@ OPTIONS = {
     "run": "recipe out seed data_root resume changes",
     "train-teacher": "recipe out seed data_root changes",
     "train-student": "recipe teacher out seed data_root changes",
-    "assess": "models data data_root suite severities num_images seed out",
+    "assess": "models data data_root suite frost severities num_images seed out",
     "report": "runs out",
     "views": "recipe out seed data_root changes",
     "predict": "model images as_csv",

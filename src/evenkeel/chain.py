@@ -15,7 +15,7 @@ from evenkeel.assess import (
     save_assessment,
     save_examples,
 )
-from evenkeel.corruptions import Suite, generated_suite
+from evenkeel.corruptions import Suite, check_photographs, frost_folder, generated_suite
 from evenkeel.data import DataOptions, Splits, load_splits
 from evenkeel.models import load_model, num_parameters, outline
 from evenkeel.recipe import Recipe, differing_keys, load_recipe, recipe_toml
@@ -75,10 +75,18 @@ def default_accelerator() -> Accelerator:
 
 def refuse_the_impossible(recipe: Recipe, data: Splits) -> None:
     """Refuse before any training what would fail after it."""
-    chosen_cells(suite_for(recipe.assess, data, recipe.seed), recipe.assess)
+    suite = suite_for(recipe.assess, data, recipe.seed)
+    refuse_missing_photographs(suite, recipe.assess)
     sizes = [num_parameters(outline(part.model, 2)) for part in (recipe.teacher, recipe.student)]
     if not recipe.student.allow_smaller_student:
         refuse_smaller(teacher=sizes[0], student=sizes[1])
+
+
+def refuse_missing_photographs(suite: Suite, options: AssessOptions) -> None:
+    """Refuse cells with frost where its photographs are wanted and not there."""
+    is_involved = any(name == "frost" for name, _ in chosen_cells(suite, options))
+    if is_involved and options.frost == "photographs":
+        check_photographs(frost_folder())
 
 
 def claim_folder(folder: Path, recipe: Recipe) -> None:
@@ -139,7 +147,7 @@ def suite_for(options: AssessOptions, data: Splits, seed: int) -> Suite:
             f"there is no suite {options.suite}; "
             'use "generated", which corrupts the data\'s own test images'
         )
-    return generated_suite(data.test.images, seed=seed)
+    return generated_suite(data.test.images, seed=seed, frost=options.frost)
 
 
 def assess_files(
@@ -178,6 +186,7 @@ def assess_files(
     assert wanted is not None
     data = load_splits(wanted.model_copy(update={"image_size": sizes.pop()}))
     suite = suite_for(options, data, seed)
+    refuse_missing_photographs(suite, options)
     facts = {"overlaps": overlaps(recipe.views.noise, suite.corruptions)} if recipe else {}
     examination = assess(models, data.test, suite, options, progress=progress)
     save_assessment(examination, out, facts)

@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -138,6 +138,7 @@ def assess(
     data: Name = None,
     data_root: Folder = None,
     suite: str = "generated",
+    frost: Literal["photographs", "procedural"] = "photographs",
     severities: str = "1-5",
     num_images: Whole = None,
     seed: int = 0,
@@ -150,6 +151,8 @@ def assess(
         data: Name or folder of the data. Default: that of the first run folder.
         data_root: Folder that holds the data set.
         suite: Where the corrupted images come from: "generated" makes them from the test images.
+        frost: The ice of the corruption frost: the official photographs (evenkeel fetch frost) or
+            procedural textures of our own.
         severities: Severities from 1 to 5: "5", "1-5" or "1,3,5".
         num_images: Assess only this many test images.
         seed: Fixes the corruptions' random draws.
@@ -166,7 +169,7 @@ def assess(
         raise UserError(f"--num-images must be at least 1, got {num_images}; leave it out for all")
     where = DataOptions(name=data, root=data_root) if data else None
     chosen = parsed_severities(severities)
-    options = AssessOptions(suite=suite, severities=chosen, num_images=num_images)
+    options = AssessOptions(suite=suite, severities=chosen, num_images=num_images, frost=frost)
     with Bars() as bars:
         assess_files(models, out, where, options, seed=seed, progress=bars)
     columns, rows = load_summary_rows(out)
@@ -245,16 +248,20 @@ def predict(model: OneModel, images: Pictures, /, *, as_csv: AsCsv = False) -> N
 
 
 def fetch(name: DataName, /, *, data_root: Folder = None) -> None:
-    """Download a data set, checked by its hash; the only command that uses the network.
+    """Download data, checked by their hash; the only command that uses the network.
 
     Args:
-        name: The data set: cifar10.
-        data_root: Where to put it. Default: EVENKEEL_DATA, else the user's data folder.
+        name: cifar10, cifar100, or frost: six photographs for the corruption of that name, put
+            into EVENKEEL_FROST, else a folder of the user's cache.
+        data_root: Where to put a data set. Default: EVENKEEL_DATA, else the user's data folder.
     """
+    from evenkeel.corruptions import fetch_frost
     from evenkeel.data import fetch as fetch_data
 
+    if name == "frost" and data_root:
+        raise UserError("frost takes no --data-root; name its folder with EVENKEEL_FROST=DIR")
     with Bars() as bars:
-        path = fetch_data(name, data_root, progress=bars)
+        path = fetch_frost() if name == "frost" else fetch_data(name, data_root, progress=bars)
     console.print(f"data: {path}", soft_wrap=True)
 
 

@@ -1,8 +1,12 @@
-"""The names of the common corruptions, in the order of the paper; no imports, for the recipe.
+"""The names of the common corruptions, in the order of the paper; imports nothing heavy.
 
 Source: Hendrycks & Dietterich 2019, "Benchmarking Neural Network Robustness to Common
 Corruptions and Perturbations".
 """
+
+from typing import Literal
+
+Frost = Literal["photographs", "procedural"]  # where the ice of the corruption frost comes from
 
 BENCHMARK = (
     "gaussian_noise",

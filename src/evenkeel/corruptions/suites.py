@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from evenkeel.corruptions.catalogue import CORRUPTIONS
-from evenkeel.corruptions.corrupting import Preset, corrupt, resolve_preset
-from evenkeel.corruptions.names import ALL
+from evenkeel.corruptions.corrupting import Preset, check_frost, corrupt, resolve_preset
+from evenkeel.corruptions.names import ALL, Frost
 from evenkeel.images.types import Images
 
 
@@ -39,6 +39,7 @@ class GeneratedSuite:
     clean: Images
     seed: int
     preset: Preset
+    frost: Frost
     name: str = "generated"
 
     @property
@@ -49,19 +50,30 @@ class GeneratedSuite:
     def describe(self) -> dict[str, str]:
         """Say where the images come from."""
         height, width = self.clean.shape[2:]
-        return {"preset": self.preset, "seed": str(self.seed), "size": f"{height}x{width}"}
+        size = f"{height}x{width}"
+        return {
+            "preset": self.preset,
+            "seed": str(self.seed),
+            "size": size,
+            "frost": self.frost,
+        }
 
     def images(self, corruption: str, severity: int, start: int, stop: int) -> Images:
         """Give the images start..stop of one cell: the same pixels however they are cut."""
         if not 0 <= start <= stop <= len(self.clean):
             raise ValueError(f"0 <= start <= stop <= {len(self.clean)}, got {start} and {stop}")
-        block = self.clean[start:stop]
-        return corrupt(block, corruption, severity, seed=self.seed, start=start, preset=self.preset)
+        own = {"seed": self.seed, "preset": self.preset, "frost": self.frost}
+        return corrupt(self.clean[start:stop], corruption, severity, start=start, **own)
 
 
 def generated_suite(
-    images: Images, *, seed: int = 0, preset: Preset | Literal["auto"] = "auto"
+    images: Images,
+    *,
+    seed: int = 0,
+    preset: Preset | Literal["auto"] = "auto",
+    frost: Frost = "photographs",
 ) -> GeneratedSuite:
-    """Make a suite of a data set's own images."""
+    """Make a suite of a data set's own images; the other options are those of `corrupt`."""
+    check_frost(frost)
     height, width = images.shape[2:]
-    return GeneratedSuite(images, seed, resolve_preset(preset, height, width))
+    return GeneratedSuite(images, seed, resolve_preset(preset, height, width), frost)

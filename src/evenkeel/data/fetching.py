@@ -58,7 +58,7 @@ def fetch(
         if archive.name == name:
             return fetch_archive(archive, data_root(root), progress)
     names = ", ".join(archive.name for archive in ARCHIVES)
-    raise UserError(f"{name} cannot be fetched; give one of {names}")
+    raise UserError(f"{name} cannot be fetched; give one of {names} or frost")
 
 
 def fetch_archive(archive: Archive, root: Path, progress: Progress = no_progress) -> Path:
