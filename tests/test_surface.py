@@ -21,11 +21,11 @@ OPTIONS = {
     "run": "recipe out seed data_root resume changes",
     "train-teacher": "recipe out seed data_root changes",
     "train-student": "recipe teacher out seed data_root changes",
-    "assess": "models data data_root suite corruptions severities num_images seed out",
+    "assess": "models data data_root suite corruptions frost severities num_images seed out",
     "report": "runs out",
     "views": "recipe out seed data_root changes",
     "predict": "model images as_csv",
-    "corrupt": "data out data_root image_size corruptions seed preset sheet image",
+    "corrupt": "data out data_root image_size corruptions seed preset frost sheet image",
     "fetch": "name data_root",
     "recipes": "",
 }

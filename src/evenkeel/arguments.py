@@ -5,6 +5,8 @@ from typing import Annotated
 
 import tyro
 
+from evenkeel.corruptions.names import Frost
+
 RecipeName = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
 Runs = Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN...")]
 Models = Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN|MODEL...")]
@@ -14,6 +16,7 @@ Folder = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
 Whole = Annotated[int | None, tyro.conf.arg(metavar="INT")]
 Name = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
 Names = Annotated[str | None, tyro.conf.arg(metavar="NAME,...")]
+FrostKind = Annotated[Frost | None, tyro.conf.arg(metavar="photographs|procedural")]
 File = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
 DataName = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
 Changes = Annotated[

@@ -15,7 +15,13 @@ from evenkeel.assess import (
     save_assessment,
     save_examples,
 )
-from evenkeel.corruptions import Suite, find_suite, generated_suite, stored_suite
+from evenkeel.corruptions import (
+    Suite,
+    find_suite,
+    generated_suite,
+    stored_suite,
+)
+from evenkeel.corruptions.names import Frost
 from evenkeel.data import DataOptions, ImageSet, Splits, load_splits
 from evenkeel.models import load_model, num_parameters, outline
 from evenkeel.recipe import Recipe, differing_keys, load_recipe, recipe_toml
@@ -137,17 +143,18 @@ def examine(
 def suite_for(options: AssessOptions, test: ImageSet, root: Path | None, seed: int) -> Suite:
     """Give the suite that the options name: made from the test images, or a folder."""
     if options.suite == GENERATED:
-        return generated_suite(test.images, seed=seed)
+        return generated_suite(test.images, seed=seed, frost=options.frost)
     return stored_suite(find_suite(options.suite, root), test)
 
 
-def assess_files(
+def assess_files(  # noqa: PLR0913
     places: Sequence[Path],
     out: Path,
     data_options: DataOptions | None,
     options: AssessOptions,
     *,
     seed: int | None = None,
+    frost: Frost | None = None,
     progress: Progress = no_progress,
 ) -> None:
     """Assess models on disk and write the assessment, with its predictions beside it.
@@ -159,15 +166,17 @@ def assess_files(
         data_options: the data; by default that of the first run folder.
         options: which cells, how many images, which precision.
         seed: of the generated corruptions' draws; by default 0.
+        frost: the generated frost's ice; by default the run's, else that of the options.
         progress: told how far the assessment is.
     """
     if out.suffix != ".json":
         raise UserError(f"an assessment is a .json file, got --out {out}; name it {out}.json")
-    if seed is not None and options.suite != GENERATED:
-        raise UserError(
-            f"--seed fixes how corruptions are generated, and the suite {options.suite} is there "
-            "already; leave it out"
-        )
+    for name, value in (("--seed", seed), ("--frost", frost)):
+        if value is not None and options.suite != GENERATED:
+            raise UserError(
+                f"{name} says how corruptions are generated, and the suite {options.suite} is "
+                "there already; leave it out"
+            )
     files = model_files(places)
     device = default_accelerator().device
     models = {name: load_model(path).to(device) for name, path in files.items()}
@@ -181,6 +190,8 @@ def assess_files(
     wanted = recipe.data if recipe else data_options
     assert wanted is not None
     data = load_splits(wanted.model_copy(update={"image_size": sizes.pop()}))
+    ice = frost or (recipe.assess.frost if recipe else options.frost)
+    options = options.model_copy(update={"frost": ice})
     suite = suite_for(options, data.test, wanted.root, seed or 0)
     facts = {"overlaps": overlaps(recipe.views.noise, suite.corruptions)} if recipe else {}
     examination = assess(models, data.test, suite, options, progress=progress)

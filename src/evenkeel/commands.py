@@ -13,6 +13,7 @@ from evenkeel.arguments import (
     AsCsv,
     Changes,
     Folder,
+    FrostKind,
     Models,
     Name,
     Names,
@@ -139,6 +140,7 @@ def assess(
     data_root: Folder = None,
     suite: str = "generated",
     corruptions: Names = None,
+    frost: FrostKind = None,
     severities: str = "1-5",
     num_images: Whole = None,
     seed: Whole = None,
@@ -153,6 +155,8 @@ def assess(
         suite: Where the corrupted images come from: "generated" makes them from the test images;
             else a folder laid out as CIFAR-10-C or ImageNet-C, here or where the data lie.
         corruptions: Which ones, divided by commas: fog,frost. Default: all of the suite.
+        frost: The ice of the generated frost: the official photographs (evenkeel fetch frost) or
+            procedural textures of our own. Default: that of the first run folder, else photographs.
         severities: Severities from 1 to 5: "5", "1-5" or "1,3,5".
         num_images: Assess only this many test images.
         seed: Fixes the random draws of generated corruptions. Default: 0.
@@ -176,7 +180,7 @@ def assess(
         num_images=num_images,
     )
     with Bars() as bars:
-        assess_files(models, out, where, options, seed=seed, progress=bars)
+        assess_files(models, out, where, options, seed=seed, frost=frost, progress=bars)
     columns, rows = load_summary_rows(out)
     console.print(table("assessment", columns, rows))
     console.print(f"assessment: {out}", soft_wrap=True)

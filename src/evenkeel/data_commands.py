@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from rich.console import Console
 
 from evenkeel import runs
-from evenkeel.arguments import DataName, File, Folder, Names, Whole
+from evenkeel.arguments import DataName, File, Folder, FrostKind, Names, Whole
 from evenkeel.display import Bars
 from evenkeel.runs import UserError
 
@@ -27,6 +27,7 @@ def corrupt(
     corruptions: Names = None,
     seed: int = 0,
     preset: Literal["auto", "cifar", "imagenet"] = "auto",
+    frost: FrostKind = None,
     sheet: File = None,
     image: Whole = None,
 ) -> None:
@@ -43,6 +44,8 @@ def corrupt(
         corruptions: Which ones, divided by commas: fog,frost. Default: all.
         seed: Fixes the random draws.
         preset: Whose constants; auto goes by the image's size.
+        frost: The ice of the corruption frost: the official photographs (evenkeel fetch frost) or
+            procedural textures of our own. Default: photographs.
         sheet: Draw one image under these corruptions at every severity, to this PNG file.
         image: Which test image --sheet shows. Default: 0, the first.
     """
@@ -55,7 +58,7 @@ def corrupt(
         raise UserError("--image says which image --sheet shows; give --sheet FILE too")
     chosen = parsed_names(corruptions) if corruptions else None
     test = load_data(data, data_root, image_size=image_size).test
-    suite = generated_suite(test.images, seed=seed, preset=preset)
+    suite = generated_suite(test.images, seed=seed, preset=preset, frost=frost or "photographs")
     if sheet is not None:
         write_sheet(suite, test, image or 0, chosen, sheet)
         console.print(f"sheet: {sheet}", soft_wrap=True)
@@ -82,11 +85,17 @@ def fetch(name: DataName, /, *, data_root: Folder = None) -> None:
     """Download a data set or a suite, checked by its hash; no other command uses the network.
 
     Args:
-        name: The data set (cifar10, cifar100) or suite (cifar10-c, cifar100-c).
-        data_root: Where to put it. Default: EVENKEEL_DATA, else the user's data folder.
+        name: The data set (cifar10, cifar100), the suite (cifar10-c, cifar100-c), or frost: six
+            photographs for the corruption of that name, put into EVENKEEL_FROST, else into a
+            folder of the user's cache.
+        data_root: Where to put a data set or suite. Default: EVENKEEL_DATA, else the user's data
+            folder.
     """
+    from evenkeel.corruptions import fetch_frost
     from evenkeel.data import fetch as fetch_data
 
+    if name == "frost" and data_root:
+        raise UserError("frost takes no --data-root; name its folder with EVENKEEL_FROST=DIR")
     with Bars() as bars:
-        path = fetch_data(name, data_root, progress=bars)
+        path = fetch_frost() if name == "frost" else fetch_data(name, data_root, progress=bars)
     console.print(f"data: {path}", soft_wrap=True)

@@ -19,7 +19,12 @@ def test_a_suite_gives_the_same_images_however_they_are_cut(small_images: torch.
 def test_a_suite_says_where_its_images_come_from(small_images: torch.Tensor):
     suite = generated_suite(small_images, seed=3)
     assert suite.name == "generated"
-    assert suite.describe() == {"preset": "cifar", "seed": "3", "size": "32x32"}
+    assert suite.describe() == {
+        "preset": "cifar",
+        "seed": "3",
+        "size": "32x32",
+        "frost": "photographs",
+    }
     assert generated_suite(small_images, preset="imagenet").describe()["preset"] == "imagenet"
     assert set(suite.corruptions) == set(CORRUPTIONS)
 

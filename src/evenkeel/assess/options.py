@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from evenkeel.corruptions.names import ALL, SEVERITIES, unknown
+from evenkeel.corruptions.names import ALL, SEVERITIES, Frost, unknown
 from evenkeel.runs import UserError
 
 
@@ -24,6 +24,11 @@ class AssessOptions(BaseModel):
     )
     num_images: int | None = Field(
         default=None, ge=1, description="test images to use, spread evenly over the set; none: all"
+    )
+    frost: Frost = Field(
+        default="photographs",
+        description="the ice of the corruption frost: the official photographs (`evenkeel fetch "
+        "frost`) or procedural textures of our own",
     )
     precision: Literal["auto", "bf16", "fp32"] = Field(
         default="auto",

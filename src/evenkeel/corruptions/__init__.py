@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = exports(
         "corrupt": "corrupting",
         "corruption_sheet": "sheet",
         "export_suite": "export",
+        "fetch_frost": "photographs",
         "find_suite": "stored",
         "generated_suite": "suites",
         "parsed_names": "names",

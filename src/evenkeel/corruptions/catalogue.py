@@ -4,7 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from evenkeel.corruptions import blur, color, digital, elastic, glass, noise, zoom
+from evenkeel.corruptions import (
+    blur,
+    color,
+    digital,
+    elastic,
+    fog,
+    frost,
+    glass,
+    noise,
+    spatter,
+    zoom,
+)
 from evenkeel.images import jpeg
 
 Level = float | tuple[float, ...]
@@ -26,7 +37,7 @@ class Corruption:
     """What severities 1-5 mean for photographs: the constants of the ImageNet-C script."""
     source: str
     random: bool
-    prepare: Callable[[Any, int, int], tuple[Any, ...]]
+    prepare: Callable[..., tuple[Any, ...]]
     kernel: Callable[..., None]
 
 
@@ -100,6 +111,38 @@ CORRUPTIONS: dict[str, Corruption] = {
         random=False,
         prepare=zoom.with_zooms,
         kernel=zoom.zoom_blur_block,
+    ),
+    "frost": Corruption(
+        family="weather",
+        group="benchmark15",
+        cifar=(
+            (1.0, 0.2, 0.2),
+            (1.0, 0.3, 0.2),
+            (0.9, 0.4, 0.2),
+            (0.85, 0.4, 0.2),
+            (0.75, 0.45, 0.2),
+        ),
+        imagenet=(
+            (1.0, 0.4, 1.0),
+            (0.8, 0.6, 1.0),
+            (0.7, 0.7, 1.0),
+            (0.65, 0.7, 1.0),
+            (0.6, 0.75, 1.0),
+        ),
+        source="OpenCV: x * weight + crop of a picture of frost * weight",
+        random=True,
+        prepare=frost.with_textures,
+        kernel=frost.frost_block,
+    ),
+    "fog": Corruption(
+        family="weather",
+        group="benchmark15",
+        cifar=((0.2, 3.0), (0.5, 3.0), (0.75, 2.5), (1.0, 2.0), (1.5, 1.75)),
+        imagenet=((1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4)),
+        source="NumPy: (x + weight * plasma) * max / (max + weight), x in 0..1",
+        random=True,
+        prepare=fog.with_cloud,
+        kernel=fog.fog_block,
     ),
     "brightness": Corruption(
         family="weather",
@@ -182,6 +225,28 @@ CORRUPTIONS: dict[str, Corruption] = {
         random=False,
         prepare=blur.with_taps,
         kernel=blur.gaussian_blur_block,
+    ),
+    "spatter": Corruption(
+        family="weather",
+        group="extra4",
+        cifar=(
+            (0.62, 0.1, 0.7, 0.7, 0.5, 0),
+            (0.65, 0.1, 0.8, 0.7, 0.5, 0),
+            (0.65, 0.3, 1.0, 0.69, 0.5, 0),
+            (0.65, 0.1, 0.7, 0.69, 0.6, 1),
+            (0.65, 0.1, 0.5, 0.68, 0.6, 1),
+        ),
+        imagenet=(
+            (0.65, 0.3, 4.0, 0.69, 0.6, 0),
+            (0.65, 0.3, 3.0, 0.68, 0.6, 0),
+            (0.65, 0.3, 2.0, 0.68, 0.5, 0),
+            (0.65, 0.3, 1.0, 0.65, 1.5, 1),
+            (0.67, 0.4, 1.0, 0.65, 1.5, 1),
+        ),
+        source="scikit-image and OpenCV: noise, blurred and cut off; edges, distances, relief",
+        random=True,
+        prepare=spatter.with_liquid,
+        kernel=spatter.spatter_block,
     ),
     "saturate": Corruption(
         family="digital",

@@ -1,12 +1,12 @@
 """Apply a row of the table of corruptions to images, on the CPU's cores."""
 
 import difflib
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
 from evenkeel.corruptions.catalogue import CORRUPTIONS, Corruption
-from evenkeel.corruptions.names import ALL, SEVERITIES
+from evenkeel.corruptions.names import ALL, SEVERITIES, Frost
 from evenkeel.images.blocks import run_blocks
 from evenkeel.images.types import Images
 from evenkeel.seeding import stream_key
@@ -25,6 +25,7 @@ def corrupt(
     seed: int = 0,
     start: int = 0,
     preset: Preset | Literal["auto"] = "auto",
+    frost: Frost = "photographs",
 ) -> Images:
     """Give the images as one corruption leaves them; the input is not changed.
 
@@ -39,15 +40,19 @@ def corrupt(
         start: the index of the first image in its data set.
         preset: whose constants: `cifar`, `imagenet`, or `auto`: by the image's shorter side,
             `cifar` up to 84 pixels.
+        frost: where the ice of `frost` comes from: the official `photographs` (`evenkeel fetch
+            frost`) or our own `procedural` textures.
     """
     check_images(images)
+    check_frost(frost)
     row = find(name)
     check_severity(severity)
     height, width = images.shape[2:]
     levels = row.cifar if resolve_preset(preset, height, width) == "cifar" else row.imagenet
     pixels = images.contiguous().numpy()
     out = torch.empty_like(images, memory_format=torch.contiguous_format)
-    prepared = row.prepare(levels[severity - 1], height, width)
+    source = {"frost": frost} if name == "frost" else {}
+    prepared = row.prepare(levels[severity - 1], height, width, **source)
     stream = stream_key(seed, f"corruption/{name}/{severity}")
 
     def work(first: int, stop: int) -> None:
@@ -85,6 +90,12 @@ def check_severity(severity: int) -> None:
         raise ValueError(
             f"severity must be 1-5, got {severity!r}; for the clean cell use the images themselves"
         )
+
+
+def check_frost(frost: Frost) -> None:
+    """Refuse ice of another kind."""
+    if frost not in get_args(Frost):
+        raise ValueError(f"frost must be photographs or procedural, got {frost!r}")
 
 
 def check_images(images: Images) -> None:

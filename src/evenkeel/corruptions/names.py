@@ -5,8 +5,11 @@ Corruptions and Perturbations".
 """
 
 import difflib
+from typing import Literal
 
 from evenkeel.runs import UserError
+
+Frost = Literal["photographs", "procedural"]  # where the ice of the corruption frost comes from
 
 BENCHMARK = (
     "gaussian_noise",

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from evenkeel.corruptions.catalogue import CORRUPTIONS
-from evenkeel.corruptions.corrupting import Preset, corrupt, resolve_preset
-from evenkeel.corruptions.names import ALL
+from evenkeel.corruptions.corrupting import Preset, check_frost, corrupt, resolve_preset
+from evenkeel.corruptions.names import ALL, Frost
+from evenkeel.corruptions.photographs import check_photographs, frost_folder
 from evenkeel.images.types import Images, Labels
 from evenkeel.runs import UserError
 
@@ -52,6 +53,7 @@ class GeneratedSuite:
     clean: Images
     seed: int
     preset: Preset
+    frost: Frost
     name: str = "generated"
     unpaired: Unpaired | None = None
 
@@ -63,33 +65,47 @@ class GeneratedSuite:
     def describe(self) -> dict[str, str]:
         """Say where the images come from."""
         height, width = self.clean.shape[2:]
-        return {"preset": self.preset, "seed": str(self.seed), "size": f"{height}x{width}"}
+        size = f"{height}x{width}"
+        return {
+            "preset": self.preset,
+            "seed": str(self.seed),
+            "size": size,
+            "frost": self.frost,
+        }
 
     def images(self, corruption: str, severity: int, start: int, stop: int) -> Images:
         """Give the images start..stop of one cell: the same pixels however they are cut."""
         if not 0 <= start <= stop <= len(self.clean):
             raise ValueError(f"0 <= start <= stop <= {len(self.clean)}, got {start} and {stop}")
-        block = self.clean[start:stop]
-        return corrupt(block, corruption, severity, seed=self.seed, start=start, preset=self.preset)
+        own = {"seed": self.seed, "preset": self.preset, "frost": self.frost}
+        return corrupt(self.clean[start:stop], corruption, severity, start=start, **own)
 
 
 def generated_suite(
-    images: Images, *, seed: int = 0, preset: Preset | Literal["auto"] = "auto"
+    images: Images,
+    *,
+    seed: int = 0,
+    preset: Preset | Literal["auto"] = "auto",
+    frost: Frost = "photographs",
 ) -> GeneratedSuite:
-    """Make a suite of a data set's own images."""
+    """Make a suite of a data set's own images; the other options are those of `corrupt`."""
+    check_frost(frost)
     height, width = images.shape[2:]
-    return GeneratedSuite(images, seed, resolve_preset(preset, height, width))
+    return GeneratedSuite(images, seed, resolve_preset(preset, height, width), frost)
 
 
 def chosen_names(suite: Suite, wanted: tuple[str, ...] | None) -> list[str]:
     """Give the corruptions that are wanted (None: all) in the suite's order.
 
     Raises:
-        UserError: the suite has not all of them.
+        UserError: the suite has not all of them, or the photographs of its frost are not there.
     """
     if lacking := [name for name in wanted or () if name not in suite.corruptions]:
         raise UserError(
             f"the suite {suite.name} has no corruption {', '.join(lacking)};\n"
             f"it has {', '.join(suite.corruptions)}"
         )
-    return [name for name in suite.corruptions if wanted is None or name in wanted]
+    chosen = [name for name in suite.corruptions if wanted is None or name in wanted]
+    if "frost" in chosen and isinstance(suite, GeneratedSuite) and suite.frost == "photographs":
+        check_photographs(frost_folder())
+    return chosen

@@ -42,6 +42,29 @@ def filter_both_ways(source, taps, line, out):
                 target[x] += taps[k] * line[x + k]
 
 
+@kernel
+def filter_3x3(source, weights, padded, out):
+    """Filter a plane by 3 x 3 weights in whole numbers; at the border it goes on mirrored.
+
+    The mirror stands on the outermost pixels (OpenCV's BORDER_REFLECT_101). `padded` is int32
+    `[h + 2, w + 2]` to work in.
+    """
+    height, width = source.shape
+    for y in range(height + 2):
+        inner = 1 if y == 0 else (height - 2 if y == height + 1 else y - 1)
+        line = source[min(max(inner, 0), height - 1)]
+        for x in range(width):
+            padded[y, x + 1] = line[x]
+        padded[y, 0], padded[y, width + 1] = line[min(1, width - 1)], line[max(width - 2, 0)]
+    for y in range(height):
+        target = out[y]
+        target[:] = 0
+        for k in range(9):
+            weight, line = weights[k // 3, k % 3], padded[y + k // 3]
+            for x in range(width):
+                target[x] += weight * line[x + k % 3]
+
+
 def box_windows(size: int, new_size: int) -> np.ndarray:
     """Give for each new pixel (first pixel, pixels, weight of each): int64 `[new_size, 3]`.
 

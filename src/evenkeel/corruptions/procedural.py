@@ -1,0 +1,77 @@
+"""Frost that no camera saw: ice ferns grown from random seeds, the same on every machine."""
+
+from functools import cache
+
+import numpy as np
+from scipy import ndimage
+
+HEIGHT, WIDTH = 400, 600
+NUM_BLADES = 1500
+LONGEST = 70.0  # pixels from a blade's foot to its tip
+SLOPE = np.tan(np.radians(60))  # of the side branches, as ice has it
+PERIOD = 5.0  # pixels from one side branch to the next
+MIST = (4, 9, 20, 45, 100, 220)  # cells of noise along the longer side
+
+# Mean red, green and blue, and the standard deviation of the brightness: the photographs' own.
+TONES = (
+    ((77.7, 149.1, 165.7), 18.0),
+    ((200.8, 205.4, 214.5), 22.0),
+    ((200.8, 205.4, 214.5), 22.0),
+    ((137.6, 152.8, 165.2), 28.9),
+    ((112.4, 123.4, 134.8), 43.1),
+)
+
+
+@cache
+def grown_pictures() -> tuple[np.ndarray, ...]:
+    """Give a picture of frost for each of the photographs: uint8 `[3, h, w]`, as bright as it."""
+    return tuple(grown_picture(seed, *tone) for seed, tone in enumerate(TONES))
+
+
+def grown_picture(seed: int, colour: tuple[float, float, float], spread: float) -> np.ndarray:
+    """Grow blades of ice before a mist, all in one colour."""
+    rng = np.random.RandomState(seed)
+    mist = sum(noise(rng, cells) * 0.75**octave for octave, cells in enumerate(MIST))
+    values = standardised(standardised(mist) + standardised(blades(rng)))
+    pixels = np.array(colour)[:, None, None] + spread * values
+    return np.clip(pixels + 0.5, 0, 255).astype(np.uint8)
+
+
+def blades(rng: np.random.RandomState) -> np.ndarray:
+    """Lay feathered blades over one another, each at its own angle: float `[h, w]`."""
+    plane = np.zeros((HEIGHT, WIDTH))
+    for _ in range(NUM_BLADES):
+        foot_y, foot_x = rng.uniform(0, HEIGHT), rng.uniform(0, WIDTH)
+        length, angle = LONGEST * rng.uniform(0.2, 1.0), rng.uniform(0, 2 * np.pi)
+        down, right = length * np.sin(angle), length * np.cos(angle)
+        slenderness, brightness = rng.uniform(0.08, 0.25), rng.normal()
+        rows = reach_of(foot_y, down, length / 4, HEIGHT)
+        columns = reach_of(foot_x, right, length / 4, WIDTH)
+        y, x = np.ogrid[rows, columns]
+        along = ((y - foot_y) * down + (x - foot_x) * right) / length
+        aside = np.abs((y - foot_y) * right - (x - foot_x) * down) / length
+        branches = 0.7 * np.cos(2 * np.pi * (along - aside / SLOPE) / PERIOD)
+        blade = brightness + branches + 2.0 * np.exp(-aside)
+        is_inside = (along >= 0) & (aside <= slenderness * (length - along))
+        part = plane[rows, columns]
+        part[is_inside] = blade[is_inside]
+    return plane
+
+
+def reach_of(foot: float, to_tip: float, room: float, size: int) -> slice:
+    """Give the rows or columns in which a blade may lie."""
+    first, last = sorted((foot, foot + to_tip))
+    return slice(max(0, int(first - room)), min(size, int(last + room) + 1))
+
+
+def noise(rng: np.random.RandomState, cells: int) -> np.ndarray:
+    """Give smooth noise in about -1..1 whose grains are the longer side's `cells`-th part."""
+    rows = cells * HEIGHT // WIDTH + 2
+    grid = rng.uniform(-1, 1, (rows, cells + 2))
+    zoom = (HEIGHT / rows, WIDTH / (cells + 2))
+    return ndimage.zoom(grid, zoom, order=3, mode="mirror", grid_mode=True)
+
+
+def standardised(values: np.ndarray) -> np.ndarray:
+    """Give values of mean 0 and standard deviation 1."""
+    return (values - values.mean()) / values.std()
