@@ -9,7 +9,7 @@ from scipy import ndimage
 from evenkeel.images.kernel import kernel
 from evenkeel.images.truncation import truncated
 
-LANES = 16  # planes that are worked on side by side, the same pixel of each after the other
+LANES = 48  # planes worked on side by side: the same pixel of each, then the next pixel
 
 Taps = tuple[np.ndarray, np.ndarray]
 
