@@ -31,7 +31,9 @@ def grown_pictures() -> tuple[np.ndarray, ...]:
 def grown_picture(seed: int, colour: tuple[float, float, float], spread: float) -> np.ndarray:
     """Grow blades of ice before a mist, all in one colour."""
     rng = np.random.RandomState(seed)
-    mist = sum(noise(rng, cells) * 0.75**octave for octave, cells in enumerate(MIST))
+    mist = np.zeros((HEIGHT, WIDTH))
+    for octave, cells in enumerate(MIST):
+        mist += noise(rng, cells) * 0.75**octave
     values = standardised(standardised(mist) + standardised(blades(rng)))
     pixels = np.array(colour)[:, None, None] + spread * values
     return np.clip(pixels + 0.5, 0, 255).astype(np.uint8)
@@ -69,7 +71,7 @@ def noise(rng: np.random.RandomState, cells: int) -> np.ndarray:
     rows = cells * HEIGHT // WIDTH + 2
     grid = rng.uniform(-1, 1, (rows, cells + 2))
     zoom = (HEIGHT / rows, WIDTH / (cells + 2))
-    return ndimage.zoom(grid, zoom, order=3, mode="mirror", grid_mode=True)
+    return np.asarray(ndimage.zoom(grid, zoom, order=3, mode="mirror", grid_mode=True))
 
 
 def standardised(values: np.ndarray) -> np.ndarray:
