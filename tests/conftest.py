@@ -48,6 +48,12 @@ def official_corruptions() -> np.lib.npyio.NpzFile:
 
 
 @pytest.fixture(scope="session")
+def photographs() -> Path:
+    """The folder of the six photographs of frost (`evenkeel fetch frost`)."""
+    return required_path("EVENKEEL_FROST")
+
+
+@pytest.fixture(scope="session")
 def small_images() -> torch.Tensor:
     """Give 24 generated pictures, uint8 [24, 3, 32, 32]: coloured gradients, discs and grain."""
     rng = np.random.default_rng(0)

