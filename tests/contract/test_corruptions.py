@@ -9,7 +9,7 @@ import torch
 
 import evenkeel
 from evenkeel.corruptions import CORRUPTIONS, resolve_preset
-from evenkeel.corruptions.names import ALL, BENCHMARK, EXTRA, SEVERITIES
+from evenkeel.corruptions.names import ALL, BENCHMARK, SEVERITIES
 from evenkeel.images import blocks
 
 RANDOM = [name for name, row in CORRUPTIONS.items() if row.random]
@@ -150,10 +150,10 @@ def test_tiny_images_are_no_trouble(name: str):
 
 
 def test_the_table_holds_five_levels_of_each_preset():
+    assert tuple(CORRUPTIONS) == ALL
     for name, row in CORRUPTIONS.items():
         assert len(row.cifar) == len(row.imagenet) == len(SEVERITIES)
         assert row.group == ("benchmark15" if name in BENCHMARK else "extra4")
-        assert name in BENCHMARK + EXTRA
 
 
 def test_the_preset_follows_the_shorter_side():
@@ -169,9 +169,11 @@ def test_mistakes_are_told_with_their_cure():
     images = pictures(2, (32, 32))
     with pytest.raises(ValueError, match="severity must be 1-5, got 0; for the clean cell"):
         corrupt(images, "contrast", 0)
-    with pytest.raises(ValueError, match="unknown corruption 'gausian_noise'; did you mean gaus"):
+    with pytest.raises(
+        ValueError, match="no corruption gausian_noise; did you mean gaussian_noise"
+    ):
         corrupt(images, "gausian_noise", 1)
-    with pytest.raises(ValueError, match="choose one of: gaussian_noise, "):
+    with pytest.raises(ValueError, match="there are gaussian_noise, "):
         corrupt(images, "xyz", 1)
     with pytest.raises(ValueError, match="preset must be cifar, imagenet or auto, got 'tiny'"):
         corrupt(images, "contrast", 1, preset="tiny")  # pyright: ignore[reportArgumentType]
@@ -181,9 +183,3 @@ def test_mistakes_are_told_with_their_cure():
         corrupt(images.float(), "contrast", 1)
     with pytest.raises(ValueError, match=r"got torch.uint8 \[2, 32, 32, 3\]"):
         corrupt(images.permute(0, 2, 3, 1), "contrast", 1)
-
-
-@pytest.mark.parametrize("name", [name for name in ALL if name not in CORRUPTIONS])
-def test_a_corruption_that_is_missing_is_not_called_unknown(name: str):
-    with pytest.raises(ValueError, match=f"{name} is not available yet; choose one of"):
-        corrupt(pictures(1, (32, 32)), name, 1)

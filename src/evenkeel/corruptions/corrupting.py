@@ -1,12 +1,11 @@
 """Apply a row of the table of corruptions to images, on the CPU's cores."""
 
-import difflib
 from typing import Literal, get_args
 
 import torch
 
 from evenkeel.corruptions.catalogue import CORRUPTIONS, Corruption
-from evenkeel.corruptions.names import ALL, SEVERITIES, Frost
+from evenkeel.corruptions.names import SEVERITIES, Frost, unknown
 from evenkeel.images.blocks import run_blocks
 from evenkeel.images.types import Images
 from evenkeel.seeding import stream_key
@@ -76,12 +75,7 @@ def find(name: str) -> Corruption:
     """Look a corruption up; an unknown name is an error that names the nearest known one."""
     if name in CORRUPTIONS:
         return CORRUPTIONS[name]
-    available = ", ".join(CORRUPTIONS)
-    if name in ALL:
-        raise ValueError(f"{name} is not available yet; choose one of: {available}")
-    nearest = difflib.get_close_matches(name, CORRUPTIONS, n=1, cutoff=0.5)
-    hint = f"did you mean {nearest[0]}?" if nearest else f"choose one of: {available}"
-    raise ValueError(f"unknown corruption {name!r}; {hint}")
+    raise ValueError(unknown(name))
 
 
 def check_severity(severity: int) -> None:
