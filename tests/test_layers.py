@@ -28,7 +28,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "recipe": frozenset({"runs"}) | OPTIONS,
     "display": frozenset(),
     "chain": PUBLIC_ENTRY,
-    "arguments": frozenset(),
+    "arguments": frozenset({"corruptions"}),
     "data_commands": PUBLIC_ENTRY | {"arguments"},
     "commands": PUBLIC_ENTRY | {"arguments", "data_commands"},
     "cli": frozenset({"commands", "runs"}),

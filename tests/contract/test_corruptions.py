@@ -58,6 +58,19 @@ def test_every_corruption_keeps_the_contract(name: str, severity: int):
     assert found == []
 
 
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_a_thousand_images_are_corrupted_as_each_of_them(name: str):
+    images = pictures(1_007, (32, 32))
+    for severity in SEVERITIES:
+        whole = corrupt(images, name, severity)
+        parts = [corrupt(images[:1_000], name, severity)]
+        parts.append(corrupt(images[1_000:], name, severity, start=1_000))
+        assert torch.equal(torch.cat(parts), whole)
+        if name in RANDOM:
+            unplaced = corrupt(images[1_000:], name, severity)
+            assert not torch.equal(unplaced, parts[1])  # it bites
+
+
 @pytest.mark.parametrize("size", [*SIZES, PHOTOGRAPH])
 @pytest.mark.parametrize("preset", ["cifar", "imagenet"])
 @pytest.mark.parametrize("name", CORRUPTIONS)
