@@ -37,7 +37,8 @@ def elastic_transform(
     _, height, width = pixels.shape
     (alpha, _), smoothing = elastic.with_displacement(level, height, width)
     out = np.empty_like(pixels)
-    memory = np.empty((2, *pixels.shape), np.float32)
+    shapes = (2, height, width), (width + 1, height), pixels.shape
+    fields, halfway, warped = (np.empty(shape, np.float32) for shape in shapes)
     draws = moves, noise.astype(np.float32)
-    elastic.elastic_transform(pixels, out, draws, alpha, smoothing, (memory[0], memory[1]))
+    elastic.elastic_transform(pixels, out, draws, alpha, smoothing, (fields, halfway, warped))
     return out

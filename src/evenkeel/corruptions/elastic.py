@@ -32,13 +32,15 @@ def elastic_transform_block(images, out, lengths, smoothing, stream, first):
     _, channels, height, width = images.shape
     alpha, largest_move = lengths
     moves, noise = np.empty((3, 2)), np.empty((2, height, width), np.float32)
-    fields = np.empty((3, height, width), np.float32)
+    fields = np.empty((2, height, width), np.float32)
+    halfway = np.empty((width + 1, height), np.float32)
     warped = np.empty((channels, height, width), np.float32)
+    memory = fields, halfway, warped
     for i in range(len(images)):
         key = image_key(stream, first + i)
         draw_moves(key, largest_move, moves.ravel())
         draw_noise(key, noise.ravel())
-        elastic_transform(images[i], out[i], (moves, noise), alpha, smoothing, (fields, warped))
+        elastic_transform(images[i], out[i], (moves, noise), alpha, smoothing, memory)
 
 
 @kernel
@@ -64,16 +66,16 @@ def elastic_transform(image, out, draws, alpha, smoothing, memory):
 
     `draws` is (moves, noise): (right, down) for each point, `[3, 2]`; noise from -1 to 1, float32
     `[2, h, w]`, which becomes the displacement to the right and down, smoothed and times `alpha`.
-    `memory` is (fields, warped), float32 `[3, h, w]` both.
+    `memory` is (fields, halfway, warped), float32 `[2, h, w]`, `[w + 1, h]` and `[3, h, w]`.
     Source: the CIFAR-10-C script.
     """
     moves, noise = draws
-    fields, warped = memory
+    fields, halfway, warped = memory
     _, height, width = image.shape
     warp_affine(image, warped, inverse(map_of_points(moves, height, width)))
     down, across = smoothing
     for k in range(2):
-        smooth_both_ways(noise[k], down, across, fields[2], fields[k])
+        smooth_both_ways(noise[k], down, across, halfway, fields[k])
     displace(warped, alpha, fields, out)
 
 

@@ -9,7 +9,7 @@ FRACTION_BITS = 10  # of the positions while they are added up
 KEPT_BITS = 5  # of these, to interpolate with
 HALF_KEPT = 1 << (FRACTION_BITS - KEPT_BITS - 1)
 LAST_KEPT = (1 << KEPT_BITS) - 1
-FAR = float(1 << 40)  # more than any position, but for maps that are next to singular
+SINGULAR = 1e-9  # determinants below this lead to positions that no whole number can hold
 
 
 @kernel
@@ -42,7 +42,7 @@ def warp_affine(image, out, matrix):
 @kernel
 def fixed_point(position):
     """Round a position to the grid on which positions are added up."""
-    return np.int64(np.rint(min(max(position * (1 << FRACTION_BITS), -FAR), FAR)))
+    return np.int64(np.rint(position * (1 << FRACTION_BITS)))
 
 
 @kernel
@@ -57,9 +57,9 @@ def mix(plane, corners, across, down):
 
 @kernel
 def inverse(matrix):
-    """Invert an affine map; a singular one becomes zero."""
+    """Invert an affine map; one that is as good as singular becomes zero."""
     a, b, c, d, e, f = matrix
     determinant = a * e - b * d
-    scale = 1.0 / determinant if determinant != 0.0 else 0.0
+    scale = 1.0 / determinant if abs(determinant) > SINGULAR else 0.0
     a, b, d, e = e * scale, -b * scale, -d * scale, a * scale
     return a, b, -a * c - b * f, d, e, -d * c - e * f

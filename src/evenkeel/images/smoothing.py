@@ -12,33 +12,50 @@ Matrix = tuple[np.ndarray, np.ndarray]
 
 @cache
 def smoothing_matrix(size: int, sigma: float) -> Matrix:
-    """Give what each value of a line adds to each smoothed one: float32 `[old, smoothed]`.
+    """Give the weights of a line's values in each smoothed value: float32 `[size, size]`.
 
-    And which part of each row is not zero: int64 `[old, 2]`, its start and its stop.
+    And the part of each row that is not zero: int64 `[size, 2]`, its start and its stop.
     Source: scikit-image's `gaussian`, edges reflected, cut at 3 standard deviations.
     """
-    smoothed = ndimage.gaussian_filter(np.eye(size), (0, sigma), mode="reflect", truncate=3.0)
-    matrix = smoothed.astype(np.float32)
-    used = matrix > 0
+    weights = ndimage.gaussian_filter(np.eye(size), (0, sigma), mode="reflect", truncate=3.0)
+    used = weights > 0
     stops = size - used[:, ::-1].argmax(axis=1)
-    return matrix, np.stack([used.argmax(axis=1), stops], axis=1)
+    return weights.astype(np.float32), np.stack([used.argmax(axis=1), stops], axis=1)
 
 
 @kernel
 def smooth_both_ways(field, down, across, halfway, out):
-    """Smooth a field, float32 `[h, w]`; `halfway` of the same size is memory to work in."""
-    matrix, parts = down
-    halfway[:] = np.float32(0)
-    for old in range(len(matrix)):
-        for y in range(parts[old, 0], parts[old, 1]):
-            weight = matrix[old, y]
-            for x in range(field.shape[1]):
-                halfway[y, x] += weight * field[old, x]
-    matrix, parts = across
-    out[:] = np.float32(0)
+    """Smooth a field, float32 `[h, w]`; `halfway`, float32 `[w + 1, h]`, is memory to work in."""
+    width = field.shape[1]
+    smooth_and_turn(field, down, halfway[:width], out[0])
+    smooth_and_turn(halfway[:width], across, out, halfway[width])
+
+
+@kernel
+def smooth_and_turn(field, matrix, out, line):
+    """Smooth down the columns and exchange rows and columns; `line` is one row to work in."""
+    weights, parts = matrix
     for y in range(len(field)):
-        for old in range(len(matrix)):
-            start, stop = parts[old]
-            value = halfway[y, old]
-            for x in range(start, stop):
-                out[y, x] += value * matrix[old, x]
+        line[:] = np.float32(0)
+        start, stop = parts[y]
+        stop_of_fours = stop - (stop - start) % 4
+        for k in range(start, stop_of_fours, 4):
+            add_four(weights[y, k : k + 4], field[k : k + 4], line)
+        for k in range(stop_of_fours, stop):
+            for x in range(len(line)):
+                line[x] += weights[y, k] * field[k, x]
+        for x in range(len(line)):
+            out[x, y] = line[x]
+
+
+@kernel
+def add_four(weights, rows, line):
+    """Add four weighted rows to a line: four at a time spare reading and writing it."""
+    first, second, third, fourth = rows[0], rows[1], rows[2], rows[3]
+    for x in range(len(line)):
+        line[x] += (
+            weights[0] * first[x]
+            + weights[1] * second[x]
+            + weights[2] * third[x]
+            + weights[3] * fourth[x]
+        )
