@@ -50,39 +50,44 @@ def zoom_matrix(size: int, zoom: float) -> np.ndarray:
 def zoom_blur_block(images, out, down, across):
     """Average images with their zooms; the taps are those of `zoom_taps`."""
     _, channels, height, width = images.shape
+    stack = np.zeros((height, width * LANES), np.float32)
+    mixed = np.zeros((width + 1) * LANES, np.float32)
+    total = np.empty(width * LANES, np.float32)
+    share = np.float32(1.0 / (len(down[0]) + 1))
     num_planes = len(images) * channels
-    planes = images.reshape((num_planes, height, width))
-    targets = out.reshape((num_planes, height, width))
-    stack = np.zeros((height, width, LANES), np.float32)
-    mixed = np.empty((width + 1, LANES), np.float32)
-    total = np.empty((width, LANES), np.float32)
     for first in range(0, num_planes, LANES):
-        stop = min(first + LANES, num_planes)
-        for lane in range(stop - first):
-            stack[:, :, lane] = planes[first + lane]
+        planes = range(first, min(first + LANES, num_planes))
+        for plane in planes:
+            lane, source = plane - first, images[plane // channels, plane % channels]
+            for y in range(height):
+                for x in range(width):
+                    stack[y, x * LANES + lane] = source[y, x]
         for y in range(height):
             add_zooms(stack, y, down, across, mixed, total)
-            share = np.float32(1.0 / (len(down[0]) + 1))
-            for lane in range(stop - first):
+            for plane in planes:
+                lane, target = plane - first, out[plane // channels, plane % channels, y]
                 for x in range(width):
-                    targets[first + lane, y, x] = truncated(total[x, lane] * share)
+                    target[x] = truncated(total[x * LANES + lane] * share)
 
 
 @kernel
 def add_zooms(stack, y, down, across, mixed, total):
-    """Sum up row y of a stack of planes and of its zooms; `mixed` is memory to work in."""
-    height, width, _ = stack.shape
-    total[:] = stack[y]
-    mixed[width] = np.float32(0)
-    values = mixed[:width].ravel()
+    """Sum up row y of a stack of planes and of its zooms.
+
+    `mixed` is memory to work in: a row, and a pixel of zeros after it.
+    """
+    size = len(total)
+    for j in range(size):
+        total[j] = stack[y, j]
     for k in range(len(down[0])):
         row = down[0][k, y]
-        upper, lower = stack[row].ravel(), stack[min(row + 1, height - 1)].ravel()
+        upper, lower = stack[row], stack[min(row + 1, len(stack) - 1)]
         above, below = down[1][k, y]
-        for j in range(len(values)):
-            values[j] = above * upper[j] + below * lower[j]
-        for x in range(width):
-            left = across[0][k, x]
+        for j in range(size):
+            mixed[j] = above * upper[j] + below * lower[j]
+        for x in range(size // LANES):
+            left, right = mixed[across[0][k, x] * LANES :], mixed[(across[0][k, x] + 1) * LANES :]
             before, after = across[1][k, x]
+            target = total[x * LANES :]
             for lane in range(LANES):
-                total[x, lane] += before * mixed[left, lane] + after * mixed[left + 1, lane]
+                target[lane] += before * left[lane] + after * right[lane]
