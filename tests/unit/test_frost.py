@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from evenkeel import chain, load_recipe
-from evenkeel.assess import AssessOptions
-from evenkeel.corruptions import check_photographs, corrupt, fetch_frost, photographs, procedural
+from evenkeel.assess import AssessOptions, chosen_cells
+from evenkeel.corruptions import corrupt, fetch_frost, photographs, procedural
 from evenkeel.corruptions.frost import resized, textures
+from evenkeel.corruptions.photographs import check_photographs
 from evenkeel.data import load_splits
 from evenkeel.runs import UserError
 
@@ -133,12 +134,12 @@ def test_without_frost_nothing_is_asked_for(folder: Path):
         (AssessOptions(corruptions=("fog", "contrast")), False),
         (AssessOptions(frost="procedural"), False),
     ]:
-        suite = chain.suite_for(options, data, 0)
+        suite = chain.suite_for(options, data.test, None, 0)
         if is_asked:
             with pytest.raises(UserError, match="evenkeel fetch frost"):
-                chain.refuse_missing_photographs(suite, options)
+                chosen_cells(suite, options)
         else:
-            chain.refuse_missing_photographs(suite, options)
+            assert chosen_cells(suite, options)
         assert suite.describe()["frost"] == options.frost
 
 
