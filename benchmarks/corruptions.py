@@ -1,6 +1,8 @@
 """Corruptions: ours on one core and on all, beside a plain implementation image by image.
 
-The peer is the oracle of the tests: NumPy, SciPy, OpenCV and PIL, written to be obvious.
+The first peer is the oracle of the tests: NumPy, SciPy, OpenCV and PIL, written to be obvious.
+The second is `imagecorruptions` 1.1.2 where it is installed (it has the constants of ImageNet-C
+alone, and needs an old setuptools); what it can no longer do is named.
 """
 
 import os
@@ -12,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,6 +49,7 @@ def main() -> None:
     """Measure both sizes, all of CIFAR-10-C, and the first compilation."""
     for size, (preset, ours, theirs) in SIZES.items():
         content: dict[str, Any] = {"preset": preset, "cores": available_cores()}
+        content["imagecorruptions"] = "installed" if find_spec("imagecorruptions") else "missing"
         content["images_per_second"] = side_by_side(pictures(size, ours), theirs, preset)
         if size == 32:
             content["seconds"] = whole_suite() | compilation()
@@ -61,9 +65,16 @@ def side_by_side(images: torch.Tensor, num_peer: int, preset: Preset) -> dict[st
             "evenkeel, one core": partial(on_one_core, images, name, preset),
             "oracle, one core": partial(peer, images[:num_peer], name, preset),
         }
+        failure = (
+            add_package(contestants, images[:num_peer], name) if preset == "imagenet" else None
+        )
         rates = interleaved(contestants)
-        one, plain = (rates[key]["images_per_second"] for key in list(rates)[1:])
-        found[name] = rates | {"times the oracle, one core": round(one / plain, 1)}
+        one, *others = (rates[key]["images_per_second"] for key in list(rates)[1:])
+        times = {
+            f"times {peer}": round(one / rate, 1)
+            for peer, rate in zip(list(rates)[2:], others, strict=True)
+        }
+        found[name] = rates | times | ({"imagecorruptions fails": failure} if failure else {})
     return found
 
 
@@ -99,6 +110,30 @@ def peer(images: torch.Tensor, name: str, preset: Preset) -> int:
             for image in images:
                 ORACLES[name](image.permute(1, 2, 0).numpy(), level, rng)
     return len(SEVERITIES) * len(images)
+
+
+def add_package(
+    contestants: dict[str, Callable[[], int]], images: torch.Tensor, name: str
+) -> str | None:
+    """Add `imagecorruptions` to the contestants, or say why it cannot do this corruption."""
+    if find_spec("imagecorruptions") is None:
+        return None
+    from imagecorruptions import corrupt as theirs  # pyright: ignore[reportMissingImports]
+
+    def work() -> int:
+        with one_core():
+            for severity in SEVERITIES:
+                for image in images:
+                    pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
+                    theirs(pixels, corruption_name=name, severity=severity)
+        return len(SEVERITIES) * len(images)
+
+    try:
+        work()
+    except (TypeError, AttributeError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"[:100]
+    contestants["imagecorruptions, one core"] = work
+    return None
 
 
 def whole_suite() -> dict[str, Any]:

@@ -31,7 +31,12 @@ def interleaved(contestants: dict[str, Callable[[], int]]) -> dict[str, dict[str
 def described(rates: list[float]) -> dict[str, Any]:
     """Give the median and the quartiles, in images a second."""
     low, median, high = statistics.quantiles(rates, n=4)
-    return {"images_per_second": round(median), "quartiles": [round(low), round(high)]}
+    return {"images_per_second": digits(median), "quartiles": [digits(low), digits(high)]}
+
+
+def digits(value: float) -> float:
+    """Keep four digits: the rates of two contestants may differ by a factor of a thousand."""
+    return float(f"{value:.4g}")
 
 
 def write(name: str, content: dict[str, Any]) -> Path:
