@@ -26,6 +26,7 @@ from benchmarks.pictures import pictures
 from benchmarks.record import ROUNDS, interleaved, write
 from evenkeel.corruptions import CORRUPTIONS, corrupt
 from evenkeel.corruptions.names import SEVERITIES
+from evenkeel.corruptions.photographs import check_photographs, frost_folder
 from evenkeel.images.blocks import available_cores
 
 Preset = Literal["cifar", "imagenet"]
@@ -40,13 +41,14 @@ from evenkeel.corruptions import CORRUPTIONS, corrupt
 images = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
 started = time.perf_counter()
 for name in CORRUPTIONS:
-    corrupt(images, name, 1, frost="procedural")
+    corrupt(images, name, 1)
 print(time.perf_counter() - started)
 """
 
 
 def main() -> None:
     """Measure both sizes, all of CIFAR-10-C, and the first compilation."""
+    check_photographs(frost_folder())
     for size, (preset, ours, theirs) in SIZES.items():
         content: dict[str, Any] = {"preset": preset, "cores": available_cores()}
         content["imagecorruptions"] = "installed" if find_spec("imagecorruptions") else "missing"
@@ -81,7 +83,7 @@ def side_by_side(images: torch.Tensor, num_peer: int, preset: Preset) -> dict[st
 def ours(images: torch.Tensor, name: str, preset: Preset) -> int:
     """Corrupt at all severities on the cores that this process may use."""
     for severity in SEVERITIES:
-        corrupt(images, name, severity, preset=preset, frost="procedural")
+        corrupt(images, name, severity, preset=preset)
     return len(SEVERITIES) * len(images)
 
 

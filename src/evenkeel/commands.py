@@ -176,7 +176,7 @@ def assess(
     options = AssessOptions(
         suite=suite,
         severities=parsed_severities(severities),
-        corruptions=parsed_names(corruptions) if corruptions else None,
+        corruptions=None if corruptions is None else parsed_names(corruptions),
         num_images=num_images,
     )
     with Bars() as bars:

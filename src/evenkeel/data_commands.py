@@ -56,7 +56,9 @@ def corrupt(
         raise UserError("nothing is to be written; give --out DIR, --sheet FILE, or both")
     if image is not None and sheet is None:
         raise UserError("--image says which image --sheet shows; give --sheet FILE too")
-    chosen = parsed_names(corruptions) if corruptions else None
+    chosen = None if corruptions is None else parsed_names(corruptions)
+    if frost is not None and chosen is not None and "frost" not in chosen:
+        raise UserError(f"--frost {frost} does nothing without the corruption frost; leave it out")
     test = load_data(data, data_root, image_size=image_size).test
     suite = generated_suite(test.images, seed=seed, preset=preset, frost=frost or "photographs")
     if sheet is not None:
@@ -88,8 +90,8 @@ def fetch(name: DataName, /, *, data_root: Folder = None) -> None:
         name: The data set (cifar10, cifar100), the suite (cifar10-c, cifar100-c), or frost: six
             photographs for the corruption of that name, put into EVENKEEL_FROST, else into a
             folder of the user's cache.
-        data_root: Where to put a data set or suite. Default: EVENKEEL_DATA, else the user's data
-            folder.
+        data_root: Where to put a data set or suite. Default: EVENKEEL_DATA, else a folder of the
+            user's cache.
     """
     from evenkeel.corruptions import fetch_frost
     from evenkeel.data import fetch as fetch_data

@@ -103,11 +103,12 @@ def test_the_contract_finds_faulty_corruptions(apply, fault: str):
 @pytest.mark.parametrize("name", RANDOM)
 def test_the_seed_and_the_index_matter_to_a_random_corruption(name: str):
     images = pictures(1, (32, 32)).expand(4, 3, 32, 32)
-    first = corrupt(images, name, 3, seed=1)
-    assert torch.equal(first, corrupt(images, name, 3, seed=1))
-    assert not torch.equal(first, corrupt(images, name, 3, seed=2))
-    assert not torch.equal(first, corrupt(images, name, 3, seed=1, start=4))
-    assert not torch.equal(first[0], first[1])
+    for severity in SEVERITIES:
+        first = corrupt(images, name, severity, seed=1)
+        assert torch.equal(first, corrupt(images, name, severity, seed=1))
+        assert not torch.equal(first, corrupt(images, name, severity, seed=2))
+        assert not torch.equal(first, corrupt(images, name, severity, seed=1, start=4))
+        assert not torch.equal(first[0], first[1])
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -127,7 +128,7 @@ def test_the_noises_do_not_share_their_draws():
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_the_number_of_threads_does_not_matter(name: str, monkeypatch: pytest.MonkeyPatch):
-    images = pictures(130, (32, 32))
+    images = pictures(130, (32, 40))
     cuts: list[set[tuple[int, int]]] = []
 
     def corrupted(threads: int) -> torch.Tensor:
@@ -135,7 +136,7 @@ def test_the_number_of_threads_does_not_matter(name: str, monkeypatch: pytest.Mo
         used = blocks.pool(os.getpid(), threads)
         cuts.append(set())
         monkeypatch.setattr(used, "map", watched(used.map, cuts[-1]))
-        return corrupt(images, name, 4)
+        return torch.cat([corrupt(images, name, severity) for severity in SEVERITIES])
 
     assert torch.equal(corrupted(1), corrupted(2))
     assert cuts[0] == set()

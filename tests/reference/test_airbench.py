@@ -53,12 +53,15 @@ def test_the_signs_of_the_filters_are_decided(small_images: Tensor):
     assert (largest > 0).all()
 
 
-def test_images_in_the_order_of_their_classes_are_sampled_evenly():
-    classes = (torch.arange(5 * FITTED_TO) * 10 // (5 * FITTED_TO)).to(torch.uint8)
+@pytest.mark.parametrize("num_images", [2_500, 3_999, 5_999, 5 * FITTED_TO])
+def test_images_in_the_order_of_their_classes_are_sampled_evenly(num_images: int):
+    classes = (torch.arange(num_images) * 10 // num_images).to(torch.uint8)
     images = classes.reshape(-1, 1, 1, 1).expand(-1, 3, 1, 1)
     counts = torch.bincount(evenly_spread(images)[:, 0, 0, 0].long(), minlength=10)
-    assert (counts == FITTED_TO // 10).all()
-    assert torch.bincount(images[:FITTED_TO, 0, 0, 0].long(), minlength=10).max() > 900  # it bites
+    assert len(evenly_spread(images)) == FITTED_TO
+    assert counts.max() - counts.min() <= 2
+    first = torch.bincount(images[:FITTED_TO, 0, 0, 0].long(), minlength=10)
+    assert first.max() - first.min() > 200  # it bites
 
 
 def test_without_images_it_is_not_built():

@@ -61,7 +61,8 @@ def test_one_corrupted_block_serves_all_models() -> None:
 def test_blocks_do_not_change_the_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     image_set = tiny_images()
     whole = assess(tiny_models(), image_set, TinySuite(image_set.images), FP32)
-    monkeypatch.setattr("evenkeel.assess.selection.BLOCK_SIZE", 17)
+    values = 17 * image_set.images[0].numel()
+    monkeypatch.setattr("evenkeel.assess.selection.BLOCK_VALUES", values)
     monkeypatch.setattr("evenkeel.assess.evaluate.BATCH_SIZE", 5)
     parts = assess(tiny_models(), image_set, TinySuite(image_set.images), FP32)
     for ours, theirs in zip(

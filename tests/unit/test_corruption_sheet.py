@@ -12,7 +12,7 @@ CELL = 96  # of an image of 32 pixels
 
 
 def test_the_sheet_shows_the_suites_images(small_images: torch.Tensor) -> None:
-    suite = generated_suite(small_images, seed=5)
+    suite = generated_suite(small_images, seed=5, frost="procedural")
     sheet = np.asarray(corruption_sheet(suite, small_images[7], 7))
     for row, name in enumerate(suite.corruptions):
         top = MARGIN + TITLE + row * (CELL + GAP)

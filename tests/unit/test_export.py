@@ -32,7 +32,7 @@ def modified(folder: Path) -> dict[str, int]:
 
 def test_plain_numpy_reads_what_was_written(image_set: ImageSet, tmp_path: Path) -> None:
     write(image_set, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != ".lock") == [
         *("contrast.npy", "labels.npy", "manifest.json", "shot_noise.npy"),
     ]
     assert np.array_equal(np.load(tmp_path / "labels.npy"), np.tile(np.arange(24) % 3, 5))
@@ -53,6 +53,16 @@ def test_the_files_do_not_depend_on_the_blocks(
     write(image_set, tmp_path / "other", seed=2)
     content = [(tmp_path / x / "shot_noise.npy").read_bytes() for x in ("whole", "blocks", "other")]
     assert content[0] == content[1] != content[2]
+
+
+def test_a_folder_has_one_writer_at_a_time(image_set: ImageSet, tmp_path: Path) -> None:
+    with (
+        export.only_writer(tmp_path),
+        pytest.raises(UserError, match=r"another process is writing .*\nwait for it"),
+    ):
+        write(image_set, tmp_path)
+    write(image_set, tmp_path)  # the lock is gone
+    assert (tmp_path / "contrast.npy").exists()
 
 
 def test_the_manifest_tells_what_the_pixels_were_made_of(
@@ -107,10 +117,10 @@ def test_what_was_cut_off_leaves_whole_files_and_is_gone_on_with(
     with pytest.raises(KeyboardInterrupt):
         write(image_set, folder, progress=stop)
     assert sorted(modified(folder)) == ["labels.npy", "shot_noise.npy"]
-    assert not list(folder.glob(".*"))
+    assert not list(folder.glob(".*.partial"))
     (folder / ".contrast.npy.1.partial").write_bytes(b"of a process that was killed")
     write(image_set, folder)
-    assert not list(folder.glob(".*"))
+    assert not list(folder.glob(".*.partial"))
     write(image_set, tmp_path / "whole")
     for path in folder.iterdir():
         assert path.read_bytes() == (tmp_path / "whole" / path.name).read_bytes()

@@ -53,7 +53,7 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in PICTURES.items()}
     monkeypatch.setattr(photographs, "SHA256", hashes)
-    monkeypatch.setattr(photographs, "WHEEL_SHA256", photographs.sha256_of(path))
+    monkeypatch.setattr(photographs, "WHEEL_SHA256", photographs.sha256(path))
     return path
 
 

@@ -88,7 +88,8 @@ def assess(
     cells = chosen_cells(suite, options)
     clean = choose_clean(image_set, options.num_images)
     other = suite.unpaired and choose_unpaired(suite.unpaired, options.num_images)
-    work = blocks_of([CLEAN_CELL], clean) + blocks_of(cells, other or clean)
+    values = image_set.images[0].numel()
+    work = blocks_of([CLEAN_CELL], clean, values) + blocks_of(cells, other or clean, values)
     examined = {name: prepared(model, options) for name, model in models.items()}
     answer_all(examined, image_set, suite, work, progress)
     images = ImageFacts(
@@ -145,7 +146,8 @@ def images_of(block: Block, image_set: ImageSet, suite: Suite) -> Images:
         return image_set.images[torch.from_numpy(block.positions)]
     breaks = np.flatnonzero(np.diff(block.positions) != 1) + 1
     stretches = np.split(block.positions, breaks)
-    return torch.cat([suite.images(*block.cell, int(s[0]), int(s[-1]) + 1) for s in stretches])
+    parts = [suite.images(*block.cell, int(s[0]), int(s[-1]) + 1) for s in stretches]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def test_view(model: Examined, images: Images) -> Images:

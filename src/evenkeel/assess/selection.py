@@ -13,7 +13,7 @@ from evenkeel.data import ImageSet
 from evenkeel.models import Classifier
 from evenkeel.runs import UserError
 
-BLOCK_SIZE = 2_000  # images that are corrupted at once: 6 MB at 32 pixels
+BLOCK_VALUES = 2_000 * 3 * 32 * 32  # of images that are corrupted at once
 STRETCH = 16  # neighbouring images are corrupted together where only some are assessed
 CLEAN_CELL = (CLEAN, 0)
 
@@ -86,9 +86,10 @@ def spread_positions(n: int, num_images: int | None) -> Int64[np.ndarray, " n"]:
     return (starts[:, None] + np.arange(stretch)).ravel()[:num_images]
 
 
-def blocks_of(cells: list[tuple[str, int]], chosen: Chosen) -> list[Block]:
-    """Cut the cells into blocks."""
-    parts = [slice(s, s + BLOCK_SIZE) for s in range(0, len(chosen.positions), BLOCK_SIZE)]
+def blocks_of(cells: list[tuple[str, int]], chosen: Chosen, image_values: int) -> list[Block]:
+    """Cut the cells into blocks of so many images that each takes the same memory."""
+    size = max(STRETCH, BLOCK_VALUES // image_values)
+    parts = [slice(s, s + size) for s in range(0, len(chosen.positions), size)]
     return [
         Block(cell, chosen.positions[part], chosen.labels[part]) for cell in cells for part in parts
     ]

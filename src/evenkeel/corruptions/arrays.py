@@ -13,7 +13,7 @@ import torch
 
 from evenkeel.corruptions.manifest import read_manifest
 from evenkeel.corruptions.names import ALL, SEVERITIES
-from evenkeel.corruptions.suites import Unpaired
+from evenkeel.corruptions.suites import Unpaired, check_range
 from evenkeel.data import ImageSet
 from evenkeel.images.types import Images, Labels
 from evenkeel.runs import UserError
@@ -43,6 +43,7 @@ class ArraySuite:
 
     def images(self, corruption: str, severity: int, start: int, stop: int) -> Images:
         """Give the images start..stop of one cell."""
+        check_range(start, stop, self.num_images)
         first = (severity - 1) * self.num_images
         stored = mapped(self.folder / f"{corruption}.npy")[first + start : first + stop]
         return torch.from_numpy(np.array(stored.transpose(0, 3, 1, 2), order="C"))

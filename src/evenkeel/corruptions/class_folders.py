@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from evenkeel.corruptions.names import ALL, SEVERITIES
-from evenkeel.corruptions.suites import Unpaired
+from evenkeel.corruptions.suites import Unpaired, check_range
 from evenkeel.data import ImageSet, decode_image, list_classes
 from evenkeel.images.blocks import run_blocks
 from evenkeel.images.types import Images, Labels
@@ -37,6 +37,7 @@ class ClassFolderSuite:
 
     def images(self, corruption: str, severity: int, start: int, stop: int) -> Images:
         """Give the images start..stop of one cell: the middle square, resized."""
+        check_range(start, stop, len(self.files))
         cell = self.folder / corruption / str(severity)
         paths = [cell / file for file in self.files[start:stop]]
         images = np.empty((len(paths), 3, self.image_size, self.image_size), np.uint8)
@@ -45,7 +46,7 @@ class ClassFolderSuite:
             for place in range(first, last):
                 images[place] = decode_image(paths[place], self.image_size).numpy()
 
-        run_blocks(decode, len(paths))
+        run_blocks(decode, len(paths), smallest=1)
         return torch.from_numpy(images)
 
 

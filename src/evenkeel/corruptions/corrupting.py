@@ -14,6 +14,7 @@ Preset = Literal["cifar", "imagenet"]
 
 # Half-way, as a ratio, between the 32 pixels of the one set of constants and the 224 of the other.
 LARGEST_CIFAR_SIDE = 84
+SMALLEST_BLOCK_PIXELS = 8 * 32 * 32  # below this handing over costs more than it gains
 
 
 def corrupt(
@@ -58,7 +59,7 @@ def corrupt(
         draws = (stream, start + first) if row.random else ()
         row.kernel(pixels[first:stop], out.numpy()[first:stop], *prepared, *draws)
 
-    run_blocks(work, len(images))
+    run_blocks(work, len(images), smallest=max(1, SMALLEST_BLOCK_PIXELS // (height * width)))
     return out
 
 

@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from evenkeel.corruptions.suites import Suite, chosen_names
 from evenkeel.data import ImageSet
 from evenkeel.runs import Progress, UserError, no_progress
 
-BLOCK_BYTES = 1 << 22  # of images that are corrupted and written together
+BLOCK_BYTES = 1 << 25  # of images that are corrupted and written together
 
 
 def export_suite(
@@ -55,11 +56,37 @@ def export_suite(
         UserError: the suite lacks a corruption; the folder holds something else, or images of
             other settings (which are named).
     """
+    manifest = earlier_or(folder, wanted_manifest(suite, image_set, data))
     names = chosen_names(suite, corruptions)
-    manifest = claimed(folder, wanted_manifest(suite, image_set, data))
-    n, (height, width) = len(image_set), image_set.images.shape[2:]
+    with only_writer(folder):
+        if not (folder / NAME).exists():
+            write_manifest(folder, manifest)
+        manifest = with_labels(folder, manifest, image_set)
+        write_corruptions(suite, names, folder, manifest, progress)
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Refuse a folder that another process is writing; the lock goes when its process dies."""
+    import fcntl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"another process is writing {folder};\nwait for it, or give another --out"
+            ) from None
+        yield
+
+
+def write_corruptions(
+    suite: Suite, names: list[str], folder: Path, manifest: Manifest, progress: Progress
+) -> None:
+    """Write the arrays that are not finished yet."""
+    n, (height, width) = manifest.num_images, image_size(suite)
     total = len(names) * len(SEVERITIES) * n
-    manifest = with_labels(folder, manifest, image_set)
     for place, name in enumerate(names):
         done, file = place * len(SEVERITIES) * n, f"{name}.npy"
         if not is_finished(folder, manifest, file):
@@ -81,16 +108,15 @@ def wanted_manifest(suite: Suite, image_set: ImageSet, data: str) -> Manifest:
     )
 
 
-def claimed(folder: Path, wanted: Manifest) -> Manifest:
-    """Begin a folder, or go on with one that was begun with the same settings."""
+def earlier_or(folder: Path, wanted: Manifest) -> Manifest:
+    """Give the manifest of a folder that was begun with the same settings, else the wanted one."""
     earlier = read_manifest(folder)
     if earlier is None:
-        if folder.exists() and any(folder.iterdir()):
+        if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise UserError(
                 f"{folder} holds files, but no {NAME} of evenkeel;\n"
                 "give a new folder with --out, so that nothing is overwritten"
             )
-        write_manifest(folder, wanted)
         return wanted
     if keys := differing_settings(earlier, wanted):
         raise UserError(
@@ -137,12 +163,18 @@ def listed(folder: Path, manifest: Manifest, file: str, sha256: str) -> Manifest
 
 def blocks_of(suite: Suite, corruption: str, n: int) -> Iterator[np.ndarray]:
     """Give a corruption's images as uint8 `[b, h, w, 3]`, severity after severity."""
-    height, width = suite.images(corruption, SEVERITIES[0], 0, 0).shape[2:]
+    height, width = image_size(suite)
     size = max(1, BLOCK_BYTES // (3 * height * width))
     for severity in SEVERITIES:
         for start in range(0, n, size):
             images = suite.images(corruption, severity, start, min(start + size, n))
             yield images.permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def image_size(suite: Suite) -> tuple[int, int]:
+    """Give the height and width of a suite's images."""
+    height, width = suite.images(suite.corruptions[0], SEVERITIES[0], 0, 0).shape[2:]
+    return height, width
 
 
 def counted(
@@ -172,7 +204,7 @@ def write_array(path: Path, shape: tuple[int, ...], blocks: Iterable[np.ndarray]
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-    finally:  # of an earlier process that was killed, too
+    finally:  # those of an earlier process that was killed, too: there is no other writer
         for left in path.parent.glob(f".{path.name}.*.partial"):
             left.unlink(missing_ok=True)
     return digest.hexdigest()

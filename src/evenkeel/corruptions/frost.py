@@ -7,6 +7,7 @@ import numpy as np
 
 from evenkeel.corruptions.names import Frost
 from evenkeel.corruptions.photographs import frost_folder, load_photographs
+from evenkeel.corruptions.procedural import grown_pictures
 from evenkeel.images.draws import image_key, integer
 from evenkeel.images.kernel import kernel
 from evenkeel.images.truncation import truncated
@@ -29,12 +30,7 @@ def textures(folder: Path | None, scale: float, height: int, width: int) -> Text
 
     A picture from which an image of this size could not be cut is enlarged until it can.
     """
-    if folder is not None:
-        pictures = load_photographs(folder)
-    else:
-        from evenkeel.corruptions.procedural import grown_pictures  # SciPy takes long to import
-
-        pictures = grown_pictures()
+    pictures = grown_pictures() if folder is None else load_photographs(folder)
     scaled = []
     for picture in pictures:
         _, rows, columns = picture.shape

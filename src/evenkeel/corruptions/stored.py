@@ -16,7 +16,10 @@ from evenkeel.images.types import Labels
 from evenkeel.runs import UserError
 
 PROBES = ("brightness", "contrast", "pixelate", "jpeg_compression")
-"""By these pairs are told, in this order: nothing in them is random, and they leave the picture."""
+"""Corruptions by which pairs are recognised, tried in this order.
+
+Nothing in them is random, and they leave the picture.
+"""
 NUM_PROBED = 256  # images, spread evenly over the set
 LARGEST_DISTANCE = 12.0
 """Mean absolute difference, of 255, between our corruption of an image and the suite's.

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
-from evenkeel.corruptions.catalogue import CORRUPTIONS
 from evenkeel.corruptions.corrupting import Preset, check_frost, corrupt, resolve_preset
 from evenkeel.corruptions.names import ALL, Frost
 from evenkeel.corruptions.photographs import check_photographs, frost_folder
@@ -60,7 +59,7 @@ class GeneratedSuite:
     @property
     def corruptions(self) -> tuple[str, ...]:
         """The corruptions that this suite can give, in the order of the paper."""
-        return tuple(name for name in ALL if name in CORRUPTIONS)
+        return ALL
 
     def describe(self) -> dict[str, str]:
         """Say where the images come from."""
@@ -75,8 +74,7 @@ class GeneratedSuite:
 
     def images(self, corruption: str, severity: int, start: int, stop: int) -> Images:
         """Give the images start..stop of one cell: the same pixels however they are cut."""
-        if not 0 <= start <= stop <= len(self.clean):
-            raise ValueError(f"0 <= start <= stop <= {len(self.clean)}, got {start} and {stop}")
+        check_range(start, stop, len(self.clean))
         own = {"seed": self.seed, "preset": self.preset, "frost": self.frost}
         return corrupt(self.clean[start:stop], corruption, severity, start=start, **own)
 
@@ -92,6 +90,12 @@ def generated_suite(
     check_frost(frost)
     height, width = images.shape[2:]
     return GeneratedSuite(images, seed, resolve_preset(preset, height, width), frost)
+
+
+def check_range(start: int, stop: int, num_images: int) -> None:
+    """Refuse images that a suite does not have."""
+    if not 0 <= start <= stop <= num_images:
+        raise ValueError(f"0 <= start <= stop <= {num_images}, got {start} and {stop}")
 
 
 def chosen_names(suite: Suite, wanted: tuple[str, ...] | None) -> list[str]:

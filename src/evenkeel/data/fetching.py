@@ -74,7 +74,7 @@ def fetch(
             place = fetch_archive(archive, data_root(root), progress)
             return place / archive.folder if archive.option == "--suite" else place
     names = ", ".join(archive.name for archive in ARCHIVES)
-    raise UserError(f"{name} cannot be fetched; give one of {names} or frost")
+    raise UserError(f"{name} cannot be fetched; give one of {names}")
 
 
 def fetch_archive(archive: Archive, root: Path, progress: Progress = no_progress) -> Path:

@@ -110,7 +110,7 @@ def decode_all(files: list[Path], image_size: int) -> tuple[torch.Tensor, np.nda
                 is_bad[position] = True
                 log.info("%s", error)
 
-    run_blocks(block, len(files))
+    run_blocks(block, len(files), smallest=1)
     return torch.from_numpy(images), is_bad
 
 

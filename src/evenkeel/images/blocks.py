@@ -9,14 +9,22 @@ BLOCKS_PER_THREAD = 4  # evens out blocks of unequal cost
 SMALLEST_BLOCK = 16  # below this handing over costs more than it gains
 
 
-def run_blocks(block: Callable[[int, int], object], n: int, num_threads: int | None = None) -> None:
+def run_blocks(
+    block: Callable[[int, int], object],
+    n: int,
+    num_threads: int | None = None,
+    *,
+    smallest: int = SMALLEST_BLOCK,
+) -> None:
     """Call `block(start, stop)` over all of 0..n, on `num_threads` threads (default: all cores).
+
+    No block but the last holds fewer than `smallest`: dearer ones can be handed over one by one.
 
     The kernels behind `block` release the GIL. What they write must not depend on where the
     blocks are cut: every random value belongs to an image.
     """
     threads = num_threads or available_cores()
-    size = max(SMALLEST_BLOCK, -(-n // (threads * BLOCKS_PER_THREAD)))
+    size = max(smallest, -(-n // (threads * BLOCKS_PER_THREAD)))
     if threads == 1 or n <= size:
         block(0, n)
         return

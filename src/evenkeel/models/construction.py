@@ -86,7 +86,8 @@ def outline(options: ModelOptions, num_classes: int) -> nn.Module:
 
 def evenly_spread(images: Tensor) -> Tensor:
     """Take enough images to fit a layer to, evenly spread over a set that may be in some order."""
-    return images[:: max(1, len(images) // FITTED_TO)][:FITTED_TO]
+    number = min(len(images), FITTED_TO)
+    return images[torch.arange(number) * len(images) // max(1, number)]
 
 
 def num_parameters(module: nn.Module) -> int:
