@@ -171,12 +171,8 @@ def assess_files(  # noqa: PLR0913
     """
     if out.suffix != ".json":
         raise UserError(f"an assessment is a .json file, got --out {out}; name it {out}.json")
-    for name, value in (("--seed", seed), ("--frost", frost)):
-        if value is not None and options.suite != GENERATED:
-            raise UserError(
-                f"{name} says how corruptions are generated, and the suite {options.suite} is "
-                "there already; leave it out"
-            )
+    if options.suite != GENERATED:
+        refuse_how_to_generate(options.suite, {"--seed": seed, "--frost": frost})
     files = model_files(places)
     device = default_accelerator().device
     models = {name: load_model(path).to(device) for name, path in files.items()}
@@ -196,6 +192,16 @@ def assess_files(  # noqa: PLR0913
     facts = {"overlaps": overlaps(recipe.views.noise, suite.corruptions)} if recipe else {}
     examination = assess(models, data.test, suite, options, progress=progress)
     save_assessment(examination, out, facts)
+
+
+def refuse_how_to_generate(suite: str, given: dict[str, object]) -> None:
+    """Refuse to say how a suite is made that is there already."""
+    for name, value in given.items():
+        if value is not None:
+            raise UserError(
+                f"{name} says how corruptions are generated, and the suite {suite} is there "
+                "already; leave it out"
+            )
 
 
 def model_files(places: Sequence[Path]) -> dict[str, Path]:

@@ -73,10 +73,11 @@ def pour(normals, liquid, floats):
 @kernel
 def mud(source, out, normals, liquid, fading, floats):
     """Cover with mud where there is liquid, but not where too little is near."""
+    _, _, threshold, _ = liquid
     pour(normals, liquid, floats)
     level, cover = floats[1].ravel(), floats[0].ravel()
     for j in range(len(level)):
-        level[j] = np.float32(1 if level[j] > liquid[2] else 0)
+        level[j] = np.float32(1 if level[j] > threshold else 0)
     line = np.empty(floats.shape[2] + len(fading) - 1, np.float32)
     filter_both_ways(floats[1], fading, line, floats[0])
     for c in range(3):
@@ -92,7 +93,7 @@ def water(source, out, normals, liquid, strength, work):
 
     Deviation: without any drop the image stays as it is; officially it turns black (0 / 0).
     """
-    floats, planes, wet = work[0], work[1], work[7]
+    floats, planes, _, _, _, _, _, wet, _ = work
     pour(normals, liquid, floats)
     level, depth = floats[1].ravel(), wet.ravel()
     for j in range(len(level)):
