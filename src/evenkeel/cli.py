@@ -45,7 +45,13 @@ def parse(arguments: list[str]) -> Callable[[], None]:
         raise
 
 
-TITLES = ("Unrecognized options", "Value error", "Required options", "Missing subcommand")
+TITLES = (
+    "Unrecognized options",
+    "Value error",
+    "Required options",
+    "Missing subcommand",
+    "Invalid choice",
+)
 
 
 def condensed(text: str, arguments: list[str]) -> str:

@@ -54,6 +54,10 @@ def corrupt(
 
     if out is None and sheet is None:
         raise UserError("nothing is to be written; give --out DIR, --sheet FILE, or both")
+    if seed < 0:
+        raise UserError(f"--seed must be 0 or more, got {seed}")
+    if sheet is not None and sheet.suffix.lower() != ".png":
+        raise UserError(f"--sheet draws a PNG, got {sheet}; name it {sheet.stem}.png")
     if image is not None and sheet is None:
         raise UserError("--image says which image --sheet shows; give --sheet FILE too")
     chosen = None if corruptions is None else parsed_names(corruptions)

@@ -19,6 +19,18 @@ MISTAKES = {
         ["assess", "model.safetensors", "--data", "digits", "--severities", "9", "--out", "a.json"],
         ["1-5", "9"],
     ),
+    "a choice that there is not": (
+        ["assess", "model.safetensors", "--frost", "ice", "--out", "a.json"],
+        ["--frost", "photographs", "procedural"],
+    ),
+    "an impossible size": (
+        ["corrupt", "--data", "photos", "--image-size", "0", "--out", "X-C"],
+        ["image_size", "greater than or equal to 4"],
+    ),
+    "a sheet that is no PNG": (
+        ["corrupt", "--data", "digits", "--sheet", "sheet.jpg"],
+        ["name it sheet.png"],
+    ),
     "a missing model": (
         ["assess", "model.safetensors", "--data", "digits", "--out", "a.json"],
         ["model.safetensors"],

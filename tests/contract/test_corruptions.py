@@ -197,3 +197,9 @@ def test_mistakes_are_told_with_their_cure():
         corrupt(images.float(), "contrast", 1)
     with pytest.raises(ValueError, match=r"got torch.uint8 \[2, 32, 32, 3\]"):
         corrupt(images.permute(0, 2, 3, 1), "contrast", 1)
+
+
+def test_an_array_is_answered_with_the_way_to_a_tensor():
+    array = pictures(2, (32, 32)).numpy()
+    with pytest.raises(ValueError, match=r"must be a torch\.Tensor, got ndarray.*from_numpy"):
+        corrupt(array, "contrast", 1)  # pyright: ignore[reportArgumentType]

@@ -95,6 +95,11 @@ def check_frost(frost: Frost) -> None:
 
 def check_images(images: Images) -> None:
     """Refuse anything but uint8 RGB images on the CPU."""
+    if not isinstance(images, torch.Tensor):
+        raise ValueError(
+            f"images must be a torch.Tensor, got {type(images).__name__}; "
+            "for an array [n, 3, h, w] use torch.from_numpy(images)"
+        )
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
         raise ValueError(
             f"images must be uint8 [n, 3, h, w], got {images.dtype} {list(images.shape)}; "

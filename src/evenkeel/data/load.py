@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from pydantic import ValidationError
+
 from evenkeel.data.cifar import CIFAR10, CIFAR100, SIZE, find_folder, load_cifar
 from evenkeel.data.digits import load_digits
 from evenkeel.data.image_set import ImageSet, Splits
@@ -36,13 +38,18 @@ def load_data(
         validation_choice: stratified (equally many of every class) or last.
     """
     is_path = isinstance(name_or_path, os.PathLike)
-    options = DataOptions(
-        name=os.fspath(Path(name_or_path).absolute()) if is_path else str(name_or_path),
-        root=Path(root) if root is not None else None,
-        image_size=image_size,
-        validation=validation,
-        validation_choice=validation_choice,
-    )
+    try:
+        options = DataOptions(
+            name=os.fspath(Path(name_or_path).absolute()) if is_path else str(name_or_path),
+            root=Path(root) if root is not None else None,
+            image_size=image_size,
+            validation=validation,
+            validation_choice=validation_choice,
+        )
+    except ValidationError as error:
+        fault = error.errors()[0]
+        message = fault["msg"].removeprefix("Value error, ")
+        raise UserError(f"{fault['loc'][0]}: {message} (got {fault['input']!r})") from None
     return load_splits(options, download=download)
 
 

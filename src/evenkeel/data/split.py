@@ -18,7 +18,10 @@ def hold_out(
     n = len(image_set)
     count = amount if isinstance(amount, int) else max(1, round(amount * n))
     if not 0 < count < n:
-        raise UserError(f"{count} of {n} images cannot be held out; give a count below {n}")
+        raise UserError(
+            f"{count} of {n} images cannot be held out; give a count below {n},"
+            " or a share: data.validation = 0.1"
+        )
     labels = image_set.labels.numpy()
     positions = stratified_positions(labels, count) if choice == "stratified" else last(n, count)
     held_out = np.zeros(n, bool)

@@ -103,7 +103,9 @@ def summary_title(name: str, cells: tuple[Cell, ...]) -> str:
         "severity5_top1": "severity 5, all 19 corruptions",
         "c15": "C15: 15 corruptions, severities 1-5",
         "c19": "C19: 19 corruptions, severities 1-5",
-        "severity5_present": f"severity 5, the {at_5} corruptions assessed",
+        "severity5_present": f"severity 5, the {at_5} corruptions assessed"
+        if at_5 > 1
+        else "severity 5, the one assessed",
         "present_mean": f"all {len(cells)} cells assessed",
     }[name]
 

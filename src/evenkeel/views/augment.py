@@ -112,6 +112,11 @@ def carry_out(
 
 def check(images: Tensor, index: Tensor) -> None:
     """Refuse what is not a batch of uint8 RGB images on the CPU with an index for each."""
+    if not isinstance(images, Tensor):
+        raise ValueError(
+            f"images must be a torch.Tensor, got {type(images).__name__}; "
+            "for an array [n, 3, h, w] use torch.from_numpy(images)"
+        )
     shape, device = list(images.shape), images.device.type
     if (images.dtype, len(shape), device) != (torch.uint8, 4, "cpu") or shape[1] != 3:
         raise ValueError(

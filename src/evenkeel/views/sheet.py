@@ -21,11 +21,14 @@ PAPER, INK, FAINT = "#ffffff", "#1a1a1a", "#5f6368"
 
 
 def view_sheet(image_set: ImageSet, maker: ViewMaker, *, epoch: int = 0) -> "Image":
-    """Draw the first nine images' clean views on the left and their noisy views on the right.
+    """Draw nine images' clean views on the left and their noisy views on the right.
+
+    The images are spread evenly over the set, since folders of images are sorted by class.
 
     The views are enlarged without smoothing, so that every pixel that the model sees shows.
     """
-    shown = image_set.take(np.arange(min(SIDE * SIDE, len(image_set))))
+    number = min(SIDE * SIDE, len(image_set))
+    shown = image_set.take(np.arange(number) * len(image_set) // max(1, number))
     clean, noisy = maker.pair(shown.images, shown.index, epoch)
     names = [shown.classes[label] if label >= 0 else "" for label in shown.labels.tolist()]
     grids = [draw_grid("clean views", clean, names), draw_grid("noisy views", noisy, names)]
