@@ -1,13 +1,18 @@
 """Write docs/recipes.md from the option types, and the API's pages (pdoc) into build/docs."""
 
-import subprocess
-import sys
+import importlib
 from pathlib import Path
 from typing import Any
+
+import pdoc
 
 from evenkeel.recipe import Recipe, shipped_recipes
 
 DOCS = Path(__file__).parent
+PACKAGES = ["evenkeel"] + [
+    f"evenkeel.{part}"
+    for part in ("assess", "corruptions", "data", "models", "report", "training", "views")
+]
 HEAD = """# Every option of a recipe
 
 *Written by `make docs` from the option types; the descriptions are what the code checks.*
@@ -60,8 +65,11 @@ def taken(option: dict[str, Any]) -> str:
 def main() -> None:
     """Write both."""
     (DOCS / "recipes.md").write_text(reference())
-    pages = DOCS.parent / "build" / "docs"
-    subprocess.run([sys.executable, "-m", "pdoc", "-o", str(pages), "evenkeel"], check=True)
+    for package in PACKAGES:
+        module = importlib.import_module(package)
+        for name in module.__all__:  # resolved at first use, which pdoc does not wait for
+            setattr(module, name, getattr(module, name))
+    pdoc.pdoc(*PACKAGES, output_directory=DOCS.parent / "build" / "docs")
 
 
 if __name__ == "__main__":
