@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from evenkeel.assess.assessment import (
 )
 from evenkeel.assess.bootstrap import compare
 from evenkeel.assess.examination import Examination
-from evenkeel.assess.metrics import Outcomes, count_cell, outcomes_of
+from evenkeel.assess.metrics import NUM_TOP, Outcomes, count_cell, outcomes_of
 from evenkeel.assess.options import AssessOptions
 from evenkeel.assess.predictions import Predictions, Rows, Top
 from evenkeel.assess.selection import (
@@ -51,11 +51,16 @@ class Examined:
     network: nn.Module
     device: torch.device
     precision: Precision
-    answers: dict[tuple[str, int], list[Outcomes]] = field(default_factory=dict)
+    answers: dict[tuple[str, int], Outcomes]
+
+    def keep(self, block: Block, answer: Outcomes) -> None:
+        """Copy the answer to a block to its place."""
+        for kept, part in zip(self.answers[block.cell], answer, strict=True):
+            kept[block.start : block.start + len(part)] = part
 
     def outcomes(self, cell: tuple[str, int]) -> Outcomes:
-        """Join the answers to a cell's blocks."""
-        return Outcomes(*map(np.concatenate, zip(*self.answers[cell], strict=True)))
+        """Give the answers to a cell."""
+        return self.answers[cell]
 
 
 def assess(
@@ -90,7 +95,7 @@ def assess(
     other = suite.unpaired and choose_unpaired(suite.unpaired, options.num_images)
     values = image_set.images[0].numel()
     work = blocks_of([CLEAN_CELL], clean, values) + blocks_of(cells, other or clean, values)
-    examined = {name: prepared(model, options) for name, model in models.items()}
+    examined = {name: prepared(model, options, work) for name, model in models.items()}
     answer_all(examined, image_set, suite, work, progress)
     images = ImageFacts(
         num_images=len(clean.positions),
@@ -100,12 +105,35 @@ def assess(
     return examination(examined, suite, cells, clean, other, images)
 
 
-def prepared(model: Classifier, options: AssessOptions) -> Examined:
+def prepared(model: Classifier, options: AssessOptions, work: list[Block]) -> Examined:
     """Copy a model into the form in which it answers fastest."""
     device = next(model.parameters()).device
     network = copy.deepcopy(model).eval().requires_grad_(False)
     network.to(memory_format=torch.channels_last)  # pyright: ignore
-    return Examined(network, device, resolved_precision(options.precision, device))
+    precision = resolved_precision(options.precision, device)
+    return Examined(network, device, precision, room_for(work, len(model.classes)))
+
+
+def room_for(work: list[Block], num_classes: int) -> dict[tuple[str, int], Outcomes]:
+    """Lay out memory for all answers, in one piece.
+
+    Kept block by block, they would lie between the images that come and go, and the heap would
+    grow by half of all images.
+    """
+    sizes: dict[tuple[str, int], int] = {}
+    for block in work:
+        sizes[block.cell] = sizes.get(block.cell, 0) + len(block.positions)
+    total, num_top = sum(sizes.values()), min(NUM_TOP, num_classes)
+    whole = Outcomes(
+        np.empty((total, num_top), np.int64),
+        np.empty((total, num_top), np.float32),
+        np.empty(total, np.float32),
+    )
+    stops = np.cumsum(list(sizes.values()))
+    return {
+        cell: Outcomes(*(part[stop - n : stop] for part in whole))
+        for (cell, n), stop in zip(sizes.items(), stops, strict=True)
+    }
 
 
 def answer_all(
@@ -135,7 +163,7 @@ def answer_all(
                         f"{name} answers NaN or infinity on {block.cell[0]}: its training "
                         "diverged;\ntrain it again with a lower learning rate"
                     )
-                model.answers.setdefault(block.cell, []).append(answer)
+                model.keep(block, answer)
             done += len(block.positions)
             progress("assess", done, total)
 

@@ -27,9 +27,10 @@ class Chosen(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Some images of one cell."""
+    """Some images of one cell, from `start` on among those chosen."""
 
     cell: tuple[str, int]
+    start: int
     positions: Int64[np.ndarray, " n"]
     labels: Int64[np.ndarray, " n"]
 
@@ -91,5 +92,7 @@ def blocks_of(cells: list[tuple[str, int]], chosen: Chosen, image_values: int) -
     size = max(STRETCH, BLOCK_VALUES // image_values)
     parts = [slice(s, s + size) for s in range(0, len(chosen.positions), size)]
     return [
-        Block(cell, chosen.positions[part], chosen.labels[part]) for cell in cells for part in parts
+        Block(cell, part.start, chosen.positions[part], chosen.labels[part])
+        for cell in cells
+        for part in parts
     ]
