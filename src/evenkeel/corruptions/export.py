@@ -56,9 +56,11 @@ def export_suite(
         UserError: the suite lacks a corruption; the folder holds something else, or images of
             other settings (which are named).
     """
-    manifest = earlier_or(folder, wanted_manifest(suite, image_set, data))
+    wanted = wanted_manifest(suite, image_set, data)
+    earlier_or(folder, wanted)  # refuses before a folder is made
     names = chosen_names(suite, corruptions)
     with only_writer(folder):
+        manifest = earlier_or(folder, wanted)  # another writer may have finished meanwhile
         if not (folder / NAME).exists():
             write_manifest(folder, manifest)
         manifest = with_labels(folder, manifest, image_set)
