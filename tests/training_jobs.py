@@ -50,19 +50,15 @@ def tiny_job(folder: Path, weights_seed: int = 1, **changes: object) -> Job:
     views = ViewOptions(pad=2)
     maker = ViewMaker(views, image_size=16, seed=3)
 
-    def clean(positions: np.ndarray, epoch: int) -> torch.Tensor:
-        part = train.take(positions)
-        return maker.clean(part.images, part.index, epoch)
-
     return Job(
         name="teacher",
         model=build(options.model, CLASSES, 16, 16, weights_seed),
         objective=supervised(options.label_smoothing),
-        make_pair=lambda positions, epoch: Pair(
-            clean(positions, epoch), None, train.labels[torch.from_numpy(positions)]
+        make_pair=lambda part, epoch: Pair(
+            maker.clean(part.images, part.index, epoch), None, part.labels
         ),
-        refresh_views=lambda positions: clean(positions, 0),
-        num_images=len(train),
+        refresh_views=lambda part: maker.clean(part.images, part.index, 0),
+        train=train,
         validation=three_colours(30, 1),
         options=options,
         views=views,

@@ -59,7 +59,7 @@ def run(
     claim_folder(folder, recipe)
     if (folder / "report.html").exists():
         return folder / "report.html"
-    data = load_splits(recipe.data)
+    data = load_splits(recipe.data, progress=progress)
     refuse_the_impossible(recipe, data)
     if accelerator.is_main_process:
         begin(folder, recipe, data)
@@ -114,7 +114,7 @@ def begin(folder: Path, recipe: Recipe, data: Splits) -> None:
 
 def write_view_sheet(data: Splits, recipe: Recipe, out: Path) -> None:
     """Write a picture of clean and noisy views as the recipe's student will see them."""
-    image_size = data.train.images.shape[-1]
+    image_size = data.train.image_size
     seed = int(stream_key(recipe.seed, "sheet"))
     try:
         maker = ViewMaker(recipe.views, image_size=image_size, seed=seed)
@@ -185,7 +185,8 @@ def assess_files(  # noqa: PLR0913
     recipe = earlier_recipe(places) if data_options is None else None
     wanted = recipe.data if recipe else data_options
     assert wanted is not None
-    data = load_splits(wanted.model_copy(update={"image_size": sizes.pop()}))
+    wanted = wanted.model_copy(update={"image_size": sizes.pop()})
+    data = load_splits(wanted, progress=progress)
     ice = frost or (recipe.assess.frost if recipe else options.frost)
     options = options.model_copy(update={"frost": ice})
     suite = suite_for(options, data.test, wanted.root, seed or 0)

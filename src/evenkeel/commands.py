@@ -95,8 +95,8 @@ def train_teacher(
     from evenkeel.training import train_teacher as train
 
     resolved = resolve(recipe, seed, data_root, changes)
-    data = load_splits(resolved.data)
     with Bars() as bars:
+        data = load_splits(resolved.data, progress=bars)
         train(data, resolved.views, resolved.teacher, out, seed=resolved.seed, progress=bars)
     console.print(f"model: {out / 'model.safetensors'}", soft_wrap=True)
 
@@ -125,8 +125,8 @@ def train_student(
     from evenkeel.training import train_student as train
 
     resolved = resolve(recipe, seed, data_root, changes)
-    data = load_splits(resolved.data)
     with Bars() as bars:
+        data = load_splits(resolved.data, progress=bars)
         options = {"seed": resolved.seed, "progress": bars}
         train(data, resolved.views, resolved.student, teacher, out, **options)
     console.print(f"model: {out / 'model.safetensors'}", soft_wrap=True)
@@ -221,7 +221,9 @@ def views(
     from evenkeel.data import load_splits
 
     resolved = resolve(recipe, seed, data_root, changes)
-    write_view_sheet(load_splits(resolved.data), resolved, out)
+    with Bars() as bars:
+        data = load_splits(resolved.data, progress=bars)
+    write_view_sheet(data, resolved, out)
     console.print(f"views: {out}", soft_wrap=True)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from evenkeel.assess.options import AssessOptions
 from evenkeel.data.options import DataOptions
@@ -16,6 +16,7 @@ from evenkeel.training.options import StudentOptions, TrainingOptions
 from evenkeel.views.options import ViewOptions
 
 SHIPPED = resources.files("evenkeel") / "recipes"
+WHERE_AND_HOW = ("data.root", "data.streaming", "data.workers")  # of reading: the same images
 CHOOSERS = ("kind", "name")  # a table in which one of these differs is another thing altogether
 
 
@@ -29,6 +30,16 @@ class Recipe(BaseModel):
     teacher: TrainingOptions
     student: StudentOptions
     assess: AssessOptions = AssessOptions()
+
+    @model_validator(mode="after")
+    def one_geometry(self) -> "Recipe":
+        """Refuse to share with the noisy view a geometry that the clean view has not."""
+        if self.views.geometry == "shared" and self.student.clean_view == "test":
+            raise ValueError(
+                'views.geometry = "shared" and student.clean_view = "test" exclude each other: the '
+                'test view is neither flipped nor cropped; set views.geometry = "independent"'
+            )
+        return self
 
 
 def shipped_recipes() -> dict[str, str]:
@@ -62,10 +73,10 @@ def recipe_toml(recipe: Recipe) -> str:
 
 
 def differing_keys(ours: Recipe, theirs: Recipe) -> list[str]:
-    """Name the options in which two recipes differ; where the data lies does not count."""
+    """Name the options in which two recipes differ; how the data is read does not count."""
     left, right = flat(ours.model_dump(mode="json")), flat(theirs.model_dump(mode="json"))
     keys = sorted(left.keys() | right.keys())
-    return [key for key in keys if key != "data.root" and left.get(key) != right.get(key)]
+    return [key for key in keys if key not in WHERE_AND_HOW and left.get(key) != right.get(key)]
 
 
 def read_table(name_or_path: str | Path, above: tuple[str, ...]) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from evenkeel import seeding
 from evenkeel.models import autocast_for
+from evenkeel.training.feeding import batches_of_epoch
 from evenkeel.training.loop import fresh_state, step
 from tests.training_jobs import tiny_job
 
@@ -34,8 +34,7 @@ def curve(folder: Path, weights_seed: int = 1) -> list[float]:
         job.model.train()
         for number in range(NUM_STEPS):
             epoch, position = divmod(number, job.steps_per_epoch)
-            order = seeding.order(job.seed, "teacher/order", epoch, job.num_images)
-            batch = order[position * job.options.batch_size :][: job.options.batch_size]
+            batch = next(batches_of_epoch(job, epoch, position))
             state.counters.epoch, state.counters.step = epoch, number
             sums = step(job, state, job.model, precision, batch)
             losses.append(float(sums["loss"] / sums["images"]))

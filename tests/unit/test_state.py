@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from evenkeel import seeding
 from evenkeel.models import autocast_for
 from evenkeel.runs import UserError
+from evenkeel.training.feeding import batches_of_epoch
 from evenkeel.training.loop import end_epoch, fit, fresh_state, run_epoch, step
 from evenkeel.training.state import KEPT, State, load_newest_state, save_state
 from tests.training_jobs import tiny_job
@@ -25,10 +25,9 @@ def walk(job, state: State, num_steps: int) -> None:
     """Take steps as the loop does, across epochs."""
     for _ in range(num_steps):
         counters = state.counters
-        order = seeding.order(job.seed, "teacher/order", counters.epoch, job.num_images)
-        start = counters.step_in_epoch * job.options.batch_size
+        batch = next(batches_of_epoch(job, counters.epoch, counters.step_in_epoch))
         job.model.train()
-        step(job, state, job.model, FP32, order[start : start + job.options.batch_size])
+        step(job, state, job.model, FP32, batch)
         counters.step += 1
         counters.step_in_epoch += 1
         if state.average:

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 import torch
@@ -93,8 +94,9 @@ def assess(
     cells = chosen_cells(suite, options)
     clean = choose_clean(image_set, options.num_images)
     other = suite.unpaired and choose_unpaired(suite.unpaired, options.num_images)
-    values = image_set.images[0].numel()
-    work = blocks_of([CLEAN_CELL], clean, values) + blocks_of(cells, other or clean, values)
+    work = blocks_of([CLEAN_CELL], clean, image_set.image_size)
+    work += blocks_of(cells, other or clean, image_set.image_size)
+    work.sort(key=attrgetter("start"))  # all cells of some images: streamed ones are read once
     examined = {name: prepared(model, options, work) for name, model in models.items()}
     answer_all(examined, image_set, suite, work, progress)
     images = ImageFacts(
@@ -169,12 +171,13 @@ def answer_all(
 
 
 def images_of(block: Block, image_set: ImageSet, suite: Suite) -> Images:
-    """Give a block's images: one call of the suite for each run of neighbours."""
-    if block.cell == CLEAN_CELL:
-        return image_set.images[torch.from_numpy(block.positions)]
+    """Give a block's images, one stretch of neighbours after the other."""
     breaks = np.flatnonzero(np.diff(block.positions) != 1) + 1
-    stretches = np.split(block.positions, breaks)
-    parts = [suite.images(*block.cell, int(s[0]), int(s[-1]) + 1) for s in stretches]
+    stretches = [(int(s[0]), int(s[-1]) + 1) for s in np.split(block.positions, breaks)]
+    if block.cell == CLEAN_CELL:
+        parts = [image_set.images[start:stop] for start, stop in stretches]
+    else:
+        parts = [suite.images(*block.cell, start, stop) for start, stop in stretches]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

@@ -87,9 +87,9 @@ def spread_positions(n: int, num_images: int | None) -> Int64[np.ndarray, " n"]:
     return (starts[:, None] + np.arange(stretch)).ravel()[:num_images]
 
 
-def blocks_of(cells: list[tuple[str, int]], chosen: Chosen, image_values: int) -> list[Block]:
+def blocks_of(cells: list[tuple[str, int]], chosen: Chosen, image_size: int) -> list[Block]:
     """Cut the cells into blocks of so many images that each takes the same memory."""
-    size = max(STRETCH, BLOCK_VALUES // image_values)
+    size = max(STRETCH, BLOCK_VALUES // (3 * image_size**2))
     parts = [slice(s, s + size) for s in range(0, len(chosen.positions), size)]
     return [
         Block(cell, part.start, chosen.positions[part], chosen.labels[part])

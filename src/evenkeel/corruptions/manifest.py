@@ -12,6 +12,8 @@ from evenkeel.runs import UserError
 
 NAME = "manifest.json"
 
+HASHED_AT_ONCE = 1_000  # images; streamed ones are not all in memory
+
 
 class Manifest(BaseModel):
     """All that the pixels depend on, and which files are finished."""
@@ -53,6 +55,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def fingerprint(image_set: ImageSet) -> str:
     """Hash images and labels, so that other data under the same name are noticed."""
-    digest = hashlib.sha256(image_set.images.contiguous().numpy())
+    digest = hashlib.sha256()
+    for start in range(0, len(image_set), HASHED_AT_ONCE):
+        some = image_set.images[start : start + HASHED_AT_ONCE]
+        digest.update(some.contiguous().numpy())
     digest.update(image_set.labels.contiguous().numpy())
     return digest.hexdigest()

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 from evenkeel.corruptions.corrupting import Preset, check_frost, corrupt, resolve_preset
 from evenkeel.corruptions.names import ALL, Frost
 from evenkeel.corruptions.photographs import check_photographs, frost_folder
+from evenkeel.data.streaming import StreamedImages
 from evenkeel.images.types import Images, Labels
 from evenkeel.runs import UserError
 
@@ -49,7 +50,7 @@ class Suite(Protocol):
 class GeneratedSuite:
     """Corrupts the data's own images when they are asked for; nothing is stored."""
 
-    clean: Images
+    clean: Images | StreamedImages
     seed: int
     preset: Preset
     frost: Frost
@@ -80,7 +81,7 @@ class GeneratedSuite:
 
 
 def generated_suite(
-    images: Images,
+    images: Images | StreamedImages,
     *,
     seed: int = 0,
     preset: Preset | Literal["auto"] = "auto",

@@ -15,6 +15,7 @@ from evenkeel.runs import UserError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+ENDINGS = tuple(suffix.encode() for suffix in SUFFIXES)
 LARGEST_IMAGE = 80_000_000  # pixels; a file of a few bytes can claim to hold far more
 REDUCING_GAP = 2.0  # large images first shrink cheaply to twice the size, then smoothly
 
@@ -25,28 +26,37 @@ def list_images(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise UserError(f"{shown(path)} does not exist; give an image file or a folder of images")
-    found = visible_files(path)
-    files = [file for file in found if file.suffix.lower() in SUFFIXES]
-    if not files:
-        raise UserError(f"{shown(path)} holds no images; add some ({' '.join(SUFFIXES)})")
-    if len(found) > len(files):
+    return [path / os.fsdecode(name) for name in image_names(path)]
+
+
+def image_names(folder: Path) -> list[bytes]:
+    """Name all image files below a folder, sorted, relative to it and with `/` between the parts.
+
+    Hidden files and folders are left out.
+    """
+    found = visible_files(folder)
+    names = [name for name in found if name.lower().endswith(ENDINGS)]
+    if not names:
+        raise UserError(f"{shown(folder)} holds no images; add some ({' '.join(SUFFIXES)})")
+    if len(found) > len(names):
         logging.getLogger(__name__).warning(
             "%s: files ignored: %d; only %s are read",
-            shown(path),
-            len(found) - len(files),
+            shown(folder),
+            len(found) - len(names),
             " ".join(SUFFIXES),
         )
-    return sorted(files, key=lambda file: os.fsencode(file.relative_to(path).as_posix()))
+    return sorted(names)
 
 
-def visible_files(folder: Path) -> list[Path]:
-    """Give all files at any depth, without hidden ones and what lies in hidden folders."""
-    return [
-        Path(parent, name)
-        for parent, _, names in os.walk(folder)
-        for name in names
-        if not any(part.startswith(".") for part in Path(parent, name).relative_to(folder).parts)
-    ]
+def visible_files(folder: Path) -> list[bytes]:
+    """Name all files at any depth, relative to the folder."""
+    root, names = os.fsencode(folder), []
+    for parent, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(b".")]
+        inside = os.path.relpath(parent, root).replace(os.fsencode(os.sep), b"/")
+        start = b"" if inside == b"." else inside + b"/"
+        names += [start + name for name in files if not name.startswith(b".")]
+    return names
 
 
 def shown(path: str | os.PathLike[str]) -> str:

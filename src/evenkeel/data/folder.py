@@ -1,17 +1,20 @@
 """A folder of images: train/CLASS/*, and where they exist validation/CLASS/*, test/CLASS/*."""
 
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from evenkeel.data.decode import decode_image, list_images, shown
+from evenkeel.data.decode import image_names, shown
+from evenkeel.data.file_list import FileList
 from evenkeel.data.image_set import ImageSet, Splits
 from evenkeel.data.options import DataOptions
 from evenkeel.data.split import hold_out
-from evenkeel.images.blocks import run_blocks
-from evenkeel.runs import UserError
+from evenkeel.data.streaming import StreamedImages, bad_files, decode_all, default_workers
+from evenkeel.memory import available_memory
+from evenkeel.runs import Progress, UserError, no_progress
 
 PARTS = ("train", "validation", "test")
 TEST_SHARE = 0.2  # of the training images, where there is no test folder
@@ -20,8 +23,11 @@ NUM_NAMED = 3  # bad files named in an error
 log = logging.getLogger(__name__)
 
 
-def load_folder(path: Path, options: DataOptions) -> Splits:
-    """Load all images, each cut to its middle square and resized to `options.image_size`.
+def load_folder(path: Path, options: DataOptions, progress: Progress = no_progress) -> Splits:
+    """Read all images, each cut to its middle square and resized to `options.image_size`.
+
+    Those that fit are kept in memory, the others streamed: decoded once now, to find bad files,
+    and again whenever they are asked for.
 
     Without validation/ a part of train/ is held out as the options say; without test/ a fifth.
     An image's index is its place among the sorted files of its part.
@@ -32,7 +38,7 @@ def load_folder(path: Path, options: DataOptions) -> Splits:
         raise UserError(f"{shown(path)} has no folder train; put images in train/CLASS/")
     warn_of_oddities(path, parts)
     classes = tuple(sorted({name for found in parts.values() for name in found}))
-    sets = read_parts(parts, classes, options)
+    sets = read_parts(parts, classes, options, progress)
     train = sets["train"]
     if "test" not in sets:
         log.warning("%s has no folder test: a fifth of train is kept for the test", shown(path))
@@ -56,7 +62,7 @@ def check_options(path: Path, options: DataOptions) -> None:
         )
 
 
-def list_classes(part: Path) -> dict[str, list[Path]]:
+def list_classes(part: Path) -> dict[str, FileList]:
     """Give the files of every class folder."""
     folders = [
         folder for folder in part.iterdir() if folder.is_dir() and not folder.name.startswith(".")
@@ -66,10 +72,16 @@ def list_classes(part: Path) -> dict[str, list[Path]]:
             f"{shown(part)} has no class folders; put images in {part.name}/CLASS/, "
             "one folder for each class"
         )
-    return {shown(folder.name): list_images(folder) for folder in sorted(folders)}
+    return {shown(folder.name): files_below(folder) for folder in sorted(folders)}
 
 
-def warn_of_oddities(path: Path, parts: dict[str, dict[str, list[Path]]]) -> None:
+def files_below(folder: Path) -> FileList:
+    """Give all image files below a folder."""
+    start = os.fsencode(folder) + b"/"
+    return FileList(start + name for name in image_names(folder))
+
+
+def warn_of_oddities(path: Path, parts: dict[str, dict[str, FileList]]) -> None:
     """Point at what is not read, and at classes that cannot be learnt."""
     for folder in sorted(path.iterdir()):
         if folder.is_dir() and folder.name not in PARTS and not folder.name.startswith("."):
@@ -80,44 +92,62 @@ def warn_of_oddities(path: Path, parts: dict[str, dict[str, list[Path]]]) -> Non
 
 
 def read_parts(
-    parts: dict[str, dict[str, list[Path]]], classes: tuple[str, ...], options: DataOptions
+    parts: dict[str, dict[str, FileList]],
+    classes: tuple[str, ...],
+    options: DataOptions,
+    progress: Progress,
 ) -> dict[str, ImageSet]:
-    """Decode every part; bad files of all parts are reported together."""
+    """Read every part; bad files of all parts are reported together."""
+    size = options.image_size or 0
+    lists = {part: FileList.joined(found.values()) for part, found in parts.items()}
+    streamed = is_to_be_streamed(options, sum(map(len, lists.values())))
     sets: dict[str, ImageSet] = {}
     bad: list[Path] = []
-    for part, files_of in parts.items():
-        files = [file for name in files_of for file in files_of[name]]
-        labels = [classes.index(name) for name in files_of for _ in files_of[name]]
-        images, is_bad = decode_all(files, options.image_size or 0)
-        bad += [files[position] for position in np.flatnonzero(is_bad)]
-        everything = ImageSet(images, torch.tensor(labels), classes, torch.arange(len(files)))
-        sets[part] = everything.take(np.flatnonzero(~is_bad)) if is_bad.any() else everything
+    for part, files in lists.items():
+        if streamed:
+            num_workers = options.workers or default_workers()
+            images = StreamedImages(files, size, num_workers)
+            is_bad = bad_files(images, progress)
+        else:
+            images, is_bad = decode_all(files, size)
+        bad += files.select(np.flatnonzero(is_bad))
+        numbers = [len(found) for found in parts[part].values()]
+        own = torch.tensor([classes.index(name) for name in parts[part]])
+        labels = own.repeat_interleave(torch.tensor(numbers))
+        everything = ImageSet(images, labels, classes, torch.arange(len(files)))
+        sets[part] = everything.select(np.flatnonzero(~is_bad)) if is_bad.any() else everything
     if bad:
         answer_bad_files(bad, sets, parts, options.skip_bad_images)
     return sets
 
 
-def decode_all(files: list[Path], image_size: int) -> tuple[torch.Tensor, np.ndarray]:
-    """Decode in parallel threads: the images, and which of them are bad."""
-    images = np.zeros((len(files), 3, image_size, image_size), np.uint8)
-    is_bad = np.zeros(len(files), bool)
-
-    def block(start: int, stop: int) -> None:
-        for position in range(start, stop):
-            try:
-                images[position] = decode_image(files[position], image_size).numpy()
-            except UserError as error:
-                is_bad[position] = True
-                log.info("%s", error)
-
-    run_blocks(block, len(files), smallest=1)
-    return torch.from_numpy(images), is_bad
+def is_to_be_streamed(options: DataOptions, num_images: int) -> bool:
+    """Decide whether images are kept in their files: where they would fill half the memory."""
+    if options.streaming != "auto":
+        return options.streaming
+    needed = num_images * 3 * (options.image_size or 0) ** 2
+    free = available_memory()
+    if free is None or needed <= free // 2:
+        if options.workers is not None:
+            raise UserError(
+                f"data.workers does nothing here: {num_images:,} images fit in memory; leave it "
+                "out, or set data.streaming = true"
+            )
+        return False
+    log.warning(
+        "%s images would take %.1f GB of the %.1f GB that are free: they are decoded when needed, "
+        "by worker processes",
+        f"{num_images:,}",
+        needed / 1e9,
+        free / 1e9,
+    )
+    return True
 
 
 def answer_bad_files(
     bad: list[Path],
     sets: dict[str, ImageSet],
-    parts: dict[str, dict[str, list[Path]]],
+    parts: dict[str, dict[str, FileList]],
     skip: bool,
 ) -> None:
     """Refuse files that cannot be decoded, or warn that they are left out."""
@@ -129,7 +159,8 @@ def answer_bad_files(
             f"{counted} cannot be decoded: {names}{more}\n"
             "remove or replace them, or set data.skip_bad_images = true to leave them out"
         )
-    log.warning("%s cannot be decoded and are left out: %s%s", counted, names, more)
+    left_out = "is left out" if len(bad) == 1 else "are left out"
+    log.warning("%s cannot be decoded and %s: %s%s", counted, left_out, names, more)
     for part, found in parts.items():
         present = {sets[part].classes[label] for label in sets[part].labels.unique().tolist()}
         if empty := sorted(set(found) - present):

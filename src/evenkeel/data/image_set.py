@@ -1,6 +1,6 @@
-"""Images in memory with their labels, and the three parts that a data set is divided into."""
+"""Images with their labels, and the three parts that a data set is divided into."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,24 +9,24 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from evenkeel.data.streaming import StreamedImages
 from evenkeel.images.types import Images, Labels
+
+Positions = Tensor | np.ndarray | Sequence[int]
 
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images of one size; everything per image stands at the same position."""
+    """Images of one size, in memory or streamed; everything per image stands at one position."""
 
-    images: Images
+    images: Images | StreamedImages
     labels: Labels  # -1 = unlabelled
     classes: tuple[str, ...]
     index: Int64[Tensor, " n"]  # stays with an image whatever subset it is in
 
     def __post_init__(self) -> None:
-        if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[1] != 3:
-            raise ValueError(
-                f"images must be uint8 [n, 3, h, w], got {self.images.dtype} "
-                f"{list(self.images.shape)}; convert to RGB 0..255 first"
-            )
+        if isinstance(self.images, Tensor):
+            refuse_other_than_rgb(self.images)
         if not len(self.images) == len(self.labels) == len(self.index):
             raise ValueError(
                 f"{len(self.images)} images, {len(self.labels)} labels and {len(self.index)} "
@@ -41,10 +41,50 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.images)
 
-    def take(self, positions: Tensor | np.ndarray | Sequence[int]) -> "ImageSet":
-        """Give the images at these positions, in this order."""
+    @property
+    def is_streamed(self) -> bool:
+        """Tell whether the images stay in their files."""
+        return isinstance(self.images, StreamedImages)
+
+    @property
+    def image_size(self) -> int:
+        """Give the width of the stored images in pixels."""
+        return self.images.shape[-1]
+
+    def take(self, positions: Positions) -> "ImageSet":
+        """Give the images at these positions, in this order, in memory."""
         chosen = torch.as_tensor(positions, dtype=torch.int64)
-        return ImageSet(self.images[chosen], self.labels[chosen], self.classes, self.index[chosen])
+        return self.with_images(chosen, self.images[chosen])
+
+    def select(self, positions: Positions) -> "ImageSet":
+        """Give the images at these positions, in this order, streamed if the whole set is."""
+        chosen = torch.as_tensor(positions, dtype=torch.int64)
+        if isinstance(self.images, StreamedImages):
+            return self.with_images(chosen, self.images.select(chosen))
+        return self.take(chosen)
+
+    def batches(self, positions: Sequence[np.ndarray]) -> Iterator["ImageSet"]:
+        """Give the images at one sequence of positions after the other, in memory.
+
+        Streamed images are decoded ahead of time in worker processes.
+        """
+        if isinstance(self.images, StreamedImages):
+            parts = zip(positions, self.images.batches(positions), strict=True)
+            return (self.with_images(torch.from_numpy(p), images) for p, images in parts)
+        return (self.take(part) for part in positions)
+
+    def with_images(self, chosen: Tensor, images: Images | StreamedImages) -> "ImageSet":
+        """Give these images what else belongs to their positions."""
+        return ImageSet(images, self.labels[chosen], self.classes, self.index[chosen])
+
+
+def refuse_other_than_rgb(images: Tensor) -> None:
+    """Refuse what is not a batch of uint8 RGB images."""
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(
+            f"images must be uint8 [n, 3, h, w], got {images.dtype} {list(images.shape)}; "
+            "convert to RGB 0..255 first"
+        )
 
 
 class Splits(NamedTuple):

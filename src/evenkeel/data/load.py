@@ -12,13 +12,13 @@ from evenkeel.data.digits import load_digits
 from evenkeel.data.image_set import ImageSet, Splits
 from evenkeel.data.options import DataOptions
 from evenkeel.data.split import hold_out
-from evenkeel.runs import UserError
+from evenkeel.runs import Progress, UserError, no_progress
 
 LAYOUTS = {layout.name: layout for layout in (CIFAR10, CIFAR100)}
 NAMES = ("digits", *LAYOUTS)
 
 
-def load_data(
+def load_data(  # noqa: PLR0913
     name_or_path: str | os.PathLike[str],
     root: str | os.PathLike[str] | None = None,
     download: bool = False,
@@ -26,6 +26,7 @@ def load_data(
     image_size: int | None = None,
     validation: int | float = 0.1,
     validation_choice: Literal["stratified", "last"] = "stratified",
+    streaming: bool | Literal["auto"] = "auto",
 ) -> Splits:
     """Load images and divide them into training, validation and test, the same way every time.
 
@@ -36,6 +37,8 @@ def load_data(
         image_size: side in pixels at which images are kept; a folder needs it.
         validation: training images held out, as a count or as a share between 0 and 1.
         validation_choice: stratified (equally many of every class) or last.
+        streaming: decode a folder's images whenever they are asked for, instead of keeping them
+            in memory; auto: where they would take half of the memory that is free.
     """
     is_path = isinstance(name_or_path, os.PathLike)
     try:
@@ -45,6 +48,7 @@ def load_data(
             image_size=image_size,
             validation=validation,
             validation_choice=validation_choice,
+            streaming=streaming,
         )
     except ValidationError as error:
         fault = error.errors()[0]
@@ -53,10 +57,12 @@ def load_data(
     return load_splits(options, download=download)
 
 
-def load_splits(options: DataOptions, *, download: bool = False) -> Splits:
+def load_splits(
+    options: DataOptions, *, download: bool = False, progress: Progress = no_progress
+) -> Splits:
     """Load what the options describe; `load_data` with every option."""
     if options.name not in NAMES:
-        return load_folder_splits(options)
+        return load_folder_splits(options, progress)
     train, test = load_named(options, download)
     kept, held_out = hold_out(train, options.validation, options.validation_choice)
     return Splits(kept, held_out, test)
@@ -67,6 +73,11 @@ def load_named(options: DataOptions, download: bool) -> tuple[ImageSet, ImageSet
     if options.skip_bad_images:
         raise UserError(
             f"data.skip_bad_images is for folders of images, not for {options.name}; leave it out"
+        )
+    if options.streaming is True or options.workers is not None:
+        raise UserError(
+            "data.streaming and data.workers are for folders of images, not for "
+            f"{options.name}, which fits in memory; leave them out"
         )
     if options.name == "digits":
         return load_digits(options.image_size)
@@ -83,13 +94,13 @@ def load_named(options: DataOptions, download: bool) -> tuple[ImageSet, ImageSet
     return load_cifar(layout, options.root)
 
 
-def load_folder_splits(options: DataOptions) -> Splits:
+def load_folder_splits(options: DataOptions, progress: Progress) -> Splits:
     """Load a folder of images; a name that is no folder is answered with the nearest name."""
     from evenkeel.data.folder import load_folder
 
     path = Path(options.root or "") / Path(options.name).expanduser()
     if path.is_dir():
-        return load_folder(path, options)
+        return load_folder(path, options, progress)
     near = difflib.get_close_matches(options.name.lower(), NAMES, n=1, cutoff=0.5)
     guess = f"did you mean {near[0]}? " if near else ""
     raise UserError(

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 
 def count_or_share(value: Any) -> int | float:
@@ -41,3 +41,22 @@ class DataOptions(BaseModel):
         default=False,
         description="leave out files of a folder that cannot be decoded, with a warning",
     )
+    streaming: bool | Literal["auto"] = Field(
+        default="auto",
+        description="decode a folder's images anew in each epoch, in worker processes, instead of "
+        "keeping them in memory; auto: where they would take half of the memory that is free",
+    )
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        description="processes that decode streamed images; default: one a core, 16 at most",
+    )
+
+    @model_validator(mode="after")
+    def workers_have_work(self) -> "DataOptions":
+        """Refuse workers that would never be started."""
+        if self.workers is not None and self.streaming is False:
+            raise ValueError(
+                "workers does nothing with streaming = false; leave it out, or set streaming = true"
+            )
+        return self

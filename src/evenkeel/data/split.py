@@ -26,7 +26,7 @@ def hold_out(
     positions = stratified_positions(labels, count) if choice == "stratified" else last(n, count)
     held_out = np.zeros(n, bool)
     held_out[positions] = True
-    return image_set.take(np.flatnonzero(~held_out)), image_set.take(np.flatnonzero(held_out))
+    return image_set.select(np.flatnonzero(~held_out)), image_set.select(np.flatnonzero(held_out))
 
 
 def last(n: int, count: int) -> np.ndarray:

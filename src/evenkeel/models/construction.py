@@ -1,5 +1,7 @@
 """From a model's description to a freshly initialised classifier."""
 
+from typing import Protocol, runtime_checkable
+
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +22,16 @@ from evenkeel.models.resnet9 import ResNet9
 from evenkeel.models.resnet50v2 import ResNet50V2
 from evenkeel.models.wide_resnet import WideResNet
 
+
+@runtime_checkable
+class Spreadable(Protocol):
+    """Images to choose from: a tensor, or files that are decoded when they are indexed."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, which: Tensor, /) -> Tensor: ...
+
+
 FITTED_TO = 2_000  # images whose patches a fitted layer looks at
 
 
@@ -29,7 +41,7 @@ def build(
     image_size: int,
     input_size: int,
     seed: int,
-    images: Images | None = None,
+    images: Spreadable | None = None,
 ) -> Classifier:
     """Make a classifier whose weights follow from the seed (and the images, where it is said).
 
@@ -84,7 +96,7 @@ def outline(options: ModelOptions, num_classes: int) -> nn.Module:
                 return WideResNet(num_classes, options.depth, options.width)
 
 
-def evenly_spread(images: Tensor) -> Tensor:
+def evenly_spread(images: Spreadable) -> Images:
     """Take enough images to fit a layer to, evenly spread over a set that may be in some order."""
     number = min(len(images), FITTED_TO)
     return images[torch.arange(number) * len(images) // max(1, number)]

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from accelerate import Accelerator
 
 from evenkeel.data import ImageSet
@@ -17,7 +16,7 @@ from evenkeel.training.objectives import Objective, Pair
 from evenkeel.training.options import TrainingOptions
 from evenkeel.views import ViewOptions
 
-MakePair = Callable[[np.ndarray, int], Pair]  # (positions in the training split, epoch)
+MakePair = Callable[[ImageSet, int], Pair]  # (some training images, epoch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +27,8 @@ class Job:
     model: Classifier
     objective: Objective
     make_pair: MakePair
-    refresh_views: Callable[[np.ndarray], Views]  # views for batch norm, fixed by the seed
-    num_images: int  # of the training split
+    refresh_views: Callable[[ImageSet], Views]  # views for batch norm, fixed by the seed
+    train: ImageSet
     validation: ImageSet
     options: TrainingOptions
     views: ViewOptions
@@ -38,6 +37,11 @@ class Job:
     parents: dict[str, str]  # hashes of the models that this one learns from
     accelerator: Accelerator
     progress: Progress
+
+    @property
+    def num_images(self) -> int:
+        """Count the images of the training split."""
+        return len(self.train)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -65,9 +69,3 @@ class Job:
     def num_steps(self) -> int:
         """Count the steps of the whole training."""
         return self.steps_per_epoch * self.options.epochs
-
-
-def seen(views: Views | None) -> Views:
-    """Give the views that were made; a pair's other side may be empty."""
-    assert views is not None
-    return views

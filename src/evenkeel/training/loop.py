@@ -14,8 +14,8 @@ from evenkeel import runs, seeding
 from evenkeel.models import autocast_for, resolved_precision, save_model
 from evenkeel.runs import UserError
 from evenkeel.training.averaging import average_for, averaged_copy, refresh_batch_norm
+from evenkeel.training.feeding import Batch, batches_of_epoch, on_device
 from evenkeel.training.job import Job
-from evenkeel.training.objectives import Pair
 from evenkeel.training.optimisers import optimiser_for, set_rate
 from evenkeel.training.options import Plateau
 from evenkeel.training.processes import sum_over_processes
@@ -87,7 +87,6 @@ def fresh_state(job: Job) -> State:
 def run_epoch(job: Job, state: State, network: nn.Module, autocast: torch.autocast) -> None:
     """Run the steps of an epoch that are still to do, saving the state every five minutes."""
     counters = state.counters
-    order = seeding.order(job.seed, f"{job.name}/order", counters.epoch, job.num_images)
     device = job.accelerator.device
     earlier_sums = counters.sums if job.accelerator.is_main_process else {}  # those of all
     sums = {
@@ -97,9 +96,7 @@ def run_epoch(job: Job, state: State, network: nn.Module, autocast: torch.autoca
     earlier, started = counters.seconds, time.monotonic()
     saved = started
     network.train()
-    while counters.step_in_epoch < job.steps_per_epoch:
-        start = counters.step_in_epoch * job.options.batch_size
-        batch = order[start : start + job.options.batch_size]
+    for batch in batches_of_epoch(job, counters.epoch, counters.step_in_epoch):
         for name, value in step(job, state, network, autocast, batch).items():
             sums[name] = sums[name] + value.double() if name in sums else value.double()
         counters.step += 1
@@ -128,30 +125,21 @@ def time_to_save(job: Job, step: int, seconds: float) -> bool:
 
 
 def step(
-    job: Job, state: State, network: nn.Module, autocast: torch.autocast, batch: np.ndarray
+    job: Job, state: State, network: nn.Module, autocast: torch.autocast, batch: Batch
 ) -> dict[str, Tensor]:
     """Take one step on this process's share of a batch; give the sums of that share."""
     options, accelerator = job.options, job.accelerator
-    share = np.array_split(batch, accelerator.num_processes)[accelerator.process_index]
-    pair = on_device(job.make_pair(share, state.counters.epoch), accelerator.device)
+    pair = on_device(batch.pair, accelerator.device)
     rate = rate_at(options.schedule, state.counters.step, job.num_steps)
     set_rate(state.optimiser, options.optimiser.lr * rate * state.counters.rate_share)
     with autocast:
         loss, sums = job.objective(network, pair)
-    accelerator.backward(loss * (accelerator.num_processes / len(batch)))
+    accelerator.backward(loss * (accelerator.num_processes / batch.num_images))
     if options.clip_norm:
         nn.utils.clip_grad_norm_(job.model.parameters(), options.clip_norm)
     state.optimiser.step()
     state.optimiser.zero_grad(set_to_none=True)
-    return sums | {"images": torch.full((), len(share), device=accelerator.device)}
-
-
-def on_device(pair: Pair, device: torch.device) -> Pair:
-    """Move a pair to where the network is."""
-    clean, noisy = (
-        None if view is None else view.to(device, non_blocking=True) for view in pair[:2]
-    )
-    return Pair(clean, noisy, pair.labels.to(device, non_blocking=True))
+    return sums | {"images": torch.full((), len(pair.labels), device=accelerator.device)}
 
 
 def save_within_epoch(job: Job, state: State, sums: dict[str, Tensor]) -> None:
@@ -253,7 +241,8 @@ def refresh(job: Job, network: nn.Module, autocast: torch.autocast, num_images: 
     batches = np.array_split(chosen, num_batches)  # of one size or one less: all count alike
     accelerator = job.accelerator
     mine = batches[accelerator.process_index :: accelerator.num_processes]
-    views = (job.refresh_views(batch).to(accelerator.device) for batch in mine)
+    parts = job.train.batches(mine)
+    views = (job.refresh_views(part).to(accelerator.device) for part in parts)
     refresh_batch_norm(network, views, autocast, sum_over_processes(accelerator))
 
 

@@ -16,11 +16,15 @@ Logits = Float[Tensor, "n k"]
 
 
 class Pair(NamedTuple):
-    """The same images at the same places, seen twice; a teacher needs no noisy view."""
+    """The same images at the same places, seen twice; a teacher needs no noisy view.
+
+    Where the teacher's logits are known already, they stand in the place of the clean view.
+    """
 
     clean: Views | None
     noisy: Views | None
     labels: Labels
+    target: Logits | None = None
 
 
 Objective = Callable[[nn.Module, Pair], tuple[Tensor, Sums]]
@@ -53,14 +57,19 @@ def consistency(teacher: nn.Module | None, options: StudentOptions) -> Objective
         sums = label_sums(logits, pair.labels) | {"cross_entropy": cross_entropy.detach()}
         if teacher is None:
             return cross_entropy, sums | {"loss": cross_entropy.detach()}
-        with torch.no_grad():
-            target = teacher(pair.clean).float()
+        target = pair.target if pair.target is not None else answer(teacher, pair.clean)
         kl = softened_kl(logits, target, temperature) * scale
         loss = (1.0 - weight) * cross_entropy + weight * kl
         sums |= agreement_sums(logits, target)
         return loss, sums | {"loss": loss.detach(), "consistency": kl.detach()}
 
     return objective
+
+
+@torch.no_grad()
+def answer(teacher: nn.Module, clean: Views | None) -> Logits:
+    """Ask the teacher about clean views."""
+    return teacher(clean).float()
 
 
 def cross_entropy_sum(logits: Logits, labels: Labels, smoothing: float) -> Float32[Tensor, ""]:

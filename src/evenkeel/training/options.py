@@ -190,6 +190,11 @@ class StudentOptions(TrainingOptions):
     consistency_weight: float = Field(
         default=0.5, ge=0, le=1, description="share of the KL term; 0 trains without any teacher"
     )
+    clean_view: Literal["drawn", "test"] = Field(
+        default="drawn",
+        description="what the teacher sees: flips and crops drawn anew in each epoch, or the test "
+        "view, about which it is asked once and not in every step",
+    )
     temperature_squared: bool = Field(
         default=False,
         description="multiply the KL term by T^2 (Hinton et al. 2015), so that it pulls",
@@ -200,10 +205,15 @@ class StudentOptions(TrainingOptions):
 
     @model_validator(mode="after")
     def some_target(self) -> "StudentOptions":
-        """Refuse a scaling of the KL term where there is none."""
+        """Refuse options of the KL term or the labels where there are none."""
         if self.consistency_weight == 0 and self.temperature_squared:
             raise ValueError(
                 "temperature_squared does nothing with consistency_weight = 0; leave it out"
+            )
+        if self.consistency_weight == 0 and self.clean_view == "test":
+            raise ValueError(
+                'clean_view = "test" does nothing with consistency_weight = 0, where there is no '
+                "teacher; leave it out"
             )
         if self.consistency_weight == 1 and self.label_smoothing:
             raise ValueError(

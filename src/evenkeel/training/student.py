@@ -2,19 +2,19 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
-from evenkeel import seeding
 from evenkeel.data import ImageSet, Splits
-from evenkeel.models import Classifier, build, load_model, num_parameters
+from evenkeel.models import Classifier, load_model, num_parameters
 from evenkeel.runs import Progress, UserError, no_progress, sha256
-from evenkeel.training.job import Job, MakePair, seen
+from evenkeel.training.job import Job, MakePair
 from evenkeel.training.loop import fit
 from evenkeel.training.objectives import Pair, consistency
 from evenkeel.training.options import StudentOptions
-from evenkeel.training.teacher import view_maker
+from evenkeel.training.targets import known_targets
+from evenkeel.training.teacher import fresh_model, view_maker
 from evenkeel.views import ViewMaker, ViewOptions
 
 
@@ -42,27 +42,20 @@ def train_student(  # noqa: PLR0913
         progress: told how far the training is.
     """
     folder, accelerator = Path(out), accelerator or Accelerator()
-    image_size = data.train.images.shape[-1]
-    model = build(
-        options.model,
-        classes=data.train.classes,
-        image_size=image_size,
-        input_size=views.input_size(image_size),
-        seed=int(seeding.stream_key(seed, "student/weights")),
-        images=data.train.images,
-    )
+    model = fresh_model(data, views, options, seed, "student")
     frozen = frozen_teacher(Path(teacher), model, options, accelerator.device)
-    maker = view_maker(views, image_size, seed, "student")
-    refresher = noisy_views(data.train, view_maker(views, image_size, seed, "student/refresh"))
-    alone = noisy_views(data.train, maker)
+    maker = view_maker(views, data.train.image_size, seed, "student")
+    refresher = view_maker(views, data.train.image_size, seed, "student/refresh")
+    asked = frozen is not None and options.clean_view == "test"
+    known = known_targets(frozen, data.train, options, accelerator, progress) if asked else None
     fit(
         Job(
             name="student",
             model=model,
             objective=consistency(frozen, options),
-            make_pair=alone if frozen is None else pairs(data.train, maker),
-            refresh_views=lambda positions: seen(refresher(positions, 0).noisy),
-            num_images=len(data.train),
+            make_pair=pairs(maker, options.clean_view if frozen else None, known),
+            refresh_views=lambda part: refresher.noisy(part.images, part.index, 0),
+            train=data.train,
             validation=data.validation,
             options=options,
             views=views,
@@ -76,23 +69,18 @@ def train_student(  # noqa: PLR0913
     return load_model(folder / "model.safetensors")
 
 
-def pairs(train: ImageSet, maker: ViewMaker) -> MakePair:
-    """Make the clean view for the teacher and the noisy one for the student."""
+def pairs(maker: ViewMaker, clean_view: str | None, known: Tensor | None) -> MakePair:
+    """Make the noisy view for the student and, where there is one, what its teacher goes by."""
 
-    def make_pair(positions: np.ndarray, epoch: int) -> Pair:
-        part = train.take(positions)
-        clean, noisy = maker.pair(part.images, part.index, epoch)
+    def make_pair(part: ImageSet, epoch: int) -> Pair:
+        if clean_view == "drawn":
+            clean, noisy = maker.pair(part.images, part.index, epoch)
+            return Pair(clean, noisy, part.labels)
+        noisy = maker.noisy(part.images, part.index, epoch)
+        if known is not None:
+            return Pair(None, noisy, part.labels, known[part.index])
+        clean = maker.test(part.images) if clean_view == "test" else None
         return Pair(clean, noisy, part.labels)
-
-    return make_pair
-
-
-def noisy_views(train: ImageSet, maker: ViewMaker) -> MakePair:
-    """Make the noisy view alone: there is no teacher, or batch norm is refreshed."""
-
-    def make_pair(positions: np.ndarray, epoch: int) -> Pair:
-        part = train.take(positions)
-        return Pair(None, maker.noisy(part.images, part.index, epoch), part.labels)
 
     return make_pair
 

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
 from accelerate import Accelerator
 
 from evenkeel import seeding
-from evenkeel.data import ImageSet, Splits
+from evenkeel.data import Splits
 from evenkeel.models import Classifier, build, load_model
 from evenkeel.runs import Progress, UserError, no_progress
-from evenkeel.training.job import Job, MakePair, seen
+from evenkeel.training.job import Job
 from evenkeel.training.loop import fit
 from evenkeel.training.objectives import Pair, supervised
 from evenkeel.training.options import TrainingOptions
@@ -38,24 +37,18 @@ def train_teacher(  # noqa: PLR0913
         progress: told how far the training is.
     """
     folder = Path(out)
-    image_size = data.train.images.shape[-1]
-    model = build(
-        options.model,
-        classes=data.train.classes,
-        image_size=image_size,
-        input_size=views.input_size(image_size),
-        seed=int(seeding.stream_key(seed, "teacher/weights")),
-        images=data.train.images,
-    )
-    refresher = clean_views(data.train, view_maker(views, image_size, seed, "teacher/refresh"))
+    maker = view_maker(views, data.train.image_size, seed, "teacher")
+    refresher = view_maker(views, data.train.image_size, seed, "teacher/refresh")
     fit(
         Job(
             name="teacher",
-            model=model,
+            model=fresh_model(data, views, options, seed, "teacher"),
             objective=supervised(options.label_smoothing),
-            make_pair=clean_views(data.train, view_maker(views, image_size, seed, "teacher")),
-            refresh_views=lambda positions: seen(refresher(positions, 0).clean),
-            num_images=len(data.train),
+            make_pair=lambda part, epoch: Pair(
+                maker.clean(part.images, part.index, epoch), None, part.labels
+            ),
+            refresh_views=lambda part: refresher.clean(part.images, part.index, 0),
+            train=data.train,
             validation=data.validation,
             options=options,
             views=views,
@@ -69,14 +62,19 @@ def train_teacher(  # noqa: PLR0913
     return load_model(folder / "model.safetensors")
 
 
-def clean_views(train: ImageSet, maker: ViewMaker) -> MakePair:
-    """Make the clean view alone."""
-
-    def make_pair(positions: np.ndarray, epoch: int) -> Pair:
-        part = train.take(positions)
-        return Pair(maker.clean(part.images, part.index, epoch), None, part.labels)
-
-    return make_pair
+def fresh_model(
+    data: Splits, views: ViewOptions, options: TrainingOptions, seed: int, name: str
+) -> Classifier:
+    """Build the network that `name` begins with."""
+    image_size = data.train.image_size
+    return build(
+        options.model,
+        classes=data.train.classes,
+        image_size=image_size,
+        input_size=views.input_size(image_size),
+        seed=int(seeding.stream_key(seed, f"{name}/weights")),
+        images=data.train.images,
+    )
 
 
 def view_maker(views: ViewOptions, image_size: int, seed: int, purpose: str) -> ViewMaker:

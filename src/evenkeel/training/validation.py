@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import nn
@@ -38,11 +39,11 @@ def validate(
     training = network.training
     network.eval()
     sums = torch.zeros(3, dtype=torch.float64, device=device)
-    mine = slice(accelerator.process_index, None, accelerator.num_processes)
-    images, labels = image_set.images[mine], image_set.labels[mine]
-    for start in range(0, len(images), BATCH_SIZE):
-        view = classifier.test_view(images[start : start + BATCH_SIZE]).to(device)
-        target = labels[start : start + BATCH_SIZE].to(device)
+    mine = np.arange(accelerator.process_index, len(image_set), accelerator.num_processes)
+    parts = [mine[start : start + BATCH_SIZE] for start in range(0, len(mine), BATCH_SIZE)]
+    for part in image_set.batches(parts):
+        view = classifier.test_view(part.images).to(device)
+        target = part.labels.to(device)
         with autocast:
             logits = network(view).float()
         correct = (logits.argmax(1) == target).sum()

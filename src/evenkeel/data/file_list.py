@@ -1,0 +1,44 @@
+"""Many paths in little memory."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64
+
+
+class FileList:
+    """Files by number: 50 bytes each instead of the 500 of a `Path`, and not copied by a fork.
+
+    A list of Python objects grows in every worker process that so much as looks at it, since
+    looking counts references; two arrays do not.
+    """
+
+    def __init__(self, names: Iterable[bytes]) -> None:
+        encoded = list(names)
+        self.characters = b"".join(encoded)
+        self.stops = np.cumsum([len(name) for name in encoded], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.stops)
+
+    def __getitem__(self, number: int | np.integer) -> Path:
+        return Path(os.fsdecode(self.encoded(number)))
+
+    def __iter__(self) -> Iterator[Path]:
+        return (self[number] for number in range(len(self)))
+
+    def encoded(self, number: int | np.integer) -> bytes:
+        """Give one path as the file system spells it."""
+        start = self.stops[number - 1] if number else 0
+        return self.characters[start : self.stops[number]]
+
+    def select(self, numbers: Int64[np.ndarray, " n"]) -> "FileList":
+        """Give some of the files, in this order."""
+        return FileList(self.encoded(number) for number in numbers.tolist())
+
+    @classmethod
+    def joined(cls, parts: Iterable["FileList"]) -> "FileList":
+        """Give the files of several lists, one list after the other."""
+        return cls(part.encoded(number) for part in parts for number in range(len(part)))

@@ -1,0 +1,44 @@
+"""What the teacher says of clean views that are the same in every epoch."""
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from jaxtyping import Float32
+
+from evenkeel.data import ImageSet
+from evenkeel.models import Classifier, autocast_for, resolved_precision
+from evenkeel.runs import Progress
+from evenkeel.training.objectives import answer
+from evenkeel.training.options import StudentOptions
+from evenkeel.training.processes import sum_over_processes
+
+BATCH_SIZE = 500
+LARGEST_TABLE = 1 << 30  # bytes
+
+
+def known_targets(
+    teacher: Classifier,
+    train: ImageSet,
+    options: StudentOptions,
+    accelerator: Accelerator,
+    progress: Progress,
+) -> Float32[torch.Tensor, "m k"] | None:
+    """Ask the teacher once about the test view of every training image; None: too many to keep.
+
+    The logits stand at the images' indices. They are asked for in the same batches each time, so
+    that a run that is resumed learns from the same bits.
+    """
+    rows = int(train.index.max()) + 1
+    if 4 * rows * len(train.classes) > LARGEST_TABLE:
+        return None
+    device = accelerator.device
+    autocast = autocast_for(resolved_precision(options.precision, device), device)
+    table = torch.zeros(rows, len(train.classes), device=device)
+    everything = np.array_split(np.arange(len(train)), -(-len(train) // BATCH_SIZE))
+    mine = everything[accelerator.process_index :: accelerator.num_processes]
+    for done, part in enumerate(train.batches(mine), 1):
+        views = teacher.test_view(part.images).to(device)
+        with autocast:
+            table[part.index.to(device)] = answer(teacher, views)
+        progress("ask the teacher", done, len(mine))
+    return sum_over_processes(accelerator)(table).cpu()

@@ -1,0 +1,58 @@
+"""Batches made ahead of time are the batches made on the spot."""
+
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from evenkeel.training.feeding import batches_of_epoch, in_background
+from tests.training_jobs import NUM_IMAGES, tiny_job
+
+
+def test_items_come_in_their_order_and_from_another_thread() -> None:
+    threads: list[str] = []
+
+    def items():
+        for number in range(7):
+            threads.append(threading.current_thread().name)
+            yield number
+
+    assert list(in_background(items(), 2)) == list(range(7))
+    assert all(name.startswith("next-batch") for name in threads)
+
+
+def test_no_more_is_made_than_was_asked_for() -> None:
+    made: list[int] = []
+
+    def items():
+        for number in range(100):
+            made.append(number)
+            yield number
+
+    stream = in_background(items(), 2)
+    assert [next(stream), next(stream)] == [0, 1]
+    stream.close()
+    assert len(made) <= 4
+
+
+def test_a_fault_in_the_thread_reaches_the_step() -> None:
+    def items():
+        yield 0
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        list(in_background(items(), 2))
+
+
+def test_an_epoch_shows_every_image_once_and_can_begin_in_its_midst(tmp_path: Path) -> None:
+    job = tiny_job(tmp_path)
+    whole = list(batches_of_epoch(job, 3, 0))
+    rest = list(batches_of_epoch(job, 3, 2))
+    assert sum(batch.num_images for batch in whole) == NUM_IMAGES
+    assert len(rest) == len(whole) - 2
+    for ours, theirs in zip(whole[2:], rest, strict=True):
+        assert torch.equal(ours.pair.clean, theirs.pair.clean)
+        assert torch.equal(ours.pair.labels, theirs.pair.labels)
+    other = next(batches_of_epoch(job, 4, 0))
+    assert not torch.equal(whole[0].pair.clean, other.pair.clean)  # another epoch, another order

@@ -1,0 +1,146 @@
+"""Images that stay in their files give what images in memory give, batch for batch."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from evenkeel.corruptions import generated_suite
+from evenkeel.corruptions.manifest import fingerprint
+from evenkeel.data import DataOptions, Splits, folder, load_splits
+from evenkeel.data.file_list import FileList
+from evenkeel.recipe import differing_keys, load_recipe
+from evenkeel.runs import UserError
+
+NUM_A_CLASS = 30
+BATCHES = [np.array([5, 3, 40]), np.array([0]), np.array([41, 2])]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Grainy pictures of two classes, of different sizes; one file of them is no image."""
+    root = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for part, name in [("train", "dim"), ("train", "light"), ("test", "dim"), ("test", "light")]:
+        (root / part / name).mkdir(parents=True)
+        for number in range(NUM_A_CLASS):
+            pixels = rng.integers(0, 128, (20 + number % 7, 24, 3), np.uint8)
+            pixels += 120 * (name == "light")
+            Image.fromarray(pixels.astype(np.uint8)).save(root / part / name / f"{number:02}.png")
+    (root / "train/dim/bad.png").write_bytes(b"damaged")
+    return root
+
+
+def loaded(photos: Path, **changes: object) -> Splits:
+    options = {"name": str(photos), "image_size": 16, "validation": 10, "skip_bad_images": True}
+    return load_splits(DataOptions.model_validate(options | changes))
+
+
+@pytest.fixture(scope="module")
+def both(photos: Path) -> tuple[Splits, Splits]:
+    """The same folder in memory and streamed by two worker processes."""
+    return loaded(photos, streaming=False), loaded(photos, streaming=True, workers=2)
+
+
+def test_the_splits_are_the_same(both) -> None:
+    for kept, streamed in zip(*both, strict=True):
+        assert (kept.is_streamed, streamed.is_streamed) == (False, True)
+        assert torch.equal(kept.labels, streamed.labels)
+        assert torch.equal(kept.index, streamed.index)
+        assert kept.classes == streamed.classes
+        assert kept.images.shape == streamed.images.shape
+        assert torch.equal(kept.images, streamed.images[:])
+
+
+def test_worker_processes_give_the_same_batches_in_the_same_order(both) -> None:
+    kept, streamed = (splits.train for splits in both)
+    pairs = list(zip(kept.batches(BATCHES), streamed.batches(BATCHES), strict=True))
+    assert len(pairs) == len(BATCHES)
+    for ours, theirs in pairs:
+        assert torch.equal(ours.images, theirs.images)
+        assert torch.equal(ours.labels, theirs.labels)
+        assert torch.equal(ours.index, theirs.index)
+    assert not torch.equal(pairs[1][0].images[0], pairs[0][1].images[0])  # it bites
+
+
+def test_every_way_of_indexing_gives_what_a_tensor_gives(both) -> None:
+    kept, streamed = (splits.train.images for splits in both)
+    chosen = torch.tensor([7, 1, 1])
+    for which in (3, slice(4, 9), slice(None), chosen):
+        assert torch.equal(kept[which], streamed[which])
+
+
+def test_slices_are_kept_for_a_while_and_not_for_ever(both, monkeypatch) -> None:
+    images = loaded_anew(both)
+    first = images[0:5]
+    assert images[0:5] is first
+    monkeypatch.setattr("evenkeel.data.streaming.KEPT_BYTES", 1)
+    images[5:10]
+    assert list(images.kept) == [(5, 10)]
+
+
+def loaded_anew(both):
+    return both[1].train.images.select(torch.arange(20))
+
+
+def test_a_suite_and_its_fingerprint_are_the_same(both) -> None:
+    kept, streamed = (splits.test for splits in both)
+    theirs = generated_suite(streamed.images).images("speckle_noise", 4, 3, 20)
+    assert torch.equal(generated_suite(kept.images).images("speckle_noise", 4, 3, 20), theirs)
+    assert fingerprint(kept) == fingerprint(streamed)
+
+
+def test_a_file_that_goes_bad_later_is_named(photos: Path, tmp_path: Path) -> None:
+    for part in ("train/dim", "train/light", "test/dim"):
+        (tmp_path / part).mkdir(parents=True)
+        for number in range(4):
+            Image.new("RGB", (8, 8)).save(tmp_path / part / f"{number}.png")
+    train = loaded(tmp_path, streaming=True, workers=1, validation=2).train
+    for path in (tmp_path / "train").rglob("*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match=r"\.png is not a PNG, JPEG, WebP or BMP image"):
+        list(train.batches([np.arange(4)]))
+    with pytest.raises(UserError, match=r"\.png is not a PNG, JPEG, WebP or BMP image"):
+        train.take([2])
+
+
+def test_bad_files_are_found_before_anything_is_trained(photos: Path) -> None:
+    with pytest.raises(UserError, match=r"1 file cannot be decoded: .*bad\.png"):
+        loaded(photos, streaming=True, skip_bad_images=False)
+
+
+def test_what_does_not_fit_in_half_of_the_memory_is_streamed(photos, monkeypatch, caplog) -> None:
+    bytes_needed = (4 * NUM_A_CLASS + 1) * 3 * 16 * 16
+    monkeypatch.setattr(folder, "available_memory", lambda: 2 * bytes_needed)
+    assert not loaded(photos).train.is_streamed
+    monkeypatch.setattr(folder, "available_memory", lambda: 2 * bytes_needed - 1)
+    assert loaded(photos).train.is_streamed
+    assert "they are decoded when needed" in caplog.text
+
+
+def test_options_without_effect_are_refused(photos: Path) -> None:
+    with pytest.raises(UserError, match=r"data\.workers does nothing here"):
+        loaded(photos, workers=2)
+    with pytest.raises(ValueError, match="workers does nothing with streaming = false"):
+        DataOptions(name="photos", workers=2, streaming=False)
+    with pytest.raises(UserError, match="for folders of images, not for digits"):
+        load_splits(DataOptions(name="digits", streaming=True))
+
+
+def test_how_images_are_read_does_not_make_another_run() -> None:
+    recipe = load_recipe("demo")
+    other = load_recipe("demo", ("data.streaming=true", "data.workers=3"))
+    assert differing_keys(recipe, other) == []
+
+
+def test_a_file_list_holds_any_name_in_its_order() -> None:
+    names = [b"a/\xff.png", b"a/b c.png", b"", b"x\n"]
+    files = FileList(names)
+    assert [os.fsencode(path) for path in files] == [b"a/\xff.png", b"a/b c.png", b".", b"x\n"]
+    assert [*files.select(np.array([3, 0]))] == [files[3], files[0]]
+    joined = FileList.joined([files, FileList([b"last"])])
+    assert (len(joined), joined[4]) == (5, Path("last"))
+    assert list(FileList([])) == []
