@@ -12,6 +12,7 @@ TINY = {"model": "resnet9"}
     ("changes", "cure"),
     [
         ({"consistency_weight": 0.0, "temperature_squared": True}, "leave it out"),
+        ({"consistency_weight": 0.0, "clean_view": "test"}, "leave it out"),
         ({"consistency_weight": 1.0, "label_smoothing": 0.1}, "set it to 0"),
     ],
 )

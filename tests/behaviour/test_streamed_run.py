@@ -1,0 +1,40 @@
+"""A folder that is streamed gives the run that it gives from memory, byte for byte."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.behaviour.runs import evenkeel, tiny_demo
+
+RESULTS = (
+    "teacher/model.safetensors",
+    "student/model.safetensors",
+    "assessment.json",
+    "predictions/student.safetensors",
+)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    for part, number in (("train", 60), ("test", 20)):
+        for name, middle in (("dim", 70), ("light", 150)):
+            (root / part / name).mkdir(parents=True)
+            for place in range(number):
+                pixels = rng.normal(middle, 40, (32, 36, 3)).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(root / part / name / f"{place:02}.png")
+    return root
+
+
+def test_a_streamed_run_ends_with_the_bytes_of_one_from_memory(photos: Path, tmp_path: Path):
+    for name, how in (("memory", "false"), ("streamed", "true")):
+        changes = [f"data.name={photos}", "data.image_size=32", "data.validation=20"]
+        changes.append(f"data.streaming={how}")
+        result = evenkeel(*tiny_demo(tmp_path / name, *changes))
+        assert result.returncode == 0, result.stderr
+    for file in RESULTS:
+        ours, theirs = ((tmp_path / name / file).read_bytes() for name in ("memory", "streamed"))
+        assert ours == theirs, file
+    assert len((tmp_path / "streamed/student/metrics.jsonl").read_text().splitlines()) == 2

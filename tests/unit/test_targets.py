@@ -1,0 +1,67 @@
+"""A teacher asked once about the test view says what it would say in every step."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from evenkeel.data import Splits
+from evenkeel.models import build, load_model, save_model
+from evenkeel.recipe import load_recipe
+from evenkeel.runs import UserError, no_progress
+from evenkeel.training import StudentOptions, targets, train_student
+from evenkeel.training.targets import known_targets
+from evenkeel.views import ViewOptions
+from tests.training_jobs import CLASSES, three_colours
+
+OPTIONS = StudentOptions.model_validate(
+    {
+        "model": {"name": "resnet9", "width": 8},
+        "epochs": 2,
+        "batch_size": 16,
+        "precision": "fp32",
+        "clean_view": "test",
+    }
+)
+
+
+@pytest.fixture
+def teacher_file(tmp_path: Path) -> Path:
+    save_model(build(OPTIONS.model, CLASSES, 16, 16, seed=5), tmp_path / "teacher.safetensors")
+    return tmp_path / "teacher.safetensors"
+
+
+def test_the_logits_stand_at_the_indices_of_their_images(teacher_file: Path) -> None:
+    teacher, everything = load_model(teacher_file), three_colours(40, 0)
+    train = everything.select([31, 2, 17])  # indices with gaps, in any order
+    table = known_targets(teacher, train, OPTIONS, Accelerator(cpu=True), no_progress)
+    assert table is not None
+    assert table.shape == (32, len(CLASSES))
+    with torch.no_grad():
+        expected = teacher(teacher.test_view(train.images))
+    torch.testing.assert_close(table[train.index], expected)
+    assert not torch.allclose(table[31], table[2])  # it bites
+
+
+def trained(teacher_file: Path, out: Path) -> dict[str, torch.Tensor]:
+    data = Splits(three_colours(64, 0), three_colours(20, 1), three_colours(20, 2))
+    model = train_student(
+        data, ViewOptions(pad=2), OPTIONS, teacher_file, out, accelerator=Accelerator(cpu=True)
+    )
+    return model.state_dict()
+
+
+def test_the_student_learns_the_same_where_there_is_no_room_for_the_table(
+    teacher_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = trained(teacher_file, tmp_path / "known")
+    monkeypatch.setattr(targets, "LARGEST_TABLE", 0)
+    asked = trained(teacher_file, tmp_path / "asked")
+    for name, weight in known.items():
+        torch.testing.assert_close(asked[name], weight, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_a_geometry_cannot_be_shared_with_the_test_view() -> None:
+    with pytest.raises(UserError, match=r'set views\.geometry = "independent"'):
+        load_recipe("cifar10-cpu", ("student.clean_view=test",))
