@@ -69,8 +69,8 @@ def plain(model: Classifier, images: torch.Tensor) -> int:
                 pixels = [
                     ORACLES[name](image.permute(1, 2, 0).numpy(), level, rng) for image in images
                 ]
-            corrupted = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
-            for batch in corrupted.split(BATCH_SIZE):
+            whole = np.stack(pixels).astype(np.uint8)
+            for batch in torch.from_numpy(whole).permute(0, 3, 1, 2).split(BATCH_SIZE):
                 model(batch).argmax(1)
     return NUM_CELLS * len(images)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from benchmarks.pictures import pictures
 from benchmarks.turns import Turns
+from evenkeel.images.blocks import available_cores
 
 BATCH_SIZE = 128
 ROOM, SIDE = 96, 72  # an image is resized to the first and cut to the second
@@ -46,16 +47,18 @@ def geometry(turns: Turns) -> None:
 
 
 def consume(turns: Turns, size: int, view: Callable[[Any], Any]) -> None:
-    """Make batches of views without end."""
+    """Make batches of views; each turn begins with empty queues, and works for itself alone."""
     import tensorflow as tf
 
     images = tf.data.Dataset.from_tensor_slices(pixels(size, DIFFERENT)).repeat()
-    for _ in images.map(view, num_parallel_calls=tf.data.AUTOTUNE).batch(BATCH_SIZE):
-        turns.step_done(BATCH_SIZE)
+    batches = images.map(view, num_parallel_calls=available_cores()).batch(BATCH_SIZE)
+    while True:
+        for _ in batches.take(turns.remaining):
+            turns.step_done(BATCH_SIZE)
 
 
 def student_pipeline(turns: Turns, *, with_noise: bool = True) -> None:
-    """Train a student as the Keras example does; `fit` reports each step.
+    """Train a student as the Keras example does; each turn is a `fit`, its queues empty at first.
 
     Two pipelines, shuffled by one seed and zipped: the same images, flips and crops of their own.
     The example's RandAugment (TensorFlow's model garden) is stood in for by Keras' own layer.
@@ -77,7 +80,8 @@ def student_pipeline(turns: Turns, *, with_noise: bool = True) -> None:
     after_each_step = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: turns.step_done(BATCH_SIZE)
     )
-    distiller.fit(pairs, steps_per_epoch=turns.num_steps, verbose=0, callbacks=[after_each_step])
+    while True:
+        distiller.fit(pairs.take(turns.remaining), verbose=0, callbacks=[after_each_step])
 
 
 def batches(images: Any, view: Callable[[Any], Any]) -> Any:

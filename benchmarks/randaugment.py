@@ -23,7 +23,7 @@ from evenkeel.views import ViewMaker, ViewOptions
 SIZES = {32: 2_000, 72: 1_000}  # side in pixels: images a round
 FASTER = 10  # ours gets as many times more images, so that a round is long enough to be timed
 BATCH_SIZE = 128
-TF_DATA_BATCHES = 10  # a turn
+KERAS_BATCHES, GEOMETRY_BATCHES = 10, 100  # a turn, in tf.data
 PEERS = ("timm", "torchvision", "kornia", "keras", "tensorflow")
 GEOMETRY = ViewOptions(resize=96, crop=72)
 COMPILE = """
@@ -83,7 +83,7 @@ def augmented(size: int, num_images: int, rounds: int, versions: dict[str, str])
         works[f"evenkeel {semantics}, one core"] = alone
     works |= peers(images, versions)
     in_tf_data = {KERAS: f"keras-randaugment-{size}"} if can_run_keras(versions) else {}
-    with working(in_tf_data, TF_DATA_BATCHES, rounds) as others:
+    with working(in_tf_data, KERAS_BATCHES, rounds) as others:
         return interleaved({name: timed(work) for name, work in works.items()} | others, rounds)
 
 
@@ -134,7 +134,7 @@ def cut(rounds: int, versions: dict[str, str]) -> Rates:
     maker = ViewMaker(GEOMETRY, image_size=32, seed=0)
     contestants = {"evenkeel": timed(lambda: len(maker.clean(images, index, 0)))}
     in_tf_data = {KERAS_GEOMETRY: "keras-geometry"} if can_run_keras(versions) else {}
-    with working(in_tf_data, TF_DATA_BATCHES, rounds) as others:
+    with working(in_tf_data, GEOMETRY_BATCHES, rounds) as others:
         return interleaved(contestants | others, rounds)
 
 
