@@ -1,7 +1,15 @@
-"""`make bench`: every comparison, one after the other."""
+"""`make bench`: every comparison, one after the other, or those that are named."""
 
-from benchmarks import corruptions, randaugment
+from benchmarks import assessment, corruptions, randaugment, student_pipeline, training_step
+from benchmarks.compare import compare
+
+COMPARISONS = {
+    "randaugment": randaugment.measure,
+    "training_step": training_step.measure,
+    "student_pipeline": student_pipeline.measure,
+    "assessment": assessment.measure,
+    "corruptions": corruptions.measure,
+}
 
 if __name__ == "__main__":
-    randaugment.main()
-    corruptions.main()
+    compare(COMPARISONS)

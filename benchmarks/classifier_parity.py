@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.record import write
-from evenkeel import load_model
+from benchmarks.record import RESULTS
+from evenkeel import load_model, runs
 from evenkeel.corruptions import CORRUPTIONS, corrupt
 from evenkeel.models import Classifier, autocast_for
 
@@ -39,8 +39,10 @@ def main(run: Path, test_batch: Path, official: Path) -> None:
             for corruption, images in theirs.items()
         }
         is_within = [row["within"] for row in content[name].values()]
-        print(f"{name}: {sum(is_within)} of {len(is_within)} within")  # noqa: T201
-    print(write("corruptions--classifier", content))  # noqa: T201
+        print(f"{name}: {sum(is_within)} of {len(is_within)} within")
+    path = RESULTS / "corruptions--classifier.json"
+    runs.write_json(path, {"environment": runs.environment(), **content})
+    print(path)
 
 
 def agreement(

@@ -1,69 +1,147 @@
-"""RandAugment, every image its own operations: ours, timm and torchvision on the same images."""
+"""RandAugment and geometry: ours beside timm, torchvision, kornia and Keras on the same images.
+
+Ours gives every image its own operations. So do timm and torchvision, image by image, and Keras'
+layer in a map of tf.data; kornia draws one sequence of operations for a whole batch.
+"""
 
 from collections.abc import Callable
-from functools import cache
-from importlib.util import find_spec
+from functools import partial
 
 import torch
 from PIL import Image
 
+from benchmarks.compare import compare
+from benchmarks.compilation import compilation
+from benchmarks.cores import on_one_core
+from benchmarks.operators import name_missing_operators
 from benchmarks.pictures import pictures
-from benchmarks.record import interleaved, write
+from benchmarks.record import Content, Pair, Rates, add_group, begun, interleaved, timed
+from benchmarks.turns import working
 from evenkeel import randaugment
+from evenkeel.views import ViewMaker, ViewOptions
 
 SIZES = {32: 2_000, 72: 1_000}  # side in pixels: images a round
 FASTER = 10  # ours gets as many times more images, so that a round is long enough to be timed
+BATCH_SIZE = 128
+KERAS_BATCHES, GEOMETRY_BATCHES = 10, 100  # a turn, in tf.data
+PEERS = ("timm", "torchvision", "kornia", "keras", "tensorflow")
+GEOMETRY = ViewOptions(resize=96, crop=72)
+COMPILE = """
+import time, torch
+from evenkeel.views import AdditiveNoiseOptions, RandAugmentOptions, RandomErasingOptions
+from evenkeel.views import ViewMaker, ViewOptions
+images, index = torch.zeros(2, 3, 72, 72, dtype=torch.uint8), torch.arange(2)
+started = time.perf_counter()
+for semantics in ("tf", "tf-2021", "torchvision", "timm", "timm-inc1"):
+    noise = (
+        RandAugmentOptions(semantics=semantics), RandomErasingOptions(), AdditiveNoiseOptions()
+    )
+    for geometry in ({"resize": 96, "crop": 72}, {"pad": 4}):
+        maker = ViewMaker(ViewOptions(noise=noise, **geometry), image_size=72, seed=0)
+        maker.pair(images, index, 0)
+maker = ViewMaker(ViewOptions(resize=96), image_size=72, seed=0)
+maker.test(images)
+print(time.perf_counter() - started)
+"""
+TIMM = "timm rand-m9-n2 (PIL, one core)"
+TORCHVISION = "torchvision v2 (PIL, one core)"
+TENSORS = "torchvision v2 (tensor by tensor, one core)"
+KORNIA = "kornia (one draw a batch of 128, all cores)"
+KERAS = "Keras' layer in tf.data (all cores)"
+KERAS_GEOMETRY = "tf.image in tf.data (all cores)"
+PAIRS: tuple[Pair, ...] = (
+    ("evenkeel timm, one core", TIMM, "timm"),
+    ("evenkeel torchvision, one core", TORCHVISION, "torchvision"),
+    ("evenkeel torchvision, one core", TENSORS, "torchvision"),
+    ("evenkeel tf", KORNIA, "kornia"),
+    ("evenkeel tf", KERAS, "tensorflow"),
+)
 
 
-def main() -> None:
-    """Measure at both sizes; a peer that is not installed is named as missing."""
-    found = {}
+def measure(rounds: int) -> dict[str, Content]:
+    """Measure RandAugment at both sizes, the geometry, and the first compilation of all views."""
+    content = begun(rounds, PEERS) | {"threads": torch.get_num_threads()}
     for size, num_images in SIZES.items():
-        images = pictures(size, num_images)
-        many = images.repeat(FASTER, 1, 1, 1)
-        contestants: dict[str, Callable[[], int]] = {
-            f"evenkeel {semantics}": lambda many=many, s=semantics: ours(many, s)
-            for semantics in ("tf", "timm", "torchvision")
-        }
-        contestants |= peers(images)
-        found[f"{size} px"] = interleaved(contestants)
-    missing = [name for name in ("timm", "torchvision") if find_spec(name) is None]
-    path = write("randaugment", {"threads": torch.get_num_threads(), "missing": missing} | found)
-    print(path)  # noqa: T201
+        rates = augmented(size, num_images, rounds, content["peers"])
+        add_group(content, f"{size} px", rates, PAIRS)
+    rates = cut(rounds, content["peers"])
+    pairs = [("evenkeel", KERAS_GEOMETRY, "tensorflow")]
+    add_group(content, "flip, resize 32 to 96, crop 72", rates, pairs)
+    content["seconds"] = compilation(COMPILE)
+    return {"randaugment": content}
+
+
+def augmented(size: int, num_images: int, rounds: int, versions: dict[str, str]) -> Rates:
+    """Time RandAugment at one size."""
+    images = pictures(size, num_images)
+    many = images.repeat(FASTER, 1, 1, 1)
+    works: dict[str, Callable[[], int]] = {}
+    for semantics in ("tf", "timm", "torchvision"):
+        works[f"evenkeel {semantics}"] = partial(ours, many, semantics)
+    for semantics in ("timm", "torchvision"):
+        alone = on_one_core(partial(ours, many, semantics))
+        works[f"evenkeel {semantics}, one core"] = alone
+    works |= peers(images, versions)
+    in_tf_data = {KERAS: f"keras-randaugment-{size}"} if can_run_keras(versions) else {}
+    with working(in_tf_data, KERAS_BATCHES, rounds) as others:
+        return interleaved({name: timed(work) for name, work in works.items()} | others, rounds)
 
 
 def ours(images: torch.Tensor, semantics: str) -> int:
-    """Augment on all cores."""
+    """Augment on the cores that this process may use."""
     randaugment(images, seed=0, semantics=semantics)
     return len(images)
 
 
-def peers(images: torch.Tensor) -> dict[str, Callable[[], int]]:
-    """Give the peers that are installed; each works on one PIL image at a time, on one core."""
+def peers(images: torch.Tensor, versions: dict[str, str]) -> dict[str, Callable[[], int]]:
+    """Give the peers that are installed and work in this process."""
+    name_missing_operators()
     pil = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
     found: dict[str, Callable[[], int]] = {}
-    if find_spec("torchvision") and find_spec("timm"):
-        name_missing_operators()
+
+    def one_by_one(transform: Callable, items: list) -> Callable[[], int]:
+        return on_one_core(lambda: len([transform(item) for item in items]))
+
+    if versions["timm"] != "missing":
         from timm.data.auto_augment import rand_augment_transform
+
+        found[TIMM] = one_by_one(rand_augment_transform("rand-m9-n2", {}), pil)
+    if versions["torchvision"] != "missing":
         from torchvision.transforms import v2
 
-        for name, transform in {
-            "timm rand-m9-n2 (PIL, one core)": rand_augment_transform("rand-m9-n2", {}),
-            "torchvision v2 (PIL, one core)": v2.RandAugment(2, 9),
-        }.items():
-            found[name] = lambda transform=transform: len([transform(image) for image in pil])
+        found[TORCHVISION] = one_by_one(v2.RandAugment(2, 9), pil)
+        found[TENSORS] = one_by_one(v2.RandAugment(2, 9), list(images))
+    if versions["kornia"] != "missing":
+        found[KORNIA] = partial(by_kornia, images.float() / 255)
     return found
 
 
-@cache
-def name_missing_operators() -> torch.library.Library:
-    """Let torchvision be imported beside a torch that lacks its compiled operators."""
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, name):
-            library.define(f"{name}(Tensor d, Tensor s, float t) -> Tensor")
-    return library  # a definition lives as long as its library: kept by the cache
+def by_kornia(images: torch.Tensor) -> int:
+    """Augment batch by batch; the images are float already, which costs kornia nothing here."""
+    from kornia.augmentation.auto import RandAugment
+
+    augment = RandAugment(n=2, m=27)  # of 30: nine tenths
+    with torch.no_grad():
+        for batch in images.split(BATCH_SIZE):
+            augment(batch)
+    return len(images)
+
+
+def cut(rounds: int, versions: dict[str, str]) -> Rates:
+    """Time the clean view of the Keras example."""
+    images = pictures(32, SIZES[32]).repeat(FASTER, 1, 1, 1)
+    index = torch.arange(len(images))
+    maker = ViewMaker(GEOMETRY, image_size=32, seed=0)
+    contestants = {"evenkeel": timed(lambda: len(maker.clean(images, index, 0)))}
+    in_tf_data = {KERAS_GEOMETRY: "keras-geometry"} if can_run_keras(versions) else {}
+    with working(in_tf_data, GEOMETRY_BATCHES, rounds) as others:
+        return interleaved(contestants | others, rounds)
+
+
+def can_run_keras(versions: dict[str, str]) -> bool:
+    """Tell whether Keras and TensorFlow are both installed."""
+    return "missing" not in (versions["keras"], versions["tensorflow"])
 
 
 if __name__ == "__main__":
-    main()
+    compare({"randaugment": measure})

@@ -2,45 +2,100 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from evenkeel import runs
 
+Contestant = Callable[[], float]  # does its piece of work once and gives images a second
+Rates = dict[str, list[float]]  # of each contestant, one a round
+Content = dict[str, Any]  # of a JSON file in results/
+Pair = tuple[str, str, str]  # ours, the peer, the package without which there is no such peer
 RESULTS = Path(__file__).parent / "results"
-ROUNDS = 5
+DISTRIBUTIONS = {"tensorflow": ("tensorflow-cpu", "tensorflow")}
 
 
-def interleaved(contestants: dict[str, Callable[[], int]]) -> dict[str, dict[str, Any]]:
-    """Time each contestant once a round, in turn; a call gives the number of images it did.
+def timed(work: Callable[[], int]) -> Contestant:
+    """Make a contestant of a function that gives the number of images it did."""
 
-    The first call of each is not timed: it compiles, allocates and warms up.
+    def contestant() -> float:
+        started = time.perf_counter()
+        num_images = work()
+        return num_images / (time.perf_counter() - started)
+
+    return contestant
+
+
+def interleaved(contestants: dict[str, Contestant], rounds: int) -> Rates:
+    """Let each contestant work once a round, in turn.
+
+    The first call of each does not count: it compiles, allocates and warms up.
     """
-    rates: dict[str, list[float]] = {name: [] for name in contestants}
+    rates: Rates = {name: [] for name in contestants}
     for contestant in contestants.values():
         contestant()
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, contestant in contestants.items():
-            started = time.perf_counter()
-            num_images = contestant()
-            rates[name].append(num_images / (time.perf_counter() - started))
-    return {name: described(found) for name, found in rates.items()}
+            rates[name].append(contestant())
+    return rates
+
+
+def begun(rounds: int, packages: Iterable[str] = ()) -> Content:
+    """Begin a result with the machine and the versions that it belongs to, the peers' too."""
+    return {
+        "environment": runs.environment(),
+        "rounds": rounds,
+        "peers": {package: installed_version(package) for package in packages},
+        "images_per_second": {},
+        "ratios": {},
+    }
+
+
+def installed_version(package: str) -> str:
+    """Give a peer's version, or say that it is missing."""
+    for name in DISTRIBUTIONS.get(package, (package,)):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return "missing"
+
+
+def missing_peers(content: Content) -> list[str]:
+    """Name the peers that are not installed."""
+    return [package for package, version in content["peers"].items() if version == "missing"]
+
+
+def add_group(content: Content, group: str, rates: Rates, pairs: Iterable[Pair]) -> None:
+    """Add contestants that were timed together, and how many times a peer's rate ours is."""
+    content["images_per_second"][group] = {name: described(found) for name, found in rates.items()}
+    for ours, theirs, package in pairs:
+        if theirs in rates:
+            by_round = [a / b for a, b in zip(rates[ours], rates[theirs], strict=True)]
+            low, median, high = quartiles(by_round)
+            content["ratios"][f"{group}: {ours} / {theirs}"] = {
+                "ratio": digits(median),
+                "quartiles": [digits(low), digits(high)],
+                "needs": package,
+            }
 
 
 def described(rates: list[float]) -> dict[str, Any]:
     """Give the median and the quartiles, in images a second."""
-    low, median, high = statistics.quantiles(rates, n=4)
+    low, median, high = quartiles(rates)
     return {"images_per_second": digits(median), "quartiles": [digits(low), digits(high)]}
+
+
+def quartiles(values: list[float]) -> tuple[float, float, float]:
+    """Give the lower quartile, the median and the upper quartile; of one value, that value."""
+    if len(values) == 1:
+        return values[0], values[0], values[0]
+    low, median, high = statistics.quantiles(values, n=4)
+    return low, median, high
 
 
 def digits(value: float) -> float:
     """Keep four digits: the rates of two contestants may differ by a factor of a thousand."""
     return float(f"{value:.4g}")
-
-
-def write(name: str, content: dict[str, Any]) -> Path:
-    """Write a result with the machine and the versions that it belongs to."""
-    path = RESULTS / f"{name}.json"
-    runs.write_json(path, {"environment": runs.environment(), "rounds": ROUNDS, **content})
-    return path

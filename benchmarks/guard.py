@@ -1,0 +1,43 @@
+"""Whether ours has become slower beside its peers: ratios, never absolute times."""
+
+from typing import NamedTuple
+
+from benchmarks.record import Content, missing_peers
+
+ALLOWED_FALL = 0.20  # of a committed ratio
+
+
+class Verdict(NamedTuple):
+    """What stands against a measurement, and what could not be judged, in sentences."""
+
+    failures: list[str]
+    not_judged: list[str]
+
+
+def judge(committed: Content | None, measured: Content) -> Verdict:
+    """Compare a measurement's ratios with the committed ones.
+
+    A committed ratio that was not measured is a failure, unless its peer is not installed here:
+    then it is named as not judged.
+    """
+    if committed is None or not committed.get("ratios"):
+        return Verdict([], ["no committed ratios to compare with: commit those of --update"])
+    missing = missing_peers(measured)
+    failures, not_judged = [], []
+    for name, before in committed["ratios"].items():
+        now = measured["ratios"].get(name)
+        if now is not None:
+            failures += fallen(name, before["ratio"], now["ratio"])
+        elif before["needs"] in missing:
+            not_judged.append(f"{name}: {before['needs']} is missing")
+        else:
+            failures.append(f"{name}: was {before['ratio']:g}, is not measured any more")
+    return Verdict(failures, not_judged)
+
+
+def fallen(name: str, before: float, now: float) -> list[str]:
+    """Say that a ratio fell too far, if it did."""
+    fall = 1 - now / before
+    if fall <= ALLOWED_FALL:
+        return []
+    return [f"{name}: fell by {fall:.0%}, from {before:g} to {now:g}"]

@@ -1,0 +1,43 @@
+"""One supervised step of ResNet50V2 at 72 pixels, batch 128: forward, backward, Adam, all cores.
+
+Ours is the package's own loop (`train_teacher` on images that are views already; precision auto,
+channels_last). Keras' is `train_on_batch`, itself a compiled function: on TensorFlow as a graph and
+through XLA, on JAX through XLA. timm's `resnetv2_50` runs in a plain PyTorch loop; its network is
+that of the paper, without biases in its convolutions and with a 1,000th fewer parameters.
+"""
+
+import torch
+
+from benchmarks.compare import compare
+from benchmarks.record import Content, Pair, add_group, begun, interleaved
+from benchmarks.turns import working
+
+STEPS = 4  # a turn
+GROUP = "ResNet50V2, 72 px, batch 128"
+OURS = "evenkeel"
+PEERS: dict[str, tuple[str, tuple[str, ...]]] = {  # contestant: peer, the packages it needs
+    "Keras on TensorFlow": ("keras-tensorflow-step", ("tensorflow", "keras")),
+    "Keras on TensorFlow, XLA": ("keras-tensorflow-xla-step", ("tensorflow", "keras")),
+    "Keras on JAX": ("keras-jax-step", ("jax", "keras")),
+    "timm resnetv2_50, float32": ("timm-float32-step", ("timm",)),
+    "timm resnetv2_50, bfloat16, channels_last": ("timm-bfloat16-step", ("timm",)),
+}
+PAIRS: list[Pair] = [(OURS, name, packages[0]) for name, (_, packages) in PEERS.items()]
+
+
+def measure(rounds: int) -> dict[str, Content]:
+    """Let each take its turns of a few steps in a process of its own."""
+    content = begun(rounds, ("tensorflow", "jax", "keras", "timm"))
+    content |= {"threads": torch.get_num_threads(), "steps a turn": STEPS}
+    present = {
+        contestant: peer
+        for contestant, (peer, packages) in PEERS.items()
+        if all(content["peers"][package] != "missing" for package in packages)
+    }
+    with working({OURS: "evenkeel-step"} | present, STEPS, rounds) as contestants:
+        add_group(content, GROUP, interleaved(contestants, rounds), PAIRS)
+    return {"training_step": content}
+
+
+if __name__ == "__main__":
+    compare({"training_step": measure})
