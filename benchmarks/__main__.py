@@ -1,12 +1,22 @@
 """`make bench`: every comparison, one after the other, or those that are named."""
 
-from benchmarks import assessment, corruptions, randaugment, student_pipeline, training_step
+from benchmarks import (
+    assessment,
+    corruptions,
+    phases,
+    randaugment,
+    streaming,
+    student_pipeline,
+    training_step,
+)
 from benchmarks.compare import compare
 
 COMPARISONS = {
     "randaugment": randaugment.measure,
     "training_step": training_step.measure,
     "student_pipeline": student_pipeline.measure,
+    "phases": phases.measure,
+    "streaming": streaming.measure,
     "assessment": assessment.measure,
     "corruptions": corruptions.measure,
 }

@@ -39,6 +39,10 @@ def table(name: str) -> str:
         lines = corruption_rows(content["images_per_second"])
     else:
         lines = [line for group in content["images_per_second"] for line in rows(content, group)]
+    for recipe, found in content.get("recipes", {}).items():
+        lines += phase_rows(recipe, found)
+    if memory := content.get("peak memory, MB"):
+        lines += memory_rows(memory)
     return "\n".join([*lines, caption(name, content)]) + "\n"
 
 
@@ -66,6 +70,36 @@ def corruption_rows(found: dict[str, Any]) -> list[str]:
         cells = " | ".join(rate(rates[name]) for name in names)
         times = rates[OURS]["images_per_second"] / rates[PLAIN]["images_per_second"]
         lines.append(f"| {corruption} | {cells} | {times:.3g} |")
+    return [*lines, ""]
+
+
+def phase_rows(recipe: str, found: dict[str, Any]) -> list[str]:
+    """Give one row a phase of a step, and the floors under all of them."""
+    lines = [f"| `{recipe}`, batch {found['batch size']} | ms | share |", "|---|---|---|"]
+    for phase, spent in found["milliseconds"].items():
+        lines.append(f"| {phase} | {three_digits(spent)} | {found['share'][phase]:.1%} |")
+    for floor, least in found["floor ms"].items():
+        share = least / found["milliseconds"]["whole"]
+        lines.append(f"| *floor: {floor}* | {three_digits(least)} | {share:.1%} |")
+    operations, moved = found["floating point operations"], found["bytes moved at least"]
+    return [
+        *lines,
+        "",
+        f"{operations / 1e9:.0f} GFLOP at {found['matrix product GFLOP/s']} GFLOP/s; "
+        f"{moved / 1e9:.2f} GB at {found['copy GB/s']:g} GB/s; {found['precision']}; "
+        f"{three_digits(found['images_per_second'])} images/s.",
+        "",
+    ]
+
+
+def memory_rows(found: dict[str, Any]) -> list[str]:
+    """Give one row a number of images and way of reading them."""
+    lines = ["| largest resident memory, MB | main process | a worker process |", "|---|---|---|"]
+    for number, ways in found.items():
+        for how, peak in ways.items():
+            main, worker = peak["main process"], peak["largest worker process"]
+            shown = f"{worker:,.0f}" if worker else "none"
+            lines.append(f"| {number}, {how} | {main:,.0f} | {shown} |")
     return [*lines, ""]
 
 
