@@ -52,7 +52,9 @@ def rows(content: Content, group: str) -> list[str]:
     lines = [f"| {group} | images/s | quartiles |", "|---|---|---|"]
     lines += [f"| {name} | {rate(found)} | {spread(found)} |" for name, found in rates.items()]
     lines.append("")
-    ratios = {key: ratio for key, ratio in content["ratios"].items() if key.startswith(group)}
+    ratios = {
+        key: ratio for key, ratio in content["ratios"].items() if key.startswith(f"{group}: ")
+    }
     if ratios:
         lines += ["| ours / peer | times | quartiles |", "|---|---|---|"]
     for key, ratio in ratios.items():
