@@ -29,7 +29,7 @@ BATCH_SIZE = 500
 CLASSES = tuple("abcdefghij")
 GROUP = "airbench, 32 px, 10 cells of 1,000 images"
 PLAIN = "oracle on one core, float32 loop"
-PAIRS: tuple[Pair, ...] = (("evenkeel", PLAIN, "torch"),)
+PAIRS: tuple[Pair, ...] = (("evenkeel", PLAIN, ()),)
 
 
 def measure(rounds: int) -> dict[str, Content]:

@@ -31,7 +31,7 @@ SIZES: dict[int, tuple[Preset, int, int]] = {  # side: preset, images a call of 
 }
 WHOLE = 10_000  # test images of CIFAR-10
 OURS, ORACLE, PACKAGE = "evenkeel, one core", "oracle, one core", "imagecorruptions, one core"
-PAIRS: tuple[Pair, ...] = ((OURS, ORACLE, "torch"), (OURS, PACKAGE, "imagecorruptions"))
+PAIRS: tuple[Pair, ...] = ((OURS, ORACLE, ()), (OURS, PACKAGE, ("imagecorruptions",)))
 COMPILE = """
 import time, torch
 from evenkeel.corruptions import CORRUPTIONS, corrupt

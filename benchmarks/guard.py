@@ -26,10 +26,11 @@ def judge(committed: Content | None, measured: Content) -> Verdict:
     failures, not_judged = [], []
     for name, before in committed["ratios"].items():
         now = measured["ratios"].get(name)
+        lacking = [package for package in before["needs"] if package in missing]
         if now is not None:
             failures += fallen(name, before["ratio"], now["ratio"])
-        elif before["needs"] in missing:
-            not_judged.append(f"{name}: {before['needs']} is missing")
+        elif lacking:
+            not_judged.append(f"{name}: {' and '.join(lacking)} missing")
         else:
             failures.append(f"{name}: was {before['ratio']:g}, is not measured any more")
     return Verdict(failures, not_judged)

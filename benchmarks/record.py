@@ -12,7 +12,7 @@ from evenkeel import runs
 Contestant = Callable[[], float]  # does its piece of work once and gives images a second
 Rates = dict[str, list[float]]  # of each contestant, one a round
 Content = dict[str, Any]  # of a JSON file in results/
-Pair = tuple[str, str, str]  # ours, the peer, the package without which there is no such peer
+Pair = tuple[str, str, tuple[str, ...]]  # ours, the peer, the packages that the peer needs
 RESULTS = Path(__file__).parent / "results"
 DISTRIBUTIONS = {"tensorflow": ("tensorflow-cpu", "tensorflow")}
 
@@ -71,14 +71,14 @@ def missing_peers(content: Content) -> list[str]:
 def add_group(content: Content, group: str, rates: Rates, pairs: Iterable[Pair]) -> None:
     """Add contestants that were timed together, and how many times a peer's rate ours is."""
     content["images_per_second"][group] = {name: described(found) for name, found in rates.items()}
-    for ours, theirs, package in pairs:
+    for ours, theirs, packages in pairs:
         if theirs in rates:
             by_round = [a / b for a, b in zip(rates[ours], rates[theirs], strict=True)]
             low, median, high = quartiles(by_round)
             content["ratios"][f"{group}: {ours} / {theirs}"] = {
                 "ratio": digits(median),
                 "quartiles": [digits(low), digits(high)],
-                "needs": package,
+                "needs": list(packages),
             }
 
 

@@ -22,7 +22,7 @@ PEERS = {
     "Keras example on TensorFlow": "keras-pipeline",
     "Keras example on TensorFlow, no RandAugment": "keras-pipeline-without-noise",
 }
-PAIRS: list[Pair] = [(OURS, name, "tensorflow") for name in PEERS]
+PAIRS: list[Pair] = [(OURS, name, ("tensorflow", "keras")) for name in PEERS]
 
 
 def measure(rounds: int) -> dict[str, Content]:

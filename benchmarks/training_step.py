@@ -22,7 +22,7 @@ PEERS: dict[str, tuple[str, tuple[str, ...]]] = {  # contestant: peer, the packa
     "timm resnetv2_50, float32": ("timm-float32-step", ("timm",)),
     "timm resnetv2_50, bfloat16, channels_last": ("timm-bfloat16-step", ("timm",)),
 }
-PAIRS: list[Pair] = [(OURS, name, packages[0]) for name, (_, packages) in PEERS.items()]
+PAIRS: list[Pair] = [(OURS, name, packages) for name, (_, packages) in PEERS.items()]
 
 
 def measure(rounds: int) -> dict[str, Content]:
