@@ -41,7 +41,7 @@ def measure(rounds: int) -> dict[str, Content]:
     with tempfile.TemporaryDirectory() as folder:
         make_folder(Path(folder), NUM_TIMED, STORED)
         rates = {how: partial(rate, Path(folder), how) for how in (STREAMED, IN_MEMORY)}
-        add_group(content, GROUP, interleaved(rates, rounds), [(STREAMED, IN_MEMORY, "")])
+        add_group(content, GROUP, interleaved(rates, rounds), [(STREAMED, IN_MEMORY, ())])
     content["peak memory, MB"] = {
         f"{num_images:,} images": {how: peak(num_images, how) for how in (STREAMED, IN_MEMORY)}
         for num_images in (FEW, MANY)
