@@ -47,18 +47,18 @@ def geometry(turns: Turns) -> None:
 
 
 def consume(turns: Turns, size: int, view: Callable[[Any], Any]) -> None:
-    """Make batches of views; each turn begins with empty queues, and works for itself alone."""
+    """Make batches of views without end; a turn lasts until its queues are full again."""
     import tensorflow as tf
 
     images = tf.data.Dataset.from_tensor_slices(pixels(size, DIFFERENT)).repeat()
     batches = images.map(view, num_parallel_calls=available_cores()).batch(BATCH_SIZE)
-    while True:
-        for _ in batches.take(turns.remaining):
-            turns.step_done(BATCH_SIZE)
+    turns.refills_queues = True
+    for _ in batches:
+        turns.step_done(BATCH_SIZE)
 
 
 def student_pipeline(turns: Turns, *, with_noise: bool = True) -> None:
-    """Train a student as the Keras example does; each turn is a `fit`, its queues empty at first.
+    """Train a student as the Keras example does; a turn lasts until its queues are full again.
 
     Two pipelines, shuffled by one seed and zipped: the same images, flips and crops of their own.
     The example's RandAugment (TensorFlow's model garden) is stood in for by Keras' own layer.
@@ -80,8 +80,8 @@ def student_pipeline(turns: Turns, *, with_noise: bool = True) -> None:
     after_each_step = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: turns.step_done(BATCH_SIZE)
     )
-    while True:
-        distiller.fit(pairs.take(turns.remaining), verbose=0, callbacks=[after_each_step])
+    turns.refills_queues = True
+    distiller.fit(pairs, steps_per_epoch=turns.num_steps, verbose=0, callbacks=[after_each_step])
 
 
 def batches(images: Any, view: Callable[[Any], Any]) -> Any:

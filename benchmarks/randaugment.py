@@ -23,7 +23,7 @@ from evenkeel.views import ViewMaker, ViewOptions
 SIZES = {32: 2_000, 72: 1_000}  # side in pixels: images a round
 FASTER = 10  # ours gets as many times more images, so that a round is long enough to be timed
 BATCH_SIZE = 128
-KERAS_BATCHES, GEOMETRY_BATCHES = 10, 100  # a turn, in tf.data
+KERAS_BATCHES, GEOMETRY_BATCHES = 30, 300  # a turn, in tf.data
 PEERS = ("timm", "torchvision", "kornia", "keras", "tensorflow")
 GEOMETRY = ViewOptions(resize=96, crop=72)
 COMPILE = """

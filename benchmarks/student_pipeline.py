@@ -6,7 +6,8 @@ The peer is the Keras example's pipeline, written for Keras 3 on TensorFlow: two
 zipped, `fit` with a `train_step` of its own, float32, a graph without XLA. Keras' own RandAugment
 layer stands in for that of TensorFlow's model garden. As it works out every one of its operations
 for each image, the peer is also timed with no RandAugment at all, which favours it.
-Its queues are empty when a turn begins: it makes no views while another one is timed.
+Its queues are full when a turn begins, and its turn lasts until they are full again: views that it
+made ahead count as its own work, and nothing works while another one is timed.
 """
 
 import torch

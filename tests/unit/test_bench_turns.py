@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from benchmarks import turns
@@ -38,6 +39,20 @@ def test_a_turn_is_timed_from_its_start_to_its_last_step() -> None:
         rates = {name: contestant() for name, contestant in contestants.items()}
     assert rates["slow"] <= 20  # 10 images in 0.5 s, or later where the machine is busy
     assert 2 * rates["slow"] < rates["fast"] <= 1000
+
+
+def test_idleness_begins_where_the_work_ahead_ends() -> None:
+    stop = time.perf_counter() + 0.3
+
+    def work_ahead() -> None:
+        while time.perf_counter() < stop:
+            pass
+
+    thread = threading.Thread(target=work_ahead)
+    thread.start()
+    idle_since = wait_until_idle()
+    thread.join()
+    assert idle_since > stop - 2 * turns.WINDOW_SECONDS  # it may get no CPU in its last moments
 
 
 @pytest.mark.usefixtures("peer")
