@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import errno
 import functools
 import io
 import logging
@@ -18,6 +19,9 @@ from evenkeel.runs import UserError
 DESCRIPTION = """Train image classifiers that keep an even keel when the input shifts.
 
 evenkeel recipes lists what can be run; evenkeel run demo needs no data and a few minutes."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+MAKE_ROOM = "; what was saved is whole: make room and give the same command again"
 
 
 def parse(arguments: list[str]) -> Callable[[], None]:
@@ -81,7 +85,8 @@ def main() -> None:
         sys.exit(2)
     except OSError as error:  # a folder that cannot be written, a full disk, a file for a folder
         place = f"{error.filename}: " if error.filename else ""
-        print(f"evenkeel: {place}{error.strerror or error}", file=sys.stderr)
+        cure = MAKE_ROOM if error.errno in NO_ROOM else ""
+        print(f"evenkeel: {place}{error.strerror or error}{cure}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("evenkeel: stopped; a run goes on when its command is given again", file=sys.stderr)

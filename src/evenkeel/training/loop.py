@@ -18,7 +18,7 @@ from evenkeel.training.feeding import Batch, batches_of_epoch, on_device
 from evenkeel.training.job import Job
 from evenkeel.training.optimisers import optimiser_for, set_rate
 from evenkeel.training.options import Plateau
-from evenkeel.training.processes import sum_over_processes
+from evenkeel.training.processes import first_process_writes, sum_over_processes
 from evenkeel.training.schedules import Patience, rate_at
 from evenkeel.training.state import State, load_newest_state, save_state
 from evenkeel.training.validation import Score, validate
@@ -30,9 +30,19 @@ log = logging.getLogger(__name__)
 
 
 def fit(job: Job) -> None:
-    """Train, from the last saved state if there is one, and write `model.safetensors`."""
-    options = job.options
+    """Train, from the last saved state if there is one, and write `model.safetensors`.
+
+    Raises:
+        UserError: another process writes the folder, or it holds another training's state.
+    """
     check(job)
+    with first_process_writes(job.accelerator, job.folder):
+        train(job)
+
+
+def train(job: Job) -> None:
+    """Do what `fit` promises in a folder that is held."""
+    options = job.options
     device = job.accelerator.device
     precision = resolved_precision(options.precision, device)
     autocast = autocast_for(precision, device)
