@@ -23,7 +23,9 @@ ALLOWED: dict[str, frozenset[str]] = {
     "data": frozenset({"runs", "memory", "seeding", "images"}),
     "views": frozenset({"seeding", "images", "data"}),
     "models": frozenset({"runs", "images"}),
-    "training": frozenset({"seeding", "runs", "locking", "images", "data", "views", "models"}),
+    "training": frozenset(
+        {"seeding", "runs", "memory", "locking", "images", "data", "views", "models"}
+    ),
     "corruptions": frozenset({"seeding", "runs", "locking", "images", "data"}),
     "assess": frozenset({"seeding", "runs", "images", "data", "models", "corruptions"}),
     "report": frozenset({"runs", "assess"}),

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from evenkeel.runs import UserError, write_atomically
 from evenkeel.training.averaging import Average
+from evenkeel.training.buffers import Buffers
+from evenkeel.training.divergence import FirstBadStep
 from evenkeel.training.schedules import Patience
 
 KEPT = 2  # the newest states; an older one serves when the newest is damaged
@@ -34,6 +36,7 @@ class Counters:
     best_is_average: bool = False
     sums: dict[str, float] = field(default_factory=dict)  # of the epoch under way
     seconds: float = 0.0  # of the epoch under way
+    num_parts: int = 1  # that each process's share of a batch is divided into, to fit into memory
     rows: list[dict[str, Any]] = field(default_factory=list)  # of metrics.jsonl
 
 
@@ -49,6 +52,13 @@ class State:
     counters: Counters = field(default_factory=Counters)
     best: dict[str, Tensor] = field(default_factory=dict)  # weights to deliver
     fingerprint: str = ""  # of all that was asked for; another one's state is refused
+    fits: bool = False  # this process has seen that a step in this many parts fits into memory
+    buffers: Buffers = field(init=False)
+    first_bad: FirstBadStep = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.buffers = Buffers(self.model)
+        self.first_bad = FirstBadStep(next(self.model.parameters()).device)
 
     def tensors(self) -> dict[str, Tensor]:
         """Give every tensor under a flat name."""
