@@ -39,13 +39,13 @@ def saving_often(*arguments: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(line, text=True, cwd=ROOT, env=env(), **quiet)
 
 
-def wait_until(process: subprocess.Popen[str], reached: Callable[[], bool], pause: float) -> None:
+def wait_until(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
     """Look again and again, until a process at work has come to some point."""
     deadline = time.monotonic() + 300
     while not reached():
         assert process.poll() is None, "it ended before it came there"
         assert time.monotonic() < deadline
-        time.sleep(pause)
+        time.sleep(0.0005)
 
 
 def steps_saved(folder: Path) -> list[int]:
