@@ -19,6 +19,7 @@ from tests.training_jobs import tiny_job
 
 STEP = 18  # of 48; the fault strikes here, in the second of three epochs
 SHARE = 2  # images of a batch for each process
+ROOM = 4  # images at a time where memory is short
 
 
 def faulty(job: Job, fault: str) -> Job:
@@ -34,7 +35,7 @@ def faulty(job: Job, fault: str) -> Job:
         loss, sums = job.objective(model, pair)
         if fault == "nan" and len(calls) == STEP - 1:
             loss = loss * math.nan
-        if fault == "memory" and len(pair.labels) > SHARE:
+        if fault == "memory" and len(pair.labels) > ROOM:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return loss, sums | {"loss": loss.detach()}
 
