@@ -32,11 +32,18 @@ def started(*arguments: str | Path) -> subprocess.Popen[str]:
     )
 
 
-def saving_often(*arguments: str | Path) -> subprocess.Popen[str]:
+def saving_often(*arguments: str | Path, start_new_session: bool = False) -> subprocess.Popen[str]:
     """Start a command that saves its state after every step; its output goes nowhere."""
     line = [sys.executable, "-m", "tests.behaviour.saving_often", *map(str, arguments)]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    return subprocess.Popen(line, text=True, cwd=ROOT, env=env(), **quiet)
+    return subprocess.Popen(
+        line,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=env(),
+        start_new_session=start_new_session,
+    )
 
 
 def wait_until(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
