@@ -1,6 +1,7 @@
 """A step that does not fit into memory is taken in parts; what will not fit is said beforehand."""
 
 import dataclasses
+import json
 import logging
 from pathlib import Path
 
@@ -101,6 +102,7 @@ def test_the_parts_are_kept_in_the_state_and_said_once(
     state = fresh_state(tiny_job(tmp_path, epochs=2))
     assert load_newest_state(state, tmp_path / "state")
     assert state.counters.num_parts == 2
+    assert json.loads((tmp_path / "delivered.json").read_text())["parts"] == 2
 
 
 def test_a_state_from_before_there_were_parts_is_one_part() -> None:

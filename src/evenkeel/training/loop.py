@@ -254,6 +254,7 @@ def deliver(job: Job, state: State, autocast: torch.autocast, precision: str) ->
         "precision": precision,
         "device": str(job.accelerator.device.type),
         "processes": job.accelerator.num_processes,
+        "parts": counters.num_parts,
         "threads": torch.get_num_threads(),
     }
     if job.accelerator.is_main_process:
