@@ -55,7 +55,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         os.replace(partial, path)
         flush_folder(path.parent)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a write says not which file it was for
+        if error.filename is None or Path(error.filename) == partial:
+            error.filename = str(path)  # a write says not which file it was for
         raise
     finally:
         partial.unlink(missing_ok=True)

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from evenkeel import seeding
 from evenkeel.runs import UserError
+from evenkeel.training import questions
+from evenkeel.training import step as step_module
 from evenkeel.training.divergence import RECORD, FirstBadStep
 from evenkeel.training.feeding import batches_of_epoch
 from evenkeel.training.job import Job
@@ -18,6 +20,7 @@ from evenkeel.training.loop import fit, fresh_state
 from evenkeel.training.objectives import Pair, Sums
 from evenkeel.training.state import State, load_newest_state
 from evenkeel.training.step import step
+from tests.behaviour.runs import steps_saved
 from tests.training_jobs import tiny_job
 from tests.unit.test_state import FP32, equal
 
@@ -94,6 +97,33 @@ def test_the_training_goes_on_from_there_as_if_nothing_had_happened(tmp_path: Pa
     for row in rows + others:
         assert all(row.pop(name) > 0 for name in timed)
     assert rows == others
+
+
+@pytest.mark.parametrize(("bad", "epoch", "saved"), [(7, 2, [4]), (2, 1, [])])
+def test_where_looking_costs_a_wait_nothing_is_saved_from_that_step_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: int, epoch: int, saved: list[int]
+) -> None:
+    """As on a GPU: the weights have moved by the time that the step is known."""
+    for part in (step_module, questions):
+        monkeypatch.setattr(part, "looking_is_free", lambda device: False)
+    with pytest.raises(UserError, match=rf"NaN at step {bad} \(epoch {epoch}\)"):
+        fit(spoilt(tmp_path / "stopped", math.nan, bad))
+    assert steps_saved(tmp_path / "stopped") == saved
+    fit(tiny_job(tmp_path / "stopped"))
+    fit(tiny_job(tmp_path / "whole"))
+    stopped, whole = (tmp_path / x / "model.safetensors" for x in ("stopped", "whole"))
+    assert stopped.read_bytes() == whole.read_bytes()
+
+
+def test_where_looking_costs_a_wait_it_is_asked_before_every_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in (step_module, questions):
+        monkeypatch.setattr(part, "looking_is_free", lambda device: False)
+    monkeypatch.setattr(questions, "SAVE_SECONDS", -1.0)
+    with pytest.raises(UserError, match="NaN at step 7"):
+        fit(spoilt(tmp_path, math.nan))
+    assert steps_saved(tmp_path) == [5, 6]
 
 
 def test_a_rate_that_is_far_too_high_is_named(tmp_path: Path) -> None:

@@ -39,6 +39,11 @@ class FirstBadStep:
         return int(first) if math.isfinite(first) else None
 
 
+def looking_is_free(device: torch.device) -> bool:
+    """Tell whether a value may be read at every step: a GPU would have to be waited for."""
+    return device.type == "cpu"
+
+
 def refusal(job: Job, step: int, rate_share: float) -> UserError:
     """Say at which step, rate and images the loss stopped being a number, here and in a file."""
     epoch, place = divmod(step - 1, job.steps_per_epoch)

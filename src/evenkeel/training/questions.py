@@ -2,7 +2,7 @@
 
 import torch
 
-from evenkeel.training.divergence import refusal
+from evenkeel.training.divergence import looking_is_free, refusal
 from evenkeel.training.interruption import SIGNALS, Signals
 from evenkeel.training.job import Job
 from evenkeel.training.processes import sum_over_processes
@@ -48,8 +48,9 @@ def stop_if_asked(job: Job, number: int, signals: Signals) -> None:
 def refuse_divergence(job: Job, state: State) -> None:
     """Stop at a loss that is infinite or NaN; no state was saved since.
 
-    The CPU has looked at every step. A GPU would have to be waited for: it is asked now and then,
-    and before anything is saved.
+    The CPU has looked at every step; a GPU is asked now and then, and before anything is saved.
     """
-    if job.accelerator.device.type != "cpu" and (bad := state.first_bad.read(job.accelerator)):
+    if looking_is_free(job.accelerator.device):
+        return
+    if bad := state.first_bad.read(job.accelerator):
         raise refusal(job, bad, state.counters.rate_share)

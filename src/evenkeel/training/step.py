@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from evenkeel.runs import UserError
-from evenkeel.training.divergence import NotFinite
+from evenkeel.training.divergence import NotFinite, looking_is_free
 from evenkeel.training.feeding import Batch, mapped, on_device
 from evenkeel.training.job import Job
 from evenkeel.training.objectives import Pair, Sums
@@ -34,7 +34,7 @@ def step(
     state.buffers.keep()
     sums = gradients(job, state, network, autocast, batch)
     state.first_bad.note(sums["loss"], counters.step + 1)
-    if accelerator.device.type == "cpu" and (bad := state.first_bad.read(accelerator)):
+    if looking_is_free(accelerator.device) and (bad := state.first_bad.read(accelerator)):
         state.optimiser.zero_grad(set_to_none=True)
         state.buffers.restore()
         raise NotFinite(bad)
