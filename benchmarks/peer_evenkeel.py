@@ -12,7 +12,7 @@ from evenkeel import load_recipe, train_student, train_teacher
 from evenkeel.data import ImageSet, Splits
 from evenkeel.models import ResNet50V2Options, build, save_model
 from evenkeel.runs import Progress
-from evenkeel.training import TrainingOptions, loop
+from evenkeel.training import TrainingOptions, questions
 from evenkeel.views import ViewOptions
 
 BATCH_SIZE = 128
@@ -53,7 +53,7 @@ def student_pipeline(turns: Turns) -> None:
 
 def between_turns(turns: Turns) -> Progress:
     """Report each step; no state is saved, which would fall into some turns and not others."""
-    loop.SAVE_SECONDS = math.inf
+    questions.SAVE_SECONDS = math.inf
 
     def progress(title: str, done: int, total: int) -> None:
         turns.step_done(BATCH_SIZE)

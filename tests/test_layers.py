@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "evenkeel"
 PUBLIC_ENTRY = frozenset(
     {"assess", "corruptions", "data", "models", "report", "training", "views"}
-    | {"recipe", "runs", "seeding", "chain", "display", "lazy"}
+    | {"recipe", "runs", "locking", "seeding", "chain", "display", "lazy"}
 )
 OPTIONS = frozenset({"assess", "data", "models", "training", "views"})
 ALLOWED: dict[str, frozenset[str]] = {
@@ -18,12 +18,15 @@ ALLOWED: dict[str, frozenset[str]] = {
     "seeding": frozenset(),
     "runs": frozenset(),
     "memory": frozenset(),
+    "locking": frozenset({"runs"}),
     "images": frozenset({"seeding"}),
     "data": frozenset({"runs", "memory", "seeding", "images"}),
     "views": frozenset({"seeding", "images", "data"}),
     "models": frozenset({"runs", "images"}),
-    "training": frozenset({"seeding", "runs", "images", "data", "views", "models"}),
-    "corruptions": frozenset({"seeding", "runs", "images", "data"}),
+    "training": frozenset(
+        {"seeding", "runs", "memory", "locking", "images", "data", "views", "models"}
+    ),
+    "corruptions": frozenset({"seeding", "runs", "locking", "images", "data"}),
     "assess": frozenset({"seeding", "runs", "images", "data", "models", "corruptions"}),
     "report": frozenset({"runs", "assess"}),
     "recipe": frozenset({"runs"}) | OPTIONS,

@@ -29,6 +29,7 @@ from evenkeel.report import write_report
 from evenkeel.runs import Progress, UserError, no_progress
 from evenkeel.seeding import stream_key
 from evenkeel.training import refuse_smaller, train_student, train_teacher
+from evenkeel.training.processes import first_process_writes
 from evenkeel.views import ViewMaker, overlaps, view_sheet
 
 NAMES = ("teacher", "student")
@@ -53,14 +54,24 @@ def run(
         progress: told how far the run is.
 
     Raises:
-        UserError: the folder holds a run of another recipe; the data is missing.
+        UserError: the folder holds a run of another recipe, or another process writes it; the
+            data is missing.
     """
     folder, accelerator = Path(out), accelerator or default_accelerator()
     claim_folder(folder, recipe)
-    if (folder / "report.html").exists():
-        return folder / "report.html"
-    data = load_splits(recipe.data, progress=progress)
-    refuse_the_impossible(recipe, data)
+    if not (folder / "report.html").exists():
+        data = load_splits(recipe.data, progress=progress)
+        refuse_the_impossible(recipe, data)
+        with first_process_writes(accelerator, folder):
+            claim_folder(folder, recipe)  # another process may have begun or finished meanwhile
+            complete(folder, recipe, data, accelerator, progress)
+    return folder / "report.html"
+
+
+def complete(
+    folder: Path, recipe: Recipe, data: Splits, accelerator: Accelerator, progress: Progress
+) -> None:
+    """Do the parts of a run that are not done yet."""
     if accelerator.is_main_process:
         begin(folder, recipe, data)
     accelerator.wait_for_everyone()
@@ -72,7 +83,6 @@ def run(
         train_student(data, recipe.views, recipe.student, teacher, student.parent, **shared)
     if accelerator.is_main_process:  # the others have nothing left to do, and do not wait
         examine(folder, recipe, data, accelerator.device, progress)
-    return folder / "report.html"
 
 
 def default_accelerator() -> Accelerator:

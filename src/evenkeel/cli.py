@@ -2,12 +2,17 @@
 
 import contextlib
 import difflib
+import errno
 import functools
 import io
 import logging
+import os
 import re
+import shlex
+import signal
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import tyro
@@ -18,6 +23,9 @@ from evenkeel.runs import UserError
 DESCRIPTION = """Train image classifiers that keep an even keel when the input shifts.
 
 evenkeel recipes lists what can be run; evenkeel run demo needs no data and a few minutes."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+MAKE_ROOM = "; what was saved is whole: make room and give the same command again"
 
 
 def parse(arguments: list[str]) -> Callable[[], None]:
@@ -71,9 +79,22 @@ def condensed(text: str, arguments: list[str]) -> str:
     return f"{fault.rstrip('.:')}{hint}\n{help_command} shows what it takes"
 
 
+class Terminated(SystemExit):
+    """SIGTERM came; a training has saved its state by now."""
+
+
+def terminate(number: int, frame: FrameType | None) -> None:
+    """Stop as Ctrl-C does, so that files are closed and half-written ones go."""
+    raise Terminated(128 + number)
+
+
 def main() -> None:
-    """Run a command; a user's mistake is said in at most three lines and gives status 2."""
+    """Run a command; a user's mistake is said in at most three lines and gives status 2.
+
+    Ctrl-C gives 130 and SIGTERM 143, as a shell would say; both with the command that goes on.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    signal.signal(signal.SIGTERM, terminate)
     try:
         parse(sys.argv[1:])()
     except UserError as error:
@@ -81,8 +102,18 @@ def main() -> None:
         sys.exit(2)
     except OSError as error:  # a folder that cannot be written, a full disk, a file for a folder
         place = f"{error.filename}: " if error.filename else ""
-        print(f"evenkeel: {place}{error.strerror or error}", file=sys.stderr)
+        cure = MAKE_ROOM if error.errno in NO_ROOM else ""
+        print(f"evenkeel: {place}{error.strerror or error}{cure}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("evenkeel: stopped; a run goes on when its command is given again", file=sys.stderr)
-        sys.exit(130)
+    except (KeyboardInterrupt, Terminated) as stop:
+        say_how_to_go_on()
+        sys.exit(130 if isinstance(stop, KeyboardInterrupt) else stop.code)
+
+
+def say_how_to_go_on() -> None:
+    """Give the command that goes on; of several processes the first one speaks."""
+    if os.environ.get("RANK", "0") == "0":
+        command = shlex.join(["evenkeel", *sys.argv[1:]])
+        print(
+            f"evenkeel: stopped, and what was done is kept; go on with\n{command}", file=sys.stderr
+        )

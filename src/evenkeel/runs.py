@@ -4,10 +4,13 @@ import hashlib
 import json
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
+PARTIAL = ".partial"  # how the name of a file ends that is being written
 ENVIRONMENT_PACKAGES = (
     "evenkeel",
     "torch",
@@ -36,18 +39,42 @@ def no_progress(task: str, done: int, total: int) -> None:
     """Show nothing."""
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file that is whole or absent, even when the process or the machine dies."""
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that takes its place once it is complete and on the disk.
+
+    Whatever happens, to the process or to the machine, `path` is whole, as it was, or absent.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
         with partial.open("wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
+        flush_folder(path.parent)
+    except OSError as error:
+        if error.filename is None or Path(error.filename) == partial:
+            error.filename = str(path)  # a write says not which file it was for
+        raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def flush_folder(folder: Path) -> None:
+    """Bring a folder's list of names to the disk: a renamed file is else lost with the power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file that is whole or absent, even when the process or the machine dies."""
+    with whole_file(path) as file:
+        file.write(data)
 
 
 def write_json(path: Path, content: Any) -> None:

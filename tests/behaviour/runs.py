@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 TINY = (
@@ -15,6 +17,9 @@ TINY = (
 )
 
 
+ROOT = Path(__file__).resolve().parents[2]
+
+
 def evenkeel(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command and wait for it."""
     return subprocess.run(command(*arguments), capture_output=True, text=True, cwd=cwd, env=env())
@@ -25,6 +30,34 @@ def started(*arguments: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env()
     )
+
+
+def saving_often(*arguments: str | Path, start_new_session: bool = False) -> subprocess.Popen[str]:
+    """Start a command that saves its state after every step; its output goes nowhere."""
+    line = [sys.executable, "-m", "tests.behaviour.saving_often", *map(str, arguments)]
+    return subprocess.Popen(
+        line,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=env(),
+        start_new_session=start_new_session,
+    )
+
+
+def wait_until(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
+    """Look again and again, until a process at work has come to some point."""
+    deadline = time.monotonic() + 300
+    while not reached():
+        assert process.poll() is None, "it ended before it came there"
+        assert time.monotonic() < deadline
+        time.sleep(0.0005)
+
+
+def steps_saved(folder: Path) -> list[int]:
+    """List the steps of the states in a training's folder."""
+    return sorted(int(path.name[:8]) for path in folder.glob("state/0*.safetensors"))
 
 
 def command(*arguments: str | Path) -> list[str]:

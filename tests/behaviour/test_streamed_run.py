@@ -1,12 +1,14 @@
 """A folder that is streamed gives the run that it gives from memory, byte for byte."""
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.behaviour.runs import evenkeel, tiny_demo
+from tests.behaviour.runs import evenkeel, saving_often, steps_saved, tiny_demo, wait_until
 
 RESULTS = (
     "teacher/model.safetensors",
@@ -38,3 +40,24 @@ def test_a_streamed_run_ends_with_the_bytes_of_one_from_memory(photos: Path, tmp
         ours, theirs = ((tmp_path / name / file).read_bytes() for name in ("memory", "streamed"))
         assert ours == theirs, file
     assert len((tmp_path / "streamed/student/metrics.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.more
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_to_all_processes_leaves_the_workers_to_the_main_one(
+    photos: Path, tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    """A terminal's Ctrl-C and a scheduler's SIGTERM reach the processes that decode as well."""
+    changes = ("teacher.model.width=8", f"data.name={photos}", "data.image_size=32")
+    changes += ("data.validation=20", "data.streaming=true", "teacher.batch_size=16")
+    arguments = [part for change in changes for part in ("--set", change)]
+    arguments = ["train-teacher", "demo", "--out", str(tmp_path), *arguments]
+    process = saving_often(*arguments, start_new_session=True)
+    wait_until(process, lambda: bool(steps_saved(tmp_path)))
+    os.killpg(process.pid, number)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == status, said
+    assert "Traceback" not in said
+    assert "evenkeel: stopped, and what was done is kept; go on with" in said
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)  # no worker is left

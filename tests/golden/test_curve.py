@@ -8,7 +8,8 @@ import torch
 
 from evenkeel.models import autocast_for
 from evenkeel.training.feeding import batches_of_epoch
-from evenkeel.training.loop import fresh_state, step
+from evenkeel.training.loop import fresh_state
+from evenkeel.training.step import step
 from tests.training_jobs import tiny_job
 
 CURVE = Path(__file__).with_name("curve.json")

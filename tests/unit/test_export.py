@@ -58,7 +58,7 @@ def test_the_files_do_not_depend_on_the_blocks(
 def test_a_folder_has_one_writer_at_a_time(image_set: ImageSet, tmp_path: Path) -> None:
     with (
         export.only_writer(tmp_path),
-        pytest.raises(UserError, match=r"another process is writing .*\nwait for it"),
+        pytest.raises(UserError, match=r"is being written by process \d+ on .*\nwait for it"),
     ):
         write(image_set, tmp_path)
     write(image_set, tmp_path)  # the lock is gone

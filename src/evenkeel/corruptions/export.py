@@ -5,9 +5,7 @@ Source: Hendrycks & Dietterich 2019; CIFAR-10-C is Zenodo's record 2535967.
 
 import hashlib
 import io
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from evenkeel.corruptions.manifest import (
 from evenkeel.corruptions.names import SEVERITIES
 from evenkeel.corruptions.suites import Suite, chosen_names
 from evenkeel.data import ImageSet
+from evenkeel.locking import only_writer
 from evenkeel.runs import Progress, UserError, no_progress
 
 BLOCK_BYTES = 1 << 25  # of images that are corrupted and written together
@@ -65,22 +64,6 @@ def export_suite(
             write_manifest(folder, manifest)
         manifest = with_labels(folder, manifest, image_set)
         write_corruptions(suite, names, folder, manifest, progress)
-
-
-@contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
-    """Refuse a folder that another process is writing; the lock goes when its process dies."""
-    import fcntl
-
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"another process is writing {folder};\nwait for it, or give another --out"
-            ) from None
-        yield
 
 
 def write_corruptions(
@@ -192,21 +175,13 @@ def counted(
 
 def write_array(path: Path, shape: tuple[int, ...], blocks: Iterable[np.ndarray]) -> str:
     """Write a `.npy` file block by block, whole or not at all; give its SHA-256."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     header = io.BytesIO()
     described = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(header, described)
     digest = hashlib.sha256(header.getvalue())
-    try:
-        with partial.open("wb") as file:
-            file.write(header.getvalue())
-            for block in blocks:
-                file.write(block.data)
-                digest.update(block.data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:  # those of an earlier process that was killed, too: there is no other writer
-        for left in path.parent.glob(f".{path.name}.*.partial"):
-            left.unlink(missing_ok=True)
+    with runs.whole_file(path) as file:
+        file.write(header.getvalue())
+        for block in blocks:
+            file.write(block.data)
+            digest.update(block.data)
     return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,7 +148,16 @@ def loader_of(
         num_workers=num_workers,
         prefetch_factor=AHEAD,
         collate_fn=unchanged,
+        worker_init_fn=leave_signals,
     )
+
+
+def leave_signals(worker: int) -> None:
+    """Let the main process answer Ctrl-C and SIGTERM that reach all processes, as they often do.
+
+    It may have a step to finish first. A worker ends when it is told to, or left alone.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
 
 
 def unchanged(answer: object) -> object:

@@ -1,7 +1,6 @@
 """The one training loop: a teacher and a student differ by objective and views alone."""
 
 import logging
-import math
 import time
 from typing import Any
 
@@ -14,25 +13,41 @@ from evenkeel import runs, seeding
 from evenkeel.models import autocast_for, resolved_precision, save_model
 from evenkeel.runs import UserError
 from evenkeel.training.averaging import average_for, averaged_copy, refresh_batch_norm
-from evenkeel.training.feeding import Batch, batches_of_epoch, on_device
+from evenkeel.training.divergence import NotFinite, refusal
+from evenkeel.training.feeding import batches_of_epoch
+from evenkeel.training.interruption import Signals
 from evenkeel.training.job import Job
-from evenkeel.training.optimisers import optimiser_for, set_rate
+from evenkeel.training.memory_need import warn_if_too_large
+from evenkeel.training.optimisers import optimiser_for
 from evenkeel.training.options import Plateau
-from evenkeel.training.processes import sum_over_processes
-from evenkeel.training.schedules import Patience, rate_at
-from evenkeel.training.state import State, load_newest_state, save_state
+from evenkeel.training.processes import first_process_writes, sum_over_processes
+from evenkeel.training.questions import agreed_signal, asked, refuse_divergence, stop_if_asked
+from evenkeel.training.schedules import Patience
+from evenkeel.training.state import Counters, State, load_newest_state, save_state
+from evenkeel.training.step import add, out_of_memory, step
 from evenkeel.training.validation import Score, validate
 
 REFRESH_IMAGES = 5_000  # for the statistics of the average at an epoch's end
-SAVE_SECONDS = 300.0  # between two states within an epoch
-STEPS_BETWEEN_QUESTIONS = 20  # of several processes, whether it is time to save
 log = logging.getLogger(__name__)
 
 
 def fit(job: Job) -> None:
-    """Train, from the last saved state if there is one, and write `model.safetensors`."""
-    options = job.options
+    """Train, from the last saved state if there is one, and write `model.safetensors`.
+
+    Raises:
+        UserError: another process writes the folder, or it holds another training's state.
+    """
     check(job)
+    with first_process_writes(job.accelerator, job.folder):
+        try:
+            train(job)
+        except torch.OutOfMemoryError as error:
+            raise out_of_memory(job) from error
+
+
+def train(job: Job) -> None:
+    """Do what `fit` promises in a folder that is held."""
+    options = job.options
     device = job.accelerator.device
     precision = resolved_precision(options.precision, device)
     autocast = autocast_for(precision, device)
@@ -48,9 +63,12 @@ def fit(job: Job) -> None:
         network = torch.compile(job.model)  # pyright: ignore[reportAssignmentType]
     network = job.accelerator.prepare_model(network)  # wraps for several processes, else nothing
     log.info("%s: %s on %s", job.name, precision, device)
+    warn_if_too_large(job, autocast)
     while state.counters.epoch < options.epochs and not state.counters.stopped:
-        run_epoch(job, state, network, autocast)
-        end_epoch(job, state, autocast)
+        with Signals() as signals:
+            run_epoch(job, state, network, autocast, signals)
+            end_epoch(job, state, autocast)
+            stop_if_asked(job, agreed_signal(job, signals), signals)
     deliver(job, state, autocast, precision)
 
 
@@ -84,62 +102,43 @@ def fresh_state(job: Job) -> State:
     )
 
 
-def run_epoch(job: Job, state: State, network: nn.Module, autocast: torch.autocast) -> None:
+def run_epoch(
+    job: Job, state: State, network: nn.Module, autocast: torch.autocast, signals: Signals
+) -> None:
     """Run the steps of an epoch that are still to do, saving the state every five minutes."""
     counters = state.counters
-    device = job.accelerator.device
-    earlier_sums = counters.sums if job.accelerator.is_main_process else {}  # those of all
-    sums = {
-        name: torch.tensor(value, dtype=torch.float64, device=device)
-        for name, value in earlier_sums.items()
-    }
+    sums = earlier_sums(job, counters)
     earlier, started = counters.seconds, time.monotonic()
     saved = started
     network.train()
     for batch in batches_of_epoch(job, counters.epoch, counters.step_in_epoch):
-        for name, value in step(job, state, network, autocast, batch).items():
-            sums[name] = sums[name] + value.double() if name in sums else value.double()
+        try:
+            found = step(job, state, network, autocast, batch)
+        except NotFinite as fault:
+            save_within_epoch(job, state, sums)
+            raise refusal(job, fault.step, counters.rate_share) from None
+        add(sums, {name: value.double() for name, value in found.items()})
         counters.step += 1
         counters.step_in_epoch += 1
         if state.average:
             state.average.update(job.model, counters.step)
         title = f"{job.name} epoch {counters.epoch + 1}/{job.options.epochs}"
         job.progress(title, counters.step_in_epoch, job.steps_per_epoch)
-        if time_to_save(job, counters.step, time.monotonic() - saved):
+        save, signal_number = asked(job, state, signals, time.monotonic() - saved)
+        if save or signal_number:
             saved = time.monotonic()
             counters.seconds = earlier + saved - started
             save_within_epoch(job, state, sums)
+        stop_if_asked(job, signal_number, signals)
     counters.seconds = earlier + time.monotonic() - started
     counters.sums = {name: float(value) for name, value in sums.items()}
 
 
-def time_to_save(job: Job, step: int, seconds: float) -> bool:
-    """Let the first process decide for all, now and then: saving adds up over the processes."""
-    if job.accelerator.num_processes == 1:
-        return seconds > SAVE_SECONDS
-    if step % STEPS_BETWEEN_QUESTIONS:
-        return False
-    due = job.accelerator.is_main_process and seconds > SAVE_SECONDS
-    answer = torch.tensor([float(due)], device=job.accelerator.device)
-    return bool(sum_over_processes(job.accelerator)(answer))
-
-
-def step(
-    job: Job, state: State, network: nn.Module, autocast: torch.autocast, batch: Batch
-) -> dict[str, Tensor]:
-    """Take one step on this process's share of a batch; give the sums of that share."""
-    options, accelerator = job.options, job.accelerator
-    pair = on_device(batch.pair, accelerator.device)
-    rate = rate_at(options.schedule, state.counters.step, job.num_steps)
-    set_rate(state.optimiser, options.optimiser.lr * rate * state.counters.rate_share)
-    with autocast:
-        loss, sums = job.objective(network, pair)
-    accelerator.backward(loss * (accelerator.num_processes / batch.num_images))
-    if options.clip_norm:
-        nn.utils.clip_grad_norm_(job.model.parameters(), options.clip_norm)
-    state.optimiser.step()
-    state.optimiser.zero_grad(set_to_none=True)
-    return sums | {"images": torch.full((), len(pair.labels), device=accelerator.device)}
+def earlier_sums(job: Job, counters: Counters) -> dict[str, Tensor]:
+    """Give what the state has of the epoch under way; that of all is the first process's."""
+    own = float(job.accelerator.is_main_process)
+    kind = {"dtype": torch.float64, "device": job.accelerator.device}
+    return {name: torch.tensor(value * own, **kind) for name, value in counters.sums.items()}
 
 
 def save_within_epoch(job: Job, state: State, sums: dict[str, Tensor]) -> None:
@@ -149,6 +148,7 @@ def save_within_epoch(job: Job, state: State, sums: dict[str, Tensor]) -> None:
         own, state.counters.sums = state.counters.sums, reduced
         save_state(state, job.folder / "state")
         state.counters.sums = own
+    job.accelerator.wait_for_everyone()
 
 
 def reduce_sums(job: Job, sums: dict[str, float]) -> dict[str, float]:
@@ -181,16 +181,6 @@ def end_epoch(job: Job, state: State, autocast: torch.autocast) -> None:
     if job.accelerator.is_main_process:
         runs.write_lines(job.folder / "metrics.jsonl", counters.rows)
         save_state(state, job.folder / "state")
-
-
-def refuse_divergence(job: Job, state: State) -> None:
-    """Stop where the loss is no number any more; the state before this epoch is kept."""
-    loss = reduce_sums(job, {"loss": state.counters.sums["loss"]})["loss"]
-    if not math.isfinite(loss):
-        raise UserError(
-            f"{job.name}: the loss became infinite or NaN in epoch {state.counters.epoch + 1};\n"
-            f"lower {job.name}.optimiser.lr (now {job.options.optimiser.lr:g}) or set clip_norm"
-        )
 
 
 def share_buffers(job: Job) -> None:
@@ -264,6 +254,7 @@ def deliver(job: Job, state: State, autocast: torch.autocast, precision: str) ->
         "precision": precision,
         "device": str(job.accelerator.device.type),
         "processes": job.accelerator.num_processes,
+        "parts": counters.num_parts,
         "threads": torch.get_num_threads(),
     }
     if job.accelerator.is_main_process:

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from evenkeel.runs import UserError, write_atomically
 from evenkeel.training.averaging import Average
+from evenkeel.training.buffers import Buffers
+from evenkeel.training.divergence import FirstBadStep
 from evenkeel.training.schedules import Patience
 
 KEPT = 2  # the newest states; an older one serves when the newest is damaged
@@ -34,6 +36,7 @@ class Counters:
     best_is_average: bool = False
     sums: dict[str, float] = field(default_factory=dict)  # of the epoch under way
     seconds: float = 0.0  # of the epoch under way
+    num_parts: int = 1  # that each process's share of a batch is divided into, to fit into memory
     rows: list[dict[str, Any]] = field(default_factory=list)  # of metrics.jsonl
 
 
@@ -49,6 +52,13 @@ class State:
     counters: Counters = field(default_factory=Counters)
     best: dict[str, Tensor] = field(default_factory=dict)  # weights to deliver
     fingerprint: str = ""  # of all that was asked for; another one's state is refused
+    fits: bool = False  # this process has seen that a step in this many parts fits into memory
+    buffers: Buffers = field(init=False)
+    first_bad: FirstBadStep = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.buffers = Buffers(self.model)
+        self.first_bad = FirstBadStep(next(self.model.parameters()).device)
 
     def tensors(self) -> dict[str, Tensor]:
         """Give every tensor under a flat name."""
@@ -127,26 +137,52 @@ def save_state(state: State, folder: Path) -> None:
         for name, value in state.tensors().items()
     }
     data = save(tensors, {"state": json.dumps(state.numbers())})
-    name = f"{state.counters.step:08d}-{hashlib.sha256(data).hexdigest()[:16]}.safetensors"
+    name = f"{state.counters.step:08d}-{hash_of(data)}.safetensors"
     write_atomically(folder / name, data)
-    saved = sorted(folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime_ns)
+    saved = sorted(saved_states(folder), key=lambda path: path.stat().st_mtime_ns)
     for old in saved[:-KEPT]:
         old.unlink()
 
 
 def load_newest_state(state: State, folder: Path) -> bool:
-    """Load the newest undamaged state; false when there is none."""
-    for path in sorted(folder.glob("*.safetensors"), reverse=True):
-        if hashlib.sha256(path.read_bytes()).hexdigest()[:16] != path.stem.split("-")[1]:
-            log.warning("%s is damaged; going on from the state before it", path)
-            continue
+    """Load the newest undamaged state; false when there is none.
+
+    A damaged one is passed over: the training goes on from an earlier one, or begins anew, and
+    ends with the same weights either way.
+    """
+    paths = sorted(saved_states(folder), reverse=True)
+    for path in paths:
         try:
-            with safe_open(path, "pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                numbers = json.loads(file.metadata()["state"])
-        except SafetensorError:
-            log.warning("%s cannot be read; going on from the state before it", path)
+            tensors, numbers = read_state(path)
+        except (SafetensorError, OSError) as error:
+            log.warning("%s is damaged (%s); trying the state before it", path, error)
             continue
         state.load(tensors, numbers)
         return True
+    if paths:
+        log.warning("no state in %s is whole; the training begins anew", folder)
     return False
+
+
+def saved_states(folder: Path) -> list[Path]:
+    """List the states in a folder, whole or damaged."""
+    return list(folder.glob(f"{'[0-9]' * 8}*-{'[0-9a-f]' * 16}.safetensors"))
+
+
+def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a state's tensors and numbers.
+
+    Raises:
+        SafetensorError: its content is not what its name says.
+        OSError: the disk does not give it.
+    """
+    if hash_of(path.read_bytes()) != path.stem.split("-")[1]:
+        raise SafetensorError("its content does not match the hash in its name")
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return tensors, json.loads(file.metadata()["state"])
+
+
+def hash_of(data: bytes) -> str:
+    """Give the part of a file's SHA-256 that its name carries."""
+    return hashlib.sha256(data).hexdigest()[:16]

@@ -1,0 +1,64 @@
+"""A loss that is infinite or NaN: the training stops, and says at which images."""
+
+import math
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from evenkeel import runs, seeding
+from evenkeel.runs import UserError
+from evenkeel.training.job import Job
+from evenkeel.training.schedules import rate_at
+
+RECORD = "not_finite.json"
+SHOWN = 8  # image indices in the message; the file has all
+
+
+class NotFinite(Exception):  # noqa: N818  # it is caught by the loop and never shown
+    """The loss of a step is infinite or NaN; the weights have not moved."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(step)
+        self.step = step  # counted from 1
+
+
+class FirstBadStep:
+    """The first step whose loss was not finite, noted on the device without waiting for it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.number = torch.full((1,), math.inf, dtype=torch.float64, device=device)
+
+    def note(self, loss: Tensor, step: int) -> None:
+        """Remember this step if its loss is not finite and no earlier one's was."""
+        self.number = torch.where(loss.isfinite(), self.number, self.number.clamp(max=step))
+
+    def read(self, accelerator: Accelerator) -> int | None:
+        """Give the first bad step of all processes, if there was one; waits for the device."""
+        first = float(accelerator.gather(self.number).min())  # pyright: ignore
+        return int(first) if math.isfinite(first) else None
+
+
+def looking_is_free(device: torch.device) -> bool:
+    """Tell whether a value may be read at every step: a GPU would have to be waited for."""
+    return device.type == "cpu"
+
+
+def refusal(job: Job, step: int, rate_share: float) -> UserError:
+    """Say at which step, rate and images the loss stopped being a number, here and in a file."""
+    epoch, place = divmod(step - 1, job.steps_per_epoch)
+    order = seeding.order(job.seed, f"{job.name}/order", epoch, job.num_images)
+    batch = order[place * job.options.batch_size :][: job.options.batch_size]
+    images = job.train.index[torch.from_numpy(batch)].tolist()
+    lr = job.options.optimiser.lr * rate_at(job.options.schedule, step - 1, job.num_steps)
+    lr *= rate_share
+    path = job.folder / RECORD
+    if job.accelerator.is_main_process:
+        runs.write_json(path, {"step": step, "epoch": epoch + 1, "lr": lr, "images": images})
+    shown = ", ".join(map(str, images[:SHOWN])) + (", ..." if len(images) > SHOWN else "")
+    return UserError(
+        f"{job.name}: the loss became infinite or NaN at step {step:,} (epoch {epoch + 1}), "
+        f"learning rate {lr:.3g};\n"
+        f"its images are {shown} (all in {path}); the state before it is kept;\n"
+        f"lower {job.name}.optimiser.lr (now {job.options.optimiser.lr:g}) or set clip_norm"
+    )

@@ -1,0 +1,88 @@
+"""What a training on the CPU will need in memory, said before it is taken."""
+
+import copy
+import logging
+import os
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from evenkeel.memory import available_memory
+from evenkeel.training.feeding import on_device
+from evenkeel.training.job import Job
+from evenkeel.training.options import NoAveraging, Sgd
+
+GIB = 1 << 30
+PROBES = (2, 4)  # images: what grows between them grows with the batch
+log = logging.getLogger(__name__)
+
+
+class Need(NamedTuple):
+    """Bytes that a training takes on top of what it holds before its first step."""
+
+    fixed: int  # gradients, the optimiser's slots, copies of the weights
+    per_image: int  # activations kept for the gradient
+
+    def total(self, num_images: int) -> int:
+        """Give the bytes that steps on batches of this size take."""
+        return self.fixed + self.per_image * num_images
+
+    def largest_batch(self, memory: int) -> int:
+        """Give how many images fit."""
+        return max(0, memory - self.fixed) // self.per_image
+
+
+def warn_if_too_large(job: Job, autocast: torch.autocast) -> None:
+    """Say what a training on the CPU needs when that is more than there is, and what to lower.
+
+    The system would end the process without a word. A GPU says when it is full, and is answered
+    then, with smaller parts.
+    """
+    memory, here = available_memory(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if job.accelerator.device.type != "cpu" or memory is None or len(job.train) < max(PROBES):
+        return
+    need, share = needed(job, autocast), -(-job.options.batch_size // job.accelerator.num_processes)
+    if need.total(share) <= memory // here:
+        return
+    largest = need.largest_batch(memory // here) * job.accelerator.num_processes
+    cure = f"lower {job.name}.batch_size to {largest}" if largest >= 2 else "take a smaller model"
+    log.warning(
+        "%s needs about %.1f GB of memory (%.1f for weights, %.1f for the activations of %d "
+        "images), and %.1f GB are there; %s, or make views.resize and views.crop smaller",
+        *(job.name, need.total(share) * here / GIB, need.fixed * here / GIB),
+        *(need.per_image * share * here / GIB, share * here, memory / GIB, cure),
+    )
+
+
+def needed(job: Job, autocast: torch.autocast) -> Need:
+    """Measure the activations of a few images, and count the rest."""
+    options = job.options
+    weights = sum(weight.nbytes for weight in job.model.parameters())
+    slots = int(options.optimiser.momentum > 0) if isinstance(options.optimiser, Sgd) else 2
+    copies = (
+        2 if not isinstance(options.averaging, NoAveraging) else int(bool(options.early_stopping))
+    )
+    few, more = (activations(job, autocast, n) for n in PROBES)
+    per_image = (more - few) // (PROBES[1] - PROBES[0])
+    return Need(fixed=weights * (1 + slots + copies), per_image=max(1, per_image))
+
+
+def activations(job: Job, autocast: torch.autocast, num_images: int) -> int:
+    """Count the bytes that a copy of the network keeps for the gradient of a few images."""
+    network: nn.Module = copy.deepcopy(job.model).train()
+    pair = on_device(job.make_pair(job.train.take(range(num_images)), 0), job.accelerator.device)
+    storages: dict[int, int] = {}
+    held: list[Tensor] = []  # so that no address is used twice
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        held.append(tensor)
+        return tensor
+
+    with saved_tensors_hooks(note, lambda tensor: tensor), autocast:
+        job.objective(network, pair)
+    own = {weight.untyped_storage().data_ptr() for weight in network.parameters()}
+    return sum(size for address, size in storages.items() if address not in own)

@@ -1,0 +1,147 @@
+"""One step of a training: taken whole, in parts where memory asks for it, or not at all."""
+
+import contextlib
+import logging
+
+import torch
+from torch import Tensor, nn
+
+from evenkeel.runs import UserError
+from evenkeel.training.divergence import NotFinite, looking_is_free
+from evenkeel.training.feeding import Batch, mapped, on_device
+from evenkeel.training.job import Job
+from evenkeel.training.objectives import Pair, Sums
+from evenkeel.training.optimisers import set_rate
+from evenkeel.training.processes import sum_over_processes
+from evenkeel.training.schedules import rate_at
+from evenkeel.training.state import State
+
+FEWEST = 2  # images in a part: batch norm needs two
+log = logging.getLogger(__name__)
+
+
+def step(
+    job: Job, state: State, network: nn.Module, autocast: torch.autocast, batch: Batch
+) -> Sums:
+    """Take one step on this process's share of a batch; give the sums of that share.
+
+    Raises:
+        NotFinite: on the CPU, where looking is free; state and buffers are as they were before.
+    """
+    options, accelerator, counters = job.options, job.accelerator, state.counters
+    rate = rate_at(options.schedule, counters.step, job.num_steps)
+    set_rate(state.optimiser, options.optimiser.lr * rate * counters.rate_share)
+    state.buffers.keep()
+    sums = gradients(job, state, network, autocast, batch)
+    state.first_bad.note(sums["loss"], counters.step + 1)
+    if looking_is_free(accelerator.device) and (bad := state.first_bad.read(accelerator)):
+        state.optimiser.zero_grad(set_to_none=True)
+        state.buffers.restore()
+        raise NotFinite(bad)
+    if options.clip_norm:
+        nn.utils.clip_grad_norm_(job.model.parameters(), options.clip_norm)
+    state.optimiser.step()
+    state.optimiser.zero_grad(set_to_none=True)
+    num_images = len(batch.pair.labels)
+    return sums | {"images": torch.full((), num_images, device=accelerator.device)}
+
+
+def gradients(
+    job: Job, state: State, network: nn.Module, autocast: torch.autocast, batch: Batch
+) -> Sums:
+    """Leave the gradient of the whole batch in the parameters, halving the parts until they fit.
+
+    Several processes exchange gradients while they are computed, so that none may fail alone in
+    the midst of it. The first step with parts of a size is therefore taken without: afterwards
+    all know whether it fitted everywhere, and exchange then.
+    """
+    apart = job.accelerator.num_processes > 1 and not state.fits
+    while (sums := in_parts(job, state, network, autocast, batch, apart)) is None:
+        halve(job, state)
+    if apart:
+        exchange(job)
+    state.fits = True
+    return sums
+
+
+def in_parts(
+    job: Job,
+    state: State,
+    network: nn.Module,
+    autocast: torch.autocast,
+    batch: Batch,
+    apart: bool,
+) -> Sums | None:
+    """Add up the gradients and sums of the parts; nothing where a process ran out of memory."""
+    sums: Sums = {}
+    parts = divided(on_device(batch.pair, job.accelerator.device), state.counters.num_parts)
+    fitted = True
+    try:
+        for number, part in enumerate(parts, 1):
+            alone = apart or number < len(parts)
+            with job.accelerator.no_sync(network) if alone else contextlib.nullcontext():
+                with autocast:
+                    loss, found = job.objective(network, part)
+                job.accelerator.backward(loss * (job.accelerator.num_processes / batch.num_images))
+            add(sums, found)
+    except torch.OutOfMemoryError:
+        if job.accelerator.num_processes > 1 and not apart:
+            raise  # the others wait for gradients that will not come; the launcher ends them
+        fitted = False
+    if apart:
+        failures = torch.tensor([float(not fitted)], device=job.accelerator.device)
+        fitted = not sum_over_processes(job.accelerator)(failures)
+    return sums if fitted else None
+
+
+def divided(pair: Pair, num_parts: int) -> list[Pair]:
+    """Divide a pair into parts of one size or one less; a small last batch into fewer."""
+    num_parts = max(1, min(num_parts, len(pair.labels) // FEWEST))
+    return [
+        mapped(pair, lambda side, number=number: side.tensor_split(num_parts)[number])
+        for number in range(num_parts)
+    ]
+
+
+def add(sums: dict[str, Tensor], more: Sums) -> None:
+    """Add sums to those before, in place."""
+    for name, value in more.items():
+        sums[name] = sums[name] + value if name in sums else value
+
+
+def halve(job: Job, state: State) -> None:
+    """Undo a step that did not fit, and take it and all that follow in parts of half the size."""
+    state.optimiser.zero_grad(set_to_none=True)
+    state.buffers.restore()
+    if job.accelerator.device.type == "cuda":
+        torch.cuda.empty_cache()
+    share = job.options.batch_size // job.accelerator.num_processes
+    counters = state.counters
+    if share < 2 * FEWEST * counters.num_parts:
+        raise out_of_memory(job)
+    counters.num_parts *= 2
+    if job.accelerator.is_main_process:
+        log.warning(
+            "%s: out of memory at step %d; from here on each step is taken in %d parts, and batch "
+            "norm sees %d images at a time",
+            *(job.name, counters.step + 1, counters.num_parts, share // counters.num_parts),
+        )
+
+
+def out_of_memory(job: Job) -> UserError:
+    """Say that memory does not suffice, and what to lower."""
+    return UserError(
+        f"{job.name}: {job.accelerator.device} is out of memory;\n"
+        f"lower {job.name}.batch_size (now {job.options.batch_size}), take a smaller "
+        f"{job.name}.model or smaller views.resize and views.crop"
+    )
+
+
+@torch.no_grad()
+def exchange(job: Job) -> None:
+    """Give every process the mean of all processes' gradients."""
+    total = sum_over_processes(job.accelerator)
+    for weight in job.model.parameters():
+        if weight.requires_grad:
+            own = torch.zeros_like(weight) if weight.grad is None else weight.grad
+            weight.grad = total(own) / job.accelerator.num_processes

@@ -1,0 +1,169 @@
+"""Trainings that are stopped from outside: by a signal, a full disk, a second process."""
+
+import hashlib
+import resource
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.behaviour.runs import (
+    evenkeel,
+    saving_often,
+    started,
+    steps_saved,
+    tiny_demo,
+    wait_until,
+)
+
+STEPS = 18  # of an epoch
+CHANGES = ("teacher.model.width=8", "teacher.epochs=3")
+LARGEST = 1_000_000  # bytes of a file: the model's 0.4 MB fit, a state's 1.7 MB do not
+
+
+def arguments(out: Path) -> list[str]:
+    changes = [part for change in CHANGES for part in ("--set", change)]
+    return ["train-teacher", "demo", "--out", str(out), *changes]
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Train without any interruption and give the model's bytes."""
+    out = tmp_path_factory.mktemp("unbroken")
+    result = evenkeel(*arguments(out))
+    assert result.returncode == 0, result.stderr
+    return (out / "model.safetensors").read_bytes()
+
+
+def goes_on(out: Path, expected: bytes) -> None:
+    """Give the same command again: it ends with the bytes of a training never interrupted."""
+    result = evenkeel(*arguments(out))
+    assert result.returncode == 0, result.stderr
+    assert "WARNING" not in result.stderr
+    assert (out / "model.safetensors").read_bytes() == expected
+    assert not list(out.rglob("*.partial"))
+
+
+def states_are_whole(out: Path) -> bool:
+    """Check the states as they lie there against the hashes in their names."""
+    hashes = {x.stem[9:]: hashlib.sha256(x.read_bytes()) for x in out.glob("state/*.safetensors")}
+    return all(digest.hexdigest()[:16] == name for name, digest in hashes.items())
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.more)],
+)
+def test_a_signal_within_an_epoch_finishes_the_step_and_saves(
+    expected: bytes, tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    process = saving_often(*arguments(tmp_path))
+    wait_until(process, lambda: bool(steps_saved(tmp_path)))
+    process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == status, said
+    assert said.splitlines() == [
+        "evenkeel: stopped, and what was done is kept; go on with",
+        f"evenkeel {' '.join(arguments(tmp_path))}",
+    ]
+    assert 0 < max(steps_saved(tmp_path)) < 3 * STEPS
+    assert states_are_whole(tmp_path)
+    assert not (tmp_path / "model.safetensors").exists()
+    goes_on(tmp_path, expected)
+
+
+@pytest.mark.more
+@pytest.mark.parametrize("moment", [".lock", "student/model.safetensors"])
+def test_loading_and_assessing_are_stopped_at_once(tmp_path: Path, moment: str) -> None:
+    process = saving_often(*tiny_demo(tmp_path / "run"))
+    wait_until(process, (tmp_path / "run" / moment).exists)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 143, said
+    assert "evenkeel: stopped, and what was done is kept; go on with" in said.splitlines()
+    assert "Traceback" not in said
+    assert not (tmp_path / "run" / "assessment.json").exists()
+    result = evenkeel(*tiny_demo(tmp_path / "run"))
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a disk that holds the model and two states, but no third beside them."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    options = ["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", str(place)]
+    if subprocess.run(options, capture_output=True).returncode:
+        pytest.skip("no disk may be mounted here; the limit on a file's size is tested instead")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.more
+def test_a_full_disk_stops_with_one_line_and_whole_states(
+    expected: bytes, small_disk: Path
+) -> None:
+    result = evenkeel(*arguments(small_disk / "run"))
+    last_line = result.stderr.splitlines()[-1]
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    assert ".safetensors: No space left on device; " in last_line
+    assert last_line.endswith("make room and give the same command again")
+    assert steps_saved(small_disk / "run") == [STEPS, 2 * STEPS]
+    assert states_are_whole(small_disk / "run")
+    assert not list(small_disk.rglob("*.partial"))
+    subprocess.run(["mount", "-o", "remount,size=50m", str(small_disk)], check=True)
+    goes_on(small_disk / "run", expected)
+
+
+@pytest.mark.more
+def test_a_limit_on_a_file_s_size_stops_with_one_line(expected: bytes, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST, hard))  # children take it over
+    try:
+        result = evenkeel(*arguments(tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert result.returncode == 2, result.stderr
+    assert ".safetensors: File too large; " in result.stderr.splitlines()[-1]
+    assert (tmp_path / "initial.safetensors").exists()
+    assert not list((tmp_path / "state").iterdir())
+    goes_on(tmp_path, expected)
+
+
+def test_the_second_process_in_a_training_s_folder_is_refused(tmp_path: Path) -> None:
+    """The teacher's folder is held against a run, against its like and against a student."""
+    first = started(*arguments(tmp_path / "teacher"))
+    wait_until(first, (tmp_path / "teacher" / "initial.safetensors").exists)
+    first.send_signal(signal.SIGSTOP)  # it holds the folder for as long as it lives
+    before = sorted(tmp_path.rglob("*"))
+    student = ["train-student", "demo", *("--out", str(tmp_path / "teacher"))]
+    student += ["--teacher", str(tmp_path / "teacher" / "initial.safetensors")]
+    student += ["--set", "student.model.width=8"]
+    for command in (arguments(tmp_path / "teacher"), student):
+        result = evenkeel(*command)
+        assert result.returncode == 2, result.stderr
+        assert f"is being written by process {first.pid} on " in result.stderr
+        assert len(result.stderr.splitlines()) <= 3
+    assert sorted(tmp_path.rglob("*")) == before
+    first.kill()
+    first.communicate()
+
+
+@pytest.mark.more
+def test_the_second_process_in_a_run_s_folder_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    first = started(*tiny_demo(out))
+    wait_until(first, (out / "teacher" / "initial.safetensors").exists)
+    first.send_signal(signal.SIGSTOP)
+    before = sorted(tmp_path.rglob("*"))
+    result = evenkeel(*tiny_demo(out))
+    assert result.returncode == 2, result.stderr
+    assert f"{out} is being written by process {first.pid} on " in result.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+    first.kill()
+    first.communicate()
+    result = evenkeel(*tiny_demo(out))
+    assert result.returncode == 0, result.stderr

@@ -1,0 +1,59 @@
+"""What each of two processes does while a fault strikes only the second of them."""
+
+import dataclasses
+import logging
+import math
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from evenkeel.runs import UserError
+from evenkeel.training.job import Job
+from evenkeel.training.loop import fit
+from evenkeel.training.objectives import Pair, Sums
+from tests.training_jobs import tiny_job
+
+STEP = 18  # of 48; the fault strikes here, in the second of three epochs
+SHARE = 2  # images of a batch for each process
+ROOM = 4  # images at a time where memory is short
+
+
+def faulty(job: Job, fault: str) -> Job:
+    """Give the training in which this process is struck."""
+    calls: list[int] = []
+
+    def progress(task: str, done: int, total: int) -> None:
+        calls.append(done)
+        if fault == "signal" and len(calls) == STEP:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def objective(model: nn.Module, pair: Pair) -> tuple[Tensor, Sums]:
+        loss, sums = job.objective(model, pair)
+        if fault == "nan" and len(calls) == STEP - 1:
+            loss = loss * math.nan
+        if fault == "memory" and len(pair.labels) > ROOM:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return loss, sums | {"loss": loss.detach()}
+
+    return dataclasses.replace(job, progress=progress, objective=objective)
+
+
+def main(folder: Path, fault: str, batch_size: int) -> None:
+    """Train for three epochs; a mistake is said as the command line says it."""
+    torch.set_num_threads(1)
+    logging.basicConfig(level=logging.WARNING)
+    job = tiny_job(folder, epochs=3, batch_size=batch_size, averaging="ema")
+    if job.accelerator.process_index == 1:
+        job = faulty(job, fault)
+    try:
+        fit(job)
+    except UserError as error:
+        sys.exit(f"process {job.accelerator.process_index}: {error}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

@@ -1,0 +1,75 @@
+"""What strikes one of two processes is answered by both, together."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evenkeel.locking import only_writer
+from tests.behaviour.runs import env, steps_saved
+from tests.distributed.faulty_worker import ROOM, SHARE, STEP
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.more
+
+
+def train(folder: Path, fault: str, batch_size: int = 2 * SHARE) -> subprocess.CompletedProcess:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    launcher += ["--nproc_per_node", "2", "-m", "tests.distributed.faulty_worker"]
+    arguments = [str(folder), fault, str(batch_size)]
+    return subprocess.run(
+        [*launcher, *arguments], capture_output=True, text=True, cwd=ROOT, env=env(), timeout=300
+    )
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    folder = tmp_path_factory.mktemp("unbroken")
+    result = train(folder, "none")
+    assert result.returncode == 0, result.stderr[-2000:]
+    return (folder / "model.safetensors").read_bytes()
+
+
+def test_a_signal_to_one_process_stops_both_after_the_same_step(
+    unbroken: bytes, tmp_path: Path
+) -> None:
+    result = train(tmp_path, "signal")
+    assert result.returncode != 0
+    assert steps_saved(tmp_path) == [16, 20]  # the first epoch's end; when they next agreed
+    result = train(tmp_path, "none")
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert (tmp_path / "model.safetensors").read_bytes() == unbroken
+
+
+def test_a_loss_that_is_not_finite_on_one_process_stops_both(
+    unbroken: bytes, tmp_path: Path
+) -> None:
+    result = train(tmp_path, "nan")
+    assert result.returncode != 0
+    assert f"became infinite or NaN at step {STEP} (epoch 2)" in result.stderr
+    assert steps_saved(tmp_path) == [16, STEP - 1]
+    record = json.loads((tmp_path / "not_finite.json").read_text())
+    assert len(record["images"]) == 2 * SHARE  # of both processes
+    result = train(tmp_path, "none")
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert (tmp_path / "model.safetensors").read_bytes() == unbroken
+
+
+def test_where_one_process_runs_out_of_memory_both_take_smaller_parts(tmp_path: Path) -> None:
+    result = train(tmp_path, "memory", batch_size=4 * ROOM)
+    assert result.returncode == 0, result.stderr[-2000:]
+    said = [line for line in result.stderr.splitlines() if "out of memory" in line]
+    assert len(said) == 1  # by the first process, for both
+    assert f"in 2 parts, and batch norm sees {ROOM} images at a time" in said[0]
+    rows = [json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["steps"] for row in rows] == [4, 8, 12]
+
+
+def test_a_folder_that_another_process_holds_is_refused_by_both(tmp_path: Path) -> None:
+    with only_writer(tmp_path):
+        result = train(tmp_path, "none")
+    assert result.returncode != 0
+    assert "is being written by process" in result.stderr
+    assert not (tmp_path / "initial.safetensors").exists()

@@ -1,0 +1,51 @@
+"""A GPU that is out of memory, and a loss on it that is no number."""
+
+import dataclasses
+import logging
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from evenkeel.runs import UserError
+from evenkeel.training.job import Job
+from evenkeel.training.loop import fit
+from evenkeel.training.objectives import Pair, Sums
+from tests.behaviour.runs import steps_saved
+from tests.training_jobs import tiny_job
+from tests.unit.test_divergence import spoilt
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+TOO_MUCH = 1 << 45  # bytes
+
+
+def on_gpu(job: Job) -> Job:
+    return dataclasses.replace(job, accelerator=Accelerator())
+
+
+def test_a_step_that_does_not_fit_is_taken_in_parts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = on_gpu(tiny_job(tmp_path, epochs=2))
+
+    def objective(model: nn.Module, pair: Pair) -> tuple[Tensor, Sums]:
+        if len(pair.labels) > 4:
+            torch.empty(TOO_MUCH, dtype=torch.uint8, device=pair.labels.device)
+        return job.objective(model, pair)
+
+    with caplog.at_level(logging.WARNING):
+        fit(dataclasses.replace(job, objective=objective))
+    assert "in 4 parts, and batch norm sees 4 images at a time" in caplog.text
+    assert (tmp_path / "model.safetensors").exists()
+
+
+def test_a_loss_that_is_no_number_is_found_before_anything_is_saved(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"NaN at step 7 \(epoch 2\)"):
+        fit(on_gpu(spoilt(tmp_path, math.nan)))
+    assert steps_saved(tmp_path) == [4]

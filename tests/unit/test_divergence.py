@@ -1,0 +1,144 @@
+"""A loss that is not finite stops the training at that step, with the state before it."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from evenkeel import seeding
+from evenkeel.runs import UserError
+from evenkeel.training import questions
+from evenkeel.training import step as step_module
+from evenkeel.training.divergence import RECORD, FirstBadStep
+from evenkeel.training.feeding import batches_of_epoch
+from evenkeel.training.job import Job
+from evenkeel.training.loop import fit, fresh_state
+from evenkeel.training.objectives import Pair, Sums
+from evenkeel.training.state import State, load_newest_state
+from evenkeel.training.step import step
+from tests.behaviour.runs import steps_saved
+from tests.training_jobs import tiny_job
+from tests.unit.test_state import FP32, equal
+
+BAD = 7  # the step, counted from 1, whose loss is spoilt: the third of the second epoch
+
+
+def spoilt(folder: Path, value: float, bad: int = BAD, **changes: object) -> Job:
+    """Give a training whose loss takes this value at one step."""
+    job, calls = tiny_job(folder, **changes), []
+
+    def objective(model: nn.Module, pair: Pair) -> tuple[Tensor, Sums]:
+        loss, sums = job.objective(model, pair)
+        if len(pair.labels) == job.options.batch_size:  # not the few images of a look at memory
+            calls.append(pair)
+        if len(calls) == bad:
+            loss = loss * value
+        return loss, sums | {"loss": loss.detach()}
+
+    return dataclasses.replace(job, objective=objective)
+
+
+def after(job: Job, num_steps: int) -> State:
+    """Take steps one by one, as nothing but the loop's order says."""
+    job.model.to(memory_format=torch.channels_last)  # pyright: ignore
+    state = fresh_state(job)
+    for number in range(num_steps):
+        state.counters.epoch, place = divmod(number, job.steps_per_epoch)
+        job.model.train()
+        step(job, state, job.model, FP32, next(batches_of_epoch(job, state.counters.epoch, place)))
+        state.counters.step += 1
+        if state.average:
+            state.average.update(job.model, state.counters.step)
+    return state
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_it_stops_at_that_step_with_the_rate_and_the_images(tmp_path: Path, value: float) -> None:
+    job = spoilt(tmp_path, value, schedule="constant")
+    words = r"NaN at step 7 \(epoch 2\), learning rate 0.05;\n.*\nlower teacher.optimiser.lr"
+    with pytest.raises(UserError, match=words):
+        fit(job)
+    record = json.loads((tmp_path / RECORD).read_text())
+    images = seeding.order(0, "teacher/order", 1, job.num_images)[32:48]
+    assert record == {"step": 7, "epoch": 2, "lr": 0.05, "images": images.tolist()}
+    assert not (tmp_path / "model.safetensors").exists()
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_the_state_before_it_is_saved_weights_statistics_averages_and_all(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="step 7"):
+        fit(spoilt(tmp_path, math.nan))
+    saved = fresh_state(tiny_job(tmp_path, weights_seed=9))
+    assert load_newest_state(saved, tmp_path / "state")
+    counters = saved.counters
+    assert (counters.step, counters.epoch, counters.step_in_epoch) == (6, 1, 2)
+    assert all(tensor.isfinite().all() for tensor in saved.tensors().values())
+    best = {name for name in saved.tensors() if name.startswith("best/")}
+    saved.best = {}
+    assert equal(after(tiny_job(tmp_path / "a"), 6), saved)
+    assert not equal(after(tiny_job(tmp_path / "b"), 7), saved)  # it bites
+    assert best
+
+
+def test_the_training_goes_on_from_there_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="step 7"):
+        fit(spoilt(tmp_path / "stopped", math.nan))
+    fit(tiny_job(tmp_path / "stopped"))
+    fit(tiny_job(tmp_path / "whole"))
+    stopped, whole = (tmp_path / x / "model.safetensors" for x in ("stopped", "whole"))
+    assert stopped.read_bytes() == whole.read_bytes()
+    rows = [json.loads(x) for x in (tmp_path / "stopped/metrics.jsonl").read_text().splitlines()]
+    others = [json.loads(x) for x in (tmp_path / "whole/metrics.jsonl").read_text().splitlines()]
+    timed = ("seconds", "images_per_second")
+    for row in rows + others:
+        assert all(row.pop(name) > 0 for name in timed)
+    assert rows == others
+
+
+@pytest.mark.parametrize(("bad", "epoch", "saved"), [(7, 2, [4]), (2, 1, [])])
+def test_where_looking_costs_a_wait_nothing_is_saved_from_that_step_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: int, epoch: int, saved: list[int]
+) -> None:
+    """As on a GPU: the weights have moved by the time that the step is known."""
+    for part in (step_module, questions):
+        monkeypatch.setattr(part, "looking_is_free", lambda device: False)
+    with pytest.raises(UserError, match=rf"NaN at step {bad} \(epoch {epoch}\)"):
+        fit(spoilt(tmp_path / "stopped", math.nan, bad))
+    assert steps_saved(tmp_path / "stopped") == saved
+    fit(tiny_job(tmp_path / "stopped"))
+    fit(tiny_job(tmp_path / "whole"))
+    stopped, whole = (tmp_path / x / "model.safetensors" for x in ("stopped", "whole"))
+    assert stopped.read_bytes() == whole.read_bytes()
+
+
+def test_where_looking_costs_a_wait_it_is_asked_before_every_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in (step_module, questions):
+        monkeypatch.setattr(part, "looking_is_free", lambda device: False)
+    monkeypatch.setattr(questions, "SAVE_SECONDS", -1.0)
+    with pytest.raises(UserError, match="NaN at step 7"):
+        fit(spoilt(tmp_path, math.nan))
+    assert steps_saved(tmp_path) == [5, 6]
+
+
+def test_a_rate_that_is_far_too_high_is_named(tmp_path: Path) -> None:
+    job = tiny_job(tmp_path, optimiser={"kind": "sgd", "lr": 1e30})
+    with pytest.raises(
+        UserError, match=r"infinite or NaN(.*\n)*lower teacher.optimiser.lr \(now 1e\+30"
+    ):
+        fit(job)
+
+
+def test_the_first_bad_step_is_remembered_and_nothing_later(tmp_path: Path) -> None:
+    accelerator = tiny_job(tmp_path).accelerator
+    first = FirstBadStep(torch.device("cpu"))
+    first.note(torch.tensor(1.0), 1)
+    assert first.read(accelerator) is None
+    for number, loss in ((2, math.inf), (3, 1.0), (4, math.nan)):
+        first.note(torch.tensor(loss), number)
+    assert first.read(accelerator) == 2

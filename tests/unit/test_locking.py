@@ -1,0 +1,93 @@
+"""One writer a folder, for as long as its process lives and no longer."""
+
+import errno
+import fcntl
+import logging
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evenkeel.locking import only_writer
+from evenkeel.runs import UserError, write_atomically
+
+HOLD = """
+import os, sys, time
+from pathlib import Path
+from evenkeel.locking import only_writer
+with only_writer(Path(sys.argv[1])):
+    if "fork" in sys.argv and os.fork() == 0:
+        time.sleep(60)
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+"""
+
+
+def holder(folder: Path, *more: str) -> subprocess.Popen[str]:
+    """Let another process hold a folder."""
+    command = [sys.executable, "-c", HOLD, str(folder), *more]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == str(process.pid)
+    return process
+
+
+def test_the_second_process_is_refused_with_the_name_of_the_first(tmp_path: Path) -> None:
+    process = holder(tmp_path)
+    with (
+        pytest.raises(UserError, match=rf"written by process {process.pid} on .*;\nwait for it"),
+        only_writer(tmp_path),
+    ):
+        pass
+    process.kill()
+    process.wait()
+    with only_writer(tmp_path):
+        assert (tmp_path / ".lock").read_text().startswith(f"process {os.getpid()} on ")
+
+
+def test_a_forked_child_does_not_outlive_its_parent_s_lock(tmp_path: Path) -> None:
+    process = holder(tmp_path, "fork")
+    process.kill()
+    process.wait()
+    try:
+        with only_writer(tmp_path):
+            pass
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)  # the child is a group's last member
+
+
+def test_the_lock_of_a_forked_child_s_parent_stays(tmp_path: Path) -> None:
+    with only_writer(tmp_path):
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+        with pytest.raises(UserError), only_writer(tmp_path):
+            pass
+
+
+def test_what_a_killed_process_left_is_cleared_but_not_what_another_writes(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "state", tmp_path / "teacher"):
+        write_atomically(place / "whole", b"x")
+        (place / ".model.7.partial").write_bytes(b"half")
+    with only_writer(tmp_path / "teacher"):
+        (tmp_path / "teacher" / ".model.7.partial").write_bytes(b"being written")
+        with only_writer(tmp_path):
+            left = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.partial")]
+    assert left == ["teacher/.model.7.partial"]
+    assert len(list(tmp_path.rglob("whole"))) == 3
+
+
+def test_a_drive_without_locks_is_said_and_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with caplog.at_level(logging.WARNING), only_writer(tmp_path):
+        pass
+    assert "without locks" in caplog.text

@@ -1,0 +1,54 @@
+"""Files are whole or absent, and on the disk when they are in their place."""
+
+import os
+import resource
+import stat
+from pathlib import Path
+
+import pytest
+
+from evenkeel import runs
+
+
+def test_file_then_name_then_folder_reach_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def fsync(descriptor: int) -> None:
+        calls.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+
+    def replace(source: Path, target: Path) -> None:
+        calls.append("name")
+        os.rename(source, target)
+
+    monkeypatch.setattr(runs.os, "fsync", fsync)
+    monkeypatch.setattr(runs.os, "replace", replace)
+    runs.write_atomically(tmp_path / "a.json", b"{}")
+    assert calls == ["file", "name", "folder"]
+
+
+def test_a_file_that_does_not_fit_leaves_the_earlier_one_and_names_itself(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    runs.write_atomically(path, b"earlier")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
+    try:
+        with pytest.raises(OSError, match="too large") as caught:
+            runs.write_atomically(path, b"x" * 5_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == b"earlier"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_interrupted_is_as_if_it_had_not_begun(tmp_path: Path) -> None:
+    def half() -> None:
+        with runs.whole_file(tmp_path / "a") as file:
+            file.write(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        half()
+    assert not list(tmp_path.iterdir())
