@@ -29,6 +29,7 @@ from evenkeel.report import write_report
 from evenkeel.runs import Progress, UserError, no_progress
 from evenkeel.seeding import stream_key
 from evenkeel.training import refuse_smaller, train_student, train_teacher
+from evenkeel.training.launching import default_accelerator
 from evenkeel.views import ViewMaker, overlaps, view_sheet
 
 NAMES = ("teacher", "student")
@@ -73,11 +74,6 @@ def run(
     if accelerator.is_main_process:  # the others have nothing left to do, and do not wait
         examine(folder, recipe, data, accelerator.device, progress)
     return folder / "report.html"
-
-
-def default_accelerator() -> Accelerator:
-    """Take what Accelerate finds, but for Apple's GPU, which lacks the float64 that sums need."""
-    return Accelerator(cpu=torch.backends.mps.is_available())
 
 
 def refuse_the_impossible(recipe: Recipe, data: Splits) -> None:

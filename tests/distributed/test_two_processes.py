@@ -1,28 +1,22 @@
 """Two processes give what one gives: same order, same views, same gradients, images once each."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.behaviour.runs import env, tiny_demo
+from tests.distributed.launching import launched
 from tests.distributed.worker import BATCH_SIZE
 from tests.training_jobs import NUM_IMAGES
 
 FOLDERS: list[Path] = []
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def train(folder: Path, num_processes: int) -> tuple[dict[str, torch.Tensor], list[dict], dict]:
     """Train in this many processes of their own; give the weights and the rows of the log."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    launcher += ["--nproc_per_node", str(num_processes)]
-    script = ["-m", "tests.distributed.worker", str(folder)]
-    result = subprocess.run([*launcher, *script], capture_output=True, text=True, cwd=ROOT)
+    result = launched("tests.distributed.worker", folder, num_processes=num_processes)
     assert result.returncode == 0, result.stderr[-2000:]
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     delivered = json.loads((folder / "delivered.json").read_text())
@@ -66,17 +60,3 @@ def test_training_moved_the_weights(both) -> None:
     initial = load_file(FOLDERS[0] / "initial.safetensors")
     assert rows[1]["loss"] < rows[0]["loss"]
     assert all(not torch.equal(weight, initial[name]) for name, weight in one.items())
-
-
-@pytest.mark.more
-def test_a_whole_run_works_in_two_processes(tmp_path: Path) -> None:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    launcher += ["--nproc_per_node", "2", "-m", "evenkeel"]
-    arguments = tiny_demo(tmp_path / "run")
-    result = subprocess.run(
-        [*launcher, *arguments], capture_output=True, text=True, cwd=ROOT, env=env()
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
-    assert (tmp_path / "run" / "report.html").exists()
-    rows = (tmp_path / "run" / "student" / "metrics.jsonl").read_text().splitlines()
-    assert len(rows) == 2
