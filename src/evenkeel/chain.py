@@ -30,6 +30,7 @@ from evenkeel.runs import Progress, UserError, no_progress
 from evenkeel.seeding import stream_key
 from evenkeel.training import refuse_smaller, train_student, train_teacher
 from evenkeel.training.launching import default_accelerator
+from evenkeel.training.normalisation import refuse_division
 from evenkeel.views import ViewMaker, overlaps, view_sheet
 
 NAMES = ("teacher", "student")
@@ -61,7 +62,7 @@ def run(
     if (folder / "report.html").exists():
         return folder / "report.html"
     data = load_splits(recipe.data, progress=progress)
-    refuse_the_impossible(recipe, data)
+    refuse_the_impossible(recipe, data, accelerator)
     if accelerator.is_main_process:
         begin(folder, recipe, data)
     accelerator.wait_for_everyone()
@@ -76,10 +77,12 @@ def run(
     return folder / "report.html"
 
 
-def refuse_the_impossible(recipe: Recipe, data: Splits) -> None:
+def refuse_the_impossible(recipe: Recipe, data: Splits, accelerator: Accelerator) -> None:
     """Refuse before any training what would fail after it."""
     suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
     chosen_cells(suite, recipe.assess)
+    refuse_division("teacher", recipe.teacher, accelerator)
+    refuse_division("student", recipe.student, accelerator)
     sizes = [num_parameters(outline(part.model, 2)) for part in (recipe.teacher, recipe.student)]
     if not recipe.student.allow_smaller_student:
         refuse_smaller(teacher=sizes[0], student=sizes[1])

@@ -37,3 +37,20 @@ def test_one_process_in_place_of_two_is_refused(tmp_path: Path) -> None:
     assert result.returncode != 0
     assert "asked for several processes and started one" in result.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("student.ghost_batches=3", "student.ghost_batches = 3 cannot be shared by 2 processes"),
+        ("teacher.batch_size=3", "teacher.batch_size = 3 leaves some of 2 processes fewer than"),
+        ("teacher.sync_batch_norm=true", "sync_batch_norm joins the batches of several GPUs"),
+    ],
+)
+def test_what_two_processes_cannot_share_is_refused_before_any_training(
+    tmp_path: Path, change: str, message: str
+) -> None:
+    result = launched("evenkeel", *tiny_demo(tmp_path / "run", change), num_processes=2)
+    assert result.returncode != 0
+    assert message in result.stderr
+    assert not (tmp_path / "run").exists()

@@ -16,6 +16,7 @@ from evenkeel.runs import UserError
 from evenkeel.training.averaging import average_for, averaged_copy, refresh_batch_norm
 from evenkeel.training.feeding import Batch, batches_of_epoch, on_device
 from evenkeel.training.job import Job
+from evenkeel.training.normalisation import divide_batch_norm, refuse_division
 from evenkeel.training.optimisers import optimiser_for, set_rate
 from evenkeel.training.options import Plateau
 from evenkeel.training.processes import sum_over_processes
@@ -38,6 +39,7 @@ def fit(job: Job) -> None:
     autocast = autocast_for(precision, device)
     layout = torch.channels_last if options.channels_last else torch.contiguous_format
     job.model.to(device=device, memory_format=layout)  # pyright: ignore
+    divide_batch_norm(job.model, options, job.accelerator)
     if job.accelerator.is_main_process and not (job.folder / "initial.safetensors").exists():
         save_model(job.model, job.folder / "initial.safetensors", job.parents)
     state = fresh_state(job)
@@ -57,6 +59,7 @@ def fit(job: Job) -> None:
 def check(job: Job) -> None:
     """Refuse what would silently come out otherwise than asked for."""
     accelerator, averaging = job.accelerator, job.options.averaging
+    refuse_division(job.name, job.options, accelerator)
     if accelerator.mixed_precision != "no" or accelerator.gradient_accumulation_steps != 1:
         raise UserError(
             "Accelerate is set to mixed precision or gradient accumulation, which would act a "
