@@ -29,7 +29,7 @@ from evenkeel.report import write_report
 from evenkeel.runs import Progress, UserError, no_progress
 from evenkeel.seeding import stream_key
 from evenkeel.training import refuse_smaller, train_student, train_teacher
-from evenkeel.training.launching import default_accelerator
+from evenkeel.training.launching import default_accelerator, naming_lost_processes
 from evenkeel.training.normalisation import refuse_division
 from evenkeel.views import ViewMaker, overlaps, view_sheet
 
@@ -37,6 +37,7 @@ NAMES = ("teacher", "student")
 GENERATED = "generated"
 
 
+@naming_lost_processes()
 def run(
     recipe: Recipe,
     out: Path | str,

@@ -1,9 +1,12 @@
-"""How a process finds the others that were launched with it, and the device it works on."""
+"""How a process finds the others that were launched with it, its device, and what it says alone."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator
+from torch.distributed import DistError
 
 from evenkeel.runs import UserError
 
@@ -32,3 +35,18 @@ def refuse_a_lone_process(accelerator: Accelerator) -> None:
             "them to mpirun;\n"
             "use accelerate launch --multi_gpu --num_processes N (it works on a CPU, too)"
         )
+
+
+@contextmanager
+def naming_lost_processes() -> Iterator[None]:
+    """Say that a process is gone where gloo or NCCL reports a broken connection."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, DistError) or "gloo" in str(error):
+            raise UserError(
+                "another process of this run has ended or cannot be reached; see its own message.\n"
+                "What was saved is whole: give the same command again, with as many processes as "
+                "there are"
+            ) from error
+        raise

@@ -16,6 +16,7 @@ from evenkeel.runs import UserError
 from evenkeel.training.averaging import average_for, averaged_copy, refresh_batch_norm
 from evenkeel.training.feeding import Batch, batches_of_epoch, on_device
 from evenkeel.training.job import Job
+from evenkeel.training.launching import naming_lost_processes
 from evenkeel.training.normalisation import divide_batch_norm, refuse_division
 from evenkeel.training.optimisers import optimiser_for, set_rate
 from evenkeel.training.options import Plateau
@@ -30,6 +31,7 @@ STEPS_BETWEEN_QUESTIONS = 20  # of several processes, whether it is time to save
 log = logging.getLogger(__name__)
 
 
+@naming_lost_processes()
 def fit(job: Job) -> None:
     """Train, from the last saved state if there is one, and write `model.safetensors`."""
     options = job.options
