@@ -5,6 +5,7 @@ from benchmarks import (
     corruptions,
     phases,
     randaugment,
+    scaling,
     streaming,
     student_pipeline,
     training_step,
@@ -17,6 +18,7 @@ COMPARISONS = {
     "student_pipeline": student_pipeline.measure,
     "phases": phases.measure,
     "streaming": streaming.measure,
+    "scaling": scaling.measure,
     "assessment": assessment.measure,
     "corruptions": corruptions.measure,
 }

@@ -29,6 +29,8 @@ from evenkeel.report import write_report
 from evenkeel.runs import Progress, UserError, no_progress
 from evenkeel.seeding import stream_key
 from evenkeel.training import refuse_smaller, train_student, train_teacher
+from evenkeel.training.launching import default_accelerator, naming_lost_processes
+from evenkeel.training.normalisation import refuse_division
 from evenkeel.training.processes import first_process_writes
 from evenkeel.views import ViewMaker, overlaps, view_sheet
 
@@ -36,6 +38,7 @@ NAMES = ("teacher", "student")
 GENERATED = "generated"
 
 
+@naming_lost_processes()
 def run(
     recipe: Recipe,
     out: Path | str,
@@ -61,7 +64,7 @@ def run(
     claim_folder(folder, recipe)
     if not (folder / "report.html").exists():
         data = load_splits(recipe.data, progress=progress)
-        refuse_the_impossible(recipe, data)
+        refuse_the_impossible(recipe, data, accelerator)
         with first_process_writes(accelerator, folder):
             claim_folder(folder, recipe)  # another process may have begun or finished meanwhile
             complete(folder, recipe, data, accelerator, progress)
@@ -85,15 +88,12 @@ def complete(
         examine(folder, recipe, data, accelerator.device, progress)
 
 
-def default_accelerator() -> Accelerator:
-    """Take what Accelerate finds, but for Apple's GPU, which lacks the float64 that sums need."""
-    return Accelerator(cpu=torch.backends.mps.is_available())
-
-
-def refuse_the_impossible(recipe: Recipe, data: Splits) -> None:
+def refuse_the_impossible(recipe: Recipe, data: Splits, accelerator: Accelerator) -> None:
     """Refuse before any training what would fail after it."""
     suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
     chosen_cells(suite, recipe.assess)
+    refuse_division("teacher", recipe.teacher, accelerator)
+    refuse_division("student", recipe.student, accelerator)
     sizes = [num_parameters(outline(part.model, 2)) for part in (recipe.teacher, recipe.student)]
     if not recipe.student.allow_smaller_student:
         refuse_smaller(teacher=sizes[0], student=sizes[1])

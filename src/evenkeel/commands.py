@@ -1,8 +1,6 @@
 """The commands: each a typed function whose docstring is its help."""
 
-import csv
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,29 +8,26 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from evenkeel.arguments import (
-    AsCsv,
     Changes,
     Folder,
     FrostKind,
     Models,
     Name,
     Names,
-    OneModel,
-    Pictures,
     RecipeName,
     Runs,
     Whole,
 )
-from evenkeel.data_commands import corrupt, fetch
+from evenkeel.data_commands import corrupt, fetch, predict
 from evenkeel.display import Bars, table
 from evenkeel.runs import UserError
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
+
     from evenkeel.recipe import Recipe
 
 console = Console()
-
-AT_ONCE = 256  # images decoded and classified together
 
 
 def run(
@@ -64,8 +59,11 @@ def run(
     resolved = resolve(recipe, seed, data_root, changes)
     folder = out or Path("runs") / f"{Path(recipe).stem}-seed{resolved.seed}"
     finished = (folder / "report.html").exists()
-    with Bars() as bars:
-        report_path = run_chain(resolved, folder, progress=bars)
+    accelerator = joined()
+    with Bars(shown=accelerator.is_main_process) as bars:
+        report_path = run_chain(resolved, folder, accelerator=accelerator, progress=bars)
+    if not accelerator.is_main_process:
+        return
     if finished:
         console.print(f"{folder} is finished; nothing was left to do")
     columns, rows = load_summary_rows(folder / "assessment.json")
@@ -95,9 +93,11 @@ def train_teacher(
     from evenkeel.training import train_teacher as train
 
     resolved = resolve(recipe, seed, data_root, changes)
-    with Bars() as bars:
+    accelerator = joined()
+    with Bars(shown=accelerator.is_main_process) as bars:
         data = load_splits(resolved.data, progress=bars)
-        train(data, resolved.views, resolved.teacher, out, seed=resolved.seed, progress=bars)
+        options = {"seed": resolved.seed, "accelerator": accelerator, "progress": bars}
+        train(data, resolved.views, resolved.teacher, out, **options)
     console.print(f"model: {out / 'model.safetensors'}", soft_wrap=True)
 
 
@@ -125,9 +125,10 @@ def train_student(
     from evenkeel.training import train_student as train
 
     resolved = resolve(recipe, seed, data_root, changes)
-    with Bars() as bars:
+    accelerator = joined()
+    with Bars(shown=accelerator.is_main_process) as bars:
         data = load_splits(resolved.data, progress=bars)
-        options = {"seed": resolved.seed, "progress": bars}
+        options = {"seed": resolved.seed, "accelerator": accelerator, "progress": bars}
         train(data, resolved.views, resolved.student, teacher, out, **options)
     console.print(f"model: {out / 'model.safetensors'}", soft_wrap=True)
 
@@ -227,43 +228,21 @@ def views(
     console.print(f"views: {out}", soft_wrap=True)
 
 
-def predict(model: OneModel, images: Pictures, /, *, as_csv: AsCsv = False) -> None:
-    """Classify images with a trained model.
-
-    Args:
-        model: A run folder (its student is used) or a model.safetensors file.
-        images: Image files, or folders of them.
-        as_csv: Print comma-separated values instead of a table.
-    """
-    import torch
-
-    from evenkeel.data import decode_image, list_images
-    from evenkeel.models import load_model
-
-    classifier = load_model(model / "student" / "model.safetensors" if model.is_dir() else model)
-    paths = [path for place in images for path in list_images(place)]
-    if not paths:
-        raise UserError("there is no image to classify; give image files or folders of them")
-    rows = []
-    for start in range(0, len(paths), AT_ONCE):
-        some = paths[start : start + AT_ONCE]
-        decoded = torch.stack([decode_image(path, classifier.image_size) for path in some])
-        found = classifier.predict(decoded)
-        for path, label, confidence in zip(some, found.labels, found.confidences, strict=True):
-            rows.append([str(path), classifier.classes[label], f"{confidence:.4f}"])
-    columns = ["image", "class", "confidence"]
-    if as_csv:
-        csv.writer(sys.stdout).writerows([columns, *rows])
-    else:
-        console.print(table(str(model), columns, rows))
-
-
 def recipes() -> None:
     """List the shipped recipes."""
     from evenkeel.recipe import shipped_recipes
 
     rows = [[name, header] for name, header in shipped_recipes().items()]
     console.print(table("recipes", ["name", "what it does"], rows))
+
+
+def joined() -> "Accelerator":
+    """Join the processes that were launched together; all but the first keep silent."""
+    from evenkeel.training.launching import default_accelerator
+
+    accelerator = default_accelerator()
+    console.quiet = not accelerator.is_main_process
+    return accelerator
 
 
 def resolve(

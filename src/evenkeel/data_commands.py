@@ -1,14 +1,26 @@
-"""The commands about data: what is fetched, and what is made of a data set's images."""
+"""The commands about images: what is fetched, made of them, and said of them by a model."""
 
+import csv
 import io
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
 from evenkeel import runs
-from evenkeel.arguments import DataName, File, Folder, FrostKind, Names, Whole
-from evenkeel.display import Bars
+from evenkeel.arguments import (
+    AsCsv,
+    DataName,
+    File,
+    Folder,
+    FrostKind,
+    Names,
+    OneModel,
+    Pictures,
+    Whole,
+)
+from evenkeel.display import Bars, table
 from evenkeel.runs import UserError
 
 if TYPE_CHECKING:
@@ -16,6 +28,8 @@ if TYPE_CHECKING:
     from evenkeel.data import ImageSet
 
 console = Console()
+
+AT_ONCE = 256  # images decoded and classified together
 
 
 def corrupt(
@@ -105,3 +119,34 @@ def fetch(name: DataName, /, *, data_root: Folder = None) -> None:
     with Bars() as bars:
         path = fetch_frost() if name == "frost" else fetch_data(name, data_root, progress=bars)
     console.print(f"data: {path}", soft_wrap=True)
+
+
+def predict(model: OneModel, images: Pictures, /, *, as_csv: AsCsv = False) -> None:
+    """Classify images with a trained model.
+
+    Args:
+        model: A run folder (its student is used) or a model.safetensors file.
+        images: Image files, or folders of them.
+        as_csv: Print comma-separated values instead of a table.
+    """
+    import torch
+
+    from evenkeel.data import decode_image, list_images
+    from evenkeel.models import load_model
+
+    classifier = load_model(model / "student" / "model.safetensors" if model.is_dir() else model)
+    paths = [path for place in images for path in list_images(place)]
+    if not paths:
+        raise UserError("there is no image to classify; give image files or folders of them")
+    rows = []
+    for start in range(0, len(paths), AT_ONCE):
+        some = paths[start : start + AT_ONCE]
+        decoded = torch.stack([decode_image(path, classifier.image_size) for path in some])
+        found = classifier.predict(decoded)
+        for path, label, confidence in zip(some, found.labels, found.confidences, strict=True):
+            rows.append([str(path), classifier.classes[label], f"{confidence:.4f}"])
+    columns = ["image", "class", "confidence"]
+    if as_csv:
+        csv.writer(sys.stdout).writerows([columns, *rows])
+    else:
+        console.print(table(str(model), columns, rows))

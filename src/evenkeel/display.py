@@ -18,8 +18,8 @@ from rich.table import Table
 class Bars:
     """Progress bars, one a task, drawn on standard error; plain lines where it is no terminal."""
 
-    def __init__(self) -> None:
-        self.console = Console(stderr=True)
+    def __init__(self, *, shown: bool = True) -> None:
+        self.console = Console(stderr=True, quiet=not shown)
         self.progress = Progress(
             TextColumn("{task.description:28}"),
             BarColumn(),
@@ -27,7 +27,7 @@ class Bars:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=self.console,
-            disable=not self.console.is_terminal,
+            disable=not (shown and self.console.is_terminal),
         )
         self.tasks: dict[str, TaskID] = {}
 

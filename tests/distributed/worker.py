@@ -1,36 +1,103 @@
-"""What each process of a test does: train a net without batch norm, so that only sums matter."""
+"""What each process of a test does: train a tiny net, and note what it got and what it did."""
 
 import dataclasses
+import hashlib
+import json
+import os
+import signal
 import sys
+import zlib
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from evenkeel.models import Classifier
+from evenkeel.models.batch_norm import replace_batch_norm
+from evenkeel.training.job import Job
 from evenkeel.training.loop import fit
-from tests.training_jobs import CLASSES, tiny_job
+from tests.training_jobs import CLASSES, three_colours, tiny_job
 
 BATCH_SIZE = 15  # neither 15 nor the last batch of 4 divides evenly between two processes
+NUM_VALIDATION = 31  # nor does this
+OPTIONS = {"epochs": 2, "batch_size": BATCH_SIZE, "averaging": "ema", "clip_norm": 1.0}
 
 
-def main(folder: Path) -> None:
-    """Train for two epochs and deliver the average."""
-    torch.set_num_threads(1)
-    job = tiny_job(folder, epochs=2, batch_size=BATCH_SIZE, averaging="ema", clip_norm=1.0)
+class FrozenBatchNorm(nn.BatchNorm2d):
+    """Batch norm that always uses its running statistics, which stay as they are."""
+
+    def train(self, mode: bool = True) -> "FrozenBatchNorm":
+        return super().train(False)
+
+
+def without_batch_norm(job: Job) -> Job:
+    """Give the job a net in which the images of a batch have nothing to do with one another."""
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 49, len(CLASSES))
     )
-    model = Classifier(
-        network,
-        architecture=job.options.model,
-        classes=CLASSES,
-        image_size=16,
-        input_size=16,
-    )
-    fit(dataclasses.replace(job, model=model))
+    sizes = {"image_size": 16, "input_size": 16}
+    model = Classifier(network, architecture=job.options.model, classes=CLASSES, **sizes)
+    return dataclasses.replace(job, model=model)
+
+
+def job_of(folder: Path, network: str, options: dict[str, Any]) -> Job:
+    """Give the training of a net without batch norm (float32), with frozen one, or as it is."""
+    job = tiny_job(folder, **(OPTIONS | options))
+    job = dataclasses.replace(job, validation=three_colours(NUM_VALIDATION, 1))
+    if network == "without":
+        return without_batch_norm(job)
+    if network == "frozen":
+        replace_batch_norm(job.model, lambda layer: FrozenBatchNorm(layer.num_features).eval())
+    job.model.double()  # a rounding that tips one rectifier or maximum changes all that follows
+    return job
+
+
+def main(folder: Path, network: str = "without", dies: str = "", **options: Any) -> None:
+    """Train; `dies` names a process and the step after which it kills itself: "1 at 3"."""
+    job = job_of(folder, network, options)
+    rank = job.accelerator.process_index
+    victim, moment = (int(part) for part in (dies or "-1 at 0").split(" at "))
+    seen: list[list[tuple[int, int]]] = []
+    gradients: dict[str, torch.Tensor] = {}
+
+    def make_pair(part, epoch):
+        pair = job.make_pair(part, epoch)
+        sums = [zlib.crc32(view.numpy().tobytes()) for view in pair.clean]
+        seen.append(list(zip(part.index.tolist(), sums, strict=True)))
+        return pair
+
+    def progress(task: str, done: int, total: int) -> None:
+        if rank == victim and len(seen) == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def note_gradients(optimiser: torch.optim.Optimizer, *_: Any) -> None:
+        if not gradients:
+            names = [name for name, _ in job.model.named_parameters()]
+            weights = dict(zip(names, job.model.parameters(), strict=True))
+            gradients.update(
+                {
+                    name: weights[name].grad.clone(memory_format=torch.contiguous_format)
+                    for name in names
+                }
+            )
+
+    handle = register_optimizer_step_pre_hook(note_gradients)
+    try:
+        fit(dataclasses.replace(job, make_pair=make_pair, progress=progress))
+    finally:
+        handle.remove()
+    digest = hashlib.sha256()
+    for value in job.model.state_dict().values():
+        digest.update(value.numpy().tobytes())
+    notes = {"seen": seen, "delivered": digest.hexdigest()}
+    folder.with_name(f"{folder.name}-notes-{rank}.json").write_text(json.dumps(notes))
+    save_file(gradients, folder.with_name(f"{folder.name}-gradients-{rank}.safetensors"))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    torch.set_num_threads(1)
+    main(Path(sys.argv[1]), **json.loads(sys.argv[2]))

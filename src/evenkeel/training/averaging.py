@@ -103,3 +103,5 @@ def share_statistics(
             count = statistic.new_tensor([num_batches])
             total = sum_over_processes(torch.cat([statistic * num_batches, count]))
             statistic.copy_(total[:-1] / total[-1])
+            assert layer.num_batches_tracked is not None
+            layer.num_batches_tracked.copy_(total[-1])

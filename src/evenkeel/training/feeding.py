@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from evenkeel import seeding
@@ -33,18 +34,21 @@ def batches_of_epoch(job: Job, epoch: int, first_step: int) -> Iterator[Batch]:
     order = seeding.order(job.seed, f"{job.name}/order", epoch, job.num_images)
     size = job.options.batch_size
     wholes = [order[step * size :][:size] for step in range(first_step, job.steps_per_epoch)]
-    accelerator = job.accelerator
-    shares = [
-        np.array_split(whole, accelerator.num_processes)[accelerator.process_index]
-        for whole in wholes
-    ]
+    shares = [share_of(job, whole) for whole in wholes]
     made = (
         Batch(job.make_pair(part, epoch), len(whole))
         for whole, part in zip(wholes, job.train.batches(shares), strict=True)
     )
-    if accelerator.device.type != "cuda":
+    if job.accelerator.device.type != "cuda":
         return made
     return in_background((Batch(pinned(batch.pair), batch.num_images) for batch in made), AHEAD)
+
+
+def share_of(job: Job, whole: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " m"]:
+    """Give this process's parts of a batch; sizes differ by one at most, the larger ones first."""
+    each = job.num_parts // job.accelerator.num_processes
+    first = each * job.accelerator.process_index
+    return np.concatenate(np.array_split(whole, job.num_parts)[first : first + each])
 
 
 def in_background(items: Iterator[Item], ahead: int) -> Iterator[Item]:

@@ -47,10 +47,15 @@ class Job:
     def steps_per_epoch(self) -> int:
         """Count the steps of an epoch; the last batch may be smaller.
 
-        A last batch that leaves a process fewer than two images is left out: batch norm needs two.
+        A last batch that leaves a part fewer than two images is left out: batch norm needs two.
         """
         whole, rest = divmod(self.num_images, self.options.batch_size)
-        return whole + (rest >= 2 * self.accelerator.num_processes)
+        return whole + (rest >= 2 * self.num_parts)
+
+    @property
+    def num_parts(self) -> int:
+        """Count the parts that a batch is divided into: a process takes one or several."""
+        return max(self.options.ghost_batches, self.accelerator.num_processes)
 
     @property
     def fingerprint(self) -> str:

@@ -17,7 +17,9 @@ from evenkeel.training.divergence import NotFinite, refusal
 from evenkeel.training.feeding import batches_of_epoch
 from evenkeel.training.interruption import Signals
 from evenkeel.training.job import Job
+from evenkeel.training.launching import naming_lost_processes
 from evenkeel.training.memory_need import warn_if_too_large
+from evenkeel.training.normalisation import divide_batch_norm, refuse_division
 from evenkeel.training.optimisers import optimiser_for
 from evenkeel.training.options import Plateau
 from evenkeel.training.processes import first_process_writes, sum_over_processes
@@ -31,6 +33,7 @@ REFRESH_IMAGES = 5_000  # for the statistics of the average at an epoch's end
 log = logging.getLogger(__name__)
 
 
+@naming_lost_processes()
 def fit(job: Job) -> None:
     """Train, from the last saved state if there is one, and write `model.safetensors`.
 
@@ -53,6 +56,7 @@ def train(job: Job) -> None:
     autocast = autocast_for(precision, device)
     layout = torch.channels_last if options.channels_last else torch.contiguous_format
     job.model.to(device=device, memory_format=layout)  # pyright: ignore
+    divide_batch_norm(job.model, options, job.accelerator)
     if job.accelerator.is_main_process and not (job.folder / "initial.safetensors").exists():
         save_model(job.model, job.folder / "initial.safetensors", job.parents)
     state = fresh_state(job)
@@ -75,6 +79,7 @@ def train(job: Job) -> None:
 def check(job: Job) -> None:
     """Refuse what would silently come out otherwise than asked for."""
     accelerator, averaging = job.accelerator, job.options.averaging
+    refuse_division(job.name, job.options, accelerator)
     if accelerator.mixed_precision != "no" or accelerator.gradient_accumulation_steps != 1:
         raise UserError(
             "Accelerate is set to mixed precision or gradient accumulation, which would act a "

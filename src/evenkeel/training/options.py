@@ -171,10 +171,33 @@ class TrainingOptions(BaseModel):
     precision: Literal["auto", "bf16", "fp32"] = Field(
         default="auto", description="auto: bfloat16 where the processor or GPU computes in it"
     )
+    ghost_batches: int = Field(
+        default=1,
+        ge=1,
+        description="equal parts of a batch, over all processes, that batch norm normalises "
+        "separately; with 4, one, two and four processes give the same result",
+    )
+    sync_batch_norm: bool = Field(
+        default=False, description="batch norm over all processes' images (several GPUs only)"
+    )
     channels_last: bool = Field(default=True, description="memory layout: faster on CPU and on GPU")
     compile: bool = Field(
         default=False, description="torch.compile (needs a C++ compiler on the CPU)"
     )
+
+    @model_validator(mode="after")
+    def parts_that_batch_norm_can_take(self) -> "TrainingOptions":
+        """Refuse parts of a single image, and two answers to what batch norm sees."""
+        if self.batch_size < 2 * self.ghost_batches:
+            raise ValueError(
+                f"ghost_batches = {self.ghost_batches} leaves a part of a batch of "
+                f"{self.batch_size} fewer than two images; take {self.batch_size // 2} or less"
+            )
+        if self.sync_batch_norm and self.ghost_batches > 1:
+            raise ValueError(
+                "ghost_batches divides the batch that sync_batch_norm joins; leave one of them out"
+            )
+        return self
 
 
 class StudentOptions(TrainingOptions):

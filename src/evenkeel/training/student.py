@@ -10,6 +10,7 @@ from evenkeel.data import ImageSet, Splits
 from evenkeel.models import Classifier, load_model, num_parameters
 from evenkeel.runs import Progress, UserError, no_progress, sha256
 from evenkeel.training.job import Job, MakePair
+from evenkeel.training.launching import default_accelerator
 from evenkeel.training.loop import fit
 from evenkeel.training.objectives import Pair, consistency
 from evenkeel.training.options import StudentOptions
@@ -41,7 +42,7 @@ def train_student(  # noqa: PLR0913
         accelerator: the processes and the device; by default what Accelerate finds.
         progress: told how far the training is.
     """
-    folder, accelerator = Path(out), accelerator or Accelerator()
+    folder, accelerator = Path(out), accelerator or default_accelerator()
     model = fresh_model(data, views, options, seed, "student")
     frozen = frozen_teacher(Path(teacher), model, options, accelerator.device)
     maker = view_maker(views, data.train.image_size, seed, "student")

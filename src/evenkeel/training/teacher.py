@@ -9,6 +9,7 @@ from evenkeel.data import Splits
 from evenkeel.models import Classifier, build, load_model
 from evenkeel.runs import Progress, UserError, no_progress
 from evenkeel.training.job import Job
+from evenkeel.training.launching import default_accelerator
 from evenkeel.training.loop import fit
 from evenkeel.training.objectives import Pair, supervised
 from evenkeel.training.options import TrainingOptions
@@ -55,7 +56,7 @@ def train_teacher(  # noqa: PLR0913
             seed=seed,
             folder=folder,
             parents={},
-            accelerator=accelerator or Accelerator(),
+            accelerator=accelerator or default_accelerator(),
             progress=progress,
         )
     )

@@ -1,0 +1,82 @@
+"""Batch norm over parts of a batch or over several processes; weights, names and files stay."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+AnyBatchNorm = nn.modules.batchnorm._BatchNorm
+
+
+class GhostBatchNorm(nn.BatchNorm2d):
+    """Normalise equal parts of a batch separately, as so many processes would.
+
+    The running statistics are the first part's, as several processes keep the first one's. The
+    refresh of averaged weights (momentum None) takes its batches whole, as each process does.
+
+    Source: Hoffer et al. 2017, "Train longer, generalize better", algorithm 1.
+    Deviation: there every part enters the running statistics.
+    """
+
+    def __init__(self, layer: nn.BatchNorm2d, num_parts: int) -> None:
+        super().__init__(layer.num_features, layer.eps, layer.momentum)
+        self.num_parts = num_parts
+
+    def forward(self, input: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Normalise each part by its own mean and variance; in eval mode by the running ones."""
+        if not self.training or self.momentum is None:
+            return super().forward(input)
+        first, *others = input.tensor_split(self.num_parts)
+        normalised = [super().forward(first)]
+        for part in others:
+            normalised.append(
+                F.batch_norm(part, None, None, self.weight, self.bias, training=True, eps=self.eps)
+            )
+        return torch.cat(normalised)
+
+
+class SynchronisedBatchNorm(nn.SyncBatchNorm):
+    """Normalise by the mean and variance over all processes' parts of a batch (torch's, on GPUs).
+
+    In the refresh of averaged weights (momentum None) each process is on its own: one may have a
+    batch more than another, which would wait for it for ever.
+    """
+
+    def __init__(self, layer: nn.BatchNorm2d) -> None:
+        super().__init__(layer.num_features, layer.eps, layer.momentum)
+
+    def forward(self, input: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Normalise by all processes' statistics; in eval mode by the running ones."""
+        if self.momentum is None:
+            return AnyBatchNorm.forward(self, input)
+        return super().forward(input)
+
+
+def batch_norms(network: nn.Module) -> list[AnyBatchNorm]:
+    """List the batch-norm layers of a network."""
+    return [module for module in network.modules() if isinstance(module, AnyBatchNorm)]
+
+
+def replace_batch_norm(network: nn.Module, make: Callable[[nn.BatchNorm2d], AnyBatchNorm]) -> None:
+    """Put a layer of another kind in every batch norm's place, with the same tensors in it."""
+    places = [
+        (parent, name, layer)
+        for parent in network.modules()
+        for name, layer in parent.named_children()
+        if isinstance(layer, nn.BatchNorm2d)
+    ]
+    for parent, name, layer in places:
+        setattr(parent, name, holding_tensors_of(layer, make(layer)))
+
+
+def holding_tensors_of(layer: nn.BatchNorm2d, other: AnyBatchNorm) -> AnyBatchNorm:
+    """Give another layer this one's tensors: weights stay weights, and buffers buffers."""
+    for name in [*dict(other.named_parameters()), *dict(other.named_buffers())]:
+        delattr(other, name)
+    for name, weight in layer.named_parameters():
+        other.register_parameter(name, weight)
+    for name, buffer in layer.named_buffers():
+        other.register_buffer(name, buffer)
+    return other.train(layer.training)

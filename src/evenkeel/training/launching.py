@@ -1,0 +1,52 @@
+"""How a process finds the others that were launched with it, its device, and what it says alone."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from accelerate import Accelerator
+from torch.distributed import DistError
+
+from evenkeel.runs import UserError
+
+
+def default_accelerator() -> Accelerator:
+    """Take what the launcher and the machine offer.
+
+    Accelerate joins processes on the CPU only where it is told that there is no GPU. Apple's GPU
+    is not used: it lacks the float64 that sums need.
+    """
+    device = torch.accelerator.current_accelerator(check_available=True)
+    accelerator = Accelerator(cpu=device is None or device.type == "mps")
+    refuse_a_lone_process(accelerator)
+    return accelerator
+
+
+def refuse_a_lone_process(accelerator: Accelerator) -> None:
+    """Refuse the one process that `accelerate launch --cpu --num_processes N` starts.
+
+    Without `mpirun` Accelerate sets the address of the N processes' meeting place, but starts one.
+    """
+    launched = "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_PORT" in os.environ
+    if launched and accelerator.num_processes == 1 and "WORLD_SIZE" not in os.environ:
+        raise UserError(
+            "accelerate launch was asked for several processes and started one: on a CPU it leaves "
+            "them to mpirun;\n"
+            "use accelerate launch --multi_gpu --num_processes N (it works on a CPU, too)"
+        )
+
+
+@contextmanager
+def naming_lost_processes() -> Iterator[None]:
+    """Say that a process is gone where gloo or NCCL reports a broken connection."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, DistError) or "gloo" in str(error):
+            raise UserError(
+                "another process of this run has ended or cannot be reached; see its own message.\n"
+                "What was saved is whole: give the same command again, with as many processes as "
+                "there are"
+            ) from error
+        raise

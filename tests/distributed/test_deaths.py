@@ -1,0 +1,85 @@
+"""A process that dies ends the others with an error, and the run goes on with another number."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.behaviour.runs import tiny_demo
+from tests.distributed.launching import LAUNCHERS, launched, one_by_one
+from tests.distributed.test_two_processes import TOLERANCE
+from tests.distributed.trainings import left_by, trained
+
+pytestmark = pytest.mark.more
+
+LIMIT = 60.0  # seconds from a death to the end of the others, their start included here
+IN_SECOND_EPOCH = 7  # of five steps an epoch
+GHOSTS: dict[str, Any] = {"network": "as it is", "ghost_batches": 2, "batch_size": 16}
+WISHES: dict[str, dict[str, Any]] = {"without batch norm": {}, "ghost batches": GHOSTS}
+
+
+def broken_off(folder: Path, num_processes: int, victim: int, kind: str, **wish: Any) -> None:
+    """Start a training in which one process is killed in the second epoch; see the others end."""
+    dying = json.dumps(wish | {"dies": f"{victim} at {IN_SECOND_EPOCH}"})
+    started = time.monotonic()
+    result = launched(
+        "tests.distributed.worker", folder, dying, num_processes=num_processes, kind=kind
+    )
+    assert time.monotonic() - started < LIMIT
+    assert result.returncode != 0
+    assert not (folder / "model.safetensors").exists()
+    assert len(list((folder / "state").iterdir())) == 1
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("kind", LAUNCHERS)
+def test_a_launcher_ends_the_others(tmp_path: Path, kind: str, victim: int) -> None:
+    broken_off(tmp_path / "run", 2, victim, kind)
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_the_others_end_by_themselves_where_no_launcher_watches(
+    tmp_path: Path, victim: int
+) -> None:
+    out = tmp_path / "run"
+    processes = one_by_one("evenkeel", *tiny_demo(out, "teacher.epochs=500"), num_processes=2)
+    try:
+        wait_for_state(out / "teacher" / "state")
+        processes[victim].kill()
+        said, _ = processes[1 - victim].communicate(timeout=LIMIT)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert processes[1 - victim].returncode == 2
+    assert "evenkeel: another process of this run has ended or cannot be reached" in said
+    assert "Traceback" not in said
+    assert any((out / "teacher" / "state").iterdir())
+
+
+def wait_for_state(folder: Path) -> None:
+    """Wait until a training has saved its first state."""
+    deadline = time.monotonic() + 2 * LIMIT
+    while not any(folder.glob("*.safetensors")):
+        assert time.monotonic() < deadline, "no state was saved"
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+@pytest.mark.parametrize("name", WISHES)
+def test_a_run_goes_on_with_another_number_of_processes(
+    tmp_path: Path, name: str, before: int, after: int
+) -> None:
+    wish = WISHES[name]
+    broken_off(tmp_path / "run", before, before - 1, "torch", **wish)
+    trained(tmp_path / "run", after, **wish)
+    unbroken = trained(tmp_path / "unbroken", 1, **wish)
+    run = left_by(tmp_path / "run", after)
+    assert [row["steps"] for row in run.rows] == [row["steps"] for row in unbroken.rows]
+    assert len(run.notes[0]["seen"]) == run.rows[0]["steps"]  # the second epoch's steps alone
+    for part, weight in unbroken.weights.items():
+        near = TOLERANCE[weight.dtype]
+        torch.testing.assert_close(run.weights[part], weight, **near, msg=part)

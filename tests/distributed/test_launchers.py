@@ -1,0 +1,56 @@
+"""A whole run in two processes: they find one another, and only the first writes and speaks."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.behaviour.runs import tiny_demo
+from tests.distributed.launching import LAUNCHERS, ROOT, environment, launched
+
+pytestmark = pytest.mark.more
+
+
+@pytest.mark.parametrize("kind", LAUNCHERS)
+def test_a_whole_run_works_in_two_processes(tmp_path: Path, kind: str) -> None:
+    out = tmp_path / "run"
+    arguments = [tmp_path, *tiny_demo(out)]
+    result = launched("tests.distributed.watched", *arguments, num_processes=2, kind=kind)
+    assert result.returncode == 0, result.stderr[-2000:]
+    for name in ("teacher", "student"):
+        assert json.loads((out / name / "delivered.json").read_text())["processes"] == 2
+        assert len((out / name / "metrics.jsonl").read_text().splitlines()) == 2
+    assert result.stdout.count("report:") == 1
+    written = [json.loads((tmp_path / f"written-{rank}.json").read_text()) for rank in (0, 1)]
+    assert not written[1]
+    assert {str(out / "teacher" / "model.safetensors"), str(out / "report.html")} <= {*written[0]}
+
+
+def test_one_process_in_place_of_two_is_refused(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    command += ["-m", "evenkeel", *tiny_demo(tmp_path / "run")]
+    result = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=300
+    )
+    assert result.returncode != 0
+    assert "asked for several processes and started one" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("student.ghost_batches=3", "student.ghost_batches = 3 cannot be shared by 2 processes"),
+        ("teacher.batch_size=3", "teacher.batch_size = 3 leaves some of 2 processes fewer than"),
+        ("teacher.sync_batch_norm=true", "sync_batch_norm joins the batches of several GPUs"),
+    ],
+)
+def test_what_two_processes_cannot_share_is_refused_before_any_training(
+    tmp_path: Path, change: str, message: str
+) -> None:
+    result = launched("evenkeel", *tiny_demo(tmp_path / "run", change), num_processes=2)
+    assert result.returncode != 0
+    assert message in result.stderr
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,153 @@
+"""Batch norm in parts: what separate batches give, in every network, under the same names."""
+
+import copy
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+from pydantic import ValidationError
+from torch import nn
+
+from evenkeel.models import build, save_model
+from evenkeel.models.airbench import ShiftingBatchNorm
+from evenkeel.models.batch_norm import (
+    GhostBatchNorm,
+    SynchronisedBatchNorm,
+    batch_norms,
+    replace_batch_norm,
+)
+from evenkeel.models.options import (
+    AirbenchOptions,
+    ModelOptions,
+    PreActResNet18Options,
+    ResNet9Options,
+    ResNet50V2Options,
+    WideResNetOptions,
+)
+from evenkeel.runs import UserError
+from evenkeel.training.averaging import refresh_batch_norm
+from evenkeel.training.normalisation import divide_batch_norm, refuse_division
+from evenkeel.training.options import TrainingOptions
+from tests.training_jobs import CLASSES
+
+NETWORKS = [
+    ResNet9Options(width=8),
+    AirbenchOptions(width=8),
+    PreActResNet18Options(width=8),
+    WideResNetOptions(depth=10, width=1),
+    ResNet50V2Options(),
+]
+LAYERS = [nn.BatchNorm2d(3, eps=0.1, momentum=0.3), ShiftingBatchNorm(3, momentum=0.4)]
+KINDS = {"ghost": partial(GhostBatchNorm, num_parts=2), "synchronised": SynchronisedBatchNorm}
+FP32 = torch.autocast("cpu", torch.bfloat16, enabled=False)
+OPTIONS = {"model": "resnet9", "batch_size": 8}
+
+
+def features(n: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    scale = torch.linspace(0.5, 3.0, n)[:, None, None, None]
+    return torch.randn(n, 3, 4, 4, generator=generator) * scale + scale
+
+
+def model_of(options: ModelOptions) -> nn.Module:
+    size = 64 if options.name == "resnet50v2" else 16
+    images = torch.randint(0, 256, (20, 3, size, size), dtype=torch.uint8)
+    return build(options, CLASSES, size, size, seed=0, images=images)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("options", NETWORKS, ids=lambda options: options.name)
+def test_names_weights_and_files_stay(options: ModelOptions, kind: str, tmp_path: Path) -> None:
+    model = model_of(options)
+    weights, before = list(model.parameters()), model.state_dict()
+    number = len(batch_norms(model))
+    save_model(model, tmp_path / "before.safetensors")
+    replace_batch_norm(model, KINDS[kind])
+    assert len(batch_norms(model)) == number > 0
+    wanted = GhostBatchNorm if kind == "ghost" else SynchronisedBatchNorm
+    assert all(isinstance(layer, wanted) for layer in batch_norms(model))
+    assert all(a is b for a, b in zip(weights, model.parameters(), strict=True))
+    assert list(model.state_dict()) == list(before)
+    save_model(model, tmp_path / "after.safetensors")
+    files = [(tmp_path / f"{name}.safetensors").read_bytes() for name in ("before", "after")]
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("plain", LAYERS, ids=lambda layer: type(layer).__name__)
+@pytest.mark.parametrize(("n", "sizes"), [(8, [4, 4]), (7, [4, 3])])
+def test_parts_are_normalised_as_batches_of_their_own(
+    plain: nn.BatchNorm2d, n: int, sizes: list[int]
+) -> None:
+    batch = features(n).to(memory_format=torch.channels_last)
+    alone = [copy.deepcopy(plain) for _ in sizes]
+    expected = torch.cat([layer(p) for layer, p in zip(alone, batch.split(sizes), strict=True)])
+    network = nn.Sequential(copy.deepcopy(plain))
+    replace_batch_norm(network, KINDS["ghost"])
+    found = network(batch)
+    torch.testing.assert_close(found, expected)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    for name, value in network[0].state_dict().items():  # the first part's, updated once
+        torch.testing.assert_close(value, alone[0].state_dict()[name])
+    assert not torch.allclose(found, copy.deepcopy(plain)(batch), atol=0.1)  # it bites
+
+
+@pytest.mark.parametrize("plain", LAYERS, ids=lambda layer: type(layer).__name__)
+def test_gradients_are_the_sums_over_the_parts(plain: nn.BatchNorm2d) -> None:
+    batch, network = features(8), nn.Sequential(copy.deepcopy(plain))
+    alone = copy.deepcopy(plain)
+    replace_batch_norm(network, KINDS["ghost"])
+    network(batch).pow(3).sum().backward()
+    for part in batch.split(4):
+        alone(part).pow(3).sum().backward()
+    for (name, weight), other in zip(
+        network[0].named_parameters(), alone.parameters(), strict=True
+    ):
+        torch.testing.assert_close(weight.grad, other.grad, msg=name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_evaluation_and_the_refresh_take_batches_whole(kind: str) -> None:
+    plain = nn.Sequential(nn.BatchNorm2d(3))
+    other = copy.deepcopy(plain)
+    replace_batch_norm(other, KINDS[kind])
+    batches = [features(6, seed) for seed in range(3)]
+    for network in (plain, other):
+        refresh_batch_norm(network, batches, FP32)
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[name], value)
+    assert torch.equal(plain.eval()(batches[0]), other.eval()(batches[0]))
+
+
+def test_no_batch_norm_is_refused() -> None:
+    options = TrainingOptions.model_validate(OPTIONS | {"ghost_batches": 2})
+    with pytest.raises(UserError, match="this network has none"):
+        divide_batch_norm(nn.Linear(3, 3), options, Accelerator(cpu=True))
+
+
+def test_one_batch_leaves_the_network_alone() -> None:
+    network = nn.Sequential(nn.BatchNorm2d(3))
+    layer = network[0]
+    options = TrainingOptions.model_validate(OPTIONS)
+    divide_batch_norm(network, options, Accelerator(cpu=True))
+    assert network[0] is layer
+
+
+def test_synchronised_batch_norm_is_refused_on_a_processor() -> None:
+    options = TrainingOptions.model_validate(OPTIONS | {"sync_batch_norm": True})
+    with pytest.raises(UserError, match=r"student\.sync_batch_norm joins .* runs on a CPU"):
+        refuse_division("student", options, Accelerator(cpu=True))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ghost_batches": 5}, "fewer than two images; take 4 or less"),
+        ({"ghost_batches": 2, "sync_batch_norm": True}, "leave one of them out"),
+        ({"ghost_batches": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_impossible_parts_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        TrainingOptions.model_validate(OPTIONS | changes)
