@@ -73,6 +73,9 @@ def condensed(text: str, arguments: list[str]) -> str:
 
 def main() -> None:
     """Run a command; a user's mistake is said in at most three lines and gives status 2."""
+    for stream in (sys.stdout, sys.stderr):  # names of files need not be text
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         parse(sys.argv[1:])()
@@ -81,7 +84,8 @@ def main() -> None:
         sys.exit(2)
     except OSError as error:  # a folder that cannot be written, a full disk, a file for a folder
         place = f"{error.filename}: " if error.filename else ""
-        print(f"evenkeel: {place}{error.strerror or error}", file=sys.stderr)
+        print(f"evenkeel: {place}{error.strerror or error};", file=sys.stderr)
+        print("name a place that can be read and written, and has room", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("evenkeel: stopped; a run goes on when its command is given again", file=sys.stderr)

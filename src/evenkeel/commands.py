@@ -30,7 +30,7 @@ from evenkeel.runs import UserError
 if TYPE_CHECKING:
     from evenkeel.recipe import Recipe
 
-console = Console()
+console = Console(markup=False, emoji=False)  # names of files and classes are no markup
 
 AT_ONCE = 256  # images decoded and classified together
 
@@ -237,7 +237,7 @@ def predict(model: OneModel, images: Pictures, /, *, as_csv: AsCsv = False) -> N
     """
     import torch
 
-    from evenkeel.data import decode_image, list_images
+    from evenkeel.data import decode_image, list_images, shown
     from evenkeel.models import load_model
 
     classifier = load_model(model / "student" / "model.safetensors" if model.is_dir() else model)
@@ -250,7 +250,7 @@ def predict(model: OneModel, images: Pictures, /, *, as_csv: AsCsv = False) -> N
         decoded = torch.stack([decode_image(path, classifier.image_size) for path in some])
         found = classifier.predict(decoded)
         for path, label, confidence in zip(some, found.labels, found.confidences, strict=True):
-            rows.append([str(path), classifier.classes[label], f"{confidence:.4f}"])
+            rows.append([shown(path), classifier.classes[label], f"{confidence:.4f}"])
     columns = ["image", "class", "confidence"]
     if as_csv:
         csv.writer(sys.stdout).writerows([columns, *rows])

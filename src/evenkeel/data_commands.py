@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from evenkeel.corruptions import Suite
     from evenkeel.data import ImageSet
 
-console = Console()
+console = Console(markup=False, emoji=False)  # names of files are no markup
 
 
 def corrupt(
@@ -60,6 +60,10 @@ def corrupt(
         raise UserError(f"--sheet draws a PNG, got {sheet}; name it {sheet.stem}.png")
     if image is not None and sheet is None:
         raise UserError("--image says which image --sheet shows; give --sheet FILE too")
+    if out is not None:
+        runs.refuse_unwritable_folder(out)
+    if sheet is not None:
+        runs.refuse_unwritable_file(sheet)
     chosen = None if corruptions is None else parsed_names(corruptions)
     if frost is not None and chosen is not None and "frost" not in chosen:
         raise UserError(f"--frost {frost} does nothing without the corruption frost; leave it out")

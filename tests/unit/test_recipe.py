@@ -107,3 +107,9 @@ def test_keras_full_differs_from_keras_example_in_scale_alone() -> None:
     keys = differing_keys(load_recipe("keras-example"), load_recipe("keras-full"))
     scale = [f"{who}.{key}" for who in ("student", "teacher") for key in ("batch_size", "epochs")]
     assert keys == scale
+
+
+def test_a_choice_called_none_is_kept_when_a_resolved_recipe_is_read_again(tmp_path: Path) -> None:
+    recipe = load_recipe("demo", ("teacher.averaging=none",))
+    (tmp_path / "recipe.toml").write_text(recipe_toml(recipe))
+    assert load_recipe(tmp_path / "recipe.toml") == recipe

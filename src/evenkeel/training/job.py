@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from evenkeel.data import ImageSet
 from evenkeel.images.types import Views
 from evenkeel.models import Classifier
-from evenkeel.runs import Progress
+from evenkeel.runs import Progress, UserError
 from evenkeel.training.objectives import Objective, Pair
 from evenkeel.training.options import TrainingOptions
 from evenkeel.views import ViewOptions
@@ -49,8 +49,7 @@ class Job:
 
         A last batch that leaves a process fewer than two images is left out: batch norm needs two.
         """
-        whole, rest = divmod(self.num_images, self.options.batch_size)
-        return whole + (rest >= 2 * self.accelerator.num_processes)
+        return steps_per_epoch(self.num_images, self.options.batch_size, self.accelerator)
 
     @property
     def fingerprint(self) -> str:
@@ -69,3 +68,31 @@ class Job:
     def num_steps(self) -> int:
         """Count the steps of the whole training."""
         return self.steps_per_epoch * self.options.epochs
+
+
+def steps_per_epoch(num_images: int, batch_size: int, accelerator: Accelerator) -> int:
+    """Count the steps of an epoch, without a last batch that is too small for batch norm."""
+    whole, rest = divmod(num_images, batch_size)
+    return whole + (rest >= 2 * accelerator.num_processes)
+
+
+def refuse_untrainable(
+    name: str, options: TrainingOptions, num_images: int, accelerator: Accelerator
+) -> None:
+    """Refuse batches too small to train on, and an average that would never begin."""
+    fewest = 2 * accelerator.num_processes
+    if min(num_images, options.batch_size) < fewest:
+        raise UserError(
+            f"{name}: a step needs {fewest} images or more, two for each process; there are "
+            f"{num_images} training images, and {name}.batch_size = {options.batch_size};\n"
+            "give more of them, or fewer processes"
+        )
+    averaging = options.averaging
+    if averaging.kind == "swa":
+        num_steps = options.epochs * steps_per_epoch(num_images, options.batch_size, accelerator)
+        remaining = num_steps - int(averaging.start * num_steps)
+        if remaining < averaging.every:
+            raise UserError(
+                f"{name}: no snapshot falls into the {remaining} steps after averaging.start; "
+                f"take averaging.every = {max(1, remaining // 10)} or train longer"
+            )

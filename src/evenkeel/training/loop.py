@@ -15,7 +15,7 @@ from evenkeel.models import autocast_for, resolved_precision, save_model
 from evenkeel.runs import UserError
 from evenkeel.training.averaging import average_for, averaged_copy, refresh_batch_norm
 from evenkeel.training.feeding import Batch, batches_of_epoch, on_device
-from evenkeel.training.job import Job
+from evenkeel.training.job import Job, refuse_untrainable
 from evenkeel.training.optimisers import optimiser_for, set_rate
 from evenkeel.training.options import Plateau
 from evenkeel.training.processes import sum_over_processes
@@ -55,20 +55,15 @@ def fit(job: Job) -> None:
 
 
 def check(job: Job) -> None:
-    """Refuse what would silently come out otherwise than asked for."""
-    accelerator, averaging = job.accelerator, job.options.averaging
+    """Refuse what cannot be done, or would silently come out otherwise than asked for."""
+    runs.refuse_unwritable_folder(job.folder)
+    accelerator = job.accelerator
     if accelerator.mixed_precision != "no" or accelerator.gradient_accumulation_steps != 1:
         raise UserError(
             "Accelerate is set to mixed precision or gradient accumulation, which would act a "
             "second time here;\nset neither there, and precision = ... in the recipe"
         )
-    if averaging.kind == "swa":
-        remaining = job.num_steps - int(averaging.start * job.num_steps)
-        if remaining < averaging.every:
-            raise UserError(
-                f"{job.name}: no snapshot falls into the {remaining} steps after averaging.start; "
-                f"take averaging.every = {max(1, remaining // 10)} or train longer"
-            )
+    refuse_untrainable(job.name, job.options, job.num_images, accelerator)
 
 
 def fresh_state(job: Job) -> State:
