@@ -104,6 +104,11 @@ def read_table(name_or_path: str | Path, above: tuple[str, ...]) -> dict[str, An
             f"recipe {name_or_path} is not valid TOML: {error};\ncorrect it there"
         ) from None
     base = table.pop("base", None)
+    if base is not None and not isinstance(base, str):
+        raise UserError(
+            f"recipe {name_or_path}: base must be the name of a recipe or file, got "
+            f'{shortened(base)};\nwrite base = "demo", for example'
+        )
     return merged(read_table(base, (*above, key)), table) if base else table
 
 

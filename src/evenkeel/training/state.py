@@ -17,6 +17,7 @@ from evenkeel.training.averaging import Average
 from evenkeel.training.schedules import Patience
 
 KEPT = 2  # the newest states; an older one serves when the newest is damaged
+UNREADABLE = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 log = logging.getLogger(__name__)
 
 
@@ -73,8 +74,17 @@ class State:
         """Go on from a saved state.
 
         Raises:
-            UserError: the state is that of another training.
+            UserError: the state is that of another training, or of another version.
         """
+        try:
+            self._take(tensors, numbers)
+        except UNREADABLE as error:
+            raise UserError(
+                f"the folder holds a state that this version cannot read ({type(error).__name__});"
+                "\ngive another folder with --out, or delete its state/"
+            ) from error
+
+    def _take(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
         if numbers["fingerprint"] != self.fingerprint:
             raise UserError(
                 "the folder holds the state of another training (other options, seed, data or "
@@ -143,10 +153,18 @@ def load_newest_state(state: State, folder: Path) -> bool:
         try:
             with safe_open(path, "pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                numbers = json.loads(file.metadata()["state"])
-        except SafetensorError:
+                numbers = numbers_in(file.metadata())
+        except (SafetensorError, ValueError, RecursionError):
             log.warning("%s cannot be read; going on from the state before it", path)
             continue
         state.load(tensors, numbers)
         return True
     return False
+
+
+def numbers_in(metadata: dict[str, str] | None) -> dict[str, Any]:
+    """Read a state's numbers out of its file's metadata; `ValueError` where there are none."""
+    numbers = json.loads((metadata or {}).get("state", ""))
+    if not isinstance(numbers, dict):
+        raise ValueError(f"the numbers of a state are a table, got {type(numbers).__name__}")
+    return numbers
