@@ -119,13 +119,22 @@ def recipe_source(name_or_path: str | Path, above: tuple[str, ...]) -> Any:
         return SHIPPED / f"{name}.toml"
     beside = Path(above[-1]).parent / name if above else Path(name)
     for path in (beside, Path(name)):
-        if path.is_file():
+        if is_file(path):
             return path.resolve()
     names = list(shipped_recipes())
     near = difflib.get_close_matches(name, names, 1)
     hint = f"did you mean {near[0]}?" if near else f"shipped recipes: {', '.join(names)}"
+    short = name if len(name) <= 80 else f"{name[:77]}..."
     named_by = f" (the base of {above[-1]})" if above else ""
-    raise UserError(f"there is no recipe {name}{named_by}, shipped or as a file; {hint}")
+    raise UserError(f"there is no recipe {short}{named_by}, shipped or as a file; {hint}")
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether there is such a file; what cannot be the name of any is none."""
+    try:
+        return path.is_file()
+    except OSError:  # too long
+        return False
 
 
 def parsed_change(change: str) -> dict[str, Any]:

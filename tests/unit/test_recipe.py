@@ -82,6 +82,19 @@ def test_an_unknown_recipe_is_answered_with_the_nearest() -> None:
         load_recipe("keras-exmple")
 
 
+@pytest.mark.parametrize("name", ["", "x" * 5000, "a\0b", ".", "/", "~"])
+def test_what_cannot_be_the_name_of_a_file_is_no_recipe(name: str) -> None:
+    with pytest.raises(UserError, match="there is no recipe") as caught:
+        load_recipe(name)
+    assert len(str(caught.value)) < 300
+
+
+def test_a_base_that_is_no_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('base = ["demo"]\n')
+    with pytest.raises(UserError, match="base must be the name of a recipe or file"):
+        load_recipe(tmp_path / "a.toml")
+
+
 def test_circular_bases_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text('base = "b.toml"\n')
     (tmp_path / "b.toml").write_text('base = "a.toml"\n')
