@@ -9,6 +9,10 @@ import torch
 from jaxtyping import install_import_hook
 
 import tests.typechecking
+from tests.long_summary import (  # noqa: F401 - hooks of pytest's
+    pytest_runtest_logreport,
+    pytest_sessionfinish,
+)
 
 CHECKED = tests.typechecking.modules_without_kernels()
 install_import_hook(CHECKED, f"{tests.typechecking.__name__}.checked")

@@ -23,12 +23,12 @@ from evenkeel.corruptions import (
 )
 from evenkeel.corruptions.names import Frost
 from evenkeel.data import DataOptions, ImageSet, Splits, load_splits
-from evenkeel.models import load_model, num_parameters, outline
+from evenkeel.models import load_model, num_parameters, outline, refuse_too_small
 from evenkeel.recipe import Recipe, differing_keys, load_recipe, recipe_toml
 from evenkeel.report import write_report
 from evenkeel.runs import Progress, UserError, no_progress
 from evenkeel.seeding import stream_key
-from evenkeel.training import refuse_smaller, train_student, train_teacher
+from evenkeel.training import refuse_smaller, refuse_untrainable, train_student, train_teacher
 from evenkeel.training.launching import default_accelerator, naming_lost_processes
 from evenkeel.training.normalisation import refuse_division
 from evenkeel.training.processes import first_process_writes
@@ -89,18 +89,21 @@ def complete(
 
 
 def refuse_the_impossible(recipe: Recipe, data: Splits, accelerator: Accelerator) -> None:
-    """Refuse before any training what would fail after it."""
+    """Refuse before anything is written what would fail after it."""
     suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
     chosen_cells(suite, recipe.assess)
-    refuse_division("teacher", recipe.teacher, accelerator)
-    refuse_division("student", recipe.student, accelerator)
+    for name, part in zip(NAMES, (recipe.teacher, recipe.student), strict=True):
+        refuse_too_small(part.model, recipe.views.input_size(data.train.image_size))
+        refuse_division(name, part, accelerator)
+        refuse_untrainable(name, part, len(data.train), accelerator)
     sizes = [num_parameters(outline(part.model, 2)) for part in (recipe.teacher, recipe.student)]
     if not recipe.student.allow_smaller_student:
         refuse_smaller(teacher=sizes[0], student=sizes[1])
 
 
 def claim_folder(folder: Path, recipe: Recipe) -> None:
-    """Refuse a folder that holds the run of another recipe, naming what differs."""
+    """Refuse a folder that cannot be written, or holds the run of another recipe."""
+    runs.refuse_unwritable_folder(folder)
     written = folder / "recipe.toml"
     if not written.exists():
         return
@@ -124,6 +127,7 @@ def begin(folder: Path, recipe: Recipe, data: Splits) -> None:
 
 def write_view_sheet(data: Splits, recipe: Recipe, out: Path) -> None:
     """Write a picture of clean and noisy views as the recipe's student will see them."""
+    runs.refuse_unwritable_file(out)
     image_size = data.train.image_size
     seed = int(stream_key(recipe.seed, "sheet"))
     try:
@@ -181,6 +185,7 @@ def assess_files(  # noqa: PLR0913
     """
     if out.suffix != ".json":
         raise UserError(f"an assessment is a .json file, got --out {out}; name it {out}.json")
+    runs.refuse_unwritable_file(out)
     if options.suite != GENERATED:
         refuse_how_to_generate(options.suite, {"--seed": seed, "--frost": frost})
     files = model_files(places)
@@ -235,6 +240,8 @@ def model_files(places: Sequence[Path]) -> dict[str, Path]:
 def models_at(place: Path) -> list[Path]:
     """Give a run folder's two models, or the file itself."""
     if not place.is_dir():
+        if not place.suffix:
+            runs.refuse_missing_run(place)
         return [place]
     files = [place / name / "model.safetensors" for name in NAMES]
     found = [file for file in files if file.exists()]

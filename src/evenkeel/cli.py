@@ -25,7 +25,8 @@ DESCRIPTION = """Train image classifiers that keep an even keel when the input s
 evenkeel recipes lists what can be run; evenkeel run demo needs no data and a few minutes."""
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-MAKE_ROOM = "; what was saved is whole: make room and give the same command again"
+MAKE_ROOM = "what was saved is whole: make room and give the same command again"
+OTHER_PLACE = "name a place that can be read and written"
 
 
 def parse(arguments: list[str]) -> Callable[[], None]:
@@ -93,6 +94,9 @@ def main() -> None:
 
     Ctrl-C gives 130 and SIGTERM 143, as a shell would say; both with the command that goes on.
     """
+    for stream in (sys.stdout, sys.stderr):  # names of files need not be text
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     signal.signal(signal.SIGTERM, terminate)
     try:
@@ -102,8 +106,8 @@ def main() -> None:
         sys.exit(2)
     except OSError as error:  # a folder that cannot be written, a full disk, a file for a folder
         place = f"{error.filename}: " if error.filename else ""
-        cure = MAKE_ROOM if error.errno in NO_ROOM else ""
-        print(f"evenkeel: {place}{error.strerror or error}{cure}", file=sys.stderr)
+        cure = MAKE_ROOM if error.errno in NO_ROOM else OTHER_PLACE
+        print(f"evenkeel: {place}{error.strerror or error};\n{cure}", file=sys.stderr)
         sys.exit(2)
     except (KeyboardInterrupt, Terminated) as stop:
         say_how_to_go_on()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from evenkeel.recipe import Recipe
 
-console = Console()
+console = Console(markup=False, emoji=False)  # names of files and classes are no markup
 
 
 def run(

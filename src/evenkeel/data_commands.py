@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from evenkeel.corruptions import Suite
     from evenkeel.data import ImageSet
 
-console = Console()
+console = Console(markup=False, emoji=False)  # names of files are no markup
 
 AT_ONCE = 256  # images decoded and classified together
 
@@ -74,6 +74,10 @@ def corrupt(
         raise UserError(f"--sheet draws a PNG, got {sheet}; name it {sheet.stem}.png")
     if image is not None and sheet is None:
         raise UserError("--image says which image --sheet shows; give --sheet FILE too")
+    if out is not None:
+        runs.refuse_unwritable_folder(out)
+    if sheet is not None:
+        runs.refuse_unwritable_file(sheet)
     chosen = None if corruptions is None else parsed_names(corruptions)
     if frost is not None and chosen is not None and "frost" not in chosen:
         raise UserError(f"--frost {frost} does nothing without the corruption frost; leave it out")
@@ -131,7 +135,7 @@ def predict(model: OneModel, images: Pictures, /, *, as_csv: AsCsv = False) -> N
     """
     import torch
 
-    from evenkeel.data import decode_image, list_images
+    from evenkeel.data import decode_image, list_images, shown
     from evenkeel.models import load_model
 
     classifier = load_model(model / "student" / "model.safetensors" if model.is_dir() else model)
@@ -144,7 +148,7 @@ def predict(model: OneModel, images: Pictures, /, *, as_csv: AsCsv = False) -> N
         decoded = torch.stack([decode_image(path, classifier.image_size) for path in some])
         found = classifier.predict(decoded)
         for path, label, confidence in zip(some, found.labels, found.confidences, strict=True):
-            rows.append([str(path), classifier.classes[label], f"{confidence:.4f}"])
+            rows.append([shown(path), classifier.classes[label], f"{confidence:.4f}"])
     columns = ["image", "class", "confidence"]
     if as_csv:
         csv.writer(sys.stdout).writerows([columns, *rows])

@@ -19,9 +19,9 @@ class Bars:
     """Progress bars, one a task, drawn on standard error; plain lines where it is no terminal."""
 
     def __init__(self, *, shown: bool = True) -> None:
-        self.console = Console(stderr=True, quiet=not shown)
+        self.console = Console(stderr=True, quiet=not shown, markup=False, emoji=False)
         self.progress = Progress(
-            TextColumn("{task.description:28}"),
+            TextColumn("{task.description:28}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),

@@ -17,6 +17,15 @@ from evenkeel.views.options import ViewOptions
 
 SHIPPED = resources.files("evenkeel") / "recipes"
 WHERE_AND_HOW = ("data.root", "data.streaming", "data.workers")  # of reading: the same images
+KINDS = {  # what pydantic calls a fault, and what a recipe has in that place
+    "tuple_type": "a list, e.g. [{}]",
+    "model": "a table of options",
+    "int": "a whole number",
+    "float": "a number",
+    "string": 'a text, e.g. "{}"',
+    "bool": "true or false",
+}
+DEEPEST = 8  # parts of an option's dotted name
 CHOOSERS = ("kind", "name")  # a table in which one of these differs is another thing altogether
 
 
@@ -90,9 +99,16 @@ def read_table(name_or_path: str | Path, above: tuple[str, ...]) -> dict[str, An
         )
     try:
         table = tomllib.loads(source.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"recipe {name_or_path} is not valid TOML: {error}") from None
+    except (ValueError, RecursionError) as error:  # no TOML, no text, no end of brackets
+        raise UserError(
+            f"recipe {name_or_path} is not valid TOML: {error};\ncorrect it there"
+        ) from None
     base = table.pop("base", None)
+    if base is not None and not isinstance(base, str):
+        raise UserError(
+            f"recipe {name_or_path}: base must be the name of a recipe or file, got "
+            f'{shortened(base)};\nwrite base = "demo", for example'
+        )
     return merged(read_table(base, (*above, key)), table) if base else table
 
 
@@ -103,24 +119,35 @@ def recipe_source(name_or_path: str | Path, above: tuple[str, ...]) -> Any:
         return SHIPPED / f"{name}.toml"
     beside = Path(above[-1]).parent / name if above else Path(name)
     for path in (beside, Path(name)):
-        if path.is_file():
+        if is_file(path):
             return path.resolve()
     names = list(shipped_recipes())
     near = difflib.get_close_matches(name, names, 1)
     hint = f"did you mean {near[0]}?" if near else f"shipped recipes: {', '.join(names)}"
-    raise UserError(f"there is no recipe {name}, shipped or as a file; {hint}")
+    short = name if len(name) <= 80 else f"{name[:77]}..."
+    named_by = f" (the base of {above[-1]})" if above else ""
+    raise UserError(f"there is no recipe {short}{named_by}, shipped or as a file; {hint}")
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether there is such a file; what cannot be the name of any is none."""
+    try:
+        return path.is_file()
+    except OSError:  # too long
+        return False
 
 
 def parsed_change(change: str) -> dict[str, Any]:
     """Turn `section.key=value` into a table; the value is TOML, or else taken as a string."""
     path, sign, text = change.partition("=")
-    if not sign or not path.strip():
-        raise UserError(f"--set takes section.key=value, got {change!r}")
+    keys = [key.strip() for key in path.split(".")]
+    if not sign or not all(keys) or len(keys) > DEEPEST:
+        raise UserError(f"--set takes section.key=value, got {shortened(change)}")
     try:
         value: Any = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text.strip()
-    for key in reversed(path.strip().split(".")):
+    for key in reversed(keys):
         value = {key: value}
     return value
 
@@ -142,7 +169,8 @@ def merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 def without_unset(table: dict[str, Any]) -> dict[str, Any]:
     """Leave out what is set to "none": an option of the base that does not apply here."""
-    kept = {key: value for key, value in table.items() if value != "none" or key == "averaging"}
+    named = ("averaging", "kind")  # where "none" is the name of a choice
+    kept = {key: value for key, value in table.items() if value != "none" or key in named}
     return {k: without_unset(v) if isinstance(v, dict) else v for k, v in kept.items()}
 
 
@@ -177,8 +205,12 @@ def explained(error: ValidationError) -> str:
     place = ".".join(walk([*above, last])[0]) or "recipe"
     if fault["type"] == "missing":
         return f"{place} is missing; add it or name a base recipe"
-    message = fault["msg"].removeprefix("Value error, ")
-    return f"{place}: {message} (got {shortened(fault['input'])})"
+    if fault["type"] == "value_error":  # ours: says what came
+        return f"{place}: {fault['msg'].removeprefix('Value error, ')}"
+    value = shortened(fault["input"])
+    kind = next((KINDS[word] for word in KINDS if fault["type"].startswith(word)), None)
+    allowed = f"it must be {kind.format(value)}" if kind else fault["msg"]
+    return f"{place}: {allowed} (got {value})"
 
 
 def walk(parts: list[str]) -> tuple[list[str], list[type[BaseModel]]]:

@@ -1,5 +1,6 @@
 """A run folder: files that are whole or absent, what was run, and the metrics as they come."""
 
+import difflib
 import hashlib
 import json
 import os
@@ -37,6 +38,34 @@ class Progress(Protocol):
 
 def no_progress(task: str, done: int, total: int) -> None:
     """Show nothing."""
+
+
+def refuse_unwritable_folder(folder: Path) -> None:
+    """Refuse, before any work is done, a folder that cannot be made or written to."""
+    there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise UserError(
+            f"{folder} cannot be a folder: {there} is a file;\ngive another place with --out"
+        )
+    if not os.access(there, os.W_OK):
+        raise UserError(f"{there} cannot be written to;\ngive another place with --out")
+
+
+def refuse_unwritable_file(path: Path) -> None:
+    """Refuse, before any work is done, a file that cannot be written."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder;\ngive the name of a file with --out")
+    refuse_unwritable_folder(path.parent)
+
+
+def refuse_missing_run(folder: Path) -> None:
+    """Refuse a run folder that is not there, naming one beside it that is called alike."""
+    if folder.is_dir():
+        return
+    beside = [path.name for path in folder.absolute().parent.glob("*") if path.is_dir()]
+    near = difflib.get_close_matches(folder.name, beside, 1)
+    hint = f"did you mean {folder.with_name(near[0])}?" if near else "run it first"
+    raise UserError(f"there is no run folder {folder}; {hint}")
 
 
 @contextmanager

@@ -16,7 +16,10 @@ from evenkeel.runs import UserError
 
 
 def packed(
-    members: dict[str, bytes], links: dict[str, str] | None = None, mode: str = "w:gz"
+    members: dict[str, bytes],
+    links: dict[str, str] | None = None,
+    mode: str = "w:gz",
+    kind: bytes = tarfile.SYMTYPE,
 ) -> bytes:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode=mode) as tar:
@@ -26,7 +29,7 @@ def packed(
             tar.addfile(member, io.BytesIO(content))
         for name, target in (links or {}).items():
             member = tarfile.TarInfo(name)
-            member.type, member.linkname = tarfile.SYMTYPE, target
+            member.type, member.linkname = kind, target
             tar.addfile(member)
     return file.getvalue()
 
@@ -36,7 +39,10 @@ GOOD = packed(FILES)
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers with the server's pages; `/cut` breaks off half-way."""
+    """Answers with the server's pages; `/cut` breaks off half-way, `/slow` never comes to its end.
+
+    `/bare` does not say how long it is.
+    """
 
     def do_GET(self):
         self.server.asked.append(self.path)
@@ -45,9 +51,12 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(404)
             return
         self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
+        if self.path != "/bare":
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if self.path == "/cut" else body)
+        self.wfile.write(body[: len(body) // 2] if self.path in ("/cut", "/slow") else body)
+        if self.path == "/slow":
+            self.server.is_given_up.wait(10)
 
     def log_message(self, *arguments):
         pass
@@ -57,10 +66,13 @@ class Handler(BaseHTTPRequestHandler):
 def server():
     running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     running.pages = {"/good": GOOD, "/cut": GOOD, "/page": b"<!DOCTYPE html><p>Please log in"}
+    running.pages |= {"/bare": GOOD, "/slow": GOOD, "/other": GOOD[:-9], "/empty": b""}
     running.asked = []
+    running.is_given_up = threading.Event()
     thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield running
+    running.is_given_up.set()
     running.shutdown()
     running.server_close()
     thread.join()
@@ -111,12 +123,27 @@ def test_a_wrong_hash_leaves_nothing_and_names_the_way_without_a_network(server,
 
 @pytest.mark.parametrize(
     ("page", "reason"),
-    [("/cut", "Connection broken|IncompleteRead"), ("/page", "a web page came"), ("/no", "404")],
+    [
+        ("/cut", "Connection broken|IncompleteRead"),
+        ("/page", "a web page came"),
+        ("/no", "404"),
+        ("/slow", "timed out"),
+        ("/other", "the hash is wrong"),
+        ("/empty", "the hash is wrong"),
+    ],
 )
-def test_a_failed_download_leaves_nothing_and_says_why(server, tmp_path, page, reason):
-    with pytest.raises(UserError, match=reason):
+def test_a_failed_download_leaves_nothing_and_says_why(server, tmp_path, page, reason, monkeypatch):
+    monkeypatch.setattr(fetching, "TIMEOUT", 0.3)
+    with pytest.raises(UserError, match=reason) as caught:
         fetch_archive(archive(server, page), tmp_path)
+    assert "without a network: unpack that archive" in str(caught.value)
+    assert str(caught.value).count("\n") <= 2
     assert_nothing_is_left(tmp_path)
+
+
+def test_an_archive_of_unknown_length_is_taken_by_its_hash(server, tmp_path):
+    fetch_archive(archive(server, "/bare"), tmp_path)
+    assert (tmp_path / "tiny-bin/names.txt").read_bytes() == b"a\nb\n"
 
 
 def test_an_unreachable_server_leaves_nothing(server, tmp_path):
@@ -126,9 +153,14 @@ def test_an_unreachable_server_leaves_nothing(server, tmp_path):
     assert_nothing_is_left(tmp_path)
 
 
-def test_the_next_mirror_is_tried(server, tmp_path):
-    fetch_archive(archive(server, "/cut", "/page", "/good"), tmp_path)
-    assert server.asked == ["/cut", "/page", "/good"]
+def test_the_next_mirror_is_tried(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetching, "TIMEOUT", 0.3)
+    bad = ["/cut", "/page", "/slow", "/other", "/empty", "/missing"]
+    mirrors = archive(server, *bad, "/good", "/never")
+    unreachable = "http://127.0.0.1:9/x"
+    fetch_archive(replace(mirrors, urls=(unreachable, *mirrors.urls)), tmp_path)
+    assert server.asked == [*bad, "/good"]
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny-bin"]
     assert (tmp_path / "tiny-bin/names.txt").read_bytes() == b"a\nb\n"
 
 
@@ -140,11 +172,17 @@ def test_the_next_mirror_is_tried(server, tmp_path):
         packed({**FILES, "/tmp/evenkeel-escaped": b"x"}),
         packed(FILES, {"tiny-bin/link": "/etc/passwd"}),
         packed(FILES, {"tiny-bin/link": "data_1.bin"}),
+        packed(FILES, {"tiny-bin/link": "/etc/passwd"}, kind=tarfile.LNKTYPE),
+        packed(FILES, {"tiny-bin/pipe": ""}, kind=tarfile.FIFOTYPE),
+        packed(FILES, {"tiny-bin/device": ""}, kind=tarfile.CHRTYPE),
         packed({"other/file": b"x"}),
         b"no archive at all",
         GOOD[: len(GOOD) // 2],
     ],
-    ids=["parent", "inner parent", "absolute", "link", "inner link", "other", "text", "cut"],
+    ids=[
+        *("parent", "inner parent", "absolute", "link", "inner link", "hard link"),
+        *("pipe", "device", "other", "text", "cut"),
+    ],
 )
 def test_a_dangerous_or_broken_archive_is_not_unpacked(server, tmp_path, content):
     root = tmp_path / "deep/er"

@@ -208,3 +208,13 @@ def test_examples_are_images_on_which_the_models_disagree(tmp_path: Path) -> Non
         assert first.correct(place)[example.row] != last.correct(place)[example.row]
     paths = save_examples(examination, image_set, suite, tmp_path / "examples")
     assert len(paths) == len(chosen) == len(set(paths))
+
+
+def test_fewer_images_than_were_asked_for_are_said_to_be_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert len(spread_positions(30, 40)) == 30
+    assert "num_images = 40, but only 30 images are there" in caplog.text
+    caplog.clear()
+    assert [len(spread_positions(30, number)) for number in (30, 29, None)] == [30, 29, 30]
+    assert not caplog.text

@@ -140,6 +140,52 @@ def test_a_file_of_another_architecture_or_other_classes_is_refused(path: Path) 
     load_model(path, architecture=TINY, classes=CLASSES)
 
 
+def test_a_description_of_a_huge_net_takes_no_memory(path: Path) -> None:
+    """Shapes are compared before anything of the described size is made (2.5 TB here)."""
+    describe_anew(path, {"architecture": {"name": "wide_resnet", "depth": 1000, "width": 1024}})
+    assert "instead of" in refusal(lambda: load_model(path))
+
+
+LYING = {
+    "a length beyond the file": (1 << 60).to_bytes(8, "little") + b"{}",
+    "a length of 100 MB": (100_000_000).to_bytes(8, "little") + b"{}" * 100,
+    "offsets beyond the file": {"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 36]}},
+    "negative offsets": {"a": {"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]}},
+    "offsets that overlap": {
+        "a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
+        "b": {"dtype": "F32", "shape": [1], "data_offsets": [2, 6]},
+    },
+    "a shape of another size": {"a": {"dtype": "F32", "shape": [7], "data_offsets": [0, 4]}},
+    "a shape beyond all numbers": {
+        "a": {"dtype": "F32", "shape": [1 << 40, 1 << 40], "data_offsets": [0, 4]}
+    },
+    "an empty shape beyond all numbers": {
+        "a": {"dtype": "F32", "shape": [0, 1 << 62, 1 << 62], "data_offsets": [0, 0]}
+    },
+    "an unknown kind of number": {"a": {"dtype": "Q7", "shape": [1], "data_offsets": [0, 4]}},
+    "no JSON": (4).to_bytes(8, "little") + b"{{{{",
+    "brackets without an end": (50_000).to_bytes(8, "little") + b"[" * 50_000,
+    "one name twice": (
+        b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},'
+        b'"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}'
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LYING)
+def test_a_lying_header_is_refused(name: str, tmp_path: Path) -> None:
+    header = LYING[name]
+    if isinstance(header, dict):
+        header = json.dumps(header).encode()
+    if header.startswith(b"{"):
+        header = len(header).to_bytes(8, "little") + header + bytes(4)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(header)
+    message = refusal(lambda: load_model(path))
+    assert "model.safetensors" in message
+    assert message.count("\n") <= 2
+
+
 def describe_anew(path: Path, change: dict) -> None:
     """Change the description and keep the weights."""
     description = read_description(path).model_dump(mode="json") | change

@@ -82,6 +82,19 @@ def test_an_unknown_recipe_is_answered_with_the_nearest() -> None:
         load_recipe("keras-exmple")
 
 
+@pytest.mark.parametrize("name", ["", "x" * 5000, "a\0b", ".", "/", "~"])
+def test_what_cannot_be_the_name_of_a_file_is_no_recipe(name: str) -> None:
+    with pytest.raises(UserError, match="there is no recipe") as caught:
+        load_recipe(name)
+    assert len(str(caught.value)) < 300
+
+
+def test_a_base_that_is_no_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('base = ["demo"]\n')
+    with pytest.raises(UserError, match="base must be the name of a recipe or file"):
+        load_recipe(tmp_path / "a.toml")
+
+
 def test_circular_bases_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text('base = "b.toml"\n')
     (tmp_path / "b.toml").write_text('base = "a.toml"\n')
@@ -107,3 +120,9 @@ def test_keras_full_differs_from_keras_example_in_scale_alone() -> None:
     keys = differing_keys(load_recipe("keras-example"), load_recipe("keras-full"))
     scale = [f"{who}.{key}" for who in ("student", "teacher") for key in ("batch_size", "epochs")]
     assert keys == scale
+
+
+def test_a_choice_called_none_is_kept_when_a_resolved_recipe_is_read_again(tmp_path: Path) -> None:
+    recipe = load_recipe("demo", ("teacher.averaging=none",))
+    (tmp_path / "recipe.toml").write_text(recipe_toml(recipe))
+    assert load_recipe(tmp_path / "recipe.toml") == recipe

@@ -178,7 +178,7 @@ def load_assessment(path: Path) -> Assessment:
         raise UserError(f"there is no {path}; make it with `evenkeel assess` or `evenkeel run`")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):  # no JSON, no text, no end of brackets
         raise UserError(f"{path} is not JSON; assess again") from None
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:

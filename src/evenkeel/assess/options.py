@@ -41,7 +41,7 @@ class AssessOptions(BaseModel):
         """Refuse severities that do not exist; put the others in order, each once."""
         for severity in severities:
             if severity not in SEVERITIES:
-                raise ValueError(f"severity must be 1-5, got {severity}")
+                raise ValueError(f"severity must be 1-5, got {severity}; give e.g. [1, 3, 5]")
         if not severities:
             raise ValueError("give at least one severity from 1 to 5")
         return tuple(sorted(set(severities)))

@@ -1,5 +1,6 @@
 """What is assessed: which cells, on which images, in which blocks."""
 
+import logging
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -78,6 +79,7 @@ def spread_positions(n: int, num_images: int | None) -> Int64[np.ndarray, " n"]:
     Short stretches of neighbours are taken together; nothing is drawn at random.
     """
     if num_images is None or num_images >= n:
+        warn_of_fewer(n, num_images or 0)
         return np.arange(n)
     stretch = min(STRETCH, max(1, num_images // 64))
     needed, there = -(-num_images // stretch), n // stretch
@@ -85,6 +87,13 @@ def spread_positions(n: int, num_images: int | None) -> Int64[np.ndarray, " n"]:
         return np.arange(num_images)
     starts = np.arange(needed) * there // needed * stretch
     return (starts[:, None] + np.arange(stretch)).ravel()[:num_images]
+
+
+def warn_of_fewer(there: int, wanted: int) -> None:
+    """Say that fewer images are assessed than were asked for."""
+    if wanted > there:
+        log = logging.getLogger(__name__)
+        log.warning("num_images = %d, but only %d images are there; all are taken", wanted, there)
 
 
 def blocks_of(cells: list[tuple[str, int]], chosen: Chosen, image_size: int) -> list[Block]:

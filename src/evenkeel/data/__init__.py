@@ -15,5 +15,6 @@ __getattr__, __dir__, __all__ = exports(
         "list_images": "decode",
         "load_data": "load",
         "load_splits": "load",
+        "shown": "decode",
     },
 )

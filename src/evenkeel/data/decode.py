@@ -60,8 +60,9 @@ def visible_files(folder: Path) -> list[bytes]:
 
 
 def shown(path: str | os.PathLike[str]) -> str:
-    """Write a path so that it can be printed and stored, even where it is not valid text."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    """Write a path so that it can be printed on one line and stored, whatever bytes it holds."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def decode_image(source: Path | bytes, image_size: int) -> UInt8[Tensor, "3 s s"]:

@@ -17,6 +17,8 @@ def hold_out(
     """
     n = len(image_set)
     count = amount if isinstance(amount, int) else max(1, round(amount * n))
+    if n < 2:
+        raise UserError(f"{n} images cannot be divided into a part kept and one held out; add some")
     if not 0 < count < n:
         raise UserError(
             f"{count} of {n} images cannot be held out; give a count below {n},"

@@ -21,6 +21,7 @@ from evenkeel.models.preact_resnet18 import PreActResNet18
 from evenkeel.models.resnet9 import ResNet9
 from evenkeel.models.resnet50v2 import ResNet50V2
 from evenkeel.models.wide_resnet import WideResNet
+from evenkeel.runs import UserError
 
 
 @runtime_checkable
@@ -94,6 +95,17 @@ def outline(options: ModelOptions, num_classes: int) -> nn.Module:
                 return PreActResNet18(num_classes, options.width)
             case WideResNetOptions():
                 return WideResNet(num_classes, options.depth, options.width)
+
+
+def refuse_too_small(options: ModelOptions, input_size: int) -> None:
+    """Refuse views of which a network's pooling would leave nothing; shapes alone are computed."""
+    try:
+        outline(options, 2)(torch.empty(2, 3, input_size, input_size, device="meta"))
+    except RuntimeError:
+        raise UserError(
+            f"{options.name} leaves nothing of views of {input_size} pixels;\n"
+            "take larger images (data.image_size, views.resize) or another model"
+        ) from None
 
 
 def evenly_spread(images: Spreadable) -> Images:

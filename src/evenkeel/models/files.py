@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from evenkeel.models.classifier import Classifier
-from evenkeel.models.construction import blank
+from evenkeel.models.construction import blank, outline
 from evenkeel.models.options import ModelOptions
 from evenkeel.runs import UserError, write_atomically
 
@@ -26,8 +26,8 @@ class Description(BaseModel):
     format: Literal["evenkeel-model-1"] = "evenkeel-model-1"
     architecture: ModelOptions
     classes: tuple[str, ...]
-    image_size: int
-    input_size: int
+    image_size: int = Field(ge=1)
+    input_size: int = Field(ge=1)
     parents: dict[str, str] = {}
 
 
@@ -77,13 +77,14 @@ def load_model(
             f"the data has {len(classes)} ({listed(classes)})\n"
             "give a model that was trained on these classes"
         )
+    expected = outline(description.architecture, len(description.classes)).state_dict()
+    refuse_other_weights(path, description, expected, weights)  # before memory is taken for them
     classifier = blank(
         description.architecture,
         description.classes,
         description.image_size,
         description.input_size,
     )
-    refuse_other_weights(path, description, classifier.network.state_dict(), weights)
     classifier.network.load_state_dict(weights)
     return classifier.eval()
 

@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
-FROZEN = ConfigDict(frozen=True, extra="forbid")
+FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+MOST = 1024  # layers or channels; a slip of the pen beyond it would take all memory
 
 
 def name_alone(value: Any) -> Any:
@@ -24,7 +25,9 @@ class ResNet9Options(BaseModel):
 
     model_config = FROZEN
     name: Literal["resnet9"] = "resnet9"
-    width: int = Field(default=64, ge=8, multiple_of=8, description="channels after the stem")
+    width: int = Field(
+        default=64, ge=8, le=MOST, multiple_of=8, description="channels after the stem"
+    )
     batch_norm_momentum: float = Field(
         default=0.1, gt=0, le=1, description="share of the newest batch in the running statistics"
     )
@@ -36,7 +39,11 @@ class AirbenchOptions(BaseModel):
     model_config = FROZEN
     name: Literal["airbench"] = "airbench"
     width: int = Field(
-        default=64, ge=8, multiple_of=8, description="channels of the first block; then 4 times it"
+        default=64,
+        ge=8,
+        le=MOST,
+        multiple_of=8,
+        description="channels of the first block; then 4 times it",
     )
     batch_norm_momentum: float = Field(
         default=0.4, gt=0, le=1, description="share of the newest batch in the running statistics"
@@ -48,7 +55,9 @@ class PreActResNet18Options(BaseModel):
 
     model_config = FROZEN
     name: Literal["preact_resnet18"] = "preact_resnet18"
-    width: int = Field(default=64, ge=8, multiple_of=8, description="channels of the first stage")
+    width: int = Field(
+        default=64, ge=8, le=MOST, multiple_of=8, description="channels of the first stage"
+    )
 
 
 class WideResNetOptions(BaseModel):
@@ -56,8 +65,8 @@ class WideResNetOptions(BaseModel):
 
     model_config = FROZEN
     name: Literal["wide_resnet"] = "wide_resnet"
-    depth: int = Field(default=28, ge=10, description="number of layers, 6 k + 4")
-    width: int = Field(default=10, ge=1, description="factor on the channels 16, 32, 64")
+    depth: int = Field(default=28, ge=10, le=MOST, description="number of layers, 6 k + 4")
+    width: int = Field(default=10, ge=1, le=MOST, description="factor on the channels 16, 32, 64")
 
     @field_validator("depth")
     @classmethod

@@ -9,7 +9,7 @@ from typing import Any
 
 from evenkeel.assess.assessment import Assessment, load_assessment
 from evenkeel.assess.predictions import Predictions, load_predictions, predictions_folder
-from evenkeel.runs import UserError, read_lines
+from evenkeel.runs import UserError, read_lines, refuse_missing_run
 
 EXAMPLE_NAME = re.compile(r"(?P<corruption>\w+)-(?P<severity>\d)-(?P<index>\d+)\.png")
 
@@ -60,6 +60,7 @@ def read_run(folder: Path) -> RunRecord:
     Raises:
         UserError: it holds no assessment, or its assessment and predictions do not belong together.
     """
+    refuse_missing_run(folder)
     path = folder / "assessment.json"
     assessment = load_assessment(path)
     predictions = {

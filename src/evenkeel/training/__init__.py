@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = exports(
         "StudentOptions": "options",
         "TrainingOptions": "options",
         "refuse_smaller": "student",
+        "refuse_untrainable": "job",
         "train_student": "student",
         "train_teacher": "teacher",
     },

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from evenkeel.data import ImageSet
 from evenkeel.images.types import Views
 from evenkeel.models import Classifier
-from evenkeel.runs import Progress
+from evenkeel.runs import Progress, UserError
 from evenkeel.training.objectives import Objective, Pair
 from evenkeel.training.options import TrainingOptions
 from evenkeel.views import ViewOptions
@@ -49,13 +49,12 @@ class Job:
 
         A last batch that leaves a part fewer than two images is left out: batch norm needs two.
         """
-        whole, rest = divmod(self.num_images, self.options.batch_size)
-        return whole + (rest >= 2 * self.num_parts)
+        return steps_per_epoch(self.num_images, self.options, self.accelerator)
 
     @property
     def num_parts(self) -> int:
         """Count the parts that a batch is divided into: a process takes one or several."""
-        return max(self.options.ghost_batches, self.accelerator.num_processes)
+        return num_parts(self.options, self.accelerator)
 
     @property
     def fingerprint(self) -> str:
@@ -74,3 +73,36 @@ class Job:
     def num_steps(self) -> int:
         """Count the steps of the whole training."""
         return self.steps_per_epoch * self.options.epochs
+
+
+def num_parts(options: TrainingOptions, accelerator: Accelerator) -> int:
+    """Count the parts that a batch is divided into."""
+    return max(options.ghost_batches, accelerator.num_processes)
+
+
+def steps_per_epoch(num_images: int, options: TrainingOptions, accelerator: Accelerator) -> int:
+    """Count the steps of an epoch, without a last batch that is too small for batch norm."""
+    whole, rest = divmod(num_images, options.batch_size)
+    return whole + (rest >= 2 * num_parts(options, accelerator))
+
+
+def refuse_untrainable(
+    name: str, options: TrainingOptions, num_images: int, accelerator: Accelerator
+) -> None:
+    """Refuse batches too small to train on, and an average that would never begin."""
+    fewest = 2 * num_parts(options, accelerator)
+    if min(num_images, options.batch_size) < fewest:
+        raise UserError(
+            f"{name}: a step needs {fewest} images or more, two for each process and ghost batch; "
+            f"there are {num_images} training images, and {name}.batch_size = "
+            f"{options.batch_size};\ngive more of them, or fewer processes"
+        )
+    averaging = options.averaging
+    if averaging.kind == "swa":
+        num_steps = options.epochs * steps_per_epoch(num_images, options, accelerator)
+        remaining = num_steps - int(averaging.start * num_steps)
+        if remaining < averaging.every:
+            raise UserError(
+                f"{name}: no snapshot falls into the {remaining} steps after averaging.start; "
+                f"take averaging.every = {max(1, remaining // 10)} or train longer"
+            )

@@ -16,7 +16,7 @@ from evenkeel.training.averaging import average_for, averaged_copy, refresh_batc
 from evenkeel.training.divergence import NotFinite, refusal
 from evenkeel.training.feeding import batches_of_epoch
 from evenkeel.training.interruption import Signals
-from evenkeel.training.job import Job
+from evenkeel.training.job import Job, refuse_untrainable
 from evenkeel.training.launching import naming_lost_processes
 from evenkeel.training.memory_need import warn_if_too_large
 from evenkeel.training.normalisation import divide_batch_norm, refuse_division
@@ -77,21 +77,16 @@ def train(job: Job) -> None:
 
 
 def check(job: Job) -> None:
-    """Refuse what would silently come out otherwise than asked for."""
-    accelerator, averaging = job.accelerator, job.options.averaging
+    """Refuse what cannot be done, or would silently come out otherwise than asked for."""
+    runs.refuse_unwritable_folder(job.folder)
+    accelerator = job.accelerator
     refuse_division(job.name, job.options, accelerator)
     if accelerator.mixed_precision != "no" or accelerator.gradient_accumulation_steps != 1:
         raise UserError(
             "Accelerate is set to mixed precision or gradient accumulation, which would act a "
             "second time here;\nset neither there, and precision = ... in the recipe"
         )
-    if averaging.kind == "swa":
-        remaining = job.num_steps - int(averaging.start * job.num_steps)
-        if remaining < averaging.every:
-            raise UserError(
-                f"{job.name}: no snapshot falls into the {remaining} steps after averaging.start; "
-                f"take averaging.every = {max(1, remaining // 10)} or train longer"
-            )
+    refuse_untrainable(job.name, job.options, job.num_images, accelerator)
 
 
 def fresh_state(job: Job) -> State:

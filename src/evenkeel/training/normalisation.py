@@ -23,11 +23,6 @@ def refuse_division(name: str, options: TrainingOptions, accelerator: Accelerato
             f"{name}.ghost_batches = {parts} cannot be shared by {processes} processes;\n"
             f"take a multiple of {processes}, or another number of processes"
         )
-    if options.batch_size < 2 * processes:
-        raise UserError(
-            f"{name}.batch_size = {options.batch_size} leaves some of {processes} processes fewer "
-            f"than two images;\ntake {2 * processes} or more"
-        )
     if options.sync_batch_norm and (processes == 1 or accelerator.device.type == "cpu"):
         where = "on a CPU" if accelerator.device.type == "cpu" else "with one process"
         raise UserError(

@@ -19,6 +19,7 @@ from evenkeel.training.divergence import FirstBadStep
 from evenkeel.training.schedules import Patience
 
 KEPT = 2  # the newest states; an older one serves when the newest is damaged
+UNREADABLE = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 log = logging.getLogger(__name__)
 
 
@@ -83,8 +84,17 @@ class State:
         """Go on from a saved state.
 
         Raises:
-            UserError: the state is that of another training.
+            UserError: the state is that of another training, or of another version.
         """
+        try:
+            self._take(tensors, numbers)
+        except UNREADABLE as error:
+            raise UserError(
+                f"the folder holds a state that this version cannot read ({type(error).__name__});"
+                "\ngive another folder with --out, or delete its state/"
+            ) from error
+
+    def _take(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
         if numbers["fingerprint"] != self.fingerprint:
             raise UserError(
                 "the folder holds the state of another training (other options, seed, data or "
@@ -154,7 +164,7 @@ def load_newest_state(state: State, folder: Path) -> bool:
     for path in paths:
         try:
             tensors, numbers = read_state(path)
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, ValueError, RecursionError) as error:
             log.warning("%s is damaged (%s); trying the state before it", path, error)
             continue
         state.load(tensors, numbers)
@@ -173,16 +183,24 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a state's tensors and numbers.
 
     Raises:
-        SafetensorError: its content is not what its name says.
+        SafetensorError, ValueError: its content is not what its name says.
         OSError: the disk does not give it.
     """
     if hash_of(path.read_bytes()) != path.stem.split("-")[1]:
         raise SafetensorError("its content does not match the hash in its name")
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return tensors, json.loads(file.metadata()["state"])
+        return tensors, numbers_in(file.metadata())
 
 
 def hash_of(data: bytes) -> str:
     """Give the part of a file's SHA-256 that its name carries."""
     return hashlib.sha256(data).hexdigest()[:16]
+
+
+def numbers_in(metadata: dict[str, str] | None) -> dict[str, Any]:
+    """Read a state's numbers out of its file's metadata; `ValueError` where there are none."""
+    numbers = json.loads((metadata or {}).get("state", ""))
+    if not isinstance(numbers, dict):
+        raise ValueError(f"the numbers of a state are a table, got {type(numbers).__name__}")
+    return numbers

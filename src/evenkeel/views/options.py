@@ -6,14 +6,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
+DESCRIBED = ConfigDict(
+    frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+)
 MAGNITUDE_SCALES = {"tf": 10, "tf-2021": 10, "timm": 10, "timm-inc1": 10, "torchvision": 30}
+LARGEST_SIDE = 1024  # of views, as of stored images; a slip beyond it would take all memory
 SMALLEST_TF_2021 = 64  # below this its 90-pixel translations and 36-pixel squares leave nothing
 
 
 class RandAugmentOptions(BaseModel):
     """RandAugment (Cubuk et al. 2020): every image draws its own operations and signs."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = DESCRIBED
 
     kind: Literal["randaugment"] = "randaugment"
     """Names this kind of noise."""
@@ -39,7 +43,7 @@ class RandAugmentOptions(BaseModel):
 class RandomErasingOptions(BaseModel):
     """Random erasing (Zhong et al. 2020): a rectangle of the image is overwritten."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = DESCRIBED
 
     kind: Literal["random_erasing"] = "random_erasing"
     """Names this kind of noise."""
@@ -68,7 +72,7 @@ class RandomErasingOptions(BaseModel):
 class AdditiveNoiseOptions(BaseModel):
     """Noise added to every value of an image; it overlaps the benchmark's four noises."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = DESCRIBED
 
     kind: Literal["additive_noise"] = "additive_noise"
     """Names this kind of noise."""
@@ -92,13 +96,13 @@ class ViewOptions(BaseModel):
     random crop. With neither: flip only.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = DESCRIBED
 
-    resize: int | None = Field(default=None, ge=1)
+    resize: int | None = Field(default=None, ge=1, le=LARGEST_SIDE)
     """Side in pixels that stored images are resized to before the crop; none: not resized."""
-    crop: int | None = Field(default=None, ge=1)
+    crop: int | None = Field(default=None, ge=1, le=LARGEST_SIDE)
     """Side in pixels of the random crop, which is what the model sees; none: the whole side."""
-    pad: int = Field(default=0, ge=0)
+    pad: int = Field(default=0, ge=0, le=LARGEST_SIDE)
     """Black pixels added on each side before the crop (4 is usual at 32 px); not with `resize`."""
     flip: bool = True
     """Mirror half of the views left to right; turn it off for digits and letters."""

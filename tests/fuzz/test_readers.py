@@ -1,0 +1,185 @@
+"""Whatever a file holds, its reader gives an answer or a `UserError`, at once and leaving no trace.
+
+`make test-more` runs 200 cases of each reader, `make test-long` 10,000.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from dataclasses import replace as changed
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from evenkeel.data import decode_image
+from evenkeel.data.cifar import CIFAR10, load_cifar
+from evenkeel.models import load_model
+from evenkeel.recipe import load_recipe, recipe_toml
+from evenkeel.runs import UserError
+from evenkeel.training.loop import fresh_state
+from evenkeel.training.state import load_newest_state, save_state
+from tests.fuzz import inputs
+from tests.fuzz.damage import damaged
+from tests.fuzz.watching import untouched_world
+from tests.training_jobs import tiny_job
+
+SLOWEST = 20.0  # seconds; most cases take milliseconds, and one that takes longer hangs
+NUM_CASES = [
+    pytest.param(200, marks=pytest.mark.more),
+    pytest.param(10_000, marks=pytest.mark.long),
+]
+Record = Callable[[str, object], None]
+
+
+@dataclass
+class Tally:
+    """What became of the cases."""
+
+    read: int = 0
+    refused: int = 0
+    slowest_seconds: float = 0.0
+
+
+def hammer(
+    cases: st.SearchStrategy[Any],
+    lay: Callable[[Any], None],
+    read: Callable[[Any], object],
+    num_cases: int,
+    record_property: Record,
+) -> None:
+    """Lay so many different cases before a reader; only a `UserError` may come out of it."""
+    tally = Tally()
+
+    @hypothesis.seed(num_cases)
+    @settings(
+        max_examples=num_cases,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @hypothesis.given(cases)
+    def one(case: Any) -> None:
+        lay(case)
+        began, said = time.monotonic(), "read"
+        try:
+            with untouched_world():
+                read(case)
+            tally.read += 1
+        except UserError as error:
+            tally.refused += 1
+            said = str(error)
+        seconds = time.monotonic() - began
+        tally.slowest_seconds = max(tally.slowest_seconds, seconds)
+        assert seconds < SLOWEST
+        assert 1 <= len(said.split("\n")) <= 3, said
+
+    one()
+    assert tally.read + tally.refused >= num_cases
+    assert tally.read  # neither all nor nothing is refused: the cases bite
+    assert tally.refused
+    record_property("cases", tally.read + tally.refused)
+    record_property("read", tally.read)
+    record_property("refused", tally.refused)
+    record_property("slowest_seconds", round(tally.slowest_seconds, 2))
+
+
+@pytest.mark.parametrize("num_cases", NUM_CASES)
+def test_recipes(
+    num_cases: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Record
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "recipe.toml"
+
+    def lay(case: tuple[bytes, tuple[str, ...]]) -> None:
+        path.write_bytes(case[0])
+
+    def read(case: tuple[bytes, tuple[str, ...]]) -> None:
+        recipe = load_recipe("recipe.toml", case[1])
+        assert recipe_toml(recipe)
+
+    cases = st.tuples(inputs.recipes(), inputs.changes())
+    hammer(cases, lay, read, num_cases, record_property)
+
+
+@pytest.mark.parametrize("num_cases", NUM_CASES)
+def test_names_of_recipes_and_changes(num_cases: int, record_property: Record) -> None:
+    cases = st.tuples(st.sampled_from(["demo"]) | st.text(), inputs.changes())
+    hammer(cases, nothing, lambda case: load_recipe(*case), num_cases, record_property)
+
+
+@pytest.mark.parametrize("num_cases", NUM_CASES)
+def test_cifar_files(num_cases: int, tmp_path: Path, record_property: Record) -> None:
+    layout = changed(CIFAR10, num_train=2, num_test=3)
+    whole = inputs.cifar_files(layout)
+
+    def lay(case: dict[str, bytes]) -> None:
+        for name, content in (whole | case).items():
+            (tmp_path / name).write_bytes(content)
+
+    def read(case: dict[str, bytes]) -> None:
+        train, test = load_cifar(layout, tmp_path)
+        assert (len(train), len(test), len(train.classes)) == (10, 3, 10)
+
+    hammer(inputs.damaged_cifar_files(whole), lay, read, num_cases, record_property)
+
+
+@pytest.mark.parametrize("num_cases", NUM_CASES)
+@pytest.mark.filterwarnings("ignore")
+def test_images(num_cases: int, record_property: Record) -> None:
+    def read(case: bytes) -> None:
+        assert decode_image(case, 16).shape == (3, 16, 16)
+
+    cases = st.one_of([damaged(whole) for whole in inputs.images()])
+    hammer(cases, nothing, read, num_cases, record_property)
+
+
+@pytest.mark.parametrize("num_cases", NUM_CASES)
+def test_model_files(num_cases: int, tmp_path: Path, record_property: Record) -> None:
+    path = tmp_path / "model.safetensors"
+    whole = inputs.model_file(path)
+    load_model(path)  # imports what it needs, unwatched
+    cases = damaged(whole) | inputs.damaged_header(whole)
+    hammer(cases, path.write_bytes, lambda case: load_model(path), num_cases, record_property)
+
+
+@pytest.mark.parametrize("num_cases", NUM_CASES)
+def test_states(num_cases: int, tmp_path: Path, record_property: Record) -> None:
+    """Half of the damaged files bear a name that fits, as only a forger's would."""
+    job, folder = tiny_job(tmp_path), tmp_path / "state"
+    save_state(fresh_state(job), folder)
+    (path,) = folder.iterdir()
+    whole = path.read_bytes()
+    assert load_newest_state(fresh_state(job), folder)  # imports what it needs, unwatched
+
+    def lay(case: tuple[bytes, bool]) -> None:
+        content, is_forged = case
+        digest = hashlib.sha256(content if is_forged else whole).hexdigest()[:16]
+        for earlier in folder.iterdir():
+            earlier.unlink()
+        (folder / f"00000000-{digest}.safetensors").write_bytes(content)
+
+    def read(case: tuple[bytes, bool]) -> None:
+        content, is_forged = case
+        found = load_newest_state(fresh_state(job), folder)
+        assert is_forged or found == (content == whole)
+
+    cases = st.tuples(damaged(whole) | inputs.damaged_header(whole), st.booleans())
+    hammer(cases, lay, read, num_cases, record_property)
+
+
+def nothing(case: object) -> None:
+    """Lay nothing: the case itself is read."""
+
+
+def test_the_watch_bites(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="open"), untouched_world():
+        (tmp_path / "file").write_text("x")
+    with pytest.raises(AssertionError, match="mkdir"), untouched_world():
+        (tmp_path / "folder").mkdir()
+    with untouched_world():
+        (tmp_path / "file").read_text()
