@@ -61,16 +61,18 @@ def main(folder: Path, network: str = "without", dies: str = "", **options: Any)
     job = job_of(folder, network, options)
     rank = job.accelerator.process_index
     victim, moment = (int(part) for part in (dies or "-1 at 0").split(" at "))
-    seen: list[list[tuple[int, int]]] = []
+    made: list[tuple[int, int]] = []  # the latest batch: indices, and sums of the views
+    seen: list[list[tuple[int, int]]] = []  # of every step
     gradients: dict[str, torch.Tensor] = {}
 
     def make_pair(part, epoch):
         pair = job.make_pair(part, epoch)
         sums = [zlib.crc32(view.numpy().tobytes()) for view in pair.clean]
-        seen.append(list(zip(part.index.tolist(), sums, strict=True)))
+        made[:] = zip(part.index.tolist(), sums, strict=True)
         return pair
 
     def progress(task: str, done: int, total: int) -> None:
+        seen.append(made[:])
         if rank == victim and len(seen) == moment:
             os.kill(os.getpid(), signal.SIGKILL)
 

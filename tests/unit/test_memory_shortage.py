@@ -16,9 +16,10 @@ from evenkeel.training.feeding import batches_of_epoch
 from evenkeel.training.job import Job
 from evenkeel.training.loop import fit, fresh_state
 from evenkeel.training.memory_need import Need, needed
+from evenkeel.training.normalisation import divide_batch_norm
 from evenkeel.training.objectives import Pair, Sums
 from evenkeel.training.state import Counters, State, load_newest_state
-from evenkeel.training.step import FEWEST, divided, step
+from evenkeel.training.step import divided, step
 from tests.training_jobs import CLASSES, tiny_job
 from tests.unit.test_state import FP32
 
@@ -109,17 +110,28 @@ def test_a_state_from_before_there_were_parts_is_one_part() -> None:
     assert Counters().num_parts == 1
 
 
+def test_ghost_batches_are_divided_anew_and_never_below_two_images(tmp_path: Path) -> None:
+    job = tiny_job(tmp_path, ghost_batches=4)
+    divide_batch_norm(job.model, job.options, job.accelerator)
+    assert one_step(cramped(job, 8)).counters.num_parts == 2
+    with pytest.raises(UserError, match="out of memory"):
+        one_step(cramped(job, 7))
+
+
 def test_where_even_the_smallest_part_is_too_large_the_cure_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"out of memory;\nlower teacher.batch_size \(now 16\)"):
-        fit(cramped(tiny_job(tmp_path), FEWEST - 1))
+        fit(cramped(tiny_job(tmp_path), 1))
 
 
 @pytest.mark.parametrize(
-    ("n", "asked", "sizes"), [(16, 4, [4] * 4), (7, 4, [3, 2, 2]), (2, 8, [2])]
+    ("n", "asked", "fewest", "sizes"),
+    [(16, 4, 2, [4] * 4), (7, 4, 2, [3, 2, 2]), (2, 8, 2, [2]), (16, 8, 6, [8, 8])],
 )
-def test_no_part_is_too_small_for_batch_norm(n: int, asked: int, sizes: list[int]) -> None:
+def test_no_part_is_too_small_for_batch_norm(
+    n: int, asked: int, fewest: int, sizes: list[int]
+) -> None:
     pair = Pair(torch.zeros(n, 3, 4, 4, dtype=torch.uint8), None, torch.arange(n))
-    parts = divided(pair, asked)
+    parts = divided(pair, asked, fewest)
     assert [len(part.labels) for part in parts] == sizes
     assert torch.equal(torch.cat([part.labels for part in parts]), pair.labels)
     assert all(part.noisy is None and part.target is None for part in parts)

@@ -57,6 +57,11 @@ class Job:
         return num_parts(self.options, self.accelerator)
 
     @property
+    def fewest_images(self) -> int:
+        """Count the images that a pass needs: batch norm two in each of its parts."""
+        return 2 * self.num_parts // self.accelerator.num_processes
+
+    @property
     def fingerprint(self) -> str:
         """Give a digest of all that decides the result, but for the images themselves."""
         asked = {

@@ -15,7 +15,6 @@ from evenkeel.training.job import Job
 from evenkeel.training.options import NoAveraging, Sgd
 
 GIB = 1 << 30
-PROBES = (2, 4)  # images: what grows between them grows with the batch
 log = logging.getLogger(__name__)
 
 
@@ -41,7 +40,8 @@ def warn_if_too_large(job: Job, autocast: torch.autocast) -> None:
     then, with smaller parts.
     """
     memory, here = available_memory(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    if job.accelerator.device.type != "cpu" or memory is None or len(job.train) < max(PROBES):
+    too_few = len(job.train) < 2 * job.fewest_images
+    if job.accelerator.device.type != "cpu" or memory is None or too_few:
         return
     need, share = needed(job, autocast), -(-job.options.batch_size // job.accelerator.num_processes)
     if need.total(share) <= memory // here:
@@ -64,8 +64,9 @@ def needed(job: Job, autocast: torch.autocast) -> Need:
     copies = (
         2 if not isinstance(options.averaging, NoAveraging) else int(bool(options.early_stopping))
     )
-    few, more = (activations(job, autocast, n) for n in PROBES)
-    per_image = (more - few) // (PROBES[1] - PROBES[0])
+    number = job.fewest_images  # what grows with as many again grows with the batch
+    few, more = (activations(job, autocast, n) for n in (number, 2 * number))
+    per_image = (more - few) // number
     return Need(fixed=weights * (1 + slots + copies), per_image=max(1, per_image))
 
 

@@ -16,7 +16,6 @@ from evenkeel.training.processes import sum_over_processes
 from evenkeel.training.schedules import rate_at
 from evenkeel.training.state import State
 
-FEWEST = 2  # images in a part: batch norm needs two
 log = logging.getLogger(__name__)
 
 
@@ -74,7 +73,8 @@ def in_parts(
 ) -> Sums | None:
     """Add up the gradients and sums of the parts; nothing where a process ran out of memory."""
     sums: Sums = {}
-    parts = divided(on_device(batch.pair, job.accelerator.device), state.counters.num_parts)
+    pair = on_device(batch.pair, job.accelerator.device)
+    parts = divided(pair, state.counters.num_parts, job.fewest_images)
     fitted = True
     try:
         for number, part in enumerate(parts, 1):
@@ -85,8 +85,9 @@ def in_parts(
                 job.accelerator.backward(loss * (job.accelerator.num_processes / batch.num_images))
             add(sums, found)
     except torch.OutOfMemoryError:
-        if job.accelerator.num_processes > 1 and not apart:
-            raise  # the others wait for gradients that will not come; the launcher ends them
+        others_wait = not apart or job.options.sync_batch_norm
+        if job.accelerator.num_processes > 1 and others_wait:
+            raise  # for what will not come from this one; the launcher ends them
         fitted = False
     if apart:
         failures = torch.tensor([float(not fitted)], device=job.accelerator.device)
@@ -94,9 +95,9 @@ def in_parts(
     return sums if fitted else None
 
 
-def divided(pair: Pair, num_parts: int) -> list[Pair]:
+def divided(pair: Pair, num_parts: int, fewest: int) -> list[Pair]:
     """Divide a pair into parts of one size or one less; a small last batch into fewer."""
-    num_parts = max(1, min(num_parts, len(pair.labels) // FEWEST))
+    num_parts = max(1, min(num_parts, len(pair.labels) // fewest))
     return [
         mapped(pair, lambda side, number=number: side.tensor_split(num_parts)[number])
         for number in range(num_parts)
@@ -117,7 +118,7 @@ def halve(job: Job, state: State) -> None:
         torch.cuda.empty_cache()
     share = job.options.batch_size // job.accelerator.num_processes
     counters = state.counters
-    if share < 2 * FEWEST * counters.num_parts:
+    if share < 2 * job.fewest_images * counters.num_parts:
         raise out_of_memory(job)
     counters.num_parts *= 2
     if job.accelerator.is_main_process:
