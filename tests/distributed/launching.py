@@ -37,11 +37,16 @@ def launched(
     )
 
 
+def free_port() -> str:
+    """Find a port that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return str(found.getsockname()[1])
+
+
 def one_by_one(module: str, *arguments: str | Path, num_processes: int) -> list[subprocess.Popen]:
     """Start processes that find one another without a launcher that watches over them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     world = {"WORLD_SIZE": str(num_processes), "LOCAL_WORLD_SIZE": str(num_processes)}
     return [
         subprocess.Popen(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.behaviour.runs import tiny_demo
-from tests.distributed.launching import LAUNCHERS, ROOT, environment, launched
+from tests.distributed.launching import LAUNCHERS, ROOT, environment, free_port, launched
 
 pytestmark = pytest.mark.more
 
@@ -26,6 +26,30 @@ def test_a_whole_run_works_in_two_processes(tmp_path: Path, kind: str) -> None:
     written = [json.loads((tmp_path / f"written-{rank}.json").read_text()) for rank in (0, 1)]
     assert not written[1]
     assert {str(out / "teacher" / "model.safetensors"), str(out / "report.html")} <= {*written[0]}
+
+
+def test_two_launchers_find_one_another_as_two_machines_would(tmp_path: Path) -> None:
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
+    launch += ["--num_machines", "2", "--num_processes", "2", "--main_process_ip", "127.0.0.1"]
+    launch += ["--main_process_port", free_port()]
+    machines = [
+        subprocess.Popen(
+            [*launch, "--machine_rank", str(rank), "-m", "evenkeel", *tiny_demo(tmp_path / "run")],
+            stdout=subprocess.DEVNULL,
+            cwd=ROOT,
+            env=environment(),
+        )
+        for rank in (0, 1)
+    ]
+    try:
+        assert [machine.wait(300) for machine in machines] == [0, 0]
+    finally:
+        for machine in machines:
+            machine.terminate()
+            machine.wait()
+    delivered = json.loads((tmp_path / "run" / "student" / "delivered.json").read_text())
+    assert delivered["processes"] == 2
+    assert (tmp_path / "run" / "report.html").exists()
 
 
 def test_one_process_in_place_of_two_is_refused(tmp_path: Path) -> None:
