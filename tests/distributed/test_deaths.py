@@ -15,7 +15,7 @@ from tests.distributed.trainings import left_by, trained
 
 pytestmark = pytest.mark.more
 
-LIMIT = 60.0  # seconds from a death to the end of the others, their start included here
+LIMIT = 60.0  # seconds from a death to the end of the others
 IN_SECOND_EPOCH = 7  # of five steps an epoch
 GHOSTS: dict[str, Any] = {"network": "as it is", "ghost_batches": 2, "batch_size": 16}
 WISHES: dict[str, dict[str, Any]] = {"without batch norm": {}, "ghost batches": GHOSTS}
@@ -24,11 +24,10 @@ WISHES: dict[str, dict[str, Any]] = {"without batch norm": {}, "ghost batches": 
 def broken_off(folder: Path, num_processes: int, victim: int, kind: str, **wish: Any) -> None:
     """Start a training in which one process is killed in the second epoch; see the others end."""
     dying = json.dumps(wish | {"dies": f"{victim} at {IN_SECOND_EPOCH}"})
-    started = time.monotonic()
     result = launched(
         "tests.distributed.worker", folder, dying, num_processes=num_processes, kind=kind
     )
-    assert time.monotonic() - started < LIMIT
+    assert time.time() - folder.with_name(f"{folder.name}-died").stat().st_mtime < LIMIT
     assert result.returncode != 0
     assert not (folder / "model.safetensors").exists()
     assert len(list((folder / "state").iterdir())) == 1

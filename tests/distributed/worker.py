@@ -74,6 +74,7 @@ def main(folder: Path, network: str = "without", dies: str = "", **options: Any)
     def progress(task: str, done: int, total: int) -> None:
         seen.append(made[:])
         if rank == victim and len(seen) == moment:
+            folder.with_name(f"{folder.name}-died").touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
     def note_gradients(optimiser: torch.optim.Optimizer, *_: Any) -> None:
