@@ -120,6 +120,7 @@ def run_epoch(
         try:
             found = step(job, state, network, autocast, batch)
         except NotFinite as fault:
+            counters.seconds = earlier + time.monotonic() - started
             save_within_epoch(job, state, sums)
             raise refusal(job, fault.step, counters.rate_share) from None
         add(sums, {name: value.double() for name, value in found.items()})
