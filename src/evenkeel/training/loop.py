@@ -213,7 +213,7 @@ def epoch_row(job: Job, state: State, raw: Score, averaged: Score | None) -> dic
             "raw": raw._asdict(),
             "averaged": averaged._asdict() if averaged else None,
         },
-        "lr": state.optimiser.param_groups[0]["lr"],
+        "lr": job.learning_rate(counters.step - 1, counters.rate_share),
         "images_per_second": images / counters.seconds,
         "seconds": counters.seconds,
     }
