@@ -9,7 +9,6 @@ from torch import Tensor
 from evenkeel import runs, seeding
 from evenkeel.runs import UserError
 from evenkeel.training.job import Job
-from evenkeel.training.schedules import rate_at
 
 RECORD = "not_finite.json"
 SHOWN = 8  # image indices in the message; the file has all
@@ -50,8 +49,7 @@ def refusal(job: Job, step: int, rate_share: float) -> UserError:
     order = seeding.order(job.seed, f"{job.name}/order", epoch, job.num_images)
     batch = order[place * job.options.batch_size :][: job.options.batch_size]
     images = job.train.index[torch.from_numpy(batch)].tolist()
-    lr = job.options.optimiser.lr * rate_at(job.options.schedule, step - 1, job.num_steps)
-    lr *= rate_share
+    lr = job.learning_rate(step - 1, rate_share)
     path = job.folder / RECORD
     if job.accelerator.is_main_process:
         runs.write_json(path, {"step": step, "epoch": epoch + 1, "lr": lr, "images": images})

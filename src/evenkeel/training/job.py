@@ -14,6 +14,7 @@ from evenkeel.models import Classifier
 from evenkeel.runs import Progress, UserError
 from evenkeel.training.objectives import Objective, Pair
 from evenkeel.training.options import TrainingOptions
+from evenkeel.training.schedules import rate_at
 from evenkeel.views import ViewOptions
 
 MakePair = Callable[[ImageSet, int], Pair]  # (some training images, epoch)
@@ -78,6 +79,11 @@ class Job:
     def num_steps(self) -> int:
         """Count the steps of the whole training."""
         return self.steps_per_epoch * self.options.epochs
+
+    def learning_rate(self, step: int, rate_share: float) -> float:
+        """Give the rate of a step, counted from 0, of which a plateau has left `rate_share`."""
+        rate = rate_at(self.options.schedule, step, self.num_steps)
+        return self.options.optimiser.lr * rate * rate_share
 
 
 def num_parts(options: TrainingOptions, accelerator: Accelerator) -> int:

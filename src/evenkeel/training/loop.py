@@ -115,6 +115,7 @@ def run_epoch(
         try:
             found = step(job, state, network, autocast, batch)
         except NotFinite as fault:
+            counters.seconds = earlier + time.monotonic() - started
             save_within_epoch(job, state, sums)
             raise refusal(job, fault.step, counters.rate_share) from None
         add(sums, {name: value.double() for name, value in found.items()})
@@ -207,7 +208,7 @@ def epoch_row(job: Job, state: State, raw: Score, averaged: Score | None) -> dic
             "raw": raw._asdict(),
             "averaged": averaged._asdict() if averaged else None,
         },
-        "lr": state.optimiser.param_groups[0]["lr"],
+        "lr": job.learning_rate(counters.step - 1, counters.rate_share),
         "images_per_second": images / counters.seconds,
         "seconds": counters.seconds,
     }

@@ -13,7 +13,6 @@ from evenkeel.training.job import Job
 from evenkeel.training.objectives import Pair, Sums
 from evenkeel.training.optimisers import set_rate
 from evenkeel.training.processes import sum_over_processes
-from evenkeel.training.schedules import rate_at
 from evenkeel.training.state import State
 
 log = logging.getLogger(__name__)
@@ -28,8 +27,7 @@ def step(
         NotFinite: on the CPU, where looking is free; state and buffers are as they were before.
     """
     options, accelerator, counters = job.options, job.accelerator, state.counters
-    rate = rate_at(options.schedule, counters.step, job.num_steps)
-    set_rate(state.optimiser, options.optimiser.lr * rate * counters.rate_share)
+    set_rate(state.optimiser, job.learning_rate(counters.step, counters.rate_share))
     state.buffers.keep()
     sums = gradients(job, state, network, autocast, batch)
     state.first_bad.note(sums["loss"], counters.step + 1)
