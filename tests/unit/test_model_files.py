@@ -162,6 +162,9 @@ LYING = {
     "an empty shape beyond all numbers": {
         "a": {"dtype": "F32", "shape": [0, 1 << 62, 1 << 62], "data_offsets": [0, 0]}
     },
+    "an empty shape beyond all strides": {
+        "a": {"dtype": "F32", "shape": [0, 1 << 61, (1 << 63) - 1], "data_offsets": [0, 0]}
+    },
     "an unknown kind of number": {"a": {"dtype": "Q7", "shape": [1], "data_offsets": [0, 4]}},
     "no JSON": (4).to_bytes(8, "little") + b"{{{{",
     "brackets without an end": (50_000).to_bytes(8, "little") + b"[" * 50_000,

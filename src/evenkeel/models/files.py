@@ -109,7 +109,7 @@ def read(path: Path) -> tuple[Description, dict[str, Tensor]]:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+    except (SafetensorError, RuntimeError) as error:  # shapes that no tensor can have
         raise UserError(
             f"{path} is not a whole safetensors file ({error})\n"
             "give a model.safetensors that evenkeel wrote"

@@ -164,7 +164,7 @@ def load_newest_state(state: State, folder: Path) -> bool:
     for path in paths:
         try:
             tensors, numbers = read_state(path)
-        except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        except (SafetensorError, OSError, ValueError, RuntimeError) as error:
             log.warning("%s is damaged (%s); trying the state before it", path, error)
             continue
         state.load(tensors, numbers)
