@@ -19,8 +19,12 @@ import os, sys, time
 from pathlib import Path
 from evenkeel.locking import only_writer
 with only_writer(Path(sys.argv[1])):
-    if "fork" in sys.argv and os.fork() == 0:
-        time.sleep(60)
+    if "fork" in sys.argv:
+        alive, child = os.pipe()
+        if os.fork() == 0:
+            os.write(child, b"x")
+            time.sleep(60)
+        os.read(alive, 1)
     print(os.getpid(), flush=True)
     time.sleep(60)
 """
