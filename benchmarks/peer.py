@@ -10,9 +10,6 @@ PEERS = {
     "evenkeel-step": peer_evenkeel.training_step,
     "evenkeel-pipeline": peer_evenkeel.student_pipeline,
     "keras-tensorflow-step": partial(peer_keras.training_step, backend="tensorflow"),
-    "keras-tensorflow-xla-step": partial(
-        peer_keras.training_step, backend="tensorflow", compiled_by_xla=True
-    ),
     "keras-jax-step": partial(peer_keras.training_step, backend="jax", compiled_by_xla=True),
     "keras-pipeline": peer_keras.student_pipeline,
     "keras-pipeline-without-noise": partial(peer_keras.student_pipeline, with_noise=False),
