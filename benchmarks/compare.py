@@ -23,6 +23,8 @@ def compare(comparisons: dict[str, Measure], arguments: Sequence[str] | None = N
     failures = []
     for comparison in asked.names or comparisons:
         for name, content in comparisons[comparison](asked.rounds).items():
+            if asked.update and (missing := missing_peers(content)):
+                sys.exit(f"{comparison}: {', '.join(missing)} is missing; install it to --update")
             verdict = judge(tables.committed(name), content)
             print(summary(name, content))
             print("".join(f"not judged: {sentence}\n" for sentence in verdict.not_judged), end="")

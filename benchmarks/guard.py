@@ -20,7 +20,7 @@ def judge(committed: Content | None, measured: Content) -> Verdict:
     A committed ratio that was not measured is a failure, unless its peer is not installed here:
     then it is named as not judged.
     """
-    if committed is None or not committed.get("ratios"):
+    if committed is None or "ratios" not in committed:
         return Verdict([], ["no committed ratios to compare with: commit those of --update"])
     missing = missing_peers(measured)
     failures, not_judged = [], []

@@ -9,6 +9,7 @@ from benchmarks.turns import Turns
 PEERS = {
     "evenkeel-step": peer_evenkeel.training_step,
     "evenkeel-pipeline": peer_evenkeel.student_pipeline,
+    "evenkeel-pipeline-test-view": partial(peer_evenkeel.student_pipeline, clean_view="test"),
     "keras-tensorflow-step": partial(peer_keras.training_step, backend="tensorflow"),
     "keras-jax-step": partial(peer_keras.training_step, backend="jax", compiled_by_xla=True),
     "keras-pipeline": peer_keras.student_pipeline,

@@ -14,6 +14,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import optimizer as optimisers
 from torch.utils.flop_counter import FlopCounterMode
@@ -30,6 +31,7 @@ from evenkeel.views import ViewMaker
 
 RECIPES = ("keras-example", "cifar10-cpu")
 WARMUP, STEPS = 3, 5  # a round
+OPTIMISER_BYTES = {"adam": 28, "adamw": 28, "sgd": 20}  # float32 read and written, a weight
 CLASSES = tuple("abcdefghij")
 CPU = torch.device("cpu")
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -104,7 +106,11 @@ def measured(name: str, rounds: int) -> dict[str, Any]:
             progress=watch.step_done,
         )
     found = watch.medians()
-    return described(found, batch) | floors(model, batch, size, precision) | {"batch size": batch}
+    return (
+        described(found, batch)
+        | floors(model, batch, size, precision, recipe.student.optimiser.kind)
+        | {"batch size": batch}
+    )
 
 
 def described(seconds: dict[str, float], batch: int) -> dict[str, Any]:
@@ -119,7 +125,9 @@ def described(seconds: dict[str, float], batch: int) -> dict[str, Any]:
     }
 
 
-def floors(model: Classifier, batch: int, size: int, precision: str) -> dict[str, Any]:
+def floors(
+    model: Classifier, batch: int, size: int, precision: str, optimiser: str
+) -> dict[str, Any]:
     """Give the least time that arithmetic and memory take for teacher, student and optimiser."""
     views = torch.zeros(batch, 3, size, size, dtype=torch.uint8)
     moved: list[int] = []
@@ -136,7 +144,7 @@ def floors(model: Classifier, batch: int, size: int, precision: str) -> dict[str
         hook.remove()
     weights = sum(parameter.numel() for parameter in model.parameters())
     arithmetic = 4 * counter.get_total_flops()  # the teacher forward, the student and twice back
-    traffic = 4 * sum(moved) + 28 * weights  # Adam: three reads, three writes, one gradient
+    traffic = 4 * sum(moved) + OPTIMISER_BYTES[optimiser] * weights
     peak, bandwidth = matrix_product_rate(DTYPES[precision]), copy_rate()
     return {
         "precision": precision,
@@ -184,6 +192,7 @@ def watched(watch: Watch) -> Iterator[None]:
             (Average, "update", "averaging"),
         ):
             stack.enter_context(patch.object(owner, method, timed(watch, phase, owner, method)))
+        stack.enter_context(patch.object(Accelerator, "backward", ending_backward(watch)))
         handles = [
             nn.modules.module.register_module_forward_pre_hook(
                 lambda module, inputs: watch.begin(forward_of(module))
@@ -191,9 +200,7 @@ def watched(watch: Watch) -> Iterator[None]:
             nn.modules.module.register_module_forward_hook(
                 lambda module, inputs, output: end_forward(watch, module)
             ),
-            optimisers.register_optimizer_step_pre_hook(
-                lambda *_: (watch.end("loss and backward"), watch.begin("optimiser"))[0]
-            ),
+            optimisers.register_optimizer_step_pre_hook(lambda *_: watch.begin("optimiser")),
             optimisers.register_optimizer_step_post_hook(lambda *_: watch.end("optimiser")),
         ]
         for handle in handles:
@@ -212,6 +219,17 @@ def timed(watch: Watch, phase: str, owner: type, method: str) -> Callable[..., A
         return result
 
     return wrapped
+
+
+def ending_backward(watch: Watch) -> Callable[..., None]:
+    """Wrap the backward pass so that its end is noted."""
+    original = Accelerator.backward
+
+    def backward(accelerator: Accelerator, loss: Tensor, **more: Any) -> None:
+        original(accelerator, loss, **more)
+        watch.end("loss and backward")
+
+    return backward
 
 
 def forward_of(module: nn.Module) -> str:

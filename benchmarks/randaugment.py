@@ -83,8 +83,9 @@ def augmented(size: int, num_images: int, rounds: int, versions: dict[str, str])
         works[f"evenkeel {semantics}, one core"] = alone
     works |= peers(images, versions)
     in_tf_data = {KERAS: f"keras-randaugment-{size}"} if can_run_keras(versions) else {}
+    contestants = {name: timed(work, warmed=True) for name, work in works.items()}
     with working(in_tf_data, KERAS_BATCHES, rounds) as others:
-        return interleaved({name: timed(work) for name, work in works.items()} | others, rounds)
+        return interleaved(contestants | others, rounds)
 
 
 def ours(images: torch.Tensor, semantics: str) -> int:
@@ -132,7 +133,7 @@ def cut(rounds: int, versions: dict[str, str]) -> Rates:
     images = pictures(32, SIZES[32]).repeat(FASTER, 1, 1, 1)
     index = torch.arange(len(images))
     maker = ViewMaker(GEOMETRY, image_size=32, seed=0)
-    contestants = {"evenkeel": timed(lambda: len(maker.clean(images, index, 0)))}
+    contestants = {"evenkeel": timed(lambda: len(maker.clean(images, index, 0)), warmed=True)}
     in_tf_data = {KERAS_GEOMETRY: "keras-geometry"} if can_run_keras(versions) else {}
     with working(in_tf_data, GEOMETRY_BATCHES, rounds) as others:
         return interleaved(contestants | others, rounds)

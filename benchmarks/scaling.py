@@ -29,7 +29,7 @@ class Split(NamedTuple):
 
 ONE, WIDE, TWO = "one process, one core", "one process, two cores", "two processes, a core each"
 SPLITS = {ONE: Split(1, 1), WIDE: Split(1, 2), TWO: Split(2, 1)}
-PAIRS = [(TWO, ONE, ""), (TWO, WIDE, ""), (WIDE, ONE, "")]
+PAIRS = [(TWO, ONE, ()), (TWO, WIDE, ()), (WIDE, ONE, ())]
 TRAININGS: dict[str, dict[str, Any]] = {
     "airbench of `cifar10-cpu`, 32 px, batch 512": {
         "recipe": "cifar10-cpu",

@@ -109,15 +109,20 @@ def worker(folder: str, size: str, how: str, width: str) -> None:
         (row,) = read_lines(Path(out) / "metrics.jsonl")
     found = {
         "images_per_second": row["images_per_second"],
-        "main_mb": megabytes(resource.RUSAGE_SELF),
-        "worker_mb": megabytes(resource.RUSAGE_CHILDREN),
+        "main_mb": own_peak(),
+        "worker_mb": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, 1),
     }
     print(json.dumps(found))
 
 
-def megabytes(whose: int) -> float:
-    """Give the largest resident memory so far (Linux counts in KiB)."""
-    return round(resource.getrusage(whose).ru_maxrss / 1024, 1)
+def own_peak() -> float:
+    """Give this program's largest resident memory in MB.
+
+    `getrusage` would not do: it goes on counting from what the parent had before this program.
+    """
+    rows = Path("/proc/self/status").read_text().splitlines()
+    (peak,) = (row for row in rows if row.startswith("VmHWM:"))
+    return round(int(peak.split()[1]) / 1024, 1)
 
 
 if __name__ == "__main__":

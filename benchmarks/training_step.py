@@ -1,10 +1,9 @@
 """One supervised step of ResNet50V2 at 72 pixels, batch 128: forward, backward, Adam, all cores.
 
 Ours is the package's own loop (`train_teacher` on images that are views already; precision auto,
-channels_last). Keras' is `train_on_batch`, itself a compiled function: on TensorFlow as a graph
-(through XLA it was slower, 39 images/s to 52 in one trial on two cores), on JAX through XLA.
-timm's `resnetv2_50` runs in a plain PyTorch loop; its network is of the same family, with 0.1 %
-fewer parameters (none of its convolutions has biases).
+channels_last). Keras' is `train_on_batch`, itself a compiled function: on TensorFlow as a graph, on
+JAX through XLA. timm's `resnetv2_50` runs in a plain PyTorch loop; its network is of the same
+family, with 0.1 % fewer parameters (none of its convolutions has biases).
 """
 
 import torch

@@ -1,8 +1,14 @@
-"""How much memory there is."""
+"""How much memory there is, and with how many it is shared."""
 
+import os
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
+
+
+def processes_here() -> int:
+    """Count the processes of this training on this machine, as torch's launcher tells them."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def available_memory() -> int | None:

@@ -1,6 +1,11 @@
 """Images that stay in their files give what images in memory give, batch for batch."""
 
 import os
+import shutil
+import signal
+import subprocess
+import sys
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +74,7 @@ def test_worker_processes_give_the_same_batches_in_the_same_order(both) -> None:
 def test_every_way_of_indexing_gives_what_a_tensor_gives(both) -> None:
     kept, streamed = (splits.train.images for splits in both)
     chosen = torch.tensor([7, 1, 1])
-    for which in (3, slice(4, 9), slice(None), chosen):
+    for which in (3, -1, slice(4, 9), slice(None), slice(1, 9, 3), chosen):
         assert torch.equal(kept[which], streamed[which])
 
 
@@ -77,9 +82,11 @@ def test_slices_are_kept_for_a_while_and_not_for_ever(both, monkeypatch) -> None
     images = loaded_anew(both)
     first = images[0:5]
     assert images[0:5] is first
-    monkeypatch.setattr("evenkeel.data.streaming.KEPT_BYTES", 1)
+    monkeypatch.setattr("evenkeel.data.streaming.KEPT_BYTES", first.nbytes)
     images[5:10]
     assert list(images.kept) == [(5, 10)]
+    images[:]  # more than may be kept
+    assert list(images.kept) == []
 
 
 def loaded_anew(both):
@@ -112,20 +119,23 @@ def test_bad_files_are_found_before_anything_is_trained(photos: Path) -> None:
         loaded(photos, streaming=True, skip_bad_images=False)
 
 
-def test_what_does_not_fit_in_half_of_the_memory_is_streamed(photos, monkeypatch, caplog) -> None:
+def test_what_does_not_fit_three_times_is_streamed(photos, monkeypatch, caplog) -> None:
     bytes_needed = (4 * NUM_A_CLASS + 1) * 3 * 16 * 16
-    monkeypatch.setattr(folder, "available_memory", lambda: 2 * bytes_needed)
+    monkeypatch.setattr(folder, "available_memory", lambda: 3 * bytes_needed)
     assert not loaded(photos).train.is_streamed
-    monkeypatch.setattr(folder, "available_memory", lambda: 2 * bytes_needed - 1)
+    monkeypatch.setattr(folder, "available_memory", lambda: 3 * bytes_needed - 1)
+    assert loaded(photos).train.is_streamed
+    monkeypatch.setattr(folder, "available_memory", lambda: 12 * bytes_needed - 1)
+    assert not loaded(photos).train.is_streamed
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")  # each process has images of its own
     assert loaded(photos).train.is_streamed
     assert "they are decoded when needed" in caplog.text
 
 
 def test_options_without_effect_are_refused(photos: Path) -> None:
-    with pytest.raises(UserError, match=r"data\.workers does nothing here"):
-        loaded(photos, workers=2)
-    with pytest.raises(ValueError, match="workers does nothing with streaming = false"):
-        DataOptions(name="photos", workers=2, streaming=False)
+    for streaming in ("auto", False):
+        with pytest.raises(ValueError, match="workers is for streamed images"):
+            DataOptions(name="photos", workers=2, streaming=streaming)
     with pytest.raises(UserError, match="for folders of images, not for digits"):
         load_splits(DataOptions(name="digits", streaming=True))
 
@@ -144,3 +154,36 @@ def test_a_file_list_holds_any_name_in_its_order() -> None:
     joined = FileList.joined([files, FileList([b"last"])])
     assert (len(joined), joined[4]) == (5, Path("last"))
     assert list(FileList([])) == []
+
+
+OPEN_AT_THE_END = """
+import sys
+from evenkeel.data import load_data
+train = load_data(sys.argv[1], image_size=16, validation=2, streaming=True).train
+batches = train.batches([range(2)] * 50)
+print(len(next(batches)))
+"""
+
+
+def test_a_program_that_leaves_its_batches_open_ends(photos: Path, tmp_path: Path) -> None:
+    shutil.copytree(photos, tmp_path / "photos")
+    (tmp_path / "photos/train/dim/bad.png").unlink()
+    program = OPEN_AT_THE_END.replace("range(2)", "__import__('numpy').arange(2)")
+    command = [sys.executable, "-c", program, str(tmp_path / "photos")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout) == (0, "2\n"), result.stderr
+
+
+def test_a_worker_that_dies_is_explained(both) -> None:
+    batches = both[1].train.batches([np.arange(2)] * 50)
+    next(batches)
+    for process in active_children():
+        os.kill(process.pid, signal.SIGKILL)
+    with pytest.raises(UserError, match=r"set data\.workers = 1"):
+        list(batches)
+
+
+def test_torch_s_own_generator_is_left_alone(both) -> None:
+    before = torch.get_rng_state()
+    list(both[1].train.batches(BATCHES))
+    assert torch.equal(torch.get_rng_state(), before)

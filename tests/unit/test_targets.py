@@ -44,22 +44,29 @@ def test_the_logits_stand_at_the_indices_of_their_images(teacher_file: Path) -> 
     assert not torch.allclose(table[31], table[2])  # it bites
 
 
-def trained(teacher_file: Path, out: Path) -> dict[str, torch.Tensor]:
+def trained(teacher_file: Path, out: Path, **changes: object) -> dict[str, torch.Tensor]:
     data = Splits(three_colours(64, 0), three_colours(20, 1), three_colours(20, 2))
-    model = train_student(
-        data, ViewOptions(pad=2), OPTIONS, teacher_file, out, accelerator=Accelerator(cpu=True)
-    )
-    return model.state_dict()
+    options = StudentOptions.model_validate(OPTIONS.model_dump() | changes)
+    views = ViewOptions(resize=20, crop=16)  # so that drawn and test views differ
+    alone = Accelerator(cpu=True)
+    return train_student(data, views, options, teacher_file, out, accelerator=alone).state_dict()
 
 
 def test_the_student_learns_the_same_where_there_is_no_room_for_the_table(
-    teacher_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    teacher_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     known = trained(teacher_file, tmp_path / "known")
+    assert "asked in every step" not in caplog.text
     monkeypatch.setattr(targets, "LARGEST_TABLE", 0)
     asked = trained(teacher_file, tmp_path / "asked")
+    assert "asked in every step" in caplog.text
     for name, weight in known.items():
         torch.testing.assert_close(asked[name], weight, rtol=1e-4, atol=1e-5, msg=name)
+    drawn = trained(teacher_file, tmp_path / "drawn", clean_view="drawn")
+    assert not torch.allclose(drawn["network.head.weight"], known["network.head.weight"])
 
 
 def test_a_geometry_cannot_be_shared_with_the_test_view() -> None:

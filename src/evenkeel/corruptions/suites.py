@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 from evenkeel.corruptions.corrupting import Preset, check_frost, corrupt, resolve_preset
 from evenkeel.corruptions.names import ALL, Frost
 from evenkeel.corruptions.photographs import check_photographs, frost_folder
-from evenkeel.data.streaming import StreamedImages
+from evenkeel.data import StreamedImages
 from evenkeel.images.types import Images, Labels
 from evenkeel.runs import UserError
 

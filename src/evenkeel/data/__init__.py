@@ -1,4 +1,4 @@
-"""Data sets in memory: uint8 images, labels, class names and a stable index per image."""
+"""Data sets, in memory or streamed: uint8 images, labels, classes, a stable index per image."""
 
 from evenkeel.lazy import exports
 
@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = exports(
         "DataOptions": "options",
         "ImageSet": "image_set",
         "Splits": "image_set",
+        "StreamedImages": "streaming",
         "data_root": "root",
         "decode_image": "decode",
         "fetch": "fetching",

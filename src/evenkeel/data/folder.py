@@ -13,12 +13,13 @@ from evenkeel.data.image_set import ImageSet, Splits
 from evenkeel.data.options import DataOptions
 from evenkeel.data.split import hold_out
 from evenkeel.data.streaming import StreamedImages, bad_files, decode_all, default_workers
-from evenkeel.memory import available_memory
+from evenkeel.memory import available_memory, processes_here
 from evenkeel.runs import Progress, UserError, no_progress
 
 PARTS = ("train", "validation", "test")
 TEST_SHARE = 0.2  # of the training images, where there is no test folder
 NUM_NAMED = 3  # bad files named in an error
+COPIES = 3  # of the images, at the most, while they are divided
 
 log = logging.getLogger(__name__)
 
@@ -122,23 +123,22 @@ def read_parts(
 
 
 def is_to_be_streamed(options: DataOptions, num_images: int) -> bool:
-    """Decide whether images are kept in their files: where they would fill half the memory."""
+    """Decide whether images are kept in their files: where three times their size is not free.
+
+    Dividing a part in two copies it, so that for a moment there is nearly three times as much.
+    """
     if options.streaming != "auto":
         return options.streaming
-    needed = num_images * 3 * (options.image_size or 0) ** 2
-    free = available_memory()
-    if free is None or needed <= free // 2:
-        if options.workers is not None:
-            raise UserError(
-                f"data.workers does nothing here: {num_images:,} images fit in memory; leave it "
-                "out, or set data.streaming = true"
-            )
+    free, processes = available_memory(), processes_here()
+    needed = processes * num_images * 3 * (options.image_size or 0) ** 2
+    if free is None or COPIES * needed <= free:
         return False
     log.warning(
-        "%s images would take %.1f GB of the %.1f GB that are free: they are decoded when needed, "
-        "by worker processes",
+        "%s images would take %.1f GB%s of the %.1f GB that are free, and more while they are "
+        "divided: they are decoded when needed, by worker processes",
         f"{num_images:,}",
         needed / 1e9,
+        f" in {processes} processes" if processes > 1 else "",
         free / 1e9,
     )
     return True

@@ -38,7 +38,7 @@ def load_data(  # noqa: PLR0913
         validation: training images held out, as a count or as a share between 0 and 1.
         validation_choice: stratified (equally many of every class) or last.
         streaming: decode a folder's images whenever they are asked for, instead of keeping them
-            in memory; auto: where they would take half of the memory that is free.
+            in memory; auto: where they would take a third of the memory that is free.
     """
     is_path = isinstance(name_or_path, os.PathLike)
     try:

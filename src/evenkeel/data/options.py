@@ -44,19 +44,20 @@ class DataOptions(BaseModel):
     streaming: bool | Literal["auto"] = Field(
         default="auto",
         description="decode a folder's images anew in each epoch, in worker processes, instead of "
-        "keeping them in memory; auto: where they would take half of the memory that is free",
+        "keeping them in memory; auto: where they would take a third of the memory that is free",
     )
     workers: int | None = Field(
         default=None,
         ge=1,
-        description="processes that decode streamed images; default: one a core, 16 at most",
+        description="processes that decode streamed images, for each process that trains, with "
+        "streaming = true; default: its share of the cores, 16 at most",
     )
 
     @model_validator(mode="after")
     def workers_have_work(self) -> "DataOptions":
         """Refuse workers that would never be started."""
-        if self.workers is not None and self.streaming is False:
+        if self.workers is not None and self.streaming is not True:
             raise ValueError(
-                "workers does nothing with streaming = false; leave it out, or set streaming = true"
+                "workers is for streamed images; set streaming = true as well, or leave it out"
             )
         return self

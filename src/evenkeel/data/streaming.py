@@ -1,11 +1,15 @@
 """Images that stay in their files and are decoded when they are asked for."""
 
+import atexit
 import logging
+import operator
 import os
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import active_children
 from pathlib import Path
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
@@ -17,13 +21,15 @@ from evenkeel.data.decode import decode_image
 from evenkeel.data.file_list import FileList
 from evenkeel.images.blocks import available_cores, run_blocks
 from evenkeel.images.types import Images
+from evenkeel.memory import processes_here
 from evenkeel.runs import Progress, UserError
 
 MOST_WORKERS = 16
 AHEAD = 2  # batches that each worker process may be ahead
+AHEAD_BYTES = 1 << 29  # of all of them
+WORKER = "decoding images"  # the name of a worker process
 CHECKED_AT_ONCE = 256  # files a worker process looks at before it reports
 KEPT_BYTES = 1 << 26  # of slices: an assessment asks for the same one for every cell
-
 
 log = logging.getLogger(__name__)
 
@@ -49,21 +55,25 @@ class StreamedImages:
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, which: int | slice | Tensor) -> Tensor:
+    def __getitem__(self, which: SupportsIndex | slice | Tensor) -> Tensor:
         if isinstance(which, slice):
-            return self.neighbours(*which.indices(len(self))[:2])
-        numbers = np.arange(len(self))[which if isinstance(which, int) else which.numpy()]
-        images = self.decoded(np.atleast_1d(numbers))
-        return images[0] if isinstance(which, int) else images
+            start, stop, step = which.indices(len(self))
+            numbers = np.arange(start, stop, step)
+            return self.neighbours(start, stop) if step == 1 else self.decoded(numbers)
+        if isinstance(which, Tensor) and which.ndim:
+            return self.decoded(np.arange(len(self))[which.numpy()])
+        return self.decoded(np.arange(len(self))[[operator.index(which)]])[0]
 
     def neighbours(self, start: int, stop: int) -> Images:
-        """Give the images start..stop, which are kept for a while."""
-        if (start, stop) not in self.kept:
-            images = self.decoded(np.arange(start, stop))
-            while self.kept and images.nbytes * (len(self.kept) + 1) > KEPT_BYTES:
-                del self.kept[next(iter(self.kept))]
+        """Give the images start..stop, which are kept for a while unless they are too many."""
+        if (start, stop) in self.kept:
+            return self.kept[start, stop]
+        images = self.decoded(np.arange(start, stop))
+        while self.kept and images.nbytes * (len(self.kept) + 1) > KEPT_BYTES:
+            del self.kept[next(iter(self.kept))]
+        if images.nbytes <= KEPT_BYTES:
             self.kept[start, stop] = images
-        return self.kept[start, stop]
+        return images
 
     def decoded(self, numbers: Int64[np.ndarray, " n"]) -> Images:
         """Decode some images in threads."""
@@ -80,11 +90,10 @@ class StreamedImages:
 
     def batches(self, positions: Sequence[np.ndarray]) -> Iterator[Images]:
         """Give one batch after the other, decoded ahead of time by worker processes."""
-        loader = loader_of(Decoding(self.files, self.image_size), positions, self.num_workers)
-        for images, fault in loader:
-            if fault:
-                raise UserError(fault)
-            yield images
+        largest = 3 * self.image_size**2 * max(map(len, positions), default=1)
+        num_workers = max(1, min(self.num_workers, AHEAD_BYTES // (AHEAD * largest)))
+        answers = answered(Decoding(self.files, self.image_size), positions, num_workers)
+        return (images if not fault else refused(fault) for images, fault in answers)
 
 
 @dataclass(frozen=True)
@@ -122,7 +131,7 @@ def bad_files(images: StreamedImages, progress: Progress) -> Bool[np.ndarray, " 
     n, found, done = len(images), [], 0
     parts = np.array_split(np.arange(n), -(-n // CHECKED_AT_ONCE))
     checking = Checking(images.files, images.image_size)
-    for answer in loader_of(checking, parts, images.num_workers):
+    for answer in answered(checking, parts, images.num_workers):
         found.append(answer.numpy())
         done += len(answer)
         progress("check images", done, n)
@@ -138,18 +147,51 @@ def is_bad(path: Path, image_size: int) -> bool:
     return False
 
 
-def loader_of(
+def answered(
     dataset: Dataset[Tensor], batches: Sequence[np.ndarray], num_workers: int
-) -> DataLoader[Tensor]:
-    """Let worker processes answer the batches in their order."""
-    return DataLoader(
+) -> Iterator[Any]:
+    """Start worker processes, which answer the batches in their order."""
+    earlier = set(active_children())
+    loader = DataLoader(
         dataset,
         batch_sampler=batches,  # pyright: ignore[reportArgumentType]  # it is only iterated over
         num_workers=num_workers,
         prefetch_factor=AHEAD,
         collate_fn=unchanged,
         worker_init_fn=leave_signals,
+        generator=torch.Generator(),  # so that torch's own is left alone
     )
+    answers = iter(loader)
+    for process in set(active_children()) - earlier:
+        process.name = WORKER
+    return watched(answers)
+
+
+def watched(answers: Iterator[Any]) -> Iterator[Any]:
+    """Pass on what comes, and say it shortly when a worker process has died."""
+    try:
+        yield from answers
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise UserError(
+            f"a process that decodes images has died ({str(error).splitlines()[0]});\n"
+            "memory or /dev/shm is too small for what is decoded ahead: set data.workers = 1, "
+            "lower the batch size, or give a container more (docker run --shm-size=2g)"
+        ) from error
+
+
+def refused(fault: str) -> Images:
+    """Raise what a worker process met."""
+    raise UserError(fault)
+
+
+@atexit.register
+def end_workers() -> None:
+    """End what still decodes when Python ends; multiprocessing would ask, and wait for ever."""
+    for process in active_children():
+        if process.name == WORKER:
+            process.kill()
 
 
 def leave_signals(worker: int) -> None:
@@ -183,6 +225,7 @@ def decode_all(files: FileList, image_size: int) -> tuple[Images, Bool[np.ndarra
 
 
 def default_workers() -> int:
-    """Give this process its share of the machine's cores."""
-    processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return max(1, min(MOST_WORKERS, available_cores() // processes_here))
+    """Give this process its share of the machine's cores, or those that it is kept to."""
+    cores = available_cores()
+    share = cores // processes_here() if cores == os.cpu_count() else cores
+    return max(1, min(MOST_WORKERS, share))

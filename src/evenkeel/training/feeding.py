@@ -28,8 +28,8 @@ class Batch(NamedTuple):
 def batches_of_epoch(job: Job, epoch: int, first_step: int) -> Iterator[Batch]:
     """Give the batches of an epoch from a step on: the same ones however they are made.
 
-    On the CPU no thread runs ahead: views cost a hundredth of a step, and would take it from the
-    same cores (docs/performance.md). Streamed images are decoded ahead by worker processes.
+    On the CPU no thread runs ahead: views take less than a hundredth of a step, which is all that
+    it could hide (docs/performance.md). Streamed images are decoded ahead by worker processes.
     """
     order = seeding.order(job.seed, f"{job.name}/order", epoch, job.num_images)
     size = job.options.batch_size

@@ -2,14 +2,13 @@
 
 import copy
 import logging
-import os
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from evenkeel.memory import available_memory
+from evenkeel.memory import available_memory, processes_here
 from evenkeel.training.feeding import on_device
 from evenkeel.training.job import Job
 from evenkeel.training.options import NoAveraging, Sgd
@@ -39,7 +38,7 @@ def warn_if_too_large(job: Job, autocast: torch.autocast) -> None:
     The system would end the process without a word. A GPU says when it is full, and is answered
     then, with smaller parts.
     """
-    memory, here = available_memory(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    memory, here = available_memory(), processes_here()
     too_few = len(job.train) < 2 * job.fewest_images
     if job.accelerator.device.type != "cpu" or memory is None or too_few:
         return

@@ -216,7 +216,7 @@ class StudentOptions(TrainingOptions):
     clean_view: Literal["drawn", "test"] = Field(
         default="drawn",
         description="what the teacher sees: flips and crops drawn anew in each epoch, or the test "
-        "view, about which it is asked once and not in every step",
+        "view, about which it is asked once and not in every step (if its answers fit in 1 GB)",
     )
     temperature_squared: bool = Field(
         default=False,

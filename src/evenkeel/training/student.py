@@ -1,5 +1,7 @@
 """The student: labels and the teacher's softened predictions, learnt from noisy views."""
 
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -47,14 +49,16 @@ def train_student(  # noqa: PLR0913
     frozen = frozen_teacher(Path(teacher), model, options, accelerator.device)
     maker = view_maker(views, data.train.image_size, seed, "student")
     refresher = view_maker(views, data.train.image_size, seed, "student/refresh")
-    asked = frozen is not None and options.clean_view == "test"
-    known = known_targets(frozen, data.train, options, accelerator, progress) if asked else None
+    make_pair = pairs(maker, with_teacher=frozen is not None)
+    if frozen is not None and options.clean_view == "test":
+        ask = partial(known_targets, frozen, data.train, options, accelerator, progress)
+        make_pair = pairs_with_test_view(maker, ask)
     fit(
         Job(
             name="student",
             model=model,
             objective=consistency(frozen, options),
-            make_pair=pairs(maker, options.clean_view if frozen else None, known),
+            make_pair=make_pair,
             refresh_views=lambda part: refresher.noisy(part.images, part.index, 0),
             train=data.train,
             validation=data.validation,
@@ -70,18 +74,30 @@ def train_student(  # noqa: PLR0913
     return load_model(folder / "model.safetensors")
 
 
-def pairs(maker: ViewMaker, clean_view: str | None, known: Tensor | None) -> MakePair:
-    """Make the noisy view for the student and, where there is one, what its teacher goes by."""
+def pairs(maker: ViewMaker, *, with_teacher: bool) -> MakePair:
+    """Make the noisy view for the student and, where there is a teacher, a clean one for it."""
 
     def make_pair(part: ImageSet, epoch: int) -> Pair:
-        if clean_view == "drawn":
+        if with_teacher:
             clean, noisy = maker.pair(part.images, part.index, epoch)
             return Pair(clean, noisy, part.labels)
-        noisy = maker.noisy(part.images, part.index, epoch)
-        if known is not None:
-            return Pair(None, noisy, part.labels, known[part.index])
-        clean = maker.test(part.images) if clean_view == "test" else None
-        return Pair(clean, noisy, part.labels)
+        return Pair(None, maker.noisy(part.images, part.index, epoch), part.labels)
+
+    return make_pair
+
+
+def pairs_with_test_view(maker: ViewMaker, ask: Callable[[], Tensor | None]) -> MakePair:
+    """Make the noisy view, and give with it what the teacher says of the test view.
+
+    It is asked when the first pair is made: nothing can refuse the training any more.
+    """
+    asked = cache(ask)
+
+    def make_pair(part: ImageSet, epoch: int) -> Pair:
+        noisy, known = maker.noisy(part.images, part.index, epoch), asked()
+        if known is None:
+            return Pair(maker.test(part.images), noisy, part.labels)
+        return Pair(None, noisy, part.labels, known[part.index])
 
     return make_pair
 

@@ -1,5 +1,7 @@
 """What the teacher says of clean views that are the same in every epoch."""
 
+import logging
+
 import numpy as np
 import torch
 from accelerate import Accelerator
@@ -11,6 +13,8 @@ from evenkeel.runs import Progress
 from evenkeel.training.objectives import answer
 from evenkeel.training.options import StudentOptions
 from evenkeel.training.processes import sum_over_processes
+
+log = logging.getLogger(__name__)
 
 BATCH_SIZE = 500
 LARGEST_TABLE = 1 << 30  # bytes
@@ -30,6 +34,10 @@ def known_targets(
     """
     rows = int(train.index.max()) + 1
     if 4 * rows * len(train.classes) > LARGEST_TABLE:
+        log.warning(
+            "the teacher's answers would take %.1f GB: it is asked in every step instead of once",
+            4e-9 * rows * len(train.classes),
+        )
         return None
     device = accelerator.device
     autocast = autocast_for(resolved_precision(options.precision, device), device)
