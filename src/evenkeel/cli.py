@@ -24,6 +24,7 @@ DESCRIPTION = """Train image classifiers that keep an even keel when the input s
 
 evenkeel recipes lists what can be run; evenkeel run demo needs no data and a few minutes."""
 
+GO_ON = ("run", "train-teacher", "train-student", "corrupt")
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MAKE_ROOM = "what was saved is whole: make room and give the same command again"
 OTHER_PLACE = "name a place that can be read and written"
@@ -116,8 +117,11 @@ def main() -> None:
 
 def say_how_to_go_on() -> None:
     """Give the command that goes on; of several processes the first one speaks."""
-    if os.environ.get("RANK", "0") == "0":
-        command = shlex.join(["evenkeel", *sys.argv[1:]])
-        print(
-            f"evenkeel: stopped, and what was done is kept; go on with\n{command}", file=sys.stderr
-        )
+    if os.environ.get("RANK", "0") != "0":
+        return
+    if sys.argv[1:2] and sys.argv[1] not in GO_ON:
+        print("evenkeel: stopped", file=sys.stderr)
+        return
+    alone = os.environ.get("WORLD_SIZE", "1") == "1"
+    command = shlex.join(["evenkeel", *sys.argv[1:]]) if alone else "the launcher's command again"
+    print(f"evenkeel: stopped, and what was done is kept; go on with\n{command}", file=sys.stderr)

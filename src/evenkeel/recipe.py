@@ -70,6 +70,8 @@ def load_recipe(name_or_path: str | Path, changes: tuple[str, ...] = ()) -> Reci
     table = read_table(name_or_path, ())
     for change in changes:
         table = merged(table, parsed_change(change))
+    if key := beyond_64_bits(table):
+        raise UserError(f"recipe {name_or_path}: {key} is no 64-bit integer; give a smaller one")
     try:
         return Recipe.model_validate(without_unset(table))
     except ValidationError as error:
@@ -174,6 +176,17 @@ def without_unset(table: dict[str, Any]) -> dict[str, Any]:
     return {k: without_unset(v) if isinstance(v, dict) else v for k, v in kept.items()}
 
 
+def beyond_64_bits(value: Any, key: str = "") -> str:
+    """Name the first integer that TOML does not know, which Python's reader lets pass; or none."""
+    if isinstance(value, int):
+        return key if abs(value) >= 1 << 63 else ""
+    if isinstance(value, dict):
+        inner = [(part, f"{key}.{name}".lstrip(".")) for name, part in value.items()]
+    else:
+        inner = [(part, key) for part in value] if isinstance(value, list) else []
+    return next((found for part, name in inner if (found := beyond_64_bits(part, name))), "")
+
+
 def chooser_for(key: str) -> str:
     """Tell what a bare string under this key stands for."""
     return "name" if key == "model" else "kind"
@@ -249,5 +262,8 @@ def members(model: type[BaseModel]) -> set[Any]:
 
 def shortened(value: Any) -> str:
     """Show what came, in little space."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number of thousands of digits"
     return text if len(text) <= 80 else text[:77] + "..."

@@ -1,6 +1,7 @@
 """A run folder: files that are whole or absent, what was run, and the metrics as they come."""
 
 import difflib
+import errno
 import hashlib
 import json
 import os
@@ -96,6 +97,9 @@ def flush_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network drives know no such
+            raise
     finally:
         os.close(descriptor)
 

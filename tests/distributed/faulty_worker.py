@@ -35,9 +35,15 @@ def faulty(job: Job, fault: str) -> Job:
         loss, sums = job.objective(model, pair)
         if fault == "nan" and len(calls) == STEP - 1:
             loss = loss * math.nan
-        if fault == "memory" and len(pair.labels) > ROOM:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return loss, sums | {"loss": loss.detach()}
+
+    def within_the_network(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if len(inputs[0]) > ROOM and torch.is_grad_enabled():
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    if fault == "memory":
+        first = next(m for m in job.model.modules() if isinstance(m, nn.Conv2d))
+        first.register_forward_pre_hook(within_the_network)
 
     return dataclasses.replace(job, progress=progress, objective=objective)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from evenkeel.training.feeding import batches_of_epoch
 from evenkeel.training.job import Job
 from evenkeel.training.loop import fit, fresh_state
 from evenkeel.training.objectives import Pair, Sums
-from evenkeel.training.state import State, load_newest_state
+from evenkeel.training.state import State, load_newest_state, save_state
 from evenkeel.training.step import step
 from tests.behaviour.runs import steps_saved
 from tests.training_jobs import tiny_job
@@ -137,8 +138,31 @@ def test_a_rate_that_is_far_too_high_is_named(tmp_path: Path) -> None:
 def test_the_first_bad_step_is_remembered_and_nothing_later(tmp_path: Path) -> None:
     accelerator = tiny_job(tmp_path).accelerator
     first = FirstBadStep(torch.device("cpu"))
-    first.note(torch.tensor(1.0), 1)
+    first.note(torch.tensor(1.0), torch.tensor(1.0), 1)
     assert first.read(accelerator) is None
-    for number, loss in ((2, math.inf), (3, 1.0), (4, math.nan)):
-        first.note(torch.tensor(loss), number)
+    for number, loss, norm in ((2, 1.0, math.inf), (3, 1.0, 1.0), (4, math.nan, 1.0)):
+        first.note(torch.tensor(loss), torch.tensor(norm), number)
     assert first.read(accelerator) == 2
+
+
+@pytest.mark.parametrize("averaging", ["none", "ema"])
+def test_weights_made_useless_by_an_epoch_s_last_step_are_noticed(
+    tmp_path: Path, averaging: str
+) -> None:
+    far = {"kind": "sgd", "lr": 1e38}
+    job = tiny_job(tmp_path, epochs=2, batch_size=64, averaging=averaging, optimiser=far)
+    assert job.steps_per_epoch == 1
+    with pytest.raises(UserError, match="infinite or NaN at step 1 "):
+        fit(job)
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_the_state_just_written_stays_whatever_the_clock_says(tmp_path: Path) -> None:
+    job = tiny_job(tmp_path)
+    state = fresh_state(job)
+    for number in range(3):
+        state.counters.step = number
+        save_state(state, tmp_path / "state")
+        for path in (tmp_path / "state").iterdir():
+            os.utime(path, (4e9 - number, 4e9 - number))  # a clock that runs back
+    assert max(path.name for path in (tmp_path / "state").iterdir()).startswith("00000002")

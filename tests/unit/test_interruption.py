@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from evenkeel.training import interruption
 from evenkeel.training.interruption import SIGNALS, Signals
 from evenkeel.training.job import Job
 from evenkeel.training.loop import fit, fresh_state
@@ -42,6 +43,24 @@ def test_the_first_signal_waits_and_is_obeyed_at_the_end() -> None:
         work()
     assert done == [signal.SIGINT]
     assert handlers() == before
+
+
+def test_the_same_signal_relayed_at_once_is_one_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    def work(seconds: float) -> None:
+        monkeypatch.setattr(interruption, "ECHO_SECONDS", seconds)
+        with Signals():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            done.append("went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        work(60.0)
+    assert done == ["went on"]
+    with pytest.raises(KeyboardInterrupt):
+        work(0.0)
+    assert done == ["went on"]
 
 
 def test_the_second_signal_does_not_wait() -> None:

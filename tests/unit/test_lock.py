@@ -39,6 +39,11 @@ def test_everything_is_pinned() -> None:
     assert not {name for name in needed() if not name.startswith(OF_TORCH)} - pins().keys()
 
 
+def test_no_package_is_pinned_twice() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    assert len([line for line in lines if line and not line.startswith("#")]) == len(pins())
+
+
 def test_the_peers_of_the_benchmarks_are_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     peers = map(Requirement, project["optional-dependencies"]["bench"])

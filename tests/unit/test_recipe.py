@@ -126,3 +126,10 @@ def test_a_choice_called_none_is_kept_when_a_resolved_recipe_is_read_again(tmp_p
     recipe = load_recipe("demo", ("teacher.averaging=none",))
     (tmp_path / "recipe.toml").write_text(recipe_toml(recipe))
     assert load_recipe(tmp_path / "recipe.toml") == recipe
+
+
+@pytest.mark.parametrize("change", ["seed={}", "student.temperature={}", "assess.severities=[{}]"])
+def test_a_number_that_toml_does_not_know_is_refused(change: str) -> None:
+    for number in ("0x" + "f" * 5_000, "9223372036854775808"):
+        with pytest.raises(UserError, match="is no 64-bit integer"):
+            load_recipe("demo", (change.format(number),))

@@ -1,4 +1,4 @@
-"""A loss that is infinite or NaN: the training stops, and says at which images."""
+"""A loss or gradient that is infinite or NaN: the training stops, and says at which images."""
 
 import math
 
@@ -15,7 +15,7 @@ SHOWN = 8  # image indices in the message; the file has all
 
 
 class NotFinite(Exception):  # noqa: N818  # it is caught by the loop and never shown
-    """The loss of a step is infinite or NaN; the weights have not moved."""
+    """The loss of a step, or its gradient, is infinite or NaN; the weights have not moved."""
 
     def __init__(self, step: int) -> None:
         super().__init__(step)
@@ -28,9 +28,10 @@ class FirstBadStep:
     def __init__(self, device: torch.device) -> None:
         self.number = torch.full((1,), math.inf, dtype=torch.float64, device=device)
 
-    def note(self, loss: Tensor, step: int) -> None:
-        """Remember this step if its loss is not finite and no earlier one's was."""
-        self.number = torch.where(loss.isfinite(), self.number, self.number.clamp(max=step))
+    def note(self, loss: Tensor, gradient_norm: Tensor, step: int) -> None:
+        """Remember this step if loss or gradient is not finite and no earlier one's was."""
+        is_good = loss.isfinite() & gradient_norm.isfinite()
+        self.number = torch.where(is_good, self.number, self.number.clamp(max=step))
 
     def read(self, accelerator: Accelerator) -> int | None:
         """Give the first bad step of all processes, if there was one; waits for the device."""
@@ -53,10 +54,12 @@ def refusal(job: Job, step: int, rate_share: float) -> UserError:
     path = job.folder / RECORD
     if job.accelerator.is_main_process:
         runs.write_json(path, {"step": step, "epoch": epoch + 1, "lr": lr, "images": images})
+    job.accelerator.wait_for_everyone()  # who ends first has the others ended by the launcher
     shown = ", ".join(map(str, images[:SHOWN])) + (", ..." if len(images) > SHOWN else "")
     return UserError(
-        f"{job.name}: the loss became infinite or NaN at step {step:,} (epoch {epoch + 1}), "
-        f"learning rate {lr:.3g};\n"
+        f"{job.name}: the loss or its gradient became infinite or NaN at step {step:,} "
+        f"(epoch {epoch + 1}), learning rate {lr:.3g};\n"
         f"its images are {shown} (all in {path}); the state before it is kept;\n"
-        f"lower {job.name}.optimiser.lr (now {job.options.optimiser.lr:g}) or set clip_norm"
+        f"lower {job.name}.optimiser.lr (now {job.options.optimiser.lr:g}) or set clip_norm, "
+        "with another --out"
     )

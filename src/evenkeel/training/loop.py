@@ -1,6 +1,7 @@
 """The one training loop: a teacher and a student differ by objective and views alone."""
 
 import logging
+import math
 import time
 from typing import Any
 
@@ -62,6 +63,7 @@ def train(job: Job) -> None:
     state = fresh_state(job)
     if load_newest_state(state, job.folder / "state"):
         log.info("%s goes on from step %d", job.name, state.counters.step)
+    refuse_different_states(job, state.counters.step)
     network: nn.Module = job.model
     if options.compile:
         network = torch.compile(job.model)  # pyright: ignore[reportAssignmentType]
@@ -74,6 +76,17 @@ def train(job: Job) -> None:
             end_epoch(job, state, autocast)
             stop_if_asked(job, agreed_signal(job, signals), signals)
     deliver(job, state, autocast, precision)
+
+
+def refuse_different_states(job: Job, step: int) -> None:
+    """Refuse to go on where some processes read another state than others."""
+    own = torch.tensor([step], device=job.accelerator.device)
+    steps = set(job.accelerator.gather(own).tolist())  # pyright: ignore
+    if len(steps) > 1:
+        raise UserError(
+            f"{job.name}: the processes found states of steps {', '.join(map(str, sorted(steps)))};"
+            f"\nlet all machines see the same {job.folder}, and give the command again"
+        )
 
 
 def check(job: Job) -> None:
@@ -172,6 +185,7 @@ def end_epoch(job: Job, state: State, autocast: torch.autocast) -> None:
         remember_if_best(state, twin, averaged.figure(options.watch), is_average=True)
     elif options.early_stopping:
         remember_if_best(state, job.model, raw.figure(options.watch), is_average=False)
+    refuse_useless(job, state, raw, averaged)
     counters.rows.append(epoch_row(job, state, raw, averaged))
     if state.plateau and state.plateau.exhausted(raw.figure(options.watch)):
         counters.rate_share *= options.schedule.factor  # pyright: ignore
@@ -182,6 +196,13 @@ def end_epoch(job: Job, state: State, autocast: torch.autocast) -> None:
     if job.accelerator.is_main_process:
         runs.write_lines(job.folder / "metrics.jsonl", counters.rows)
         save_state(state, job.folder / "state")
+
+
+def refuse_useless(job: Job, state: State, *scores: Score | None) -> None:
+    """Stop where the epoch's last step has made the weights useless; nothing was written since."""
+    if all(score is None or math.isfinite(score.loss) for score in scores):
+        return
+    raise refusal(job, state.counters.step, state.counters.rate_share)
 
 
 def share_buffers(job: Job) -> None:

@@ -53,7 +53,7 @@ class State:
     counters: Counters = field(default_factory=Counters)
     best: dict[str, Tensor] = field(default_factory=dict)  # weights to deliver
     fingerprint: str = ""  # of all that was asked for; another one's state is refused
-    fits: bool = False  # this process has seen that a step in this many parts fits into memory
+    trials: int = 0  # steps that this process has taken, to see whether they fit into memory
     buffers: Buffers = field(init=False)
     first_bad: FirstBadStep = field(init=False)
 
@@ -149,8 +149,9 @@ def save_state(state: State, folder: Path) -> None:
     data = save(tensors, {"state": json.dumps(state.numbers())})
     name = f"{state.counters.step:08d}-{hash_of(data)}.safetensors"
     write_atomically(folder / name, data)
-    saved = sorted(saved_states(folder), key=lambda path: path.stat().st_mtime_ns)
-    for old in saved[:-KEPT]:
+    others = [path for path in saved_states(folder) if path.name != name]
+    others.sort(key=lambda path: path.stat().st_mtime_ns)
+    for old in others[: 1 - KEPT]:  # never the one just written, whatever the clock says
         old.unlink()
 
 

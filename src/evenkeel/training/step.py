@@ -13,8 +13,9 @@ from evenkeel.training.job import Job
 from evenkeel.training.objectives import Pair, Sums
 from evenkeel.training.optimisers import set_rate
 from evenkeel.training.processes import sum_over_processes
-from evenkeel.training.state import State
+from evenkeel.training.state import Counters, State
 
+TRIALS = 2  # steps that show whether parts fit: the optimiser's slots come with the first
 log = logging.getLogger(__name__)
 
 
@@ -30,7 +31,7 @@ def step(
     set_rate(state.optimiser, job.learning_rate(counters.step, counters.rate_share))
     state.buffers.keep()
     sums = gradients(job, state, network, autocast, batch)
-    state.first_bad.note(sums["loss"], counters.step + 1)
+    state.first_bad.note(sums["loss"], gradient_norm(job.model), counters.step + 1)
     if looking_is_free(accelerator.device) and (bad := state.first_bad.read(accelerator)):
         state.optimiser.zero_grad(set_to_none=True)
         state.buffers.restore()
@@ -43,21 +44,26 @@ def step(
     return sums | {"images": torch.full((), num_images, device=accelerator.device)}
 
 
+def gradient_norm(model: nn.Module) -> Tensor:
+    """Give the norm of the whole gradient: infinite or NaN where any of its values is."""
+    return nn.utils.get_total_norm([w.grad for w in model.parameters() if w.grad is not None])
+
+
 def gradients(
     job: Job, state: State, network: nn.Module, autocast: torch.autocast, batch: Batch
 ) -> Sums:
     """Leave the gradient of the whole batch in the parameters, halving the parts until they fit.
 
     Several processes exchange gradients while they are computed, so that none may fail alone in
-    the midst of it. The first step with parts of a size is therefore taken without: afterwards
-    all know whether it fitted everywhere, and exchange then.
+    the midst of it. The first steps with parts of a size are therefore taken without: afterwards
+    all know whether they fitted everywhere, and exchange then.
     """
-    apart = job.accelerator.num_processes > 1 and not state.fits
+    apart = job.accelerator.num_processes > 1 and state.trials < TRIALS
     while (sums := in_parts(job, state, network, autocast, batch, apart)) is None:
         halve(job, state)
     if apart:
         exchange(job)
-    state.fits = True
+    state.trials += 1
     return sums
 
 
@@ -76,10 +82,10 @@ def in_parts(
     fitted = True
     try:
         for number, part in enumerate(parts, 1):
-            alone = apart or number < len(parts)
-            with job.accelerator.no_sync(network) if alone else contextlib.nullcontext():
-                with autocast:
-                    loss, found = job.objective(network, part)
+            waits = not apart and number < len(parts)
+            with job.accelerator.no_sync(network) if waits else contextlib.nullcontext():
+                with autocast:  # apart: past the wrapper, which would exchange buffers
+                    loss, found = job.objective(job.model if apart else network, part)
                 job.accelerator.backward(loss * (job.accelerator.num_processes / batch.num_images))
             add(sums, found)
     except torch.OutOfMemoryError:
@@ -123,8 +129,14 @@ def halve(job: Job, state: State) -> None:
         log.warning(
             "%s: out of memory at step %d; from here on each step is taken in %d parts, and batch "
             "norm sees %d images at a time",
-            *(job.name, counters.step + 1, counters.num_parts, share // counters.num_parts),
+            *(job.name, counters.step + 1, counters.num_parts, seen_at_once(job, counters)),
         )
+
+
+def seen_at_once(job: Job, counters: Counters) -> int:
+    """Count the images that batch norm normalises together."""
+    divisions = max(job.num_parts, job.accelerator.num_processes) * counters.num_parts
+    return max(1, job.options.batch_size // divisions)
 
 
 def out_of_memory(job: Job) -> UserError:
@@ -132,7 +144,7 @@ def out_of_memory(job: Job) -> UserError:
     return UserError(
         f"{job.name}: {job.accelerator.device} is out of memory;\n"
         f"lower {job.name}.batch_size (now {job.options.batch_size}), take a smaller "
-        f"{job.name}.model or smaller views.resize and views.crop"
+        f"{job.name}.model or smaller views.resize and views.crop, with another --out"
     )
 
 
