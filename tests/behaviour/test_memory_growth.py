@@ -3,7 +3,7 @@
 import pytest
 from benchmarks.streaming import FEW, MANY, SMALL, peak
 
-ALLOWED_MB = 50.0  # paths, labels and indices of 190,000 images take 20 MB
+ALLOWED_MB = 100.0  # 190,000 paths, labels and indices, and lists of them in passing: 40 to 60
 ALL_PIXELS_MB = (MANY - FEW) * 3 * SMALL**2 / 1e6
 
 

@@ -171,11 +171,12 @@ def watched(answers: Iterator[Any]) -> Iterator[Any]:
     """Pass on what comes, and say it shortly when a worker process has died."""
     try:
         yield from answers
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
+        cause = str(error).partition("\n")[0]
         raise UserError(
-            f"a process that decodes images has died ({str(error).splitlines()[0]});\n"
+            f"a process that decodes images has died ({cause});\n"
             "memory or /dev/shm is too small for what is decoded ahead: set data.workers = 1, "
             "lower the batch size, or give a container more (docker run --shm-size=2g)"
         ) from error
