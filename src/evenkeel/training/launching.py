@@ -1,5 +1,6 @@
 """How a process finds the others that were launched with it, its device, and what it says alone."""
 
+import atexit
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,18 @@ def refuse_a_lone_process(accelerator: Accelerator) -> None:
             "them to mpirun;\n"
             "use accelerate launch --multi_gpu --num_processes N (it works on a CPU, too)"
         )
+
+
+@atexit.register
+def leave_group() -> None:
+    """End gloo's threads while Python still runs.
+
+    Later they can abort the process at its very end, and the launcher then ends the others in the
+    midst of their work. NCCL is left alone: it would wait for processes that have died.
+    """
+    joined = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if joined and torch.distributed.get_backend() == "gloo":
+        torch.distributed.destroy_process_group()
 
 
 @contextmanager

@@ -47,6 +47,8 @@ def fit(job: Job) -> None:
             train(job)
         except torch.OutOfMemoryError as error:
             raise out_of_memory(job) from error
+        finally:
+            job.accelerator.free_memory()  # it keeps what it has wrapped
 
 
 def train(job: Job) -> None:
