@@ -122,13 +122,8 @@ def tree(folder: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_it_is_refused_with_its_cure_and_nothing_is_touched(
-    name: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments, words = BAD[name]
-    before = tree(place)
-    monkeypatch.setattr(sys, "argv", ["evenkeel", *arguments])
+def assert_refused(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    """Run the command line: status 2, and at most three lines with these words."""
     with pytest.raises(SystemExit) as stopped:
         cli.main()
     said = capsys.readouterr().err
@@ -136,4 +131,14 @@ def test_it_is_refused_with_its_cure_and_nothing_is_touched(
     assert said.startswith("evenkeel: ")
     assert 1 <= len(said.splitlines()) <= 3, said
     assert all(word in said for word in words), said
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_it_is_refused_with_its_cure_and_nothing_is_touched(
+    name: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, words = BAD[name]
+    before = tree(place)
+    monkeypatch.setattr(sys, "argv", ["evenkeel", *arguments])
+    assert_refused(capsys, words)
     assert tree(place) == before

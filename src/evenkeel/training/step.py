@@ -31,22 +31,19 @@ def step(
     set_rate(state.optimiser, job.learning_rate(counters.step, counters.rate_share))
     state.buffers.keep()
     sums = gradients(job, state, network, autocast, batch)
-    state.first_bad.note(sums["loss"], gradient_norm(job.model), counters.step + 1)
+    weights = [weight for weight in job.model.parameters() if weight.grad is not None]
+    norm = nn.utils.get_total_norm([weight.grad for weight in weights])  # pyright: ignore
+    state.first_bad.note(sums["loss"], norm, counters.step + 1)
     if looking_is_free(accelerator.device) and (bad := state.first_bad.read(accelerator)):
         state.optimiser.zero_grad(set_to_none=True)
         state.buffers.restore()
         raise NotFinite(bad)
     if options.clip_norm:
-        nn.utils.clip_grad_norm_(job.model.parameters(), options.clip_norm)
+        nn.utils.clip_grads_with_norm_(weights, options.clip_norm, norm)
     state.optimiser.step()
     state.optimiser.zero_grad(set_to_none=True)
     num_images = len(batch.pair.labels)
     return sums | {"images": torch.full((), num_images, device=accelerator.device)}
-
-
-def gradient_norm(model: nn.Module) -> Tensor:
-    """Give the norm of the whole gradient: infinite or NaN where any of its values is."""
-    return nn.utils.get_total_norm([w.grad for w in model.parameters() if w.grad is not None])
 
 
 def gradients(
@@ -135,8 +132,7 @@ def halve(job: Job, state: State) -> None:
 
 def seen_at_once(job: Job, counters: Counters) -> int:
     """Count the images that batch norm normalises together."""
-    divisions = max(job.num_parts, job.accelerator.num_processes) * counters.num_parts
-    return max(1, job.options.batch_size // divisions)
+    return max(1, job.options.batch_size // (job.num_parts * counters.num_parts))
 
 
 def out_of_memory(job: Job) -> UserError:

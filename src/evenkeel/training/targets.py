@@ -14,10 +14,9 @@ from evenkeel.training.objectives import answer
 from evenkeel.training.options import StudentOptions
 from evenkeel.training.processes import sum_over_processes
 
-log = logging.getLogger(__name__)
-
 BATCH_SIZE = 500
 LARGEST_TABLE = 1 << 30  # bytes
+log = logging.getLogger(__name__)
 
 
 def known_targets(
