@@ -3,14 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: setup demo test test-more test-long check bench docs
+.PHONY: setup demo test test-more test-long check bench docs lock audit
 
 setup: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev]'
+	$(INSTALL) --require-hashes --no-deps --requirement requirements.lock
+	$(INSTALL) --constraint constraints.txt --no-build-isolation --editable '.[dev]'
 	touch $@
 
 demo: setup
@@ -33,8 +35,23 @@ check: setup
 	$(BIN)/python -m pytest -n 0 tests/test_layers.py tests/test_surface.py
 
 bench: setup
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev,bench]'
+	$(INSTALL) --constraint constraints.txt --no-build-isolation --editable '.[dev,bench]'
 	$(BIN)/python -m benchmarks
 
 docs: setup
 	$(BIN)/python -m docs.build
+
+# torch, and what its wheel brings along, come in another build for each kind of machine: left out.
+lock: build/tools
+	build/tools/bin/uv pip compile pyproject.toml --extra dev --constraint constraints.txt \
+		--universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
+		--custom-compile-command 'make lock' \
+		| awk '/^[a-z]/ {kept = !/^(torch==|triton==|nvidia-|cuda-)/} /^#/ || kept' > requirements.lock
+
+audit: build/tools
+	build/tools/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict \
+		--vulnerability-service osv
+
+build/tools:
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install --disable-pip-version-check --quiet pip-audit uv

@@ -20,7 +20,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "memory": frozenset(),
     "locking": frozenset({"runs"}),
     "images": frozenset({"seeding"}),
-    "data": frozenset({"runs", "memory", "seeding", "images"}),
+    "data": frozenset({"runs", "locking", "memory", "seeding", "images"}),
     "views": frozenset({"seeding", "images", "data"}),
     "models": frozenset({"runs", "images"}),
     "training": frozenset(

@@ -18,14 +18,16 @@ NAMES = (
 )
 
 OPTIONS = {
-    "run": "recipe out seed data_root resume changes",
-    "train-teacher": "recipe out seed data_root changes",
-    "train-student": "recipe teacher out seed data_root changes",
-    "assess": "models data data_root suite corruptions frost severities num_images seed out",
+    "run": "recipe out seed data_root skip_bad_images resume changes",
+    "train-teacher": "recipe out seed data_root skip_bad_images changes",
+    "train-student": "recipe teacher out seed data_root skip_bad_images changes",
+    "assess": "models data data_root skip_bad_images suite corruptions frost severities"
+    " num_images seed out",
     "report": "runs out",
-    "views": "recipe out seed data_root changes",
+    "views": "recipe out seed data_root skip_bad_images changes",
     "predict": "model images as_csv",
-    "corrupt": "data out data_root image_size corruptions seed preset frost sheet image",
+    "corrupt": "data out data_root image_size skip_bad_images corruptions seed preset frost sheet"
+    " image",
     "fetch": "name data_root",
     "recipes": "",
 }

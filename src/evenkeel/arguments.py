@@ -22,4 +22,5 @@ DataName = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
 Changes = Annotated[
     tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="set", metavar="KEY=VALUE")
 ]
+Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 AsCsv = Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(name="csv")]

@@ -30,6 +30,7 @@ from evenkeel.runs import Progress, UserError, no_progress
 from evenkeel.seeding import stream_key
 from evenkeel.training import refuse_smaller, refuse_untrainable, train_student, train_teacher
 from evenkeel.training.launching import default_accelerator, naming_lost_processes
+from evenkeel.training.memory_need import refuse_too_large
 from evenkeel.training.normalisation import refuse_division
 from evenkeel.training.processes import first_process_writes
 from evenkeel.views import ViewMaker, overlaps, view_sheet
@@ -96,6 +97,7 @@ def refuse_the_impossible(recipe: Recipe, data: Splits, accelerator: Accelerator
         refuse_too_small(part.model, recipe.views.input_size(data.train.image_size))
         refuse_division(name, part, accelerator)
         refuse_untrainable(name, part, len(data.train), accelerator)
+        refuse_too_large(name, part, len(data.train.classes), accelerator.device)
     sizes = [num_parameters(outline(part.model, 2)) for part in (recipe.teacher, recipe.student)]
     if not recipe.student.allow_smaller_student:
         refuse_smaller(teacher=sizes[0], student=sizes[1])

@@ -16,6 +16,7 @@ from evenkeel.arguments import (
     Names,
     RecipeName,
     Runs,
+    Switch,
     Whole,
 )
 from evenkeel.data_commands import corrupt, fetch, predict
@@ -37,7 +38,8 @@ def run(
     out: Folder = None,
     seed: Whole = None,
     data_root: Folder = None,
-    resume: bool = False,
+    skip_bad_images: Switch = False,
+    resume: Switch = False,
     changes: Changes = (),
 ) -> None:
     """Train teacher and student, assess both, write the report.
@@ -49,15 +51,18 @@ def run(
         out: Run folder. Default: runs/RECIPE-seedN.
         seed: Overrules the recipe's seed.
         data_root: Folder that holds the data set, e.g. cifar-10-batches-bin.
-        resume: For scripts: accepted and without effect, since a run that was cut off goes on in
-            any case.
+        skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
+        resume: Go on only: refuse to begin where --out holds no run yet. (Without it a run that
+            was cut off goes on just the same.)
         changes: Change an option, e.g. --set student.temperature=4; repeatable.
     """
     from evenkeel.chain import run as run_chain
     from evenkeel.report import load_summary_rows
 
-    resolved = resolve(recipe, seed, data_root, changes)
+    resolved = resolve(recipe, seed, data_root, skip_bad_images, changes)
     folder = out or Path("runs") / f"{Path(recipe).stem}-seed{resolved.seed}"
+    if resume and not (folder / "recipe.toml").exists():
+        raise UserError(f"{folder} holds no run to go on with;\nleave out --resume to begin one")
     finished = (folder / "report.html").exists()
     accelerator = joined()
     with Bars(shown=accelerator.is_main_process) as bars:
@@ -78,6 +83,7 @@ def train_teacher(
     out: Path,
     seed: Whole = None,
     data_root: Folder = None,
+    skip_bad_images: Switch = False,
     changes: Changes = (),
 ) -> None:
     """Train the recipe's teacher alone, on clean views.
@@ -87,12 +93,13 @@ def train_teacher(
         out: Folder for model.safetensors, metrics.jsonl and the state.
         seed: Overrules the recipe's seed.
         data_root: Folder that holds the data set.
+        skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
         changes: Change an option, e.g. --set teacher.epochs=3; repeatable.
     """
     from evenkeel.data import load_splits
     from evenkeel.training import train_teacher as train
 
-    resolved = resolve(recipe, seed, data_root, changes)
+    resolved = resolve(recipe, seed, data_root, skip_bad_images, changes)
     accelerator = joined()
     with Bars(shown=accelerator.is_main_process) as bars:
         data = load_splits(resolved.data, progress=bars)
@@ -109,6 +116,7 @@ def train_student(
     out: Path,
     seed: Whole = None,
     data_root: Folder = None,
+    skip_bad_images: Switch = False,
     changes: Changes = (),
 ) -> None:
     """Train the recipe's student on noisy views, from a teacher that is there already.
@@ -119,12 +127,13 @@ def train_student(
         out: Folder for model.safetensors, metrics.jsonl and the state.
         seed: Overrules the recipe's seed.
         data_root: Folder that holds the data set.
+        skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
         changes: Change an option, e.g. --set student.temperature=4; repeatable.
     """
     from evenkeel.data import load_splits
     from evenkeel.training import train_student as train
 
-    resolved = resolve(recipe, seed, data_root, changes)
+    resolved = resolve(recipe, seed, data_root, skip_bad_images, changes)
     accelerator = joined()
     with Bars(shown=accelerator.is_main_process) as bars:
         data = load_splits(resolved.data, progress=bars)
@@ -139,6 +148,7 @@ def assess(
     *,
     data: Name = None,
     data_root: Folder = None,
+    skip_bad_images: Switch = False,
     suite: str = "generated",
     corruptions: Names = None,
     frost: FrostKind = None,
@@ -153,6 +163,7 @@ def assess(
         models: Run folders (their teacher and student) or model.safetensors files.
         data: Name or folder of the data. Default: that of the first run folder.
         data_root: Folder that holds the data set.
+        skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
         suite: Where the corrupted images come from: "generated" makes them from the test images;
             else a folder laid out as CIFAR-10-C or ImageNet-C, here or where the data lie.
         corruptions: Which ones, divided by commas: fog,frost. Default: all of the suite.
@@ -171,9 +182,13 @@ def assess(
 
     if data_root and not data:
         raise UserError("--data-root needs --data NAME: which data set lies there?")
+    if skip_bad_images and not data:
+        raise UserError("--skip-bad-images needs --data DIR; a run says itself what it leaves out")
     if num_images is not None and num_images < 1:
         raise UserError(f"--num-images must be at least 1, got {num_images}; leave it out for all")
-    where = DataOptions(name=data, root=data_root) if data else None
+    where = (
+        DataOptions(name=data, root=data_root, skip_bad_images=skip_bad_images) if data else None
+    )
     options = AssessOptions(
         suite=suite,
         severities=parsed_severities(severities),
@@ -207,6 +222,7 @@ def views(
     out: Path,
     seed: Whole = None,
     data_root: Folder = None,
+    skip_bad_images: Switch = False,
     changes: Changes = (),
 ) -> None:
     """Draw a sheet of clean and noisy views, to be looked at before training.
@@ -216,12 +232,13 @@ def views(
         out: The picture, a PNG file.
         seed: Overrules the recipe's seed.
         data_root: Folder that holds the data set.
+        skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
         changes: Change an option, e.g. --set views.noise='[{kind="randaugment"}]'; repeatable.
     """
     from evenkeel.chain import write_view_sheet
     from evenkeel.data import load_splits
 
-    resolved = resolve(recipe, seed, data_root, changes)
+    resolved = resolve(recipe, seed, data_root, skip_bad_images, changes)
     with Bars() as bars:
         data = load_splits(resolved.data, progress=bars)
     write_view_sheet(data, resolved, out)
@@ -246,7 +263,11 @@ def joined() -> "Accelerator":
 
 
 def resolve(
-    recipe: str, seed: int | None, data_root: Path | None, changes: tuple[str, ...]
+    recipe: str,
+    seed: int | None,
+    data_root: Path | None,
+    skip_bad_images: bool,
+    changes: tuple[str, ...],
 ) -> "Recipe":
     """Read a recipe under the command line's changes."""
     from evenkeel.recipe import load_recipe
@@ -254,6 +275,8 @@ def resolve(
     own = [] if seed is None else [f"seed={seed}"]
     if data_root is not None:
         own.append(f"data.root={json.dumps(str(data_root))}")
+    if skip_bad_images:
+        own.append("data.skip_bad_images=true")
     return load_recipe(recipe, (*changes, *own))
 
 

@@ -18,6 +18,7 @@ from evenkeel.arguments import (
     Names,
     OneModel,
     Pictures,
+    Switch,
     Whole,
 )
 from evenkeel.display import Bars, table
@@ -38,6 +39,7 @@ def corrupt(
     out: Folder = None,
     data_root: Folder = None,
     image_size: Whole = None,
+    skip_bad_images: Switch = False,
     corruptions: Names = None,
     seed: int = 0,
     preset: Literal["auto", "cifar", "imagenet"] = "auto",
@@ -55,6 +57,7 @@ def corrupt(
         out: Folder for the files and their manifest.json.
         data_root: Folder that holds the data set.
         image_size: Side in pixels at which a folder's images are kept.
+        skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
         corruptions: Which ones, divided by commas: fog,frost. Default: all.
         seed: Fixes the random draws.
         preset: Whose constants; auto goes by the image's size.
@@ -81,7 +84,8 @@ def corrupt(
     chosen = None if corruptions is None else parsed_names(corruptions)
     if frost is not None and chosen is not None and "frost" not in chosen:
         raise UserError(f"--frost {frost} does nothing without the corruption frost; leave it out")
-    test = load_data(data, data_root, image_size=image_size).test
+    options = {"image_size": image_size, "skip_bad_images": skip_bad_images}
+    test = load_data(data, data_root, **options).test
     suite = generated_suite(test.images, seed=seed, preset=preset, frost=frost or "photographs")
     if sheet is not None:
         write_sheet(suite, test, image or 0, chosen, sheet)

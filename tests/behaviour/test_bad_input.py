@@ -86,7 +86,15 @@ BAD = {
         ["run", "demo", "--set", "data.name=hollow", "--set", "data.image_size=16"],
         ["pear holds no images", "add some"],
     ),
-    "a photograph cut short": (["run", "demo", *PHOTOS], ["cut.png", "skip_bad_images"]),
+    "a photograph cut short": (["run", "demo", *PHOTOS], ["cut.png", "--skip-bad-images"]),
+    "a run to go on with that is not there": (
+        ["run", "demo", "--out", "run", "--resume"],
+        ["run holds no run to go on with", "leave out --resume"],
+    ),
+    "bad images of a run left out": (
+        ["assess", "run", "--skip-bad-images", "--out", "a.json"],
+        ["--skip-bad-images needs --data"],
+    ),
 }
 
 

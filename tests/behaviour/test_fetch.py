@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import tarfile
 import threading
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 
 from evenkeel.data import fetch, fetching, load_data
 from evenkeel.data.fetching import Archive, fetch_archive
+from evenkeel.locking import only_writer
 from evenkeel.runs import UserError
 
 
@@ -201,6 +203,19 @@ def test_an_interruption_leaves_nothing(server, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fetch_archive(archive(server, "/good"), tmp_path, interrupt)
     assert_nothing_is_left(tmp_path)
+
+
+def test_what_a_killed_download_left_goes_with_the_next_and_one_under_way_stays(server, tmp_path):
+    left, young, at_work = (tmp_path / f".fetch-{name}" for name in ("left", "young", "work"))
+    for folder in (left, young, at_work):
+        folder.mkdir()
+        (folder / "archive").write_bytes(GOOD[:99])
+    with only_writer(at_work):
+        for folder in (left, at_work):
+            os.utime(folder, (1, 1))
+        fetch_archive(archive(server, "/good"), tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"tiny-bin", ".fetch-young", ".fetch-work"}
 
 
 def test_a_place_that_cannot_be_written_is_named(server, tmp_path):

@@ -8,6 +8,7 @@ saving changes nothing either.
 import contextlib
 import json
 import random
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +103,7 @@ def killed(out: Path, reached: Reached, delay: float = 0.0) -> None:
         process.wait(delay)
     process.kill()
     process.communicate()
+    assert process.returncode == -signal.SIGKILL, "it ended before it was killed"
     for who in ("teacher", "student"):
         found = [row["epoch"] for row in rows(out, who)]
         assert found == list(range(1, len(found) + 1)), "an epoch was lost or repeated"

@@ -1,6 +1,7 @@
 """A GPU that is out of memory, and a loss on it that is no number."""
 
 import dataclasses
+import json
 import logging
 import math
 from pathlib import Path
@@ -43,6 +44,21 @@ def test_a_step_that_does_not_fit_is_taken_in_parts(
         fit(dataclasses.replace(job, objective=objective))
     assert "in 4 parts, and batch norm sees 4 images at a time" in caplog.text
     assert (tmp_path / "model.safetensors").exists()
+
+
+def test_a_validation_that_does_not_fit_is_taken_by_halves(tmp_path: Path) -> None:
+    roomy, cramped = (on_gpu(tiny_job(tmp_path / name, epochs=1)) for name in ("one", "two"))
+
+    def fill(model: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        if not model.training and len(arguments[0]) > 4:
+            torch.empty(TOO_MUCH, dtype=torch.uint8, device=arguments[0].device)
+
+    cramped.model.register_forward_pre_hook(fill)
+    scores = []
+    for job in (roomy, cramped):
+        fit(job)
+        scores.append(json.loads((job.folder / "delivered.json").read_text())["validation"])
+    assert scores[0] == pytest.approx(scores[1], rel=1e-3)
 
 
 def test_a_loss_that_is_no_number_is_found_before_anything_is_saved(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_blocks_do_not_change_the_figures(monkeypatch: pytest.MonkeyPatch) -> No
     whole = assess(tiny_models(), image_set, TinySuite(image_set.images), FP32)
     values = 17 * image_set.images[0].numel()
     monkeypatch.setattr("evenkeel.assess.selection.BLOCK_VALUES", values)
-    monkeypatch.setattr("evenkeel.assess.evaluate.BATCH_SIZE", 5)
+    monkeypatch.setattr("evenkeel.models.inference.MOST_IMAGES", 5)
     parts = assess(tiny_models(), image_set, TinySuite(image_set.images), FP32)
     for ours, theirs in zip(
         whole.assessment.models["student"].cells,

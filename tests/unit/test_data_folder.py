@@ -85,11 +85,13 @@ def test_bad_files_are_named_and_can_be_left_out(photos, caplog):
     assert "00.bmp" in message
     assert "02.bmp and 2 more" in message
     assert "03.bmp" not in message
-    assert "data.skip_bad_images = true" in message
+    assert "--skip-bad-images (data.skip_bad_images = true)" in message
     options = DataOptions(name=str(photos), image_size=8, validation=5, skip_bad_images=True)
     splits = load_splits(options)
     assert [len(part) for part in splits] == [16, 5, 2]
-    assert "5 files cannot be decoded and are left out" in caplog.text
+    _, _, said = caplog.text.partition("5 files cannot be decoded and are left out:\n")
+    bad = [*(f"train/plum/{number:02}.bmp" for number in range(4)), "test/plum/bad.jpg"]
+    assert sorted(said.splitlines()[:5]) == sorted(f"  {photos / name}" for name in bad)
     kept = torch.cat([splits.train.index, splits.validation.index]).sort().values
     assert kept.tolist() == [*range(10), *range(14, 25)]  # the others keep their index
 

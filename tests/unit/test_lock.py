@@ -1,5 +1,9 @@
-"""`constraints.txt` pins everything that an installation for development brings along."""
+"""What an installation for development brings along is pinned, and checked by its hashes.
 
+`constraints.txt` pins everything, `requirements.lock` has the hashes of all but torch's own wheels.
+"""
+
+import re
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +20,16 @@ def pins() -> dict[str, str]:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pairs = (line.split("==") for line in lines if line and not line.startswith("#"))
     return {canonicalize_name(name): version for name, version in pairs}
+
+
+def locked() -> dict[str, tuple[str, list[str]]]:
+    """Give the locked version of every package and the hashes of its files."""
+    text = (ROOT / "requirements.lock").read_text().replace("\\\n", " ")
+    entries = re.findall(r"^([^#\s=]+)==(\S+)(.*)$", text, re.MULTILINE)
+    return {
+        canonicalize_name(name): (version, re.findall(r"--hash=sha256:([0-9a-f]{64})\b", rest))
+        for name, version, rest in entries
+    }
 
 
 def needed() -> dict[str, str]:
@@ -37,6 +51,18 @@ def needed() -> dict[str, str]:
 
 def test_everything_is_pinned() -> None:
     assert not {name for name in needed() if not name.startswith(OF_TORCH)} - pins().keys()
+
+
+def test_everything_but_torch_is_checked_by_hashes() -> None:
+    others = {name for name in needed() if not name.startswith(OF_TORCH)} - {"torch"}
+    assert not others - locked().keys()
+    assert all(hashes for _, hashes in locked().values())
+
+
+def test_the_lock_has_the_versions_that_are_pinned() -> None:
+    elsewhere = {"colorama", "httpx2-jsfetch"}  # for Windows and for browsers
+    versions = {name: version for name, (version, _) in locked().items() if name not in elsewhere}
+    assert versions == {name: pins()[name] for name in versions}
 
 
 def test_no_package_is_pinned_twice() -> None:

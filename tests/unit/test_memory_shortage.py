@@ -9,15 +9,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from evenkeel.models import Classifier
+from evenkeel.chain import run
+from evenkeel.data import ImageSet
+from evenkeel.models import Classifier, ResNet9Options, outline
+from evenkeel.recipe import load_recipe
 from evenkeel.runs import UserError
 from evenkeel.training import memory_need
 from evenkeel.training.feeding import batches_of_epoch
 from evenkeel.training.job import Job
 from evenkeel.training.loop import fit, fresh_state
-from evenkeel.training.memory_need import Need, needed
+from evenkeel.training.memory_need import Need, needed, refuse_too_large
 from evenkeel.training.normalisation import divide_batch_norm
 from evenkeel.training.objectives import Pair, Sums
+from evenkeel.training.options import Adam, Ema, TrainingOptions
 from evenkeel.training.state import Counters, State, load_newest_state
 from evenkeel.training.step import divided, step
 from tests.training_jobs import CLASSES, tiny_job
@@ -174,6 +178,47 @@ def test_too_little_memory_is_said_before_the_first_step_with_what_fits(
     assert "needs about" not in caplog.text
     one, other = (tmp_path / x / "model.safetensors" for x in ("cramped", "roomy"))
     assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["teacher", "student"])
+def test_weights_that_do_not_fit_are_refused_before_the_network_is_built(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = TrainingOptions(model=ResNet9Options(width=8), averaging=Ema(), optimiser=Adam())
+    weights = sum(weight.nbytes for weight in outline(options.model, 10).parameters())
+    need = weights * (1 + 1 + 2 + 2)  # weights, gradients, Adam's two, an average and the best
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(memory_need, "available_memory", lambda: need)
+    refuse_too_large(name, options, 10, cpu)
+    monkeypatch.setattr(memory_need, "available_memory", lambda: need - 1)
+    with pytest.raises(UserError, match=f"{name}.model has .* weights.*\n.*smaller {name}.model"):
+        refuse_too_large(name, options, 10, cpu)
+    refuse_too_large(name, options, 10, torch.device("cuda"))  # it says itself when it is full
+
+
+def test_a_run_with_a_student_beyond_all_memory_does_not_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory_need, "available_memory", lambda: 1 << 30)
+    recipe = load_recipe("demo", ("student.model={name='resnet9', width=512}",))
+    with pytest.raises(UserError, match=r"student.model has .* weights"):
+        run(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_refresh_takes_as_many_images_as_a_part_has(tmp_path: Path) -> None:
+    job, seen = tiny_job(tmp_path, epochs=1), []
+
+    def refresh_views(part: ImageSet) -> Tensor:
+        seen.append(len(part))
+        return job.refresh_views(part)
+
+    fit(dataclasses.replace(cramped(job, 8), refresh_views=refresh_views))
+    assert max(seen) == 8
+    seen.clear()
+    whole = dataclasses.replace(job, folder=tmp_path / "whole", refresh_views=refresh_views)
+    fit(whole)
+    assert max(seen) == 16
 
 
 def test_a_model_that_fits_no_batch_at_all_is_to_be_smaller() -> None:

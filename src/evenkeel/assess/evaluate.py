@@ -38,11 +38,15 @@ from evenkeel.assess.selection import (
 from evenkeel.corruptions import Suite
 from evenkeel.data import ImageSet
 from evenkeel.images.types import Images
-from evenkeel.models import Classifier, autocast_for, resolved_precision
+from evenkeel.models import (
+    Classifier,
+    answer_in_parts,
+    autocast_for,
+    images_at_once,
+    resolved_precision,
+)
 from evenkeel.models.precision import Precision
 from evenkeel.runs import Progress, UserError, no_progress
-
-BATCH_SIZE = 500
 
 
 @dataclass
@@ -192,9 +196,10 @@ def answers(model: Examined, views: Images, labels: Tensor) -> Outcomes:
     """Run one block through a model; the device is waited for once."""
     parts = []
     autocast = autocast_for(model.precision, model.device)
-    for batch, target in zip(views.split(BATCH_SIZE), labels.split(BATCH_SIZE), strict=True):
+    most = images_at_once(views.shape[-1])
+    for batch, target in zip(views.split(most), labels.split(most), strict=True):
         with autocast:
-            logits = model.network(batch.to(model.device, non_blocking=True))
+            logits = answer_in_parts(model.network, batch.to(model.device, non_blocking=True))
         parts.append(outcomes_of(logits.float(), target.to(model.device, non_blocking=True)))
     return Outcomes(*(torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)))
 

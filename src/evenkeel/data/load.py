@@ -27,6 +27,7 @@ def load_data(  # noqa: PLR0913
     validation: int | float = 0.1,
     validation_choice: Literal["stratified", "last"] = "stratified",
     streaming: bool | Literal["auto"] = "auto",
+    skip_bad_images: bool = False,
 ) -> Splits:
     """Load images and divide them into training, validation and test, the same way every time.
 
@@ -39,6 +40,8 @@ def load_data(  # noqa: PLR0913
         validation_choice: stratified (equally many of every class) or last.
         streaming: decode a folder's images whenever they are asked for, instead of keeping them
             in memory; auto: where they would take a third of the memory that is free.
+        skip_bad_images: leave out files of a folder that cannot be decoded, with a warning that
+            lists them.
     """
     is_path = isinstance(name_or_path, os.PathLike)
     try:
@@ -49,6 +52,7 @@ def load_data(  # noqa: PLR0913
             validation=validation,
             validation_choice=validation_choice,
             streaming=streaming,
+            skip_bad_images=skip_bad_images,
         )
     except ValidationError as error:
         fault = error.errors()[0]

@@ -39,7 +39,7 @@ class DataOptions(BaseModel):
     )
     skip_bad_images: bool = Field(
         default=False,
-        description="leave out files of a folder that cannot be decoded, with a warning",
+        description="leave out files of a folder that cannot be decoded; a warning lists them",
     )
     streaming: bool | Literal["auto"] = Field(
         default="auto",

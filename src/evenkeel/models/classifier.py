@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from evenkeel.images.types import Images, Views
 from evenkeel.images.warp import resize
+from evenkeel.models.inference import answer_in_parts, images_at_once
 from evenkeel.models.options import ModelOptions
 
 HALF_RANGE = 127.5  # pixels 0..255 become -1..1
@@ -67,20 +68,20 @@ class Classifier(nn.Module):
         return resize(images, self.input_size)
 
     @torch.no_grad()
-    def predict(self, images: Images, batch_size: int = 500) -> Prediction:
+    def predict(self, images: Images, batch_size: int | None = None) -> Prediction:
         """Classify uint8 images of any stored size, RGB `[n, 3, h, w]`.
 
         Runs in eval mode without gradients and leaves the model in the mode it was in; the
-        answer is on the CPU.
+        answer is on the CPU. By default larger images are looked at fewer at a time; where memory
+        is too small for a batch, it is divided.
         """
         device = next(self.network.parameters()).device
         was_training = self.training
         self.eval()
         try:
-            logits = [
-                self(self.test_view(batch.cpu()).to(device)).cpu()
-                for batch in images.split(batch_size)
-            ]
+            batches = images.split(batch_size or images_at_once(self.input_size))
+            views = (self.test_view(batch.cpu()).to(device) for batch in batches)
+            logits = [answer_in_parts(self, view).cpu() for view in views]
         finally:
             self.train(was_training)
         probabilities = torch.cat(logits).softmax(1)

@@ -140,12 +140,12 @@ def run_epoch(
             state.average.update(job.model, counters.step)
         title = f"{job.name} epoch {counters.epoch + 1}/{job.options.epochs}"
         job.progress(title, counters.step_in_epoch, job.steps_per_epoch)
-        save, signal_number = asked(job, state, signals, time.monotonic() - saved)
-        if save or signal_number:
+        what = asked(job, state, signals, time.monotonic() - saved)
+        if what.save or what.signal_number:
             saved = time.monotonic()
             counters.seconds = earlier + saved - started
             save_within_epoch(job, state, sums)
-        stop_if_asked(job, signal_number, signals)
+        stop_if_asked(job, what.signal_number, signals)
     counters.seconds = earlier + time.monotonic() - started
     counters.sums = {name: float(value) for name, value in sums.items()}
 
@@ -182,7 +182,7 @@ def end_epoch(job: Job, state: State, autocast: torch.autocast) -> None:
     averaged = None
     if state.average and state.average.num_snapshots:
         twin = averaged_copy(job.model, state.average)
-        refresh(job, twin, autocast, REFRESH_IMAGES)
+        refresh(job, state, twin, autocast, REFRESH_IMAGES)
         averaged = validate(twin, job.validation, job.model, autocast, job.accelerator)
         remember_if_best(state, twin, averaged.figure(options.watch), is_average=True)
     elif options.early_stopping:
@@ -247,11 +247,17 @@ def remember_if_best(state: State, network: nn.Module, figure: float, is_average
         state.best = {name: value.clone() for name, value in network.state_dict().items()}
 
 
-def refresh(job: Job, network: nn.Module, autocast: torch.autocast, num_images: int) -> None:
-    """Recompute a network's batch-norm statistics on the views that the training sees."""
+def refresh(
+    job: Job, state: State, network: nn.Module, autocast: torch.autocast, num_images: int
+) -> None:
+    """Recompute a network's batch-norm statistics on the views that the training sees.
+
+    As many at a time as a step has: a batch, or a part of it where memory is too small for more.
+    """
     chosen = seeding.generator(job.seed, f"{job.name}/refresh").permutation(job.num_images)
     chosen = chosen[:num_images]
-    num_batches = -(-len(chosen) // job.options.batch_size)
+    at_once = max(job.fewest_images, job.options.batch_size // state.counters.num_parts)
+    num_batches = -(-len(chosen) // at_once)
     batches = np.array_split(chosen, num_batches)  # of one size or one less: all count alike
     accelerator = job.accelerator
     mine = batches[accelerator.process_index :: accelerator.num_processes]
@@ -269,7 +275,7 @@ def deliver(job: Job, state: State, autocast: torch.autocast, precision: str) ->
     if state.best:
         job.model.load_state_dict(state.best)
     if counters.best_is_average:
-        refresh(job, job.model, autocast, job.num_images)
+        refresh(job, state, job.model, autocast, job.num_images)
     score = validate(job.model, job.validation, job.model, autocast, job.accelerator)
     delivered = {
         "weights": job.options.averaging.kind if counters.best_is_average else "raw",

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from evenkeel.memory import available_memory, processes_here
+from evenkeel.models import outline
+from evenkeel.runs import UserError
 from evenkeel.training.feeding import on_device
 from evenkeel.training.job import Job
-from evenkeel.training.options import NoAveraging, Sgd
+from evenkeel.training.options import NoAveraging, Sgd, TrainingOptions
 
 GIB = 1 << 30
 log = logging.getLogger(__name__)
@@ -32,6 +34,27 @@ class Need(NamedTuple):
         return max(0, memory - self.fixed) // self.per_image
 
 
+def refuse_too_large(
+    name: str, options: TrainingOptions, num_classes: int, device: torch.device
+) -> None:
+    """Refuse, before it is built, a network for the CPU whose weights alone do not fit.
+
+    Raises:
+        UserError: weights, gradients, the optimiser's slots and copies are more than there is.
+    """
+    memory, here = available_memory(), processes_here()
+    if device.type != "cpu" or memory is None:
+        return
+    weights = bytes_of_weights(outline(options.model, num_classes))
+    need = here * (weights + fixed_need(options, weights))
+    if need > memory:
+        raise UserError(
+            f"{name}.model has {weights // 4:,} weights: they, their gradients, the optimiser and "
+            f"copies take {need / GIB:.1f} GB of memory, and {memory / GIB:.1f} GB are there;\n"
+            f"take a smaller {name}.model"
+        )
+
+
 def warn_if_too_large(job: Job, autocast: torch.autocast) -> None:
     """Say what a training on the CPU needs when that is more than there is, and what to lower.
 
@@ -43,6 +66,7 @@ def warn_if_too_large(job: Job, autocast: torch.autocast) -> None:
     if job.accelerator.device.type != "cpu" or memory is None or too_few:
         return
     need, share = needed(job, autocast), -(-job.options.batch_size // job.accelerator.num_processes)
+    log.info("%s needs about %.1f GB of memory", job.name, need.total(share) * here / GIB)
     if need.total(share) <= memory // here:
         return
     largest = need.largest_batch(memory // here) * job.accelerator.num_processes
@@ -57,16 +81,24 @@ def warn_if_too_large(job: Job, autocast: torch.autocast) -> None:
 
 def needed(job: Job, autocast: torch.autocast) -> Need:
     """Measure the activations of a few images, and count the rest."""
-    options = job.options
-    weights = sum(weight.nbytes for weight in job.model.parameters())
-    slots = int(options.optimiser.momentum > 0) if isinstance(options.optimiser, Sgd) else 2
-    copies = (
-        2 if not isinstance(options.averaging, NoAveraging) else int(bool(options.early_stopping))
-    )
     number = job.fewest_images  # what grows with as many again grows with the batch
     few, more = (activations(job, autocast, n) for n in (number, 2 * number))
     per_image = (more - few) // number
-    return Need(fixed=weights * (1 + slots + copies), per_image=max(1, per_image))
+    fixed = fixed_need(job.options, bytes_of_weights(job.model))
+    return Need(fixed, per_image=max(1, per_image))
+
+
+def bytes_of_weights(network: nn.Module) -> int:
+    """Count the bytes of all weights."""
+    return sum(weight.nbytes for weight in network.parameters())
+
+
+def fixed_need(options: TrainingOptions, weights: int) -> int:
+    """Count what comes with so many bytes of weights: gradients, slots, average and best."""
+    slots = int(options.optimiser.momentum > 0) if isinstance(options.optimiser, Sgd) else 2
+    averaged = not isinstance(options.averaging, NoAveraging)
+    copies = 2 if averaged else int(bool(options.early_stopping))
+    return weights * (1 + slots + copies)
 
 
 def activations(job: Job, autocast: torch.autocast, num_images: int) -> int:

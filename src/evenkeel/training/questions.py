@@ -1,5 +1,7 @@
 """What several processes must agree on between two steps: to save, to stop, to give up."""
 
+from typing import NamedTuple
+
 import torch
 
 from evenkeel.training.divergence import looking_is_free, refusal
@@ -12,13 +14,20 @@ SAVE_SECONDS = 300.0  # between two states within an epoch
 STEPS_BETWEEN_QUESTIONS = 20  # of several processes, or of a GPU
 
 
-def asked(job: Job, state: State, signals: Signals, seconds: float) -> tuple[bool, int]:
+class Asked(NamedTuple):
+    """What is to be done between two steps."""
+
+    save: bool
+    signal_number: int  # 0: none came
+
+
+def asked(job: Job, state: State, signals: Signals, seconds: float) -> Asked:
     """Tell whether to save and which signal to obey; several processes agree, now and then."""
     alone, due = job.accelerator.num_processes == 1, seconds > SAVE_SECONDS
     now_and_then = state.counters.step % STEPS_BETWEEN_QUESTIONS == 0
     if not alone:
         if not now_and_then:
-            return False, 0
+            return Asked(save=False, signal_number=0)
         # the first process's clock counts: saving adds up over the processes
         mine = [float(due and job.accelerator.is_main_process)]
         answer = torch.tensor(mine, device=job.accelerator.device)
@@ -26,7 +35,7 @@ def asked(job: Job, state: State, signals: Signals, seconds: float) -> tuple[boo
     number = agreed_signal(job, signals)
     if now_and_then or due or number:
         refuse_divergence(job, state)
-    return due, number
+    return Asked(due, number)
 
 
 def agreed_signal(job: Job, signals: Signals) -> int:

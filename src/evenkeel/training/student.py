@@ -14,6 +14,7 @@ from evenkeel.runs import Progress, UserError, no_progress, sha256
 from evenkeel.training.job import Job, MakePair
 from evenkeel.training.launching import default_accelerator
 from evenkeel.training.loop import fit
+from evenkeel.training.memory_need import refuse_too_large
 from evenkeel.training.objectives import Pair, consistency
 from evenkeel.training.options import StudentOptions
 from evenkeel.training.targets import known_targets
@@ -45,6 +46,7 @@ def train_student(  # noqa: PLR0913
         progress: told how far the training is.
     """
     folder, accelerator = Path(out), accelerator or default_accelerator()
+    refuse_too_large("student", options, len(data.train.classes), accelerator.device)
     model = fresh_model(data, views, options, seed, "student")
     frozen = frozen_teacher(Path(teacher), model, options, accelerator.device)
     maker = view_maker(views, data.train.image_size, seed, "student")

@@ -8,13 +8,17 @@ from accelerate import Accelerator
 from jaxtyping import Float32
 
 from evenkeel.data import ImageSet
-from evenkeel.models import Classifier, autocast_for, resolved_precision
+from evenkeel.models import (
+    Classifier,
+    answer_in_parts,
+    autocast_for,
+    images_at_once,
+    resolved_precision,
+)
 from evenkeel.runs import Progress
-from evenkeel.training.objectives import answer
 from evenkeel.training.options import StudentOptions
 from evenkeel.training.processes import sum_over_processes
 
-BATCH_SIZE = 500
 LARGEST_TABLE = 1 << 30  # bytes
 log = logging.getLogger(__name__)
 
@@ -41,11 +45,12 @@ def known_targets(
     device = accelerator.device
     autocast = autocast_for(resolved_precision(options.precision, device), device)
     table = torch.zeros(rows, len(train.classes), device=device)
-    everything = np.array_split(np.arange(len(train)), -(-len(train) // BATCH_SIZE))
+    most = images_at_once(teacher.input_size)
+    everything = np.array_split(np.arange(len(train)), -(-len(train) // most))
     mine = everything[accelerator.process_index :: accelerator.num_processes]
     for done, part in enumerate(train.batches(mine), 1):
         views = teacher.test_view(part.images).to(device)
         with autocast:
-            table[part.index.to(device)] = answer(teacher, views)
+            table[part.index.to(device)] = answer_in_parts(teacher, views).float()
         progress("ask the teacher", done, len(mine))
     return sum_over_processes(accelerator)(table).cpu()

@@ -11,6 +11,7 @@ from evenkeel.runs import Progress, UserError, no_progress
 from evenkeel.training.job import Job
 from evenkeel.training.launching import default_accelerator
 from evenkeel.training.loop import fit
+from evenkeel.training.memory_need import refuse_too_large
 from evenkeel.training.objectives import Pair, supervised
 from evenkeel.training.options import TrainingOptions
 from evenkeel.views import ViewMaker, ViewOptions
@@ -37,7 +38,8 @@ def train_teacher(  # noqa: PLR0913
         accelerator: the processes and the device; by default what Accelerate finds.
         progress: told how far the training is.
     """
-    folder = Path(out)
+    folder, accelerator = Path(out), accelerator or default_accelerator()
+    refuse_too_large("teacher", options, len(data.train.classes), accelerator.device)
     maker = view_maker(views, data.train.image_size, seed, "teacher")
     refresher = view_maker(views, data.train.image_size, seed, "teacher/refresh")
     fit(
@@ -56,7 +58,7 @@ def train_teacher(  # noqa: PLR0913
             seed=seed,
             folder=folder,
             parents={},
-            accelerator=accelerator or default_accelerator(),
+            accelerator=accelerator,
             progress=progress,
         )
     )

@@ -8,11 +8,9 @@ from accelerate import Accelerator
 from torch import nn
 
 from evenkeel.data import ImageSet
-from evenkeel.models import Classifier
+from evenkeel.models import Classifier, answer_in_parts, images_at_once
 from evenkeel.training.objectives import cross_entropy_sum
 from evenkeel.training.processes import sum_over_processes
-
-BATCH_SIZE = 500
 
 
 class Score(NamedTuple):
@@ -40,12 +38,13 @@ def validate(
     network.eval()
     sums = torch.zeros(3, dtype=torch.float64, device=device)
     mine = np.arange(accelerator.process_index, len(image_set), accelerator.num_processes)
-    parts = [mine[start : start + BATCH_SIZE] for start in range(0, len(mine), BATCH_SIZE)]
+    most = images_at_once(classifier.input_size)
+    parts = [mine[start : start + most] for start in range(0, len(mine), most)]
     for part in image_set.batches(parts):
         view = classifier.test_view(part.images).to(device)
         target = part.labels.to(device)
         with autocast:
-            logits = network(view).float()
+            logits = answer_in_parts(network, view).float()
         correct = (logits.argmax(1) == target).sum()
         loss = cross_entropy_sum(logits, target, 0.0)
         sums += torch.stack([loss.double(), correct.double(), sums.new_tensor(len(target))])
