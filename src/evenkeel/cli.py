@@ -11,9 +11,10 @@ import re
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import tyro
 
@@ -27,6 +28,7 @@ evenkeel recipes lists what can be run; evenkeel run demo needs no data and a fe
 GO_ON = ("run", "train-teacher", "train-student", "corrupt")
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MAKE_ROOM = "what was saved is whole: make room and give the same command again"
+SECONDS_FOR_THE_FIRST = 10.0  # of several processes, to refuse and be noticed
 OTHER_PLACE = "name a place that can be read and written"
 
 
@@ -98,21 +100,37 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # names of files need not be text
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    level = logging.WARNING if is_first_here() else logging.ERROR
+    logging.basicConfig(level=level, format="%(levelname)s: %(message)s")
     signal.signal(signal.SIGTERM, terminate)
     try:
         parse(sys.argv[1:])()
     except UserError as error:
-        print(f"evenkeel: {error}", file=sys.stderr)
-        sys.exit(2)
+        refuse(str(error))
     except OSError as error:  # a folder that cannot be written, a full disk, a file for a folder
         place = f"{error.filename}: " if error.filename else ""
         cure = MAKE_ROOM if error.errno in NO_ROOM else OTHER_PLACE
-        print(f"evenkeel: {place}{error.strerror or error};\n{cure}", file=sys.stderr)
-        sys.exit(2)
+        refuse(f"{place}{error.strerror or error};\n{cure}")
     except (KeyboardInterrupt, Terminated) as stop:
         say_how_to_go_on()
         sys.exit(130 if isinstance(stop, KeyboardInterrupt) else stop.code)
+
+
+def is_first_here() -> bool:
+    """Tell whether this is the first of the processes that were launched together on a machine."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def refuse(message: str) -> NoReturn:
+    """Say what is wrong, and end with status 2.
+
+    The first process speaks first: what it says is mostly what all would say, and its launcher then
+    ends the others.
+    """
+    if not is_first_here():
+        time.sleep(SECONDS_FOR_THE_FIRST)
+    print(f"evenkeel: {message}", file=sys.stderr)
+    sys.exit(2)
 
 
 def say_how_to_go_on() -> None:

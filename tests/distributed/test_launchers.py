@@ -76,5 +76,5 @@ def test_what_two_processes_cannot_share_is_refused_before_any_training(
 ) -> None:
     result = launched("evenkeel", *tiny_demo(tmp_path / "run", change), num_processes=2)
     assert result.returncode != 0
-    assert message in result.stderr
+    assert result.stderr.count(message) == 1  # of two that refuse, one speaks
     assert not (tmp_path / "run").exists()
