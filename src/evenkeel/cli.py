@@ -29,6 +29,7 @@ GO_ON = ("run", "train-teacher", "train-student", "corrupt")
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MAKE_ROOM = "what was saved is whole: make room and give the same command again"
 SECONDS_FOR_THE_FIRST = 10.0  # of several processes, to refuse and be noticed
+LESS_MEMORY = "take smaller images (data.image_size) or fewer, or set data.streaming = true"
 OTHER_PLACE = "name a place that can be read and written"
 
 
@@ -107,6 +108,11 @@ def main() -> None:
         parse(sys.argv[1:])()
     except UserError as error:
         refuse(str(error))
+    except BrokenPipeError:  # whoever read the output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+    except MemoryError:
+        refuse(f"memory is full;\n{LESS_MEMORY}")
     except OSError as error:  # a folder that cannot be written, a full disk, a file for a folder
         place = f"{error.filename}: " if error.filename else ""
         cure = MAKE_ROOM if error.errno in NO_ROOM else OTHER_PLACE

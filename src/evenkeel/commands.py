@@ -131,8 +131,10 @@ def train_student(
         changes: Change an option, e.g. --set student.temperature=4; repeatable.
     """
     from evenkeel.data import load_splits
+    from evenkeel.models import read_description
     from evenkeel.training import train_student as train
 
+    read_description(teacher)  # refuses what is no model, before the data are read
     resolved = resolve(recipe, seed, data_root, skip_bad_images, changes)
     accelerator = joined()
     with Bars(shown=accelerator.is_main_process) as bars:

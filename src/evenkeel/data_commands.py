@@ -69,18 +69,11 @@ def corrupt(
     from evenkeel.corruptions import export_suite, generated_suite, parsed_names
     from evenkeel.data import load_data
 
-    if out is None and sheet is None:
-        raise UserError("nothing is to be written; give --out DIR, --sheet FILE, or both")
     if seed < 0:
         raise UserError(f"--seed must be 0 or more, got {seed}")
-    if sheet is not None and sheet.suffix.lower() != ".png":
-        raise UserError(f"--sheet draws a PNG, got {sheet}; name it {sheet.stem}.png")
+    refuse_unwritable(out, sheet)
     if image is not None and sheet is None:
         raise UserError("--image says which image --sheet shows; give --sheet FILE too")
-    if out is not None:
-        runs.refuse_unwritable_folder(out)
-    if sheet is not None:
-        runs.refuse_unwritable_file(sheet)
     chosen = None if corruptions is None else parsed_names(corruptions)
     if frost is not None and chosen is not None and "frost" not in chosen:
         raise UserError(f"--frost {frost} does nothing without the corruption frost; leave it out")
@@ -94,6 +87,18 @@ def corrupt(
         with Bars() as bars:
             export_suite(suite, test, out, data=data, corruptions=chosen, progress=bars)
         console.print(f"suite: {out}", soft_wrap=True)
+
+
+def refuse_unwritable(out: Path | None, sheet: Path | None) -> None:
+    """Refuse to make what could be written nowhere."""
+    if out is None and sheet is None:
+        raise UserError("nothing is to be written; give --out DIR, --sheet FILE, or both")
+    if out is not None:
+        runs.refuse_unwritable_folder(out)
+    if sheet is not None:
+        if sheet.suffix.lower() != ".png":
+            raise UserError(f"--sheet draws a PNG, got {sheet}; name it {sheet.stem}.png")
+        runs.refuse_unwritable_file(sheet)
 
 
 def write_sheet(
@@ -155,6 +160,6 @@ def predict(model: OneModel, images: Pictures, /, *, as_csv: AsCsv = False) -> N
             rows.append([shown(path), classifier.classes[label], f"{confidence:.4f}"])
     columns = ["image", "class", "confidence"]
     if as_csv:
-        csv.writer(sys.stdout).writerows([columns, *rows])
+        csv.writer(sys.stdout, lineterminator="\n").writerows([columns, *rows])
     else:
         console.print(table(str(model), columns, rows))

@@ -3,12 +3,20 @@
 import os
 from pathlib import Path
 
+import torch
+
+CPU_IS_FULL = "DefaultCPUAllocator: can't allocate memory"  # a RuntimeError of torch's
 CGROUP = Path("/sys/fs/cgroup")
 
 
 def processes_here() -> int:
     """Count the processes of this training on this machine, as torch's launcher tells them."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether a GPU is full, or the CPU's memory is (under a limit; else the kernel kills)."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or CPU_IS_FULL in str(error)
 
 
 def available_memory() -> int | None:

@@ -1,10 +1,16 @@
 """A user's mistake gives at most three lines that name the cure, and status 2."""
 
+import signal
+import socket
+import subprocess
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from tests.behaviour.runs import evenkeel
+from evenkeel.models import save_model
+from tests.behaviour.runs import command, env, evenkeel, tiny_demo
+from tests.training_jobs import tiny_job
 
 MISTAKES = {
     "an unknown recipe": (["run", "demmo"], ["demmo", "demo"]),
@@ -97,6 +103,42 @@ def test_a_model_file_that_is_a_pickle_is_refused(tmp_path: Path) -> None:
     result = evenkeel("assess", path, "--data", "digits", "--out", tmp_path / "a.json")
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) <= 3
+
+
+def test_a_reader_that_has_had_enough_is_no_mistake(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    save_model(tiny_job(tmp_path).model, tmp_path / "model.safetensors")
+    line = command("predict", tmp_path / "model.safetensors", tmp_path / "a.png", "--csv")
+    process = subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env()
+    )
+    assert process.stdout
+    process.stdout.close()
+    assert process.stderr
+    assert process.stderr.read() == ""
+    assert process.wait() == 128 + signal.SIGPIPE
+
+
+def test_processes_that_cannot_meet_are_told_what_to_look_at(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(taken.getsockname()[1])}
+        place = meeting | {
+            "RANK": "0",
+            "LOCAL_RANK": "0",
+            "WORLD_SIZE": "2",
+            "LOCAL_WORLD_SIZE": "2",
+        }
+        line = command(*tiny_demo(tmp_path / "run"))
+        result = subprocess.run(
+            line, capture_output=True, text=True, env=env() | place, timeout=120
+        )
+    assert result.returncode == 2, result.stderr
+    said = [x for x in result.stderr.splitlines() if x.startswith("evenkeel: ")]
+    assert "could not meet" in said[0]
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_mistake_in_python_is_a_user_error() -> None:

@@ -2,13 +2,16 @@
 
 import contextlib
 import hashlib
+import os
 import resource
 import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
+from PIL import Image
 
 from tests.behaviour.runs import (
     evenkeel,
@@ -76,8 +79,26 @@ def test_a_signal_within_an_epoch_finishes_the_step_and_saves(
 
 
 @pytest.mark.more
+def test_loading_is_stopped_at_once_and_nothing_is_written(tmp_path: Path) -> None:
+    """The pictures are checked for a while: one picture under many names."""
+    place = tmp_path / "photos" / "train" / "apple"
+    place.mkdir(parents=True)
+    Image.new("RGB", (400, 400)).save(place / "0.png")
+    for number in range(1, 10_000):
+        os.link(place / "0.png", place / f"{number}.png")
+    changes = ["data.image_size=16", "data.streaming=true", "data.workers=1"]
+    process = saving_often(*tiny_demo(tmp_path / "run", f"data.name={place.parents[1]}", *changes))
+    wait_until(process, lambda: bool(psutil.Process(process.pid).children()))
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 143, said
+    assert "Traceback" not in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.more
 @pytest.mark.parametrize("moment", [".lock", "student/model.safetensors"])
-def test_loading_and_assessing_are_stopped_at_once(tmp_path: Path, moment: str) -> None:
+def test_beginning_and_assessing_are_stopped_at_once(tmp_path: Path, moment: str) -> None:
     process = saving_often(*tiny_demo(tmp_path / "run"))
     wait_until(process, (tmp_path / "run" / moment).exists)
     process.send_signal(signal.SIGTERM)

@@ -15,7 +15,7 @@ from evenkeel.runs import UserError
 from evenkeel.training.job import Job
 from evenkeel.training.loop import fit
 from evenkeel.training.objectives import Pair, Sums
-from tests.training_jobs import tiny_job
+from tests.training_jobs import NUM_IMAGES, tiny_job
 
 STEP = 18  # of 48; the fault strikes here, in the second of three epochs
 SHARE = 2  # images of a batch for each process
@@ -53,7 +53,9 @@ def main(folder: Path, fault: str, batch_size: int) -> None:
     torch.set_num_threads(1)
     logging.basicConfig(level=logging.WARNING)
     job = tiny_job(folder, epochs=3, batch_size=batch_size, averaging="ema")
-    if job.accelerator.process_index == 1:
+    if job.accelerator.process_index == 1 and fault == "data":
+        job = dataclasses.replace(job, train=job.train.take(range(NUM_IMAGES - 1)))
+    elif job.accelerator.process_index == 1:
         job = faulty(job, fault)
     try:
         fit(job)

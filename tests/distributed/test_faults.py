@@ -2,26 +2,21 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from evenkeel.locking import only_writer
-from tests.behaviour.runs import env, steps_saved
+from tests.behaviour.runs import steps_saved
 from tests.distributed.faulty_worker import ROOM, SHARE, STEP
+from tests.distributed.launching import launched
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.more
 
 
 def train(folder: Path, fault: str, batch_size: int = 2 * SHARE) -> subprocess.CompletedProcess:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    launcher += ["--nproc_per_node", "2", "-m", "tests.distributed.faulty_worker"]
-    arguments = [str(folder), fault, str(batch_size)]
-    return subprocess.run(
-        [*launcher, *arguments], capture_output=True, text=True, cwd=ROOT, env=env(), timeout=300
-    )
+    worker = "tests.distributed.faulty_worker"
+    return launched(worker, folder, fault, str(batch_size), num_processes=2)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +60,15 @@ def test_where_one_process_runs_out_of_memory_both_take_smaller_parts(tmp_path: 
     assert f"in 2 parts, and batch norm sees {ROOM} images at a time" in said[0]
     rows = [json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["steps"] for row in rows] == [4, 8, 12]
+
+
+def test_processes_with_different_images_are_refused_before_a_step(tmp_path: Path) -> None:
+    result = train(tmp_path, "data")
+    assert result.returncode != 0
+    assert (
+        "teacher: the processes have different images or options (this one has 6" in result.stderr
+    )
+    assert not (tmp_path / "initial.safetensors").exists()
 
 
 def test_a_folder_that_another_process_holds_is_refused_by_both(tmp_path: Path) -> None:

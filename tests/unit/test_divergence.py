@@ -14,7 +14,7 @@ from evenkeel import seeding
 from evenkeel.runs import UserError
 from evenkeel.training import questions
 from evenkeel.training import step as step_module
-from evenkeel.training.divergence import RECORD, FirstBadStep
+from evenkeel.training.divergence import NOT_FINITE, FirstBadStep
 from evenkeel.training.feeding import batches_of_epoch
 from evenkeel.training.job import Job
 from evenkeel.training.loop import fit, fresh_state
@@ -63,7 +63,7 @@ def test_it_stops_at_that_step_with_the_rate_and_the_images(tmp_path: Path, valu
     words = r"NaN at step 7 \(epoch 2\), learning rate 0.05;\n.*\nlower teacher.optimiser.lr"
     with pytest.raises(UserError, match=words):
         fit(job)
-    record = json.loads((tmp_path / RECORD).read_text())
+    record = json.loads((tmp_path / NOT_FINITE).read_text())
     images = seeding.order(0, "teacher/order", 1, job.num_images)[32:48]
     assert record == {"step": 7, "epoch": 2, "lr": 0.05, "images": images.tolist()}
     assert not (tmp_path / "model.safetensors").exists()

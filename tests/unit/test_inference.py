@@ -7,19 +7,22 @@ from torch import Tensor, nn
 from evenkeel.models import answer_in_parts, images_at_once
 from evenkeel.runs import UserError
 
+OF_GPU = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
 
 class Cramped(nn.Module):
     """Sums pixels by thirds of the picture; runs out of memory above so many pictures at a time."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, error: RuntimeError = OF_GPU) -> None:
         super().__init__()
         self.most = most
+        self.error = error
         self.sizes: list[int] = []
 
     def forward(self, views: Tensor) -> Tensor:
         self.sizes.append(len(views))
         if len(views) > self.most:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            raise self.error
         return views.float().sum((2, 3))
 
 
@@ -39,6 +42,14 @@ def test_halves_give_the_same_answers_in_the_same_order(
     assert torch.equal(found, Cramped(n)(pictures))
     assert not torch.equal(found, Cramped(n)(pictures.flip(0)))
     assert network.sizes == sizes
+
+
+def test_a_limit_on_the_cpu_s_memory_is_a_lack_of_it() -> None:
+    with pytest.raises(RuntimeError) as found:
+        torch.empty(1 << 55, dtype=torch.uint8)  # more than an address space
+    pictures = views(7)
+    answer = answer_in_parts(Cramped(3, found.value), pictures)
+    assert torch.equal(answer, Cramped(7)(pictures))
 
 
 def test_no_room_for_a_single_image_is_said_with_what_to_do() -> None:

@@ -221,6 +221,22 @@ def test_the_refresh_takes_as_many_images_as_a_part_has(tmp_path: Path) -> None:
     assert max(seen) == 16
 
 
+@pytest.mark.parametrize(("batch_size", "n"), [(2, 5), (2, 7), (16, 17)])
+def test_the_refresh_never_shows_batch_norm_a_single_image(
+    tmp_path: Path, batch_size: int, n: int
+) -> None:
+    job, seen = tiny_job(tmp_path, epochs=1, batch_size=batch_size), []
+
+    def refresh_views(part: ImageSet) -> Tensor:
+        seen.append(len(part))
+        return job.refresh_views(part)
+
+    few = job.train.take(range(n))
+    fit(dataclasses.replace(job, train=few, refresh_views=refresh_views))
+    assert min(seen) >= 2
+    assert sum(seen) == 2 * n  # at the epoch's end, and for what is delivered
+
+
 def test_a_model_that_fits_no_batch_at_all_is_to_be_smaller() -> None:
     assert Need(fixed=100, per_image=10).largest_batch(99) == 0
     assert Need(fixed=100, per_image=10).largest_batch(139) == 3

@@ -110,6 +110,8 @@ def test_weights_without_a_description_are_refused(path: Path) -> None:
         ({"format": "evenkeel-model-2"}, "format"),
         ({"architecture": {"name": "resnet8"}}, "architecture"),
         ({"image_size": "large"}, "image_size"),
+        ({"image_size": 60_000}, "image_size"),
+        ({"input_size": 60_000}, "input_size"),
         ({"flavour": "sour"}, "flavour"),
     ],
 )

@@ -177,6 +177,30 @@ def test_the_state_of_another_training_is_refused(tmp_path: Path) -> None:
         load_newest_state(other, tmp_path / "state")
 
 
+def test_a_training_that_begins_leaves_nothing_of_one_before(tmp_path: Path) -> None:
+    """An earlier one was killed before its first state, with other initial weights."""
+    fit(tiny_job(tmp_path / "alone", epochs=1))
+    fit(tiny_job(tmp_path / "used", weights_seed=2, epochs=1))
+    for path in ((tmp_path / "used/model.safetensors"), *(tmp_path / "used/state").iterdir()):
+        path.unlink()
+    (tmp_path / "used/not_finite.json").write_text("{}")
+    fit(tiny_job(tmp_path / "used", epochs=1))
+    for name in ("initial.safetensors", "model.safetensors"):
+        one, other = (tmp_path / place / name for place in ("alone", "used"))
+        assert one.read_bytes() == other.read_bytes()
+    assert not (tmp_path / "used/not_finite.json").exists()
+
+
+def test_a_model_without_a_state_is_not_overwritten(tmp_path: Path) -> None:
+    fit(tiny_job(tmp_path, epochs=1))
+    before = (tmp_path / "model.safetensors").read_bytes()
+    for path in (tmp_path / "state").iterdir():
+        path.unlink()
+    with pytest.raises(UserError, match=r"holds a model and no state .*\n.*another folder"):
+        fit(tiny_job(tmp_path, weights_seed=2, epochs=1))
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
 def test_averaging_that_would_never_begin_is_refused(tmp_path: Path) -> None:
     averaging = {"kind": "swa", "start": 0.9, "every": 10}
     with pytest.raises(UserError, match="no snapshot"):

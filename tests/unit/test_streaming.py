@@ -114,6 +114,41 @@ def test_a_file_that_goes_bad_later_is_named(photos: Path, tmp_path: Path) -> No
         train.take([2])
 
 
+@pytest.fixture
+def faults(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[OSError]]:
+    """Let opening a file of some name fail, as often as errors are listed."""
+    waiting: dict[str, list[OSError]] = {}
+    opened = Image.open
+
+    def failing(file: Path, **options: object) -> Image.Image:
+        if waiting.get(Path(file).name):
+            raise waiting[Path(file).name].pop()
+        return opened(file, **options)
+
+    monkeypatch.setattr(Image, "open", failing)
+    return waiting
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(OSError(5, "Input/output error"), "cannot be read"), (OSError("cut"), "cannot be decoded")],
+)
+def test_a_file_that_fails_once_never_becomes_a_black_picture(both, faults, error, said) -> None:
+    images = loaded_anew(both)
+    faults[images.files[3].name] = [error]
+    with pytest.raises(UserError, match=rf"{images.files[3].name} {said}"):
+        images[0:5]
+    assert torch.equal(images[0:5], both[0].train.images[:5])  # the second time it succeeds
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_file_that_cannot_be_read_is_no_bad_image(photos: Path, faults, streaming: bool) -> None:
+    workers = 1 if streaming else None
+    faults["03.png"] = [OSError(24, "Too many open files")] * 4
+    with pytest.raises(UserError, match=r"03\.png cannot be read \(Too many open files\); make"):
+        loaded(photos, streaming=streaming, workers=workers)
+
+
 def test_bad_files_are_found_before_anything_is_trained(photos: Path) -> None:
     with pytest.raises(UserError, match=r"1 file cannot be decoded: .*bad\.png"):
         loaded(photos, streaming=True, skip_bad_images=False)
@@ -179,7 +214,7 @@ def test_a_worker_that_dies_is_explained(both) -> None:
     next(batches)
     for process in active_children():
         os.kill(process.pid, signal.SIGKILL)
-    with pytest.raises(UserError, match=r"set data\.workers = 1"):
+    with pytest.raises(UserError, match=r"streaming = true and data\.workers = 1"):
         list(batches)
 
 

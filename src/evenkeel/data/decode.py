@@ -20,6 +20,10 @@ LARGEST_IMAGE = 80_000_000  # pixels; a file of a few bytes can claim to hold fa
 REDUCING_GAP = 2.0  # large images first shrink cheaply to twice the size, then smoothly
 
 
+class BadImageError(UserError):
+    """A file was read and holds no image; one that cannot be read now may hold one."""
+
+
 def list_images(path: Path) -> list[Path]:
     """Give an image file, or all those below a folder, in an order that is the same everywhere."""
     if path.is_file():
@@ -69,7 +73,11 @@ def decode_image(source: Path | bytes, image_size: int) -> UInt8[Tensor, "3 s s"
     """Read a file (or its bytes) as RGB: the middle square, resized with antialiasing.
 
     Animations give their first frame; the picture is turned as its EXIF data say; transparency
-    is laid on white; colour profiles are not applied. Raises `UserError` for what is no image.
+    is laid on white; colour profiles are not applied.
+
+    Raises:
+        BadImageError: the file holds no image, or a damaged one.
+        UserError: the file cannot be read.
     """
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     name = "the image" if isinstance(source, bytes) else shown(source)
@@ -77,9 +85,15 @@ def decode_image(source: Path | bytes, image_size: int) -> UInt8[Tensor, "3 s s"
         with Image.open(file, formats=FORMATS) as image:
             return torch.from_numpy(middle_square(image, image_size))
     except UnidentifiedImageError as error:
-        raise UserError(f"{name} is not a PNG, JPEG, WebP or BMP image; convert it") from error
+        raise BadImageError(f"{name} is not a PNG, JPEG, WebP or BMP image; convert it") from error
+    except MemoryError:
+        raise
     except Exception as error:  # broken files make decoders fail in every way there is
-        raise UserError(f"{name} cannot be decoded ({error}); remove or replace it") from error
+        if isinstance(error, OSError) and error.errno is not None:  # a decoder's bear no number
+            raise UserError(
+                f"{name} cannot be read ({error.strerror}); make it readable, and try again"
+            ) from error
+        raise BadImageError(f"{name} cannot be decoded ({error}); remove or replace it") from error
 
 
 def middle_square(image: Image.Image, size: int) -> np.ndarray:

@@ -110,10 +110,11 @@ def scratch_folder(root: Path) -> Iterator[Path]:
 
     One that is under way holds its folder's lock.
     """
-    for left in root.glob(f"{SCRATCH}*"):
-        if time.time() - left.stat().st_mtime > YOUNG_SECONDS:
-            with contextlib.suppress(UserError), only_writer(left):
-                shutil.rmtree(left)
+    for left in root.glob(f"{SCRATCH}*/"):
+        with contextlib.suppress(FileNotFoundError, UserError):  # it was done, or is at work
+            if time.time() - left.stat().st_mtime > YOUNG_SECONDS:
+                with only_writer(left):
+                    shutil.rmtree(left)
     with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=root) as name, only_writer(Path(name)):
         yield Path(name)
 

@@ -110,7 +110,8 @@ def read_parts(
             images = StreamedImages(files, size, num_workers)
             is_bad = bad_files(images, progress)
         else:
-            images, is_bad = decode_all(files, size)
+            images, faults = decode_all(files, size, progress)
+            is_bad = np.isin(np.arange(len(files)), [*faults])
         bad += files.select(np.flatnonzero(is_bad))
         numbers = [len(found) for found in parts[part].values()]
         own = torch.tensor([classes.index(name) for name in parts[part]])

@@ -49,6 +49,7 @@ class DataOptions(BaseModel):
     workers: int | None = Field(
         default=None,
         ge=1,
+        le=64,
         description="processes that decode streamed images, for each process that trains, with "
         "streaming = true; default: its share of the cores, 16 at most",
     )

@@ -6,6 +6,7 @@ import operator
 import os
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import active_children
 from pathlib import Path
@@ -17,18 +18,19 @@ from jaxtyping import Bool, Int64
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from evenkeel.data.decode import decode_image
+from evenkeel.data.decode import BadImageError, decode_image
 from evenkeel.data.file_list import FileList
 from evenkeel.images.blocks import available_cores, run_blocks
 from evenkeel.images.types import Images
 from evenkeel.memory import processes_here
-from evenkeel.runs import Progress, UserError
+from evenkeel.runs import Progress, UserError, no_progress
 
 MOST_WORKERS = 16
 AHEAD = 2  # batches that each worker process may be ahead
 AHEAD_BYTES = 1 << 29  # of all of them
 WORKER = "decoding images"  # the name of a worker process
 CHECKED_AT_ONCE = 256  # files a worker process looks at before it reports
+DECODED_AT_ONCE = 2_000  # files that the threads decode before they report
 KEPT_BYTES = 1 << 26  # of slices: an assessment asks for the same one for every cell
 
 log = logging.getLogger(__name__)
@@ -78,9 +80,9 @@ class StreamedImages:
     def decoded(self, numbers: Int64[np.ndarray, " n"]) -> Images:
         """Decode some images in threads."""
         files = self.files.select(numbers)
-        images, is_bad = decode_all(files, self.image_size)
-        if is_bad.any():  # it was good when the set was loaded
-            decode_image(files[int(is_bad.argmax())], self.image_size)
+        images, bad = decode_all(files, self.image_size)
+        if bad:  # they were good when the set was loaded
+            raise bad[min(bad)]
         return images
 
     def select(self, positions: Int64[Tensor, " n"]) -> "StreamedImages":
@@ -121,9 +123,13 @@ class Checking(Dataset[Tensor]):
     files: FileList
     image_size: int
 
-    def __getitems__(self, numbers: Int64[np.ndarray, " n"]) -> Tensor:
-        """Tell which of these files are bad: bool `[n]`."""
-        return torch.tensor([is_bad(self.files[number], self.image_size) for number in numbers])
+    def __getitems__(self, numbers: Int64[np.ndarray, " n"]) -> tuple[Tensor, str]:
+        """Tell which of these files are bad: bool `[n]`; and a fault that says nothing of them."""
+        try:
+            found = [is_bad(self.files[number], self.image_size) for number in numbers]
+        except UserError as error:
+            return torch.zeros(len(numbers), dtype=torch.bool), str(error)
+        return torch.tensor(found), ""
 
 
 def bad_files(images: StreamedImages, progress: Progress) -> Bool[np.ndarray, " n"]:
@@ -131,7 +137,9 @@ def bad_files(images: StreamedImages, progress: Progress) -> Bool[np.ndarray, " 
     n, found, done = len(images), [], 0
     parts = np.array_split(np.arange(n), -(-n // CHECKED_AT_ONCE))
     checking = Checking(images.files, images.image_size)
-    for answer in answered(checking, parts, images.num_workers):
+    for answer, fault in answered(checking, parts, images.num_workers):
+        if fault:
+            raise UserError(fault)
         found.append(answer.numpy())
         done += len(answer)
         progress("check images", done, n)
@@ -142,7 +150,7 @@ def is_bad(path: Path, image_size: int) -> bool:
     """Tell whether a file cannot be decoded."""
     try:
         decode_image(path, image_size)
-    except UserError:
+    except BadImageError:
         return True
     return False
 
@@ -158,12 +166,12 @@ def answered(
         num_workers=num_workers,
         prefetch_factor=AHEAD,
         collate_fn=unchanged,
-        worker_init_fn=leave_signals,
         generator=torch.Generator(),  # so that torch's own is left alone
     )
-    answers = iter(loader)
-    for process in set(active_children()) - earlier:
-        process.name = WORKER
+    with signals_put_off():
+        answers = iter(loader)
+        for process in set(active_children()) - earlier:
+            process.name = WORKER
     return watched(answers)
 
 
@@ -177,8 +185,8 @@ def watched(answers: Iterator[Any]) -> Iterator[Any]:
         cause = str(error).partition("\n")[0]
         raise UserError(
             f"a process that decodes images has died ({cause});\n"
-            "memory or /dev/shm is too small for what is decoded ahead: set data.workers = 1, "
-            "lower the batch size, or give a container more (docker run --shm-size=2g)"
+            "memory or /dev/shm is too small for what is decoded ahead: set data.streaming = true "
+            "and data.workers = 1, or give a container more (docker run --shm-size=2g)"
         ) from error
 
 
@@ -195,12 +203,19 @@ def end_workers() -> None:
             process.kill()
 
 
-def leave_signals(worker: int) -> None:
-    """Let the main process answer Ctrl-C and SIGTERM that reach all processes, as they often do.
+@contextmanager
+def signals_put_off() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back while processes are started; these never see them.
 
-    It may have a step to finish first. A worker ends when it is told to, or left alone.
+    What a handler raises in the midst of a fork would be lost. And a signal often reaches all
+    processes, of which the main one shall answer: it may have a step to finish first. A worker ends
+    when it is told to, or left alone.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def unchanged(answer: object) -> object:
@@ -208,21 +223,26 @@ def unchanged(answer: object) -> object:
     return answer
 
 
-def decode_all(files: FileList, image_size: int) -> tuple[Images, Bool[np.ndarray, " n"]]:
-    """Decode files in parallel threads: the images, and which of them are bad."""
+def decode_all(
+    files: FileList, image_size: int, progress: Progress = no_progress
+) -> tuple[Images, dict[int, BadImageError]]:
+    """Decode files in parallel threads: the images, and what is wrong with the bad ones."""
     images = np.zeros((len(files), 3, image_size, image_size), np.uint8)
-    is_bad = np.zeros(len(files), bool)
+    bad: dict[int, BadImageError] = {}
 
-    def block(start: int, stop: int) -> None:
-        for number in range(start, stop):
+    def decode(first: int, last: int) -> None:
+        for number in range(first, last):
             try:
                 images[number] = decode_image(files[number], image_size).numpy()
-            except UserError as error:
-                is_bad[number] = True
+            except BadImageError as error:
+                bad[number] = error
                 log.info("%s", error)
 
-    run_blocks(block, len(files), smallest=1)
-    return torch.from_numpy(images), is_bad
+    for start in range(0, len(files), DECODED_AT_ONCE):
+        stop = min(start + DECODED_AT_ONCE, len(files))
+        run_blocks(lambda a, b, at=start: decode(at + a, at + b), stop - start, smallest=1)
+        progress("decode images", stop, len(files))
+    return torch.from_numpy(images), bad
 
 
 def default_workers() -> int:

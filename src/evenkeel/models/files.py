@@ -15,6 +15,7 @@ from evenkeel.models.construction import blank, outline
 from evenkeel.models.options import ModelOptions
 from evenkeel.runs import UserError, write_atomically
 
+LARGEST_SIDE = 1024  # of images, as a recipe may ask for; a file could claim to need all memory
 METADATA_KEY = "evenkeel"  # one key: safetensors does not keep the order of several
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
@@ -26,8 +27,8 @@ class Description(BaseModel):
     format: Literal["evenkeel-model-1"] = "evenkeel-model-1"
     architecture: ModelOptions
     classes: tuple[str, ...]
-    image_size: int = Field(ge=1)
-    input_size: int = Field(ge=1)
+    image_size: int = Field(ge=1, le=LARGEST_SIDE)
+    input_size: int = Field(ge=1, le=LARGEST_SIDE)
     parents: dict[str, str] = {}
 
 

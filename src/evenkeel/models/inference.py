@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from evenkeel.images.types import Views
+from evenkeel.memory import is_out_of_memory
 from evenkeel.runs import UserError
 
 MOST_IMAGES = 500  # in a batch: more gain nothing
@@ -27,7 +28,9 @@ def answer_in_parts(network: nn.Module, views: Views) -> Float[Tensor, "n k"]:
     """
     try:
         return network(views)
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         if len(views) == 1:
             raise out_of_memory(views.device) from None
     if views.is_cuda:
@@ -37,7 +40,7 @@ def answer_in_parts(network: nn.Module, views: Views) -> Float[Tensor, "n k"]:
 
 def out_of_memory(device: torch.device) -> UserError:
     """Say that a device has no room for the work at hand."""
-    return UserError(
-        f"{device} is out of memory for one image;\n"
-        "end what else uses it, or leave it aside: CUDA_VISIBLE_DEVICES= evenkeel ..."
+    aside = (
+        ", or leave it aside: CUDA_VISIBLE_DEVICES= evenkeel ..." if device.type == "cuda" else ""
     )
+    return UserError(f"{device} is out of memory for one image;\nend what else uses it{aside}")

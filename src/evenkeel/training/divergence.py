@@ -10,7 +10,7 @@ from evenkeel import runs, seeding
 from evenkeel.runs import UserError
 from evenkeel.training.job import Job
 
-RECORD = "not_finite.json"
+NOT_FINITE = "not_finite.json"
 SHOWN = 8  # image indices in the message; the file has all
 
 
@@ -51,7 +51,7 @@ def refusal(job: Job, step: int, rate_share: float) -> UserError:
     batch = order[place * job.options.batch_size :][: job.options.batch_size]
     images = job.train.index[torch.from_numpy(batch)].tolist()
     lr = job.learning_rate(step - 1, rate_share)
-    path = job.folder / RECORD
+    path = job.folder / NOT_FINITE
     if job.accelerator.is_main_process:
         runs.write_json(path, {"step": step, "epoch": epoch + 1, "lr": lr, "images": images})
     job.accelerator.wait_for_everyone()  # who ends first has the others ended by the launcher

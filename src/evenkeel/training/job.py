@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from evenkeel.data import ImageSet
 from evenkeel.images.types import Views
@@ -74,6 +76,13 @@ class Job:
             "images": [self.num_images, len(self.validation), self.model.image_size],
         }
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+
+    def digest(self) -> Tensor:
+        """Give 63 bits that stand for the options and for which images there are, int64 `[1]`."""
+        digest = hashlib.sha256(self.fingerprint.encode())
+        for part in (self.train, self.validation):
+            digest.update(part.index.numpy().tobytes() + part.labels.numpy().tobytes())
+        return torch.tensor([int.from_bytes(digest.digest()[:8]) >> 1])
 
     @property
     def num_steps(self) -> int:

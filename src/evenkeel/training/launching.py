@@ -19,7 +19,14 @@ def default_accelerator() -> Accelerator:
     is not used: it lacks the float64 that sums need.
     """
     device = torch.accelerator.current_accelerator(check_available=True)
-    accelerator = Accelerator(cpu=device is None or device.type == "mps")
+    try:
+        accelerator = Accelerator(cpu=device is None or device.type == "mps")
+    except DistError as error:
+        raise UserError(
+            f"the processes of this run could not meet: {str(error).partition(';')[0][:200]}\n"
+            "see that MASTER_ADDR and MASTER_PORT (--main_process_ip, --main_process_port) are "
+            "those of the first process, that its port is free, and that all are started"
+        ) from error
     refuse_a_lone_process(accelerator)
     return accelerator
 

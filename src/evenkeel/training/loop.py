@@ -11,16 +11,17 @@ from accelerate.utils import broadcast
 from torch import Tensor, nn
 
 from evenkeel import runs, seeding
+from evenkeel.memory import is_out_of_memory
 from evenkeel.models import autocast_for, resolved_precision, save_model
-from evenkeel.runs import UserError
 from evenkeel.training.averaging import average_for, averaged_copy, refresh_batch_norm
+from evenkeel.training.beginning import begin, check, refuse_different_states
 from evenkeel.training.divergence import NotFinite, refusal
 from evenkeel.training.feeding import batches_of_epoch
 from evenkeel.training.interruption import Signals
-from evenkeel.training.job import Job, refuse_untrainable
+from evenkeel.training.job import Job
 from evenkeel.training.launching import naming_lost_processes
 from evenkeel.training.memory_need import warn_if_too_large
-from evenkeel.training.normalisation import divide_batch_norm, refuse_division
+from evenkeel.training.normalisation import divide_batch_norm
 from evenkeel.training.optimisers import optimiser_for
 from evenkeel.training.options import Plateau
 from evenkeel.training.processes import first_process_writes, sum_over_processes
@@ -45,7 +46,9 @@ def fit(job: Job) -> None:
     with first_process_writes(job.accelerator, job.folder):
         try:
             train(job)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             raise out_of_memory(job) from error
         finally:
             job.accelerator.free_memory()  # it keeps what it has wrapped
@@ -60,11 +63,11 @@ def train(job: Job) -> None:
     layout = torch.channels_last if options.channels_last else torch.contiguous_format
     job.model.to(device=device, memory_format=layout)  # pyright: ignore
     divide_batch_norm(job.model, options, job.accelerator)
-    if job.accelerator.is_main_process and not (job.folder / "initial.safetensors").exists():
-        save_model(job.model, job.folder / "initial.safetensors", job.parents)
     state = fresh_state(job)
     if load_newest_state(state, job.folder / "state"):
         log.info("%s goes on from step %d", job.name, state.counters.step)
+    elif job.accelerator.is_main_process:
+        begin(job)
     refuse_different_states(job, state.counters.step)
     network: nn.Module = job.model
     if options.compile:
@@ -78,30 +81,6 @@ def train(job: Job) -> None:
             end_epoch(job, state, autocast)
             stop_if_asked(job, agreed_signal(job, signals), signals)
     deliver(job, state, autocast, precision)
-
-
-def refuse_different_states(job: Job, step: int) -> None:
-    """Refuse to go on where some processes read another state than others."""
-    own = torch.tensor([step], device=job.accelerator.device)
-    steps = set(job.accelerator.gather(own).tolist())  # pyright: ignore
-    if len(steps) > 1:
-        raise UserError(
-            f"{job.name}: the processes found states of steps {', '.join(map(str, sorted(steps)))};"
-            f"\nlet all machines see the same {job.folder}, and give the command again"
-        )
-
-
-def check(job: Job) -> None:
-    """Refuse what cannot be done, or would silently come out otherwise than asked for."""
-    runs.refuse_unwritable_folder(job.folder)
-    accelerator = job.accelerator
-    refuse_division(job.name, job.options, accelerator)
-    if accelerator.mixed_precision != "no" or accelerator.gradient_accumulation_steps != 1:
-        raise UserError(
-            "Accelerate is set to mixed precision or gradient accumulation, which would act a "
-            "second time here;\nset neither there, and precision = ... in the recipe"
-        )
-    refuse_untrainable(job.name, job.options, job.num_images, accelerator)
 
 
 def fresh_state(job: Job) -> State:
@@ -252,12 +231,13 @@ def refresh(
 ) -> None:
     """Recompute a network's batch-norm statistics on the views that the training sees.
 
-    As many at a time as a step has: a batch, or a part of it where memory is too small for more.
+    They come in batches of a step's size, or a part's where memory was too small for more, and in
+    the same ones whatever the number of processes.
     """
     chosen = seeding.generator(job.seed, f"{job.name}/refresh").permutation(job.num_images)
     chosen = chosen[:num_images]
     at_once = max(job.fewest_images, job.options.batch_size // state.counters.num_parts)
-    num_batches = -(-len(chosen) // at_once)
+    num_batches = min(-(-len(chosen) // at_once), len(chosen) // job.fewest_images)
     batches = np.array_split(chosen, num_batches)  # of one size or one less: all count alike
     accelerator = job.accelerator
     mine = batches[accelerator.process_index :: accelerator.num_processes]

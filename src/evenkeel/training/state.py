@@ -91,14 +91,14 @@ class State:
         except UNREADABLE as error:
             raise UserError(
                 f"the folder holds a state that this version cannot read ({type(error).__name__});"
-                "\ngive another folder with --out, or delete its state/"
+                "\ngive another folder with --out, or delete this one"
             ) from error
 
     def _take(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
         if numbers["fingerprint"] != self.fingerprint:
             raise UserError(
                 "the folder holds the state of another training (other options, seed, data or "
-                "teacher);\ngive another folder with --out, or delete its state/"
+                "teacher);\ngive another folder with --out, or delete this one"
             )
         self.model.load_state_dict(part(tensors, "model/"))
         load_optimiser(self.optimiser, part(tensors, "optimiser/"))

@@ -6,6 +6,7 @@ import logging
 import torch
 from torch import Tensor, nn
 
+from evenkeel.memory import is_out_of_memory
 from evenkeel.runs import UserError
 from evenkeel.training.divergence import NotFinite, looking_is_free
 from evenkeel.training.feeding import Batch, mapped, on_device
@@ -85,7 +86,9 @@ def in_parts(
                     loss, found = job.objective(job.model if apart else network, part)
                 job.accelerator.backward(loss * (job.accelerator.num_processes / batch.num_images))
             add(sums, found)
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         others_wait = not apart or job.options.sync_batch_norm
         if job.accelerator.num_processes > 1 and others_wait:
             raise  # for what will not come from this one; the launcher ends them
@@ -122,6 +125,7 @@ def halve(job: Job, state: State) -> None:
     if share < 2 * job.fewest_images * counters.num_parts:
         raise out_of_memory(job)
     counters.num_parts *= 2
+    state.trials = 0
     if job.accelerator.is_main_process:
         log.warning(
             "%s: out of memory at step %d; from here on each step is taken in %d parts, and batch "
