@@ -11,7 +11,7 @@ LONGEST_FILE, LONGEST_FUNCTION = 300, 60  # lines
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "evenkeel"
 PUBLIC_ENTRY = frozenset(
     {"assess", "corruptions", "data", "models", "report", "training", "views"}
-    | {"recipe", "runs", "locking", "seeding", "chain", "display", "lazy"}
+    | {"recipe", "runs", "locking", "seeding", "chain", "examining", "display", "lazy"}
 )
 OPTIONS = frozenset({"assess", "data", "models", "training", "views"})
 ALLOWED: dict[str, frozenset[str]] = {
@@ -33,6 +33,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "recipe": frozenset({"runs"}) | OPTIONS,
     "display": frozenset(),
     "chain": PUBLIC_ENTRY,
+    "examining": PUBLIC_ENTRY,
     "arguments": frozenset({"corruptions"}),
     "data_commands": PUBLIC_ENTRY | {"arguments"},
     "commands": PUBLIC_ENTRY | {"arguments", "data_commands"},

@@ -25,7 +25,7 @@ OPTIONS = {
     " num_images seed out",
     "report": "runs out",
     "views": "recipe out seed data_root skip_bad_images changes",
-    "predict": "model images as_csv",
+    "predict": "model images skip_bad_images as_csv",
     "corrupt": "data out data_root image_size skip_bad_images corruptions seed preset frost sheet"
     " image",
     "fetch": "name data_root",

@@ -1,7 +1,6 @@
 """The whole chain: teacher, student, assessment and report, each part done once."""
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -19,16 +18,17 @@ from evenkeel.corruptions import (
     Suite,
     find_suite,
     generated_suite,
+    refuse_incomplete,
     stored_suite,
 )
-from evenkeel.corruptions.names import Frost
-from evenkeel.data import DataOptions, ImageSet, Splits, load_splits
+from evenkeel.data import ImageSet, Splits, load_splits
 from evenkeel.models import load_model, num_parameters, outline, refuse_too_small
 from evenkeel.recipe import Recipe, differing_keys, load_recipe, recipe_toml
 from evenkeel.report import write_report
 from evenkeel.runs import Progress, UserError, no_progress
 from evenkeel.seeding import stream_key
 from evenkeel.training import refuse_smaller, refuse_untrainable, train_student, train_teacher
+from evenkeel.training.beginning import refuse_changed_model
 from evenkeel.training.launching import default_accelerator, naming_lost_processes
 from evenkeel.training.memory_need import refuse_too_large
 from evenkeel.training.normalisation import refuse_division
@@ -37,6 +37,13 @@ from evenkeel.views import ViewMaker, overlaps, view_sheet
 
 NAMES = ("teacher", "student")
 GENERATED = "generated"
+ASSESSED = ("assessment.json", *(f"predictions/{name}.safetensors" for name in NAMES))
+PRODUCTS = (
+    "recipe.toml",
+    *(f"{name}/model.safetensors" for name in NAMES),
+    *ASSESSED,
+    "report.html",
+)
 
 
 @naming_lost_processes()
@@ -63,13 +70,24 @@ def run(
     """
     folder, accelerator = Path(out), accelerator or default_accelerator()
     claim_folder(folder, recipe)
-    if not (folder / "report.html").exists():
+    if not is_finished(folder):
         data = load_splits(recipe.data, progress=progress)
         refuse_the_impossible(recipe, data, accelerator)
         with first_process_writes(accelerator, folder):
             claim_folder(folder, recipe)  # another process may have begun or finished meanwhile
             complete(folder, recipe, data, accelerator, progress)
     return folder / "report.html"
+
+
+def is_finished(folder: Path) -> bool:
+    """Tell whether all that a run makes is there.
+
+    Raises:
+        UserError: a model is not the one that was delivered.
+    """
+    for name in NAMES:
+        refuse_changed_model(folder / name)
+    return all((folder / name).exists() for name in PRODUCTS)
 
 
 def complete(
@@ -81,10 +99,8 @@ def complete(
     accelerator.wait_for_everyone()
     teacher, student = (folder / name / "model.safetensors" for name in NAMES)
     shared = {"seed": recipe.seed, "accelerator": accelerator, "progress": progress}
-    if not teacher.exists():
-        train_teacher(data, recipe.views, recipe.teacher, teacher.parent, **shared)
-    if not student.exists():
-        train_student(data, recipe.views, recipe.student, teacher, student.parent, **shared)
+    train_teacher(data, recipe.views, recipe.teacher, teacher.parent, **shared)
+    train_student(data, recipe.views, recipe.student, teacher, student.parent, **shared)
     if accelerator.is_main_process:  # the others have nothing left to do, and do not wait
         examine(folder, recipe, data, accelerator.device, progress)
 
@@ -108,8 +124,19 @@ def claim_folder(folder: Path, recipe: Recipe) -> None:
     runs.refuse_unwritable_folder(folder)
     written = folder / "recipe.toml"
     if not written.exists():
+        if any((folder / name).exists() for name in NAMES):
+            raise UserError(
+                f"{folder} holds a training, and no {written.name} that says of which run;\n"
+                "give another folder with --out"
+            )
         return
-    keys = differing_keys(earlier_recipe([folder]), recipe)
+    try:
+        keys = differing_keys(load_recipe(written), recipe)
+    except UserError as error:
+        raise UserError(
+            f"{written} is damaged or was changed: {error}".partition("\n")[0]
+            + "\nbring it back as the run wrote it, or give another folder with --out"
+        ) from None
     if keys:
         raise UserError(
             f"{folder} holds a run of another recipe; it differs in {', '.join(keys[:8])}"
@@ -145,11 +172,14 @@ def examine(
     folder: Path, recipe: Recipe, data: Splits, device: torch.device, progress: Progress
 ) -> None:
     """Assess teacher and student on the test split, and write the report."""
-    if not (folder / "assessment.json").exists():
+    if not all((folder / name).exists() for name in ASSESSED):
         files = {name: folder / name / "model.safetensors" for name in NAMES}
         models = {name: load_model(path).to(device) for name, path in files.items()}
         suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
-        facts = {"overlaps": overlaps(recipe.views.noise, suite.corruptions)}
+        facts = {
+            "overlaps": overlaps(recipe.views.noise, suite.corruptions),
+            "left_out": {"train": list(data.train.left_out), "test": list(data.test.left_out)},
+        }
         examination = assess(models, data.test, suite, recipe.assess, progress=progress)
         save_examples(examination, data.test, suite, folder / "examples")
         save_assessment(examination, folder, facts)
@@ -160,106 +190,8 @@ def suite_for(options: AssessOptions, test: ImageSet, root: Path | None, seed: i
     """Give the suite that the options name: made from the test images, or a folder."""
     if options.suite == GENERATED:
         return generated_suite(test.images, seed=seed, frost=options.frost)
-    return stored_suite(find_suite(options.suite, root), test)
-
-
-def assess_files(  # noqa: PLR0913
-    places: Sequence[Path],
-    out: Path,
-    data_options: DataOptions | None,
-    options: AssessOptions,
-    *,
-    seed: int | None = None,
-    frost: Frost | None = None,
-    progress: Progress = no_progress,
-) -> None:
-    """Assess models on disk and write the assessment, with its predictions beside it.
-
-    Args:
-        places: run folders (their teacher and student) or model files; the first model is the
-            baseline of all comparisons.
-        out: the assessment, a `.json` file.
-        data_options: the data; by default that of the first run folder.
-        options: which cells, how many images, which precision.
-        seed: of the generated corruptions' draws; by default 0.
-        frost: the generated frost's ice; by default the run's, else that of the options.
-        progress: told how far the assessment is.
-    """
-    if out.suffix != ".json":
-        raise UserError(f"an assessment is a .json file, got --out {out}; name it {out}.json")
-    runs.refuse_unwritable_file(out)
-    if options.suite != GENERATED:
-        refuse_how_to_generate(options.suite, {"--seed": seed, "--frost": frost})
-    files = model_files(places)
-    device = default_accelerator().device
-    models = {name: load_model(path).to(device) for name, path in files.items()}
-    sizes = {model.image_size for model in models.values()}
-    if len(sizes) > 1:
-        raise UserError(
-            f"these models take stored images of {', '.join(map(str, sorted(sizes)))} pixels;\n"
-            "assess models of one size at a time"
-        )
-    recipe = earlier_recipe(places) if data_options is None else None
-    wanted = recipe.data if recipe else data_options
-    assert wanted is not None
-    wanted = wanted.model_copy(update={"image_size": sizes.pop()})
-    data = load_splits(wanted, progress=progress)
-    ice = frost or (recipe.assess.frost if recipe else options.frost)
-    options = options.model_copy(update={"frost": ice})
-    suite = suite_for(options, data.test, wanted.root, seed or 0)
-    facts = {"overlaps": overlaps(recipe.views.noise, suite.corruptions)} if recipe else {}
-    examination = assess(models, data.test, suite, options, progress=progress)
-    save_assessment(examination, out, facts)
-
-
-def refuse_how_to_generate(suite: str, given: dict[str, object]) -> None:
-    """Refuse to say how a suite is made that is there already."""
-    for name, value in given.items():
-        if value is not None:
-            raise UserError(
-                f"{name} says how corruptions are generated, and the suite {suite} is there "
-                "already; leave it out"
-            )
-
-
-def model_files(places: Sequence[Path]) -> dict[str, Path]:
-    """Name the models: teacher and student of a run, or a file's folder; the run, where unclear."""
-    files = [file for place in places for file in models_at(place)]
-    if not files:
-        raise UserError("there is no model to assess; give a run folder or a model.safetensors")
-    short = [named(file) for file in files]
-    if len(set(short)) == len(short):
-        return dict(zip(short, files, strict=True))
-    long = [f"{file.resolve().parent.parent.name}-{named(file)}" for file in files]
-    if len(set(long)) < len(long):
-        raise UserError(
-            f"these models cannot be told apart by name: {', '.join(long)};\n"
-            "rename their run folders, or assess them one by one"
-        )
-    return dict(zip(long, files, strict=True))
-
-
-def models_at(place: Path) -> list[Path]:
-    """Give a run folder's two models, or the file itself."""
-    if not place.is_dir():
-        if not place.suffix:
-            runs.refuse_missing_run(place)
-        return [place]
-    files = [place / name / "model.safetensors" for name in NAMES]
-    found = [file for file in files if file.exists()]
-    if not found:
-        raise UserError(f"{place} holds no teacher/ or student/model.safetensors; run it first")
-    return found
-
-
-def named(file: Path) -> str:
-    """Name a model: `student/model.safetensors` is student."""
-    return file.resolve().parent.name if file.stem == "model" else file.stem
-
-
-def earlier_recipe(places: Sequence[Path]) -> Recipe:
-    """Read the recipe of the first run folder among these."""
-    for place in places:
-        if (place / "recipe.toml").exists():
-            return load_recipe(place / "recipe.toml")
-    raise UserError("which data? give --data NAME, or a run folder that holds a recipe.toml")
+    folder = find_suite(options.suite, root)
+    suite = stored_suite(folder, test)
+    if options.corruptions is None:
+        refuse_incomplete(folder, suite)
+    return suite

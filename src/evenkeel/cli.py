@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import tyro
 
 from evenkeel.commands import COMMANDS
-from evenkeel.runs import UserError
+from evenkeel.runs import UserError, shown
 
 DESCRIPTION = """Train image classifiers that keep an even keel when the input shifts.
 
@@ -135,8 +135,17 @@ def refuse(message: str) -> NoReturn:
     """
     if not is_first_here():
         time.sleep(SECONDS_FOR_THE_FIRST)
-    print(f"evenkeel: {message}", file=sys.stderr)
+    print(f"evenkeel: {with_names_on_one_line(message)}", file=sys.stderr)
     sys.exit(2)
+
+
+def with_names_on_one_line(message: str) -> str:
+    """Escape what an argument with line breaks or control characters has brought into a message."""
+    for argument in sys.argv[1:]:
+        for part in (argument, argument.partition("=")[2], *re.split("[=.]", argument)):
+            if not part.isprintable():
+                message = message.replace(part, shown(part))
+    return message
 
 
 def say_how_to_go_on() -> None:

@@ -56,6 +56,7 @@ def run(
             was cut off goes on just the same.)
         changes: Change an option, e.g. --set student.temperature=4; repeatable.
     """
+    from evenkeel.chain import is_finished
     from evenkeel.chain import run as run_chain
     from evenkeel.report import load_summary_rows
 
@@ -63,15 +64,15 @@ def run(
     folder = out or Path("runs") / f"{Path(recipe).stem}-seed{resolved.seed}"
     if resume and not (folder / "recipe.toml").exists():
         raise UserError(f"{folder} holds no run to go on with;\nleave out --resume to begin one")
-    finished = (folder / "report.html").exists()
+    finished = is_finished(folder)
     accelerator = joined()
     with Bars(shown=accelerator.is_main_process) as bars:
         report_path = run_chain(resolved, folder, accelerator=accelerator, progress=bars)
     if not accelerator.is_main_process:
         return
+    columns, rows = load_summary_rows(folder / "assessment.json")
     if finished:
         console.print(f"{folder} is finished; nothing was left to do")
-    columns, rows = load_summary_rows(folder / "assessment.json")
     console.print(table(f"{recipe}, seed {resolved.seed}", columns, rows))
     console.print(f"report: {report_path}", soft_wrap=True)
 
@@ -123,7 +124,7 @@ def train_student(
 
     Args:
         recipe: A shipped recipe or a TOML file.
-        teacher: The teacher's model.safetensors.
+        teacher: The teacher's model.safetensors, or the folder that holds it.
         out: Folder for model.safetensors, metrics.jsonl and the state.
         seed: Overrules the recipe's seed.
         data_root: Folder that holds the data set.
@@ -134,6 +135,8 @@ def train_student(
     from evenkeel.models import read_description
     from evenkeel.training import train_student as train
 
+    if teacher.is_dir():  # as `train-teacher` fills it
+        teacher /= "model.safetensors"
     read_description(teacher)  # refuses what is no model, before the data are read
     resolved = resolve(recipe, seed, data_root, skip_bad_images, changes)
     accelerator = joined()
@@ -177,9 +180,9 @@ def assess(
         out: The assessment, a JSON file; predictions are written beside it.
     """
     from evenkeel.assess import AssessOptions, parsed_severities
-    from evenkeel.chain import assess_files
     from evenkeel.corruptions import parsed_names
     from evenkeel.data import DataOptions
+    from evenkeel.examining import assess_files
     from evenkeel.report import load_summary_rows
 
     if data_root and not data:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -134,30 +135,43 @@ def fetch(name: DataName, /, *, data_root: Folder = None) -> None:
     console.print(f"data: {path}", soft_wrap=True)
 
 
-def predict(model: OneModel, images: Pictures, /, *, as_csv: AsCsv = False) -> None:
+def predict(
+    model: OneModel,
+    images: Pictures,
+    /,
+    *,
+    skip_bad_images: Switch = False,
+    as_csv: AsCsv = False,
+) -> None:
     """Classify images with a trained model.
 
     Args:
         model: A run folder (its student is used) or a model.safetensors file.
         images: Image files, or folders of them.
+        skip_bad_images: Leave out files that cannot be decoded, and list them.
         as_csv: Print comma-separated values instead of a table.
     """
-    import torch
-
-    from evenkeel.data import decode_image, list_images, shown
+    from evenkeel.data import list_images, shown
+    from evenkeel.data.bad_files import refuse_or_leave_out
+    from evenkeel.data.file_list import FileList
+    from evenkeel.data.streaming import decode_all
     from evenkeel.models import load_model
 
     classifier = load_model(model / "student" / "model.safetensors" if model.is_dir() else model)
     paths = [path for place in images for path in list_images(place)]
     if not paths:
         raise UserError("there is no image to classify; give image files or folders of them")
-    rows = []
+    rows, bad = [], []
     for start in range(0, len(paths), AT_ONCE):
         some = paths[start : start + AT_ONCE]
-        decoded = torch.stack([decode_image(path, classifier.image_size) for path in some])
+        decoded, faults = decode_all(FileList(map(os.fsencode, some)), classifier.image_size)
+        bad += [some[number] for number in sorted(faults)]
         found = classifier.predict(decoded)
-        for path, label, confidence in zip(some, found.labels, found.confidences, strict=True):
-            rows.append([shown(path), classifier.classes[label], f"{confidence:.4f}"])
+        for place, label in enumerate(found.labels):
+            if place not in faults:
+                confidence = f"{found.confidences[place]:.4f}"
+                rows.append([shown(some[place]), classifier.classes[label], confidence])
+    refuse_or_leave_out(bad, skip_bad_images)
     columns = ["image", "class", "confidence"]
     if as_csv:
         csv.writer(sys.stdout, lineterminator="\n").writerows([columns, *rows])

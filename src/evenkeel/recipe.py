@@ -204,8 +204,9 @@ def flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def explained(error: ValidationError) -> str:
-    """Put the first fault into one line: where, what came, what is allowed."""
-    fault = error.errors()[0]
+    """Put one fault into one line: where, what came, what is allowed; an unknown key first."""
+    faults = error.errors()
+    fault = next((f for f in faults if f["type"] == "extra_forbidden"), faults[0])
     if not fault["loc"]:  # parts that are right by themselves and contradict each other
         return fault["msg"].removeprefix("Value error, ")
     *above, last = (str(part) for part in fault["loc"])

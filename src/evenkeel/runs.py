@@ -28,6 +28,12 @@ class UserError(Exception):
     """A mistake of the user's: at most three lines, the last of which names the cure."""
 
 
+def shown(path: str | os.PathLike[str]) -> str:
+    """Write a path so that it can be printed on one line and stored, whatever bytes it holds."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 @runtime_checkable
 class Progress(Protocol):
     """Told how far a task is; the command line draws bars from it."""
@@ -132,7 +138,18 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """Read `metrics.jsonl`; a file that is not there has no rows."""
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [row_in(path, n, line) for n, line in enumerate(path.read_bytes().splitlines(), 1)]
+
+
+def row_in(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    """Read one line."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        row = None
+    if not isinstance(row, dict):
+        raise UserError(f"{path}: line {number} is damaged; delete that line")
+    return row
 
 
 def environment() -> dict[str, Any]:

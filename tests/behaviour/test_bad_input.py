@@ -39,7 +39,10 @@ BAD = {
         ["teacher.optimiser", "nan"],
     ),
     "an infinite rate": (["run", "demo", "--set", "teacher.optimiser.lr=inf"], ["finite"]),
-    "no temperature": (["run", "demo", "--set", "student.temperature=0"], ["greater than 0"]),
+    "no temperature": (
+        ["run", "demo", "--set", "student.temperature=0"],
+        ["equal to 0.01"],
+    ),
     "a negative weight": (["run", "demo", "--set", "student.consistency_weight=-1"], ["-1"]),
     "a net beyond all memory": (
         ["run", "demo", "--set", "teacher.model.width=8000000000"],
@@ -82,6 +85,29 @@ BAD = {
         ["run", "demo", "--set", "data.name=empty", "--set", "data.image_size=16"],
         ["empty has no folder train", "train/CLASS/"],
     ),
+    "one class alone": (
+        ["run", "demo", *PHOTOS, "--skip-bad-images", "--set", "data.validation=2"],
+        ["photos has one class, apple", "train/CLASS/"],
+    ),
+    "a run with line breaks in its name": (
+        ["run", "demo", "--out", "file/a\nb\nc\nd"],
+        ["file/a\\nb\\nc\\nd", "file is a file"],
+    ),
+    "a recipe with line breaks in its name": (["run", "de\nm\no\nx"], ["de\\nm\\no\\nx"]),
+    "data with line breaks in its name": (
+        ["run", "demo", "--set", 'data.name="a\\nb\\nc\\nd"', "--set", "data.image_size=16"],
+        ["a\\nb\\nc\\nd"],
+    ),
+    "a root with line breaks in its name": (
+        ["run", "cifar10-cpu", "--data-root", "a\nb\nc\nd"],
+        ["a\\nb\\nc\\nd"],
+    ),
+    "a key with line breaks": (["run", "demo", "--set", "stu\nd\ne\nt.x=3"], ["stu\\nd\\ne\\nt"]),
+    "a model with line breaks in its name": (["predict", "m\no\nd\n.x", "x"], ["m\\no\\nd\\n.x"]),
+    "a key without its section": (
+        ["run", "demo", "--set", "views.resize=200", "--set", "pad=0"],
+        ["unknown key pad"],
+    ),
     "a class without images": (
         ["run", "demo", "--set", "data.name=hollow", "--set", "data.image_size=16"],
         ["pear holds no images", "add some"],
@@ -113,6 +139,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "photos/train/apple/cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     for part in ("lone/train", "pair/train", "pair/validation", "pair/test"):
         save(tmp_path / part / "apple" / "0.png")
+    save(tmp_path / "pair/test/pear/0.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

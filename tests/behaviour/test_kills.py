@@ -81,16 +81,18 @@ def there(name: str) -> Reached:
 def moments(rng: random.Random) -> list[Reached]:
     """Draw one moment of each kind; the first five are those of `make test-more`."""
     step, epoch = rng.randrange(1, 2 * STEPS), rng.randrange(1, 3)
+    later = rng.randrange(2 * STEPS, 4 * STEPS)  # in the second half of the teacher's training
     return [
         state_half_written("student", step - 1),
         step_saved("teacher", step),
         there("teacher/model.safetensors"),
         epoch_logged("student", epoch),
         there("student/model.safetensors"),
-        state_half_written("teacher", step - 1),
+        state_half_written("teacher", later - 1),
         step_saved("student", step),
         epoch_logged("teacher", epoch),
         there(".lock"),
+        step_saved("teacher", later),
         there("predictions/teacher.safetensors"),
     ]
 

@@ -1,6 +1,7 @@
 """The whole chain from the command line: a run, what it leaves, and how it goes on."""
 
 import json
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -92,6 +93,68 @@ def test_a_run_that_was_killed_ends_with_the_same_bytes(finished: Path, tmp_path
         assert (out / name).read_bytes() == (finished / name).read_bytes(), name
 
 
+STUDENT = "student/model.safetensors"
+MADE_AGAIN = ("report.html", "assessment.json", "predictions/student.safetensors")
+
+
+@pytest.mark.parametrize(
+    "name", [STUDENT, *(pytest.param(name, marks=pytest.mark.more) for name in MADE_AGAIN)]
+)
+def test_what_a_finished_run_has_lost_is_made_again(
+    finished: Path, tmp_path: Path, name: str
+) -> None:
+    out = tmp_path / "tiny"
+    shutil.copytree(finished, out)
+    (out / name).unlink()
+    result = evenkeel(*tiny_demo(out))
+    assert result.returncode == 0, result.stderr
+    assert "is finished" not in result.stdout
+    assert (out / name).read_bytes() == (finished / name).read_bytes()
+
+
+@pytest.mark.more
+@pytest.mark.parametrize("name", [STUDENT, "assessment.json", "predictions/student.safetensors"])
+def test_a_damaged_file_of_a_finished_run_is_refused_with_a_cure_that_works(
+    finished: Path, tmp_path: Path, name: str
+) -> None:
+    out = tmp_path / "tiny"
+    shutil.copytree(finished, out)
+    damaged = bytearray((out / name).read_bytes())
+    damaged[len(damaged) // 2] ^= 0xFF
+    (out / name).write_bytes(damaged[:-1])
+    (out / "report.html").unlink()
+    result = evenkeel(*tiny_demo(out))
+    assert result.returncode == 2, result.stderr
+    assert "delete" in result.stderr
+    assert len(result.stderr.splitlines()) <= 3
+    (out / name).unlink()
+    result = evenkeel(*tiny_demo(out))
+    assert result.returncode == 0, result.stderr
+    assert (out / name).read_bytes() == (finished / name).read_bytes()
+
+
+def test_a_training_of_an_unknown_run_is_refused(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "tiny"
+    shutil.copytree(finished, out)
+    (out / "recipe.toml").unlink()
+    result = evenkeel(*tiny_demo(out, "student.epochs=9"))
+    assert result.returncode == 2, result.stderr
+    assert "holds a training, and no recipe.toml" in result.stderr
+    (out / "recipe.toml").write_bytes((finished / "recipe.toml").read_bytes()[:200])
+    result = evenkeel(*tiny_demo(out))
+    assert result.returncode == 2, result.stderr
+    assert f"{out}/recipe.toml is damaged or was changed" in result.stderr
+    assert len(result.stderr.splitlines()) <= 3
+
+
+def test_the_run_s_own_assessment_is_not_overwritten(finished: Path) -> None:
+    before = (finished / "assessment.json").read_bytes()
+    result = evenkeel("assess", finished, "--out", finished / "assessment.json")
+    assert result.returncode == 2
+    assert "the run's own" in result.stderr
+    assert (finished / "assessment.json").read_bytes() == before
+
+
 def test_another_seed_gives_other_weights(finished: Path, tmp_path: Path) -> None:
     result = evenkeel(*tiny_demo(tmp_path / "other"), "--seed", "1")
     assert result.returncode == 0, result.stderr
@@ -126,6 +189,13 @@ def test_predict_names_the_class_of_each_image(finished: Path, tmp_path: Path) -
     lines = result.stdout.splitlines()
     assert lines[0] == "image,class,confidence"
     assert len(lines) == 4
+    (pictures / "bad.png").write_bytes(b"damaged")
+    result = evenkeel("predict", finished, pictures, "--csv")
+    assert result.returncode == 2
+    assert "1 file cannot be decoded" in result.stderr
+    result = evenkeel("predict", finished, pictures, "--csv", "--skip-bad-images")
+    assert result.stdout.splitlines() == lines
+    assert "bad.png is not a PNG" in result.stderr
     model = finished / "student" / "model.safetensors"
     again = evenkeel("predict", model, pictures / "0.png", "--csv").stdout.splitlines()
     assert again[1] == lines[1]

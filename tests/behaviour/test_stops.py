@@ -86,6 +86,8 @@ def test_loading_is_stopped_at_once_and_nothing_is_written(tmp_path: Path) -> No
     Image.new("RGB", (400, 400)).save(place / "0.png")
     for number in range(1, 10_000):
         os.link(place / "0.png", place / f"{number}.png")
+    (place.parent / "pear").mkdir()
+    os.link(place / "0.png", place.parent / "pear" / "0.png")
     changes = ["data.image_size=16", "data.streaming=true", "data.workers=1"]
     process = saving_often(*tiny_demo(tmp_path / "run", f"data.name={place.parents[1]}", *changes))
     wait_until(process, lambda: bool(psutil.Process(process.pid).children()))

@@ -19,6 +19,7 @@ from tests.training_jobs import NUM_IMAGES, tiny_job
 
 STEP = 18  # of 48; the fault strikes here, in the second of three epochs
 SHARE = 2  # images of a batch for each process
+LATE = 6  # step from which on memory is short
 ROOM = 4  # images at a time where memory is short
 
 
@@ -38,10 +39,11 @@ def faulty(job: Job, fault: str) -> Job:
         return loss, sums | {"loss": loss.detach()}
 
     def within_the_network(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if len(inputs[0]) > ROOM and torch.is_grad_enabled():
+        struck = fault == "memory" or len(calls) >= LATE
+        if struck and len(inputs[0]) > ROOM and torch.is_grad_enabled():
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
-    if fault == "memory":
+    if fault in ("memory", "late memory"):
         first = next(m for m in job.model.modules() if isinstance(m, nn.Conv2d))
         first.register_forward_pre_hook(within_the_network)
 
@@ -55,6 +57,8 @@ def main(folder: Path, fault: str, batch_size: int) -> None:
     job = tiny_job(folder, epochs=3, batch_size=batch_size, averaging="ema")
     if job.accelerator.process_index == 1 and fault == "data":
         job = dataclasses.replace(job, train=job.train.take(range(NUM_IMAGES - 1)))
+    elif job.accelerator.process_index == 1 and fault == "states":
+        job = dataclasses.replace(job, folder=folder / "elsewhere")
     elif job.accelerator.process_index == 1:
         job = faulty(job, fault)
     try:

@@ -71,6 +71,25 @@ def test_processes_with_different_images_are_refused_before_a_step(tmp_path: Pat
     assert not (tmp_path / "initial.safetensors").exists()
 
 
+def test_memory_that_runs_out_later_ends_both_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    result = train(tmp_path, "late memory", batch_size=4 * ROOM)
+    assert result.returncode != 0
+    assert "out of memory at step 7, where processes wait for one another" in result.stderr
+    assert "give the same command again" in result.stderr
+    assert steps_saved(tmp_path) == [4]
+    result = train(tmp_path, "memory", batch_size=4 * ROOM)  # short from the first step on
+    assert result.returncode == 0, result.stderr[-2000:]
+    delivered = json.loads((tmp_path / "delivered.json").read_text())
+    assert delivered["parts"] == 2
+
+
+def test_processes_that_see_other_states_are_refused(tmp_path: Path) -> None:
+    train(tmp_path, "nan")
+    result = train(tmp_path, "states")
+    assert result.returncode != 0
+    assert f"the processes found states of steps 0, {STEP - 1};" in result.stderr
+
+
 def test_a_folder_that_another_process_holds_is_refused_by_both(tmp_path: Path) -> None:
     with only_writer(tmp_path):
         result = train(tmp_path, "none")

@@ -88,6 +88,20 @@ def hammer(
     record_property("slowest_seconds", round(tally.slowest_seconds, 2))
 
 
+@pytest.mark.more
+@pytest.mark.parametrize("refuses", [True, False])
+def test_the_watch_bites_in_a_reader(
+    tmp_path: Path, record_property: Record, refuses: bool
+) -> None:
+    def read(case: int) -> None:
+        (tmp_path / "left").write_text("")
+        if refuses:
+            raise UserError("refused")
+
+    with pytest.raises(AssertionError, match="left"):
+        hammer(st.integers(), nothing, read, 3, record_property)
+
+
 @pytest.mark.parametrize("num_cases", NUM_CASES)
 def test_recipes(
     num_cases: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Record

@@ -69,10 +69,12 @@ def test_missing_data_name_both_ways_in_one_line(tmp_path):
 def test_a_file_of_the_wrong_size_is_named_with_the_cure(folder):
     path = folder / "data_batch_3.bin"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(UserError, match=r"data_batch_3.bin holds 12,291 bytes, not 12,292; remove"):
+    with pytest.raises(
+        UserError, match=r"data_batch_3.bin holds 12,291 bytes, not 12,292; replace"
+    ):
         load_cifar(SMALL10, folder)
     path.unlink()
-    with pytest.raises(UserError, match=r"data_batch_3.bin is missing; remove"):
+    with pytest.raises(UserError, match=r"data_batch_3.bin is missing; replace"):
         load_cifar(SMALL10, folder)
 
 

@@ -1,6 +1,7 @@
 """One image of any size, mode and format, good or bad."""
 
 import io
+import os
 import zlib
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 from PIL import Image, PngImagePlugin
 
-from evenkeel.data import decode_image
+from evenkeel.data import decode_image, list_images
 from evenkeel.runs import UserError
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -177,6 +178,16 @@ def test_what_is_no_whole_image_is_a_mistake_of_the_users(content, tmp_path):
         with pytest.raises(UserError, match=name) as caught:
             decode_image(source, 32)
         assert str(caught.value).count("\n") < 3
+
+
+def test_a_pipe_in_a_folder_is_no_image_and_a_link_to_nowhere_is_named(tmp_path):
+    (tmp_path / "inside").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "inside/a.png")
+    os.mkfifo(tmp_path / "inside/b.png")
+    (tmp_path / "c.png").symlink_to("nowhere")
+    (tmp_path / "d.png").symlink_to("inside/a.png")
+    (tmp_path / "e.png").symlink_to("inside")  # a folder
+    assert [path.name for path in list_images(tmp_path)] == ["c.png", "d.png", "a.png"]
 
 
 def test_a_compressed_text_bomb_is_refused():

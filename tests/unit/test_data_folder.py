@@ -91,7 +91,12 @@ def test_bad_files_are_named_and_can_be_left_out(photos, caplog):
     assert [len(part) for part in splits] == [16, 5, 2]
     _, _, said = caplog.text.partition("5 files cannot be decoded and are left out:\n")
     bad = [*(f"train/plum/{number:02}.bmp" for number in range(4)), "test/plum/bad.jpg"]
-    assert sorted(said.splitlines()[:5]) == sorted(f"  {photos / name}" for name in bad)
+    faults = [
+        f"  {photos / name} is not a PNG, JPEG, WebP or BMP image; convert it" for name in bad
+    ]
+    assert sorted(said.splitlines()[:5]) == sorted(faults)
+    assert len(splits.train.left_out) == 4
+    assert splits.test.left_out == (f"{photos}/test/plum/bad.jpg",)
     kept = torch.cat([splits.train.index, splits.validation.index]).sort().values
     assert kept.tolist() == [*range(10), *range(14, 25)]  # the others keep their index
 

@@ -58,7 +58,10 @@ def test_a_setting_of_the_chosen_kind_is_merged_into_it() -> None:
         ("techer.epochs=4", ("techer", "teacher")),
         ("teacher.optimiser.lrr=1", ("teacher.optimiser.lrr", "did you mean lr?")),
         ("views.noise=[{kind='randaugment', layers=3}]", ("views.noise.0.layers", "num_layers")),
-        ("student.temperature=0", ("student.temperature", "greater than 0", "got 0")),
+        (
+            "student.temperature=0",
+            ("student.temperature", "equal to 0.01", "got 0"),
+        ),
         ("student.consistency_weight=-1", ("student.consistency_weight", "-1")),
         ("teacher.averaging=foo", ("teacher.averaging", "foo")),
         ("teacher.epochs=many", ("teacher.epochs", "many")),

@@ -52,3 +52,28 @@ def test_what_is_interrupted_is_as_if_it_had_not_begun(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         half()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_log_is_as_it_was_where_the_disk_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    path = tmp_path / "metrics.jsonl"
+    runs.write_lines(path, [{"epoch": 1}])
+    monkeypatch.setattr(runs.os, "fsync", failing)
+    with pytest.raises(OSError, match="Input/output"):
+        runs.write_lines(path, [{"epoch": 1}, {"epoch": 2}])
+    assert path.read_text() == '{"epoch": 1}\n'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("line", ["garbage{", "[1]", '{"epoch": 1', "\xff"])
+def test_a_damaged_line_of_a_log_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"epoch": 1}\n' + line.encode("latin-1") + b"\n")
+    with pytest.raises(runs.UserError, match=r"metrics.jsonl: line 2 is damaged; delete that line"):
+        runs.read_lines(path)
+    path.write_bytes(b'{"epoch": 1}\n')
+    assert runs.read_lines(path) == [{"epoch": 1}]

@@ -11,6 +11,7 @@ from evenkeel.runs import UserError
 from evenkeel.training.feeding import batches_of_epoch
 from evenkeel.training.interruption import Signals
 from evenkeel.training.loop import end_epoch, fit, fresh_state, run_epoch
+from evenkeel.training.questions import asked
 from evenkeel.training.state import KEPT, State, load_newest_state, save_state
 from evenkeel.training.step import step
 from tests.training_jobs import tiny_job
@@ -154,6 +155,28 @@ def test_a_training_begins_anew_and_says_so_when_no_state_is_whole(
     assert load_newest_state(fresh_state(tiny_job(tmp_path, epochs=2)), tmp_path / "cut" / "state")
 
 
+def test_a_state_is_saved_after_five_minutes(tmp_path: Path) -> None:
+    job = tiny_job(tmp_path)
+    state = fresh_state(job)
+    assert not asked(job, state, Signals(), 299).save
+    assert asked(job, state, Signals(), 301).save
+
+
+def test_a_damaged_state_is_none_of_the_two_that_are_kept(tmp_path: Path) -> None:
+    job = tiny_job(tmp_path)
+    state = fresh_state(job)
+    for number in (10, 20):
+        state.counters.step = number
+        save_state(state, tmp_path)
+    newest = max(tmp_path.iterdir())
+    newest.write_bytes(newest.read_bytes()[:-1])
+    later = fresh_state(job)
+    assert load_newest_state(later, tmp_path)
+    later.counters.step = 12
+    save_state(later, tmp_path)
+    assert [int(path.name[:8]) for path in sorted(tmp_path.iterdir())] == [10, 12]
+
+
 def test_other_files_beside_the_states_are_left_alone(tmp_path: Path) -> None:
     state, _ = two_states(tmp_path)
     theirs = tmp_path / "state" / "model.safetensors"
@@ -197,7 +220,7 @@ def test_a_model_without_a_state_is_not_overwritten(tmp_path: Path) -> None:
     for path in (tmp_path / "state").iterdir():
         path.unlink()
     with pytest.raises(UserError, match=r"holds a model and no state .*\n.*another folder"):
-        fit(tiny_job(tmp_path, weights_seed=2, epochs=1))
+        fit(tiny_job(tmp_path, label_smoothing=0.1, epochs=1))
     assert (tmp_path / "model.safetensors").read_bytes() == before
 
 

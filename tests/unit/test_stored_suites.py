@@ -1,6 +1,7 @@
 """Suites on disk: the layouts of CIFAR-10-C and ImageNet-C, what pairs, and what is refused."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from evenkeel.corruptions import (
     export_suite,
     find_suite,
     generated_suite,
+    refuse_incomplete,
     stored_suite,
 )
+from evenkeel.corruptions.names import BENCHMARK
 from evenkeel.data import ImageSet
 from evenkeel.runs import UserError
 
@@ -114,7 +117,8 @@ def test_other_labels_and_other_numbers_are_noticed(arrays: Path, image_set: Ima
 
 
 def test_what_cannot_be_compared_is_not_taken_for_paired(arrays: Path, image_set: ImageSet) -> None:
-    (arrays / "brightness.npy").unlink()
+    for name in ("brightness.npy", "manifest.json"):
+        (arrays / name).unlink()
     suite = stored_suite(arrays, image_set)
     assert suite.unpaired is not None
     assert "cannot be compared" in suite.unpaired.reason
@@ -206,6 +210,27 @@ def test_faulty_arrays_are_refused_with_a_cure(fault, arrays: Path, image_set: I
     with pytest.raises(UserError, match=FAULTS[fault]) as caught:
         stored_suite(arrays, image_set)
     assert str(caught.value).count("\n") <= 2
+
+
+def test_a_file_that_the_manifest_lists_and_that_is_gone_is_missed(
+    arrays: Path, image_set: ImageSet
+) -> None:
+    names = stored_suite(arrays, image_set).corruptions
+    (arrays / f"{names[0]}.npy").unlink()
+    with pytest.raises(UserError, match=f"lacks {names[0]}.npy, which its manifest.json lists"):
+        stored_suite(arrays, image_set)
+
+
+def test_what_is_left_of_a_suite_from_elsewhere_is_not_taken_for_the_whole(
+    arrays: Path, image_set: ImageSet
+) -> None:
+    suite = stored_suite(arrays, image_set)
+    refuse_incomplete(arrays, suite)  # its manifest says that these were all
+    (arrays / "manifest.json").unlink()
+    missing = next(name for name in BENCHMARK if name not in suite.corruptions)
+    with pytest.raises(UserError, match=rf"lacks {missing}.*\n.*--corruptions"):
+        refuse_incomplete(arrays, suite)
+    refuse_incomplete(arrays, replace(suite, corruptions=BENCHMARK))
 
 
 def test_a_suite_of_other_classes_is_refused(arrays: Path, image_set: ImageSet) -> None:

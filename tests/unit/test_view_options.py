@@ -16,7 +16,7 @@ from evenkeel.views.options import (
 ALL = [AdditiveNoiseOptions, RandAugmentOptions, RandomErasingOptions, ViewOptions]
 REFUSED = {
     "crop larger than resize": (ViewOptions, {"resize": 64, "crop": 72}, "crop must be at most"),
-    "pad beside resize": (ViewOptions, {"resize": 96, "pad": 4}, "set pad = 0"),
+    "pad beside resize": (ViewOptions, {"resize": 96, "pad": 4}, "set views.pad = 0"),
     "crop of nothing": (ViewOptions, {"crop": 0}, "greater than or equal to 1"),
     "negative pad": (ViewOptions, {"pad": -1}, "greater than or equal to 0"),
     "unknown geometry": (ViewOptions, {"geometry": "same"}, "'independent' or 'shared'"),
@@ -51,7 +51,9 @@ def test_mistakes_are_refused_with_their_cure(case: str) -> None:
 
 
 def test_crop_must_fit_the_stored_image_when_nothing_is_resized() -> None:
-    with pytest.raises(ValueError, match="at most 32 for 32-pixel images, got 40; set resize"):
+    with pytest.raises(
+        ValueError, match=r"at most 32 for 32-pixel images, got 40; set views.resize"
+    ):
         ViewOptions(crop=40).check_image_size(32)
     ViewOptions(crop=40, pad=4).check_image_size(32)
     ViewOptions(crop=40, resize=48).check_image_size(32)

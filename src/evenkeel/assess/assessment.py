@@ -179,7 +179,9 @@ def load_assessment(path: Path) -> Assessment:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):  # no JSON, no text, no end of brackets
-        raise UserError(f"{path} is not JSON; assess again") from None
+        raise UserError(
+            f"{path} is not JSON; delete it, and give the command that made it again"
+        ) from None
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:
         raise UserError(
@@ -191,4 +193,7 @@ def load_assessment(path: Path) -> Assessment:
     except ValidationError as error:
         fault = error.errors()[0]
         place = ".".join(str(part) for part in fault["loc"])
-        raise UserError(f"{path} is damaged at {place}: {fault['msg']}; assess again") from None
+        raise UserError(
+            f"{path} is damaged at {place}: {fault['msg']};\n"
+            "delete it, and give the command that made it again"
+        ) from None

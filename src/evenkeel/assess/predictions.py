@@ -64,6 +64,9 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
     runs.write_atomically(path, save(tensors, {METADATA_KEY: json.dumps(about)}))
 
 
+AGAIN = "delete the assessment that they belong to, and give the command that made it again"
+
+
 def load_predictions(path: Path) -> Predictions:
     """Read `predictions/NAME.safetensors`.
 
@@ -73,7 +76,7 @@ def load_predictions(path: Path) -> Predictions:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise UserError(f"there are no predictions {path}; assess the model again")
+        raise UserError(f"there are no predictions {path}; {AGAIN}")
     try:
         with safe_open(path, "np") as file:
             about = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
@@ -81,7 +84,7 @@ def load_predictions(path: Path) -> Predictions:
     except SafetensorError:
         about, tensors = {}, {}
     if about.get("format") != FORMAT:
-        raise UserError(f"{path} does not hold predictions of evenkeel; assess the model again")
+        raise UserError(f"{path} holds no predictions, or damaged ones; {AGAIN}")
 
     def top(name: str) -> Top:
         return Top(tensors[f"{name}/classes"], tensors[f"{name}/confidences"])

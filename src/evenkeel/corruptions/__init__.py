@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = exports(
         "generated_suite": "suites",
         "parsed_names": "names",
         "resolve_preset": "corrupting",
+        "refuse_incomplete": "stored",
         "stored_suite": "stored",
     },
 )

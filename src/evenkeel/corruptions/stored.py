@@ -9,7 +9,8 @@ import numpy as np
 from evenkeel.corruptions.arrays import open_arrays
 from evenkeel.corruptions.class_folders import open_class_folders
 from evenkeel.corruptions.corrupting import corrupt
-from evenkeel.corruptions.names import ALL
+from evenkeel.corruptions.manifest import read_manifest
+from evenkeel.corruptions.names import ALL, BENCHMARK
 from evenkeel.corruptions.suites import Suite, Unpaired
 from evenkeel.data import ImageSet, data_root
 from evenkeel.images.types import Labels
@@ -65,6 +66,20 @@ def stored_suite(folder: Path, image_set: ImageSet) -> Suite:
         )
     reason = why_unpaired(suite, labels, image_set)
     return suite if reason is None else replace(suite, unpaired=Unpaired(labels, reason))
+
+
+def refuse_incomplete(folder: Path, suite: Suite) -> None:
+    """Refuse to take what is left of a suite from elsewhere for the whole of it.
+
+    Raises:
+        UserError: one of the fifteen corruptions of the benchmark is missing.
+    """
+    missing = [name for name in BENCHMARK if name not in suite.corruptions]
+    if missing and read_manifest(folder) is None:
+        raise UserError(
+            f"{folder} lacks {', '.join(missing)};\n"
+            "fetch it again, or name those to be assessed: --corruptions (assess.corruptions)"
+        )
 
 
 def why_unpaired(suite: Suite, labels: Labels, image_set: ImageSet) -> str | None:

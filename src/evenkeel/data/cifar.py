@@ -91,9 +91,10 @@ def find_folder(layout: Layout, root: str | os.PathLike[str] | None) -> Path | N
 
 def missing(layout: Layout, root: str | os.PathLike[str] | None) -> UserError:
     """Name both ways to the data."""
+    there = f" --data-root {root}" if root else ""
     return UserError(
         f"{layout.name} (binary version) is not in {data_root(root)}: get it with `evenkeel fetch "
-        f"{layout.name}`, or name its folder with --data-root DIR or {VARIABLE}=DIR"
+        f"{layout.name}{there}`, or name its folder with --data-root DIR or {VARIABLE}=DIR"
     )
 
 
@@ -132,7 +133,10 @@ def check_size(layout: Layout, path: Path, num_records: int) -> None:
 
 def cure(layout: Layout, path: Path) -> str:
     """Say how to replace bad files."""
-    return f"remove {path.parent} and run `evenkeel fetch {layout.name}`"
+    return (
+        f"replace that file, or move {path.parent} away and run `evenkeel fetch {layout.name} "
+        f"--data-root {path.parent.parent}`"
+    )
 
 
 def read_classes(layout: Layout, folder: Path) -> tuple[str, ...]:

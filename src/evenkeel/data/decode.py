@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from evenkeel.runs import UserError
+from evenkeel.runs import UserError, shown
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -53,20 +53,23 @@ def image_names(folder: Path) -> list[bytes]:
 
 
 def visible_files(folder: Path) -> list[bytes]:
-    """Name all files at any depth, relative to the folder."""
-    root, names = os.fsencode(folder), []
-    for parent, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(b".")]
-        inside = os.path.relpath(parent, root).replace(os.fsencode(os.sep), b"/")
-        start = b"" if inside == b"." else inside + b"/"
-        names += [start + name for name in files if not name.startswith(b".")]
+    """Name all files at any depth, relative to the folder.
+
+    Pipes and the like are left out: reading one may never end. A link that leads nowhere is named.
+    """
+    names: list[bytes] = []
+    waiting = [b""]  # folders to look into, relative to `folder`, each with its slash
+    while waiting:
+        start = waiting.pop()
+        with os.scandir(os.path.join(os.fsencode(folder), start)) as entries:
+            for entry in entries:
+                if entry.name.startswith(b"."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(start + entry.name + b"/")
+                elif entry.is_file() or (entry.is_symlink() and not entry.is_dir()):
+                    names.append(start + entry.name)
     return names
-
-
-def shown(path: str | os.PathLike[str]) -> str:
-    """Write a path so that it can be printed on one line and stored, whatever bytes it holds."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def decode_image(source: Path | bytes, image_size: int) -> UInt8[Tensor, "3 s s"]:

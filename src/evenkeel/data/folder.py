@@ -2,11 +2,13 @@
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from evenkeel.data.bad_files import refuse_or_leave_out
 from evenkeel.data.decode import image_names, shown
 from evenkeel.data.file_list import FileList
 from evenkeel.data.image_set import ImageSet, Splits
@@ -18,7 +20,6 @@ from evenkeel.runs import Progress, UserError, no_progress
 
 PARTS = ("train", "validation", "test")
 TEST_SHARE = 0.2  # of the training images, where there is no test folder
-NUM_NAMED = 3  # bad files named in an error
 COPIES = 3  # of the images, at the most, while they are divided
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,11 @@ def load_folder(path: Path, options: DataOptions, progress: Progress = no_progre
         train, sets["test"] = hold_out(train, TEST_SHARE)
     if "validation" not in sets:
         train, sets["validation"] = hold_out(train, options.validation)
+    if len(classes) < 2:
+        raise UserError(
+            f"{shown(path)} has one class, {''.join(classes)}: a classifier needs two or more;\n"
+            "give each its own folder: train/CLASS/"
+        )
     return Splits(train, sets["validation"], sets["test"])
 
 
@@ -117,9 +123,12 @@ def read_parts(
         own = torch.tensor([classes.index(name) for name in parts[part]])
         labels = own.repeat_interleave(torch.tensor(numbers))
         everything = ImageSet(images, labels, classes, torch.arange(len(files)))
-        sets[part] = everything.select(np.flatnonzero(~is_bad)) if is_bad.any() else everything
+        good = everything.select(np.flatnonzero(~is_bad)) if is_bad.any() else everything
+        left_out = tuple(shown(file) for file in files.select(np.flatnonzero(is_bad)))
+        sets[part] = replace(good, left_out=left_out)
     if bad:
-        answer_bad_files(bad, sets, parts, options.skip_bad_images)
+        refuse_or_leave_out(bad, options.skip_bad_images)
+        refuse_empty_classes(sets, parts)
     return sets
 
 
@@ -145,25 +154,8 @@ def is_to_be_streamed(options: DataOptions, num_images: int) -> bool:
     return True
 
 
-def answer_bad_files(
-    bad: list[Path],
-    sets: dict[str, ImageSet],
-    parts: dict[str, dict[str, FileList]],
-    skip: bool,
-) -> None:
-    """Refuse files that cannot be decoded, or warn that they are left out."""
-    counted = "1 file" if len(bad) == 1 else f"{len(bad)} files"
-    if not skip:
-        names = ", ".join(shown(file) for file in bad[:NUM_NAMED])
-        more = f" and {len(bad) - NUM_NAMED} more" if len(bad) > NUM_NAMED else ""
-        raise UserError(
-            f"{counted} cannot be decoded: {names}{more}\n"
-            "remove or replace them, or leave them out and have all listed with --skip-bad-images "
-            "(data.skip_bad_images = true)"
-        )
-    left_out = "is left out" if len(bad) == 1 else "are left out"
-    names = "".join(f"\n  {shown(file)}" for file in bad)
-    log.warning("%s cannot be decoded and %s:%s", counted, left_out, names)
+def refuse_empty_classes(sets: dict[str, ImageSet], parts: dict[str, dict[str, FileList]]) -> None:
+    """Refuse classes of which no file can be decoded."""
     for part, found in parts.items():
         present = {sets[part].classes[label] for label in sets[part].labels.unique().tolist()}
         if empty := sorted(set(found) - present):

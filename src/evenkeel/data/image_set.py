@@ -23,6 +23,7 @@ class ImageSet:
     labels: Labels  # -1 = unlabelled
     classes: tuple[str, ...]
     index: Int64[Tensor, " n"]  # stays with an image whatever subset it is in
+    left_out: tuple[str, ...] = ()  # bad files of the folder's part that this comes from
 
     def __post_init__(self) -> None:
         if isinstance(self.images, Tensor):
@@ -75,7 +76,8 @@ class ImageSet:
 
     def with_images(self, chosen: Tensor, images: Images | StreamedImages) -> "ImageSet":
         """Give these images what else belongs to their positions."""
-        return ImageSet(images, self.labels[chosen], self.classes, self.index[chosen])
+        labels, index = self.labels[chosen], self.index[chosen]
+        return ImageSet(images, labels, self.classes, index, self.left_out)
 
 
 def refuse_other_than_rgb(images: Tensor) -> None:

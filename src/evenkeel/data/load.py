@@ -12,7 +12,7 @@ from evenkeel.data.digits import load_digits
 from evenkeel.data.image_set import ImageSet, Splits
 from evenkeel.data.options import DataOptions
 from evenkeel.data.split import hold_out
-from evenkeel.runs import Progress, UserError, no_progress
+from evenkeel.runs import Progress, UserError, no_progress, shown
 
 LAYOUTS = {layout.name: layout for layout in (CIFAR10, CIFAR100)}
 NAMES = ("digits", *LAYOUTS)
@@ -106,8 +106,9 @@ def load_folder_splits(options: DataOptions, progress: Progress) -> Splits:
     if path.is_dir():
         return load_folder(path, options, progress)
     near = difflib.get_close_matches(options.name.lower(), NAMES, n=1, cutoff=0.5)
+    within = f" in {options.root}" if options.root else ""
     guess = f"did you mean {near[0]}? " if near else ""
     raise UserError(
-        f"no data set and no folder is called {options.name}: {guess}"
+        f"no data set and no folder{within} is called {shown(options.name)}: {guess}"
         f"give {', '.join(NAMES)} or a folder that holds train/CLASS/*"
     )

@@ -6,7 +6,7 @@ import operator
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import active_children
 from pathlib import Path
@@ -175,7 +175,7 @@ def answered(
     return watched(answers)
 
 
-def watched(answers: Iterator[Any]) -> Iterator[Any]:
+def watched(answers: Any) -> Iterator[Any]:
     """Pass on what comes, and say it shortly when a worker process has died."""
     try:
         yield from answers
@@ -183,6 +183,8 @@ def watched(answers: Iterator[Any]) -> Iterator[Any]:
         if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
         cause = str(error).partition("\n")[0]
+        with suppress(RuntimeError):  # of the next one that has died; else Python prints it later
+            answers._shutdown_workers()
         raise UserError(
             f"a process that decodes images has died ({cause});\n"
             "memory or /dev/shm is too small for what is decoded ahead: set data.streaming = true "
@@ -241,7 +243,8 @@ def decode_all(
     for start in range(0, len(files), DECODED_AT_ONCE):
         stop = min(start + DECODED_AT_ONCE, len(files))
         run_blocks(lambda a, b, at=start: decode(at + a, at + b), stop - start, smallest=1)
-        progress("decode images", stop, len(files))
+        if len(files) > DECODED_AT_ONCE:  # few are decoded before a bar could be drawn
+            progress("decode images", stop, len(files))
     return torch.from_numpy(images), bad
 
 

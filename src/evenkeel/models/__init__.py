@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = exports(
         "load_model": "files",
         "outline": "construction",
         "num_parameters": "construction",
+        "packed_model": "files",
         "refuse_too_small": "construction",
         "read_description": "files",
         "resolved_precision": "precision",

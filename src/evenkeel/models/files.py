@@ -35,10 +35,15 @@ class Description(BaseModel):
 def save_model(
     classifier: Classifier, path: Path | str, parents: Mapping[str, str] | None = None
 ) -> None:
-    """Write a model file; equal weights and descriptions give equal bytes.
+    """Write a model file.
 
     `parents` names the files that the model was made from and their SHA-256.
     """
+    write_atomically(Path(path), packed_model(classifier, parents))
+
+
+def packed_model(classifier: Classifier, parents: Mapping[str, str] | None = None) -> bytes:
+    """Give a model file's bytes: equal for equal weights and descriptions."""
     description = Description(
         architecture=classifier.architecture,
         classes=classifier.classes,
@@ -51,7 +56,7 @@ def save_model(
         name: tensor.detach().cpu().contiguous()
         for name, tensor in classifier.network.state_dict().items()
     }
-    write_atomically(Path(path), save(weights, metadata))
+    return save(weights, metadata)
 
 
 def load_model(

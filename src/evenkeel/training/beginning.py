@@ -1,5 +1,9 @@
 """What is checked, and what is written, before a training's first step."""
 
+import json
+from pathlib import Path
+from typing import Any
+
 import torch
 
 from evenkeel import runs
@@ -8,6 +12,9 @@ from evenkeel.runs import UserError
 from evenkeel.training.divergence import NOT_FINITE
 from evenkeel.training.job import Job, refuse_untrainable
 from evenkeel.training.normalisation import refuse_division
+
+MODEL = "model.safetensors"
+DELIVERED = "delivered.json"  # written before the model: what it is, and its hash
 
 
 def check(job: Job) -> None:
@@ -48,11 +55,43 @@ def refuse_different_states(job: Job, step: int) -> None:
 
 def begin(job: Job) -> None:
     """Write what the training begins with, and clear what one that left no state has left."""
-    if (job.folder / "model.safetensors").exists():
+    if (job.folder / MODEL).exists():
         raise UserError(
             f"{job.folder} holds a model and no state to go on from;\n"
             "give another folder with --out, or delete this one"
         )
-    for name in ("metrics.jsonl", "delivered.json", NOT_FINITE):
+    for name in ("metrics.jsonl", DELIVERED, NOT_FINITE):
         (job.folder / name).unlink(missing_ok=True)
     save_model(job.model, job.folder / "initial.safetensors", job.parents)
+
+
+def is_delivered(job: Job) -> bool:
+    """Tell whether this training has been finished in its folder.
+
+    Raises:
+        UserError: its model is no longer the file that was delivered.
+    """
+    if delivered_note(job.folder).get("training") != job.fingerprint:
+        return False
+    refuse_changed_model(job.folder)
+    return (job.folder / MODEL).exists()
+
+
+def refuse_changed_model(folder: Path) -> None:
+    """Refuse a model that is damaged, or another one than was delivered here."""
+    path, expected = folder / MODEL, delivered_note(folder).get("sha256")
+    if path.exists() and expected and runs.sha256(path) != expected:
+        raise UserError(
+            f"{path} is damaged or was changed: it is not what the training delivered;\n"
+            "delete it, and the same command makes it again"
+        )
+
+
+def delivered_note(folder: Path) -> dict[str, Any]:
+    """Read what is said of the delivered model; nothing where that cannot be read."""
+    path = folder / DELIVERED
+    try:
+        note = json.loads(path.read_text()) if path.exists() else {}
+    except ValueError:
+        return {}
+    return note if isinstance(note, dict) else {}

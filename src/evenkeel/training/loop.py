@@ -1,5 +1,6 @@
 """The one training loop: a teacher and a student differ by objective and views alone."""
 
+import hashlib
 import logging
 import math
 import time
@@ -12,9 +13,15 @@ from torch import Tensor, nn
 
 from evenkeel import runs, seeding
 from evenkeel.memory import is_out_of_memory
-from evenkeel.models import autocast_for, resolved_precision, save_model
+from evenkeel.models import autocast_for, packed_model, resolved_precision
 from evenkeel.training.averaging import average_for, averaged_copy, refresh_batch_norm
-from evenkeel.training.beginning import begin, check, refuse_different_states
+from evenkeel.training.beginning import (
+    MODEL,
+    begin,
+    check,
+    is_delivered,
+    refuse_different_states,
+)
 from evenkeel.training.divergence import NotFinite, refusal
 from evenkeel.training.feeding import batches_of_epoch
 from evenkeel.training.interruption import Signals
@@ -39,13 +46,17 @@ log = logging.getLogger(__name__)
 def fit(job: Job) -> None:
     """Train, from the last saved state if there is one, and write `model.safetensors`.
 
+    What is delivered already is not done again.
+
     Raises:
-        UserError: another process writes the folder, or it holds another training's state.
+        UserError: another process writes the folder, or it holds another training's state, or a
+            model that is not the one delivered.
     """
     check(job)
     with first_process_writes(job.accelerator, job.folder):
         try:
-            train(job)
+            if not is_delivered(job):
+                train(job)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -257,7 +268,10 @@ def deliver(job: Job, state: State, autocast: torch.autocast, precision: str) ->
     if counters.best_is_average:
         refresh(job, state, job.model, autocast, job.num_images)
     score = validate(job.model, job.validation, job.model, autocast, job.accelerator)
+    data = packed_model(job.model.eval(), job.parents)
     delivered = {
+        "training": job.fingerprint,
+        "sha256": hashlib.sha256(data).hexdigest(),
         "weights": job.options.averaging.kind if counters.best_is_average else "raw",
         "epoch": counters.best_epoch or counters.epoch,
         "validation": score._asdict(),
@@ -270,5 +284,5 @@ def deliver(job: Job, state: State, autocast: torch.autocast, precision: str) ->
     if job.accelerator.is_main_process:
         runs.write_lines(job.folder / "metrics.jsonl", counters.rows)
         runs.write_json(job.folder / "delivered.json", delivered)
-        save_model(job.model.eval(), job.folder / "model.safetensors", job.parents)
+        runs.write_atomically(job.folder / MODEL, data)
     job.accelerator.wait_for_everyone()

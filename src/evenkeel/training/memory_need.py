@@ -65,7 +65,8 @@ def warn_if_too_large(job: Job, autocast: torch.autocast) -> None:
     too_few = len(job.train) < 2 * job.fewest_images
     if job.accelerator.device.type != "cpu" or memory is None or too_few:
         return
-    need, share = needed(job, autocast), -(-job.options.batch_size // job.accelerator.num_processes)
+    batch_size = min(job.options.batch_size, job.num_images)
+    need, share = needed(job, autocast), -(-batch_size // job.accelerator.num_processes)
     log.info("%s needs about %.1f GB of memory", job.name, need.total(share) * here / GIB)
     if need.total(share) <= memory // here:
         return

@@ -208,7 +208,7 @@ class StudentOptions(TrainingOptions):
     """
 
     temperature: float = Field(
-        default=10.0, gt=0, description="softens both predictions in the KL term"
+        default=10.0, ge=0.01, description="softens both predictions in the KL term"
     )
     consistency_weight: float = Field(
         default=0.5, ge=0, le=1, description="share of the KL term; 0 trains without any teacher"

@@ -53,6 +53,7 @@ class State:
     counters: Counters = field(default_factory=Counters)
     best: dict[str, Tensor] = field(default_factory=dict)  # weights to deliver
     fingerprint: str = ""  # of all that was asked for; another one's state is refused
+    damaged: list[Path] = field(default_factory=list)  # states passed over, to be removed
     trials: int = 0  # steps that this process has taken, to see whether they fit into memory
     buffers: Buffers = field(init=False)
     first_bad: FirstBadStep = field(init=False)
@@ -149,6 +150,8 @@ def save_state(state: State, folder: Path) -> None:
     data = save(tensors, {"state": json.dumps(state.numbers())})
     name = f"{state.counters.step:08d}-{hash_of(data)}.safetensors"
     write_atomically(folder / name, data)
+    while state.damaged:  # they are none of the two that are kept
+        state.damaged.pop().unlink(missing_ok=True)
     others = [path for path in saved_states(folder) if path.name != name]
     others.sort(key=lambda path: path.stat().st_mtime_ns)
     for old in others[: 1 - KEPT]:  # never the one just written, whatever the clock says
@@ -167,6 +170,7 @@ def load_newest_state(state: State, folder: Path) -> bool:
             tensors, numbers = read_state(path)
         except (SafetensorError, OSError, ValueError, RuntimeError) as error:
             log.warning("%s is damaged (%s); trying the state before it", path, error)
+            state.damaged.append(path)
             continue
         state.load(tensors, numbers)
         return True

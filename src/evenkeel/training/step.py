@@ -91,7 +91,7 @@ def in_parts(
             raise
         others_wait = not apart or job.options.sync_batch_norm
         if job.accelerator.num_processes > 1 and others_wait:
-            raise  # for what will not come from this one; the launcher ends them
+            raise out_of_memory_together(job, state.counters.step + 1) from error
         fitted = False
     if apart:
         failures = torch.tensor([float(not fitted)], device=job.accelerator.device)
@@ -137,6 +137,18 @@ def halve(job: Job, state: State) -> None:
 def seen_at_once(job: Job, counters: Counters) -> int:
     """Count the images that batch norm normalises together."""
     return max(1, job.options.batch_size // (job.num_parts * counters.num_parts))
+
+
+def out_of_memory_together(job: Job, step: int) -> UserError:
+    """Say that memory does not suffice for a step in which others wait for this process.
+
+    They end with it: the launcher, or the broken connection, ends them.
+    """
+    return UserError(
+        f"{job.name}: {job.accelerator.device} is out of memory at step {step:,}, where processes "
+        "wait for one another;\ngive the same command again: its first two steps are taken apart, "
+        f"in parts that fit. If it happens again, lower {job.name}.batch_size, with another --out"
+    )
 
 
 def out_of_memory(job: Job) -> UserError:

@@ -116,7 +116,7 @@ class ViewOptions(BaseModel):
         """Refuse sizes that contradict each other whatever the image."""
         if self.resize is not None and self.pad:
             raise ValueError(
-                f"pad = {self.pad} and resize = {self.resize} exclude each other; set pad = 0"
+                f"pad = {self.pad} and resize = {self.resize} exclude each other; set views.pad = 0"
             )
         if self.resize is not None and self.crop is not None and self.crop > self.resize:
             raise ValueError(
@@ -145,7 +145,7 @@ class ViewOptions(BaseModel):
         if self.crop is not None and self.crop > room:
             raise ValueError(
                 f"crop must be at most {room} for {image_size}-pixel images, got {self.crop}; "
-                "set resize to at least the crop"
+                "set views.resize to at least the crop, and views.pad = 0"
             )
         side = self.input_size(image_size)
         for noise in self.noise:
