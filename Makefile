@@ -41,7 +41,7 @@ bench: setup
 docs: setup
 	$(BIN)/python -m docs.build
 
-# torch, and what its wheel brings along, come in another build for each kind of machine: left out.
+# torch, torchvision and what their wheels bring along come in a build for each kind of machine.
 lock: build/tools
 	build/tools/bin/uv pip compile pyproject.toml --extra dev --constraint constraints.txt \
 		--universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
