@@ -33,7 +33,7 @@ from evenkeel.training.launching import default_accelerator, naming_lost_process
 from evenkeel.training.memory_need import refuse_too_large
 from evenkeel.training.normalisation import refuse_division
 from evenkeel.training.processes import first_process_writes
-from evenkeel.views import ViewMaker, overlaps, view_sheet
+from evenkeel.views import ViewMaker, ViewOptions, overlaps, view_sheet
 
 NAMES = ("teacher", "student")
 GENERATED = "generated"
@@ -109,6 +109,7 @@ def refuse_the_impossible(recipe: Recipe, data: Splits, accelerator: Accelerator
     """Refuse before anything is written what would fail after it."""
     suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
     chosen_cells(suite, recipe.assess)
+    refuse_impossible_views(recipe.views, data.train.image_size)
     for name, part in zip(NAMES, (recipe.teacher, recipe.student), strict=True):
         refuse_too_small(part.model, recipe.views.input_size(data.train.image_size))
         refuse_division(name, part, accelerator)
@@ -117,6 +118,14 @@ def refuse_the_impossible(recipe: Recipe, data: Splits, accelerator: Accelerator
     sizes = [num_parameters(outline(part.model, 2)) for part in (recipe.teacher, recipe.student)]
     if not recipe.student.allow_smaller_student:
         refuse_smaller(teacher=sizes[0], student=sizes[1])
+
+
+def refuse_impossible_views(views: ViewOptions, image_size: int) -> None:
+    """Refuse views that cannot be made from stored images of a size."""
+    try:
+        views.check_image_size(image_size)
+    except ValueError as error:
+        raise UserError(f"views: {error}") from None
 
 
 def claim_folder(folder: Path, recipe: Recipe) -> None:
@@ -156,13 +165,13 @@ def begin(folder: Path, recipe: Recipe, data: Splits) -> None:
 
 def write_view_sheet(data: Splits, recipe: Recipe, out: Path) -> None:
     """Write a picture of clean and noisy views as the recipe's student will see them."""
+    if out.suffix.lower() != ".png":
+        raise UserError(f"a sheet of views is a PNG, got {out}; name it {out.stem}.png")
     runs.refuse_unwritable_file(out)
     image_size = data.train.image_size
+    refuse_impossible_views(recipe.views, image_size)
     seed = int(stream_key(recipe.seed, "sheet"))
-    try:
-        maker = ViewMaker(recipe.views, image_size=image_size, seed=seed)
-    except ValueError as error:
-        raise UserError(f"views: {error}") from None
+    maker = ViewMaker(recipe.views, image_size=image_size, seed=seed)
     picture = io.BytesIO()
     view_sheet(data.train, maker).save(picture, "PNG")
     runs.write_atomically(out, picture.getvalue())

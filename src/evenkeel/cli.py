@@ -26,8 +26,9 @@ DESCRIPTION = """Train image classifiers that keep an even keel when the input s
 evenkeel recipes lists what can be run; evenkeel run demo needs no data and a few minutes."""
 
 GO_ON = ("run", "train-teacher", "train-student", "corrupt")
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MAKE_ROOM = "what was saved is whole: make room and give the same command again"
+RAISE_LIMIT = "what was saved is whole: raise the limit on a file's size (ulimit -f) and go on"
+CURES = {errno.ENOSPC: MAKE_ROOM, errno.EDQUOT: MAKE_ROOM, errno.EFBIG: RAISE_LIMIT}
 SECONDS_FOR_THE_FIRST = 10.0  # of several processes, to refuse and be noticed
 LESS_MEMORY = "take smaller images (data.image_size) or fewer, or set data.streaming = true"
 OTHER_PLACE = "name a place that can be read and written"
@@ -115,7 +116,7 @@ def main() -> None:
         refuse(f"memory is full;\n{LESS_MEMORY}")
     except OSError as error:  # a folder that cannot be written, a full disk, a file for a folder
         place = f"{error.filename}: " if error.filename else ""
-        cure = MAKE_ROOM if error.errno in NO_ROOM else OTHER_PLACE
+        cure = CURES.get(error.errno or 0, OTHER_PLACE)
         refuse(f"{place}{error.strerror or error};\n{cure}")
     except (KeyboardInterrupt, Terminated) as stop:
         say_how_to_go_on()

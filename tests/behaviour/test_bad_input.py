@@ -62,6 +62,11 @@ BAD = {
         ],
         ["crop must be at most resize (20), got 30"],
     ),
+    "a crop larger than any view": (
+        ["run", "demo", "--set", "views.crop=200"],
+        ["crop must be at most", "views.resize", "views.pad = 0"],
+    ),
+    "a sheet that is no PNG": (["views", "demo", "--out", "v.txt"], ["is a PNG", "v.png"]),
     "a batch of one": (["run", "demo", "--set", "teacher.batch_size=1"], ["batch_size", "2"]),
     "a name without its middle": (["run", "demo", "--set", "data..name=x"], ["section.key=value"]),
     "images too small for the net": (

@@ -44,7 +44,7 @@ def check_photographs(folder: Path) -> None:
             raise UserError(
                 f"frost needs its photographs, and {folder / name} is not there:\n"
                 "get them with `evenkeel fetch frost`, or choose our own textures with\n"
-                'frost = "procedural" (--set assess.frost=procedural, --frost procedural)'
+                'frost = "procedural" (--set assess.frost=procedural; corrupt: --frost procedural)'
             )
         if sha256(folder / name) != expected:
             raise UserError(
