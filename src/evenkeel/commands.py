@@ -54,7 +54,7 @@ def run(
         skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
         resume: Go on only: refuse to begin where --out holds no run yet. (Without it a run that
             was cut off goes on just the same.)
-        changes: Change an option, e.g. --set student.temperature=4; repeatable.
+        changes: Change an option, e.g. --set student.temperature=4.
     """
     from evenkeel.chain import run as run_chain
     from evenkeel.report import load_summary_rows
@@ -94,7 +94,7 @@ def train_teacher(
         seed: Overrules the recipe's seed.
         data_root: Folder that holds the data set.
         skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
-        changes: Change an option, e.g. --set teacher.epochs=3; repeatable.
+        changes: Change an option, e.g. --set teacher.epochs=3.
     """
     from evenkeel.data import load_splits
     from evenkeel.training import train_teacher as train
@@ -128,7 +128,7 @@ def train_student(
         seed: Overrules the recipe's seed.
         data_root: Folder that holds the data set.
         skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
-        changes: Change an option, e.g. --set student.temperature=4; repeatable.
+        changes: Change an option, e.g. --set student.temperature=4.
     """
     from evenkeel.data import load_splits
     from evenkeel.training import train_student as train
@@ -233,7 +233,7 @@ def views(
         seed: Overrules the recipe's seed.
         data_root: Folder that holds the data set.
         skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
-        changes: Change an option, e.g. --set views.noise='[{kind="randaugment"}]'; repeatable.
+        changes: Change an option, e.g. --set views.noise='[{kind="randaugment"}]'.
     """
     from evenkeel.chain import write_view_sheet
     from evenkeel.data import load_splits
