@@ -250,7 +250,7 @@ def recipes() -> None:
     from evenkeel.recipe import shipped_recipes
 
     rows = [[name, header] for name, header in shipped_recipes().items()]
-    console.print(table("recipes", ["name", "what it does"], rows))
+    console.print(table("recipes", ["name", "what it does"], rows, num_texts=2))
 
 
 def joined() -> "Accelerator":

@@ -157,4 +157,4 @@ def predict(model: OneModel, images: Pictures, /, *, as_csv: AsCsv = False) -> N
     if as_csv:
         csv.writer(sys.stdout).writerows([columns, *rows])
     else:
-        console.print(table(str(model), columns, rows))
+        console.print(table(str(model), columns, rows, num_texts=2))
