@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from evenkeel import runs
 from evenkeel.assess import AssessOptions
 from evenkeel.assess.choice import choose_examples
 from evenkeel.report import compare, write_report
@@ -138,8 +139,8 @@ def test_a_difference_is_one_figure_wherever_it_stands(run: Path) -> None:
 def test_a_clean_image_is_not_compared_with_itself(run: Path, html: str) -> None:
     rows = compare.quality_rows(read_run(run).assessment)
     assert [row.same_as_clean is None for row in rows] == [True, False] * 2
-    assert "same class as on the clean image, %" in html
-    assert "agreement, %" not in html
+    assert "same class as on the clean image,&nbsp;%" in html
+    assert "agreement," not in html
 
 
 def test_one_model_is_not_compared(tmp_path: Path) -> None:
@@ -194,3 +195,21 @@ def test_narrow_pages_abbreviate_and_show_that_a_table_goes_on(html: str) -> Non
     style = html[html.index("<style>") : html.index("</style>")]
     assert re.search(r"max-width: 900px\) \{\s*\.bar \{ display: none", style)
     assert "no-repeat local" in style
+
+
+@pytest.mark.parametrize(
+    ("weights", "claim"),
+    [
+        ("raw", "delivered are the raw weights of epoch 3, 90.00 % on the validation split"),
+        ("ema", "raw weights are no candidates"),
+    ],
+)
+def test_what_was_delivered_says_among_what_was_chosen(
+    tmp_path: Path, weights: str, claim: str
+) -> None:
+    folder = tiny_run(tmp_path / "run", models=("teacher",))
+    delivered = {"weights": weights, "epoch": 3, "validation": {"loss": 0.4, "accuracy": 0.9}}
+    runs.write_json(folder / "teacher" / "delivered.json", delivered)
+    text = text_of(folder)
+    assert claim in text
+    assert ("candidates" in text) == (weights == "ema")

@@ -143,7 +143,7 @@ def accuracy_curves(record: RunRecord) -> Drawn | None:
             accuracies = [100 * row["validation"][kind]["accuracy"] for row in kept]
             title = f"{name}, {'average' if kind == 'averaged' else 'raw weights'}"
             add_line(figure, place, title, [row["epoch"] for row in kept], accuracies, dash)
-    caption = "Raw weights dotted; their average, where one is kept, solid."
+    caption = "Raw weights dotted, marks open; their average, where one is kept, solid."
     return (figure, "Validation accuracy", caption) if figure.data else None
 
 
