@@ -14,6 +14,7 @@ from evenkeel.corruptions import Unpaired
 from evenkeel.data import ImageSet
 from evenkeel.models import Classifier, ResNet9Options
 
+FP32 = AssessOptions(precision="fp32")
 CLASSES = ("<b>dark</b>", "dim & grey", "bright", "glaring")
 
 
@@ -72,12 +73,19 @@ def tiny_models() -> dict[str, TinyClassifier]:
     return {"teacher": TinyClassifier(bias=0.06), "student": TinyClassifier(bias=0.02)}
 
 
-def tiny_run(folder: Path, seed: int = 0) -> Path:
+def tiny_run(
+    folder: Path,
+    seed: int = 0,
+    *,
+    options: AssessOptions = FP32,
+    models: tuple[str, ...] = ("teacher", "student"),
+    epochs: int = 4,
+) -> Path:
     """Make a run folder with all that a run leaves, assessed for real on tiny models."""
     image_set = tiny_images(seed=seed)
     suite = TinySuite(image_set.images)
-    options = AssessOptions(precision="fp32")
-    examination = assess(tiny_models(), image_set, suite, options)
+    chosen = {name: model for name, model in tiny_models().items() if name in models}
+    examination = assess(chosen, image_set, suite, options)
     save_examples(examination, image_set, suite, folder / "examples")
     overlaps = {"overlaps": {"randaugment Brightness": ["brightness"]}}
     save_assessment(examination, folder, overlaps)
@@ -85,8 +93,8 @@ def tiny_run(folder: Path, seed: int = 0) -> Path:
     runs.write_atomically(folder / "recipe.toml", recipe.encode())
     runs.write_json(folder / "environment.json", runs.environment())
     Image.new("RGB", (300, 120), "steelblue").save(folder / "views.png")
-    for name in ("teacher", "student"):
-        rows = [metrics_row(epoch, guided=name == "student") for epoch in range(1, 5)]
+    for name in models:
+        rows = [metrics_row(epoch, guided=name == "student") for epoch in range(1, epochs + 1)]
         runs.write_lines(folder / name / "metrics.jsonl", rows)
     return folder
 

@@ -4,6 +4,7 @@ import contextlib
 import difflib
 import errno
 import functools
+import inspect
 import io
 import logging
 import os
@@ -42,6 +43,9 @@ def parse(arguments: list[str]) -> Callable[[], None]:
         def call(*args: Any, **kwargs: Any) -> Callable[[], None]:
             return functools.partial(command, *args, **kwargs)
 
+        call.__doc__ = with_whole_lines(inspect.getdoc(command) or "")
+        call.__dict__ |= {"__signature__": inspect.signature(command)}
+        del call.__dict__["__wrapped__"]  # tyro would read the command's own docstring
         return call
 
     said = io.StringIO()
@@ -57,6 +61,11 @@ def parse(arguments: list[str]) -> Callable[[], None]:
         if stop.code:
             raise UserError(condensed(said.getvalue(), arguments)) from None
         raise
+
+
+def with_whole_lines(docstring: str) -> str:
+    """Put what a docstring says of one argument into one line: tyro would show the breaks."""
+    return re.sub(r"\n {5,}", " ", docstring)
 
 
 TITLES = (

@@ -54,7 +54,7 @@ def run(
         skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
         resume: Go on only: refuse to begin where --out holds no run yet. (Without it a run that
             was cut off goes on just the same.)
-        changes: Change an option, e.g. --set student.temperature=4; repeatable.
+        changes: Change an option, e.g. --set student.temperature=4.
     """
     from evenkeel.chain import is_finished
     from evenkeel.chain import run as run_chain
@@ -95,7 +95,7 @@ def train_teacher(
         seed: Overrules the recipe's seed.
         data_root: Folder that holds the data set.
         skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
-        changes: Change an option, e.g. --set teacher.epochs=3; repeatable.
+        changes: Change an option, e.g. --set teacher.epochs=3.
     """
     from evenkeel.data import load_splits
     from evenkeel.training import train_teacher as train
@@ -129,7 +129,7 @@ def train_student(
         seed: Overrules the recipe's seed.
         data_root: Folder that holds the data set.
         skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
-        changes: Change an option, e.g. --set student.temperature=4; repeatable.
+        changes: Change an option, e.g. --set student.temperature=4.
     """
     from evenkeel.data import load_splits
     from evenkeel.models import read_description
@@ -238,7 +238,7 @@ def views(
         seed: Overrules the recipe's seed.
         data_root: Folder that holds the data set.
         skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
-        changes: Change an option, e.g. --set views.noise='[{kind="randaugment"}]'; repeatable.
+        changes: Change an option, e.g. --set views.noise='[{kind="randaugment"}]'.
     """
     from evenkeel.chain import write_view_sheet
     from evenkeel.data import load_splits
@@ -255,7 +255,7 @@ def recipes() -> None:
     from evenkeel.recipe import shipped_recipes
 
     rows = [[name, header] for name, header in shipped_recipes().items()]
-    console.print(table("recipes", ["name", "what it does"], rows))
+    console.print(table("recipes", ["name", "what it does"], rows, num_texts=2))
 
 
 def joined() -> "Accelerator":

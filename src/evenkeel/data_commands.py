@@ -176,4 +176,4 @@ def predict(
     if as_csv:
         csv.writer(sys.stdout, lineterminator="\n").writerows([columns, *rows])
     else:
-        console.print(table(str(model), columns, rows))
+        console.print(table(str(model), columns, rows, num_texts=2))

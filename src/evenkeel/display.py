@@ -61,11 +61,11 @@ class Bars:
                 self.progress.update(task.id, visible=False)
 
 
-def table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
-    """Lay out a table: the first column is text, the others are figures."""
+def table(title: str, columns: list[str], rows: list[list[str]], *, num_texts: int = 1) -> Table:
+    """Lay out a table: the first columns are texts, the others are figures."""
     result = Table(title=title, title_justify="left")
     for position, column in enumerate(columns):
-        result.add_column(column, justify="left" if position == 0 else "right")
+        result.add_column(column, justify="left" if position < num_texts else "right")
     for row in rows:
         result.add_row(*row)
     return result

@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -15,35 +14,8 @@ from evenkeel.report import load_summary_rows, write_report
 from evenkeel.report.compare import corruption_rows, seed_rows, summary_rows, t_interval
 from evenkeel.report.record import read_run
 from evenkeel.runs import UserError
+from tests.behaviour.pages import Page
 from tests.tiny_assessment import TinySuite, tiny_images, tiny_models, tiny_run
-
-LINKING = {"src", "href", "srcset", "poster", "data", "action"}
-
-
-class Page(HTMLParser):
-    """What a browser would read of a page: links, tags and text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.links: list[str] = []
-        self.tags: list[str] = []
-        self.text = ""
-        self.inside: list[str] = []
-        self.feed(html)
-        self.text = re.sub(r"\s+", " ", self.text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.inside.append(tag)
-        self.links += [value or "" for name, value in attrs if name in LINKING]
-
-    def handle_endtag(self, tag: str) -> None:
-        while self.inside and self.inside.pop() != tag:
-            pass
-
-    def handle_data(self, data: str) -> None:
-        if not {"script", "style"} & set(self.inside):
-            self.text += data
 
 
 @pytest.fixture(scope="module")

@@ -15,13 +15,15 @@ from tests.tiny_assessment import tiny_run
 
 pytestmark = pytest.mark.more
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-WIDTHS = {"wide": 1280, "narrow": 390}
+WIDTHS = {"wide": 1280, "middling": 800, "narrow": 390}
 SCHEMES = {"light": 1, "dark": 0}  # Chromium's own numbers
 PROBE = """<script>
 addEventListener("load", () => setTimeout(() => {
   const root = document.documentElement;
   const found = { overflow: root.scrollWidth - root.clientWidth, errors: window.failures,
     figures: document.querySelectorAll(".plot svg.main-svg").length,
+    cut: [...document.querySelectorAll(".scroll")].filter(
+      (each) => each.scrollWidth > each.clientWidth).length,
     places: document.querySelectorAll(".plot").length };
   parent.postMessage(JSON.stringify(found), "*");
 }, 500));
@@ -75,6 +77,7 @@ def test_every_figure_is_drawn_and_nothing_overflows(browser: str, page: Path, w
     assert int(found["figures"]) >= int(found["places"])
     assert int(found["overflow"]) <= 0
     assert int(found["errors"]) == 0
+    assert int(found["cut"]) == 0 or width < 800
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -9,8 +9,9 @@ import torch
 
 from evenkeel.assess import AssessOptions, assess, load_assessment, load_predictions
 from evenkeel.assess.assessment import COMPLETE, Cell, model_assessment
+from evenkeel.assess.choice import choose_examples
 from evenkeel.assess.examination import save_assessment
-from evenkeel.assess.examples import choose_examples, save_examples
+from evenkeel.assess.examples import save_examples
 from evenkeel.assess.selection import spread_positions
 from evenkeel.corruptions.names import ALL, BENCHMARK
 from evenkeel.runs import UserError

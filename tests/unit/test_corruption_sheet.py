@@ -36,5 +36,24 @@ def test_some_corruptions_are_shown_alone(small_images: torch.Tensor) -> None:
 def test_images_of_any_size_find_room(height: int, width: int) -> None:
     images = torch.full((1, 3, height, width), 90, dtype=torch.uint8)
     sheet = corruption_sheet(generated_suite(images), images[0], 0, ("contrast",))
-    assert sheet.height < 2 * MARGIN + TITLE + 300
+    assert sheet.height < 2 * (MARGIN + TITLE) + 300
     assert sheet.width > NAMES + 6 * 40
+
+
+def test_names_of_large_cells_are_as_legible_as_those_of_small_ones() -> None:
+    sheets = {}
+    for side in (32, 224):
+        images = torch.full((1, 3, side, side), 90, dtype=torch.uint8)
+        suite = generated_suite(images)
+        sheets[side] = np.asarray(corruption_sheet(suite, images[0], 0, ("contrast",)).convert("L"))
+    spans = {side: heading_height(sheet) for side, sheet in sheets.items()}
+    assert spans[224] > 1.8 * spans[32] > 10
+
+
+def heading_height(sheet: np.ndarray) -> int:
+    """Measure the word over the column of names."""
+    inked = np.flatnonzero(
+        (sheet[MARGIN : MARGIN + TITLE * 2, MARGIN : MARGIN + NAMES] < 200).any(1)
+    )
+    gaps = np.flatnonzero(np.diff(inked) > 3)
+    return int(inked[gaps[0]] if len(gaps) else inked[-1]) - int(inked[0]) + 1

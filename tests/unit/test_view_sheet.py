@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from evenkeel.data import ImageSet
+from evenkeel.views import lettering as letters
+from evenkeel.views.lettering import fonts_of, has_all, lettering
 from evenkeel.views.options import AdditiveNoiseOptions, ViewOptions
 from evenkeel.views.pairs import ViewMaker
-from evenkeel.views.sheet import GAP, LABEL, MARGIN, TITLE, view_sheet
+from evenkeel.views.sheet import CELL, GAP, LABEL, LABEL_FONT, MARGIN, TITLE, draw_grid, view_sheet
 
 OPTIONS = ViewOptions(resize=48, crop=36, noise=(AdditiveNoiseOptions(),))
 
@@ -40,3 +42,38 @@ def test_sheet_of_fewer_than_nine_images_is_smaller(image_set: ImageSet) -> None
     part = view_sheet(image_set.take([0, 1]), maker)
     assert part.width == whole.width
     assert part.height < whole.height
+
+
+LONG = "great_white_shark_carcharodon_carcharias"
+
+
+@pytest.mark.parametrize("name", ["cat", LONG, "W" * 60, "Größe " * 9, "日本語" * 20])
+def test_a_name_stays_within_its_cell(name: str) -> None:
+    text, font = lettering(name, LABEL_FONT, CELL)
+    assert font.getlength(text) <= CELL
+    assert (text == name) == (name == "cat")
+    assert name == "cat" or text.endswith("…")
+
+
+def test_long_names_leave_a_gap_between_cells() -> None:
+    views = torch.zeros((2, 3, 36, 36), dtype=torch.uint8)
+    grid = np.asarray(draw_grid("", views, [LONG, LONG]).convert("L"))
+    gap = grid[TITLE + CELL : TITLE + CELL + LABEL, CELL : CELL + GAP]
+    assert gap.min() == 255
+
+
+def test_letters_that_no_font_has_are_written_in_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = fonts_of(LABEL_FONT)[0]
+    monkeypatch.setattr(letters, "fonts_of", lambda size: [own])
+    drawn = {name: lettering(name, LABEL_FONT, CELL).text for name in ("Été", "日本", "a\nb")}
+    assert drawn == {"Été": "Ete", "日本": r"\u65e5\u672c", "a\nb": r"a\nb"}
+    assert not has_all(own, "日")
+    assert has_all(own, "Ete")
+
+
+def test_a_font_of_the_machine_writes_what_pillows_own_cannot() -> None:
+    if len(fonts_of(LABEL_FONT)) < 2:
+        pytest.skip("this machine has none of the fonts")
+    text, font = lettering("e\u0301t\u00e9 μ", LABEL_FONT, CELL)
+    assert text == "été μ"
+    assert has_all(font, text)

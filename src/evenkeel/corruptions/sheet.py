@@ -15,9 +15,9 @@ CELL = 96  # pixels that a small image is enlarged to, or the next larger multip
 LARGEST_CELL = 224  # larger images are made smaller
 GAP = 4
 MARGIN = 24
-TITLE = 26  # height of the line of severities
-NAMES = 150  # width of the column of names
-FONT = 14
+TITLE = 26  # height of the line of severities, beside cells of CELL; text grows with larger ones
+NAMES = 150  # width of the column of names, likewise
+FONT = 14  # likewise
 PAPER, INK, FAINT = "#ffffff", "#1a1a1a", "#5f6368"
 
 
@@ -34,22 +34,23 @@ def corruption_sheet(
     from PIL import Image, ImageDraw, ImageFont
 
     names, size = chosen_names(suite, corruptions), cell_size(clean)
-    steps = size[0] + GAP, size[1] + GAP
-    columns, rows = 1 + len(SEVERITIES), len(names)
-    width, height = 2 * MARGIN + NAMES + columns * steps[0], 2 * MARGIN + TITLE + rows * steps[1]
-    sheet = Image.new("RGB", (width, height), PAPER)
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT)
+    steps, scale = (size[0] + GAP, size[1] + GAP), max(1.0, size[1] / CELL)
+    title_height, names_width = round(TITLE * scale), round(NAMES * scale)
+    left, top = MARGIN + names_width, MARGIN + title_height
+    width = left + (1 + len(SEVERITIES)) * steps[0] + MARGIN
+    sheet = Image.new("RGB", (width, top + len(names) * steps[1] + MARGIN), PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT * scale)
+    draw.text((MARGIN, MARGIN), "severity", FAINT, font)
     for column, title in enumerate(("clean", *map(str, SEVERITIES))):
-        middle = MARGIN + NAMES + column * steps[0] + size[0] / 2
+        middle = left + column * steps[0] + size[0] / 2
         draw.text((middle, MARGIN), title, FAINT, font, anchor="ma")
     for row, name in enumerate(names):
-        top = MARGIN + TITLE + row * steps[1]
-        words = name.replace("_", " ")
-        draw.text((MARGIN, top + size[1] / 2), words, INK, font, anchor="lm")
+        middle = top + row * steps[1] + size[1] / 2
+        draw.text((MARGIN, middle), name.replace("_", " "), INK, font, anchor="lm")
         cells = (suite.images(name, s, position, position + 1)[0] for s in SEVERITIES)
         for column, image in enumerate((clean, *cells)):
-            left = MARGIN + NAMES + column * steps[0]
-            sheet.paste(picture_of(image, size), (left, top))
+            place = left + column * steps[0], top + row * steps[1]
+            sheet.paste(picture_of(image, size), place)
     return sheet
 
 

@@ -49,7 +49,7 @@ class QualityRow(NamedTuple):
     top3: float
     negative_log_likelihood: float
     calibration_error: float
-    agreement: float | None
+    same_as_clean: float | None  # None where it says nothing: clean, or with other clean images
 
 
 class SeedRow(NamedTuple):
@@ -106,7 +106,9 @@ def summary_title(name: str, cells: tuple[Cell, ...]) -> str:
         "severity5_present": f"severity 5, the {at_5} corruptions assessed"
         if at_5 > 1
         else "severity 5, the one assessed",
-        "present_mean": f"all {len(cells)} cells assessed",
+        "present_mean": f"all {len(cells)} cells assessed"
+        if len(cells) > 1
+        else "the one cell assessed",
     }[name]
 
 
@@ -133,8 +135,12 @@ def difference_text(found: Comparison) -> str:
 
 def shown_severity(assessment: Assessment) -> int | None:
     """Give the severity that the tables by corruption show: the highest assessed."""
-    cells = next(iter(assessment.models.values())).cells
-    return max((cell.severity for cell in cells), default=None)
+    return max(severities_assessed(assessment), default=None)
+
+
+def severities_assessed(assessment: Assessment) -> list[int]:
+    """List the severities at which something was assessed."""
+    return sorted({cell.severity for cell in next(iter(assessment.models.values())).cells})
 
 
 def corruption_rows(record: RunRecord) -> list[CorruptionRow]:
@@ -192,7 +198,7 @@ def severity_profile(assessment: Assessment) -> dict[str, list[tuple[int, float]
 
 
 def quality_rows(assessment: Assessment) -> list[QualityRow]:
-    """Show top-3, likelihood, calibration and agreement, clean and at the highest severity."""
+    """Show what top-1 does not, clean and at the highest severity."""
     severity = shown_severity(assessment)
     rows = []
     for name, model in assessment.models.items():
@@ -206,7 +212,7 @@ def quality_rows(assessment: Assessment) -> list[QualityRow]:
 def quality(model: str, images: str, cells: list[Cell]) -> QualityRow:
     """Add up some cells and divide once; the calibration error is the mean of the cells' own."""
     n = sum(cell.n for cell in cells)
-    agreeing = [cell.agreeing for cell in cells if cell.agreeing is not None]
+    agreeing = [cell.agreeing for cell in cells if cell.agreeing is not None and cell.severity]
     return QualityRow(
         model,
         images,

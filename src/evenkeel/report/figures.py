@@ -4,14 +4,22 @@ import json
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from evenkeel.report.compare import CorruptionRow, severity_profile, shown_severity
+from evenkeel.report.compare import (
+    CorruptionRow,
+    severities_assessed,
+    severity_profile,
+    shown_severity,
+)
 from evenkeel.report.record import RunRecord
+from evenkeel.report.wording import PERCENT_SIGN
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 COLORS = ("#8b93a1", "#2f7fed", "#d97706", "#0f9d76")  # told apart in both themes and by all eyes
 SYMBOLS = ("circle", "diamond", "square", "triangle-up")
+STEPS = tuple(step * 10**power for power in range(9) for step in (1, 2, 5))
+MOST_TICKS = 10
 HEIGHT = 330
 ROW_HEIGHT = 25
 PERCENT = ".1f"
@@ -29,7 +37,9 @@ class Drawing(NamedTuple):
 
 def drawings(record: RunRecord, rows: list[CorruptionRow], prefix: str) -> dict[str, list[Drawing]]:
     """Draw what the record allows: robustness and training."""
-    robustness = [by_corruption(record, rows), by_severity(record)] if rows else []
+    robustness = [by_corruption(record, rows)] if rows else []
+    if len(severities_assessed(record.assessment)) > 1:
+        robustness.append(by_severity(record))
     training = [figure for figure in (curves(record) for curves in TRAINING_CURVES) if figure]
     parts = {"robustness": robustness, "training": training}
     return {
@@ -90,17 +100,16 @@ def by_corruption(record: RunRecord, rows: list[CorruptionRow]) -> Drawn:
             y=labels,
             mode="markers",
             name=escape(name),
-            marker={"size": 10, "color": color(place), "symbol": SYMBOLS[place % len(SYMBOLS)]},
-            hovertemplate=f"%{{y}}: %{{x:{PERCENT}}} %<extra>{escape(name)}</extra>",
+            marker={"size": 10, "color": color(place), "symbol": symbol(place)},
+            hovertemplate=f"%{{y}}: %{{x:{PERCENT}}}{PERCENT_SIGN}<extra>{escape(name)}</extra>",
         )
     shown = [value for row in values for value in row]
     spread = max(shown) - min(shown)
     figure.update_xaxes(dtick=20 if spread > 50 else 10 if spread > 15 else 5)
     figure.update_yaxes(showgrid=False, range=[-0.6, len(rows) - 0.4])
-    caption = "Each line joins the models' accuracies on one corruption."
-    if any(row.akin for row in rows):
-        caption += " † akin to noise that the student was trained on."
-    return figure, f"Accuracy by corruption, severity {severity}", caption
+    notes = ["Each line joins the models' accuracies on one corruption."] * (len(values[0]) > 1)
+    notes += ["† akin to noise that the student was trained on."] * any(row.akin for row in rows)
+    return figure, f"Accuracy by corruption, severity\N{NO-BREAK SPACE}{severity}", " ".join(notes)
 
 
 def by_severity(record: RunRecord) -> Drawn:
@@ -111,53 +120,71 @@ def by_severity(record: RunRecord) -> Drawn:
         add_line(figure, place, name, severities, [100 * mean for mean in means])
     figure.update_xaxes(dtick=1)
     num = len({cell.corruption for cell in next(iter(record.assessment.models.values())).cells})
-    return figure, "Accuracy by severity", f"Mean over the {num} corruptions assessed."
+    caption = f"Mean over the {num} corruptions assessed." if num > 1 else ""
+    return figure, "Accuracy by severity", caption
+
+
+def epoch_figure(record: RunRecord, y_title: str) -> "Figure":
+    """Make a figure over the epochs, which are whole."""
+    last = max((row["epoch"] for rows in record.metrics.values() for row in rows), default=1)
+    figure = empty_figure(HEIGHT, "epoch", y_title)
+    figure.update_xaxes(tick0=0, dtick=next(step for step in STEPS if last <= MOST_TICKS * step))
+    if last == 1:
+        figure.update_xaxes(range=[0.5, 1.5])
+    return figure
 
 
 def accuracy_curves(record: RunRecord) -> Drawn | None:
     """Draw validation accuracy by epoch: raw weights dotted, the average's solid."""
-    figure = empty_figure(HEIGHT, "epoch", "validation accuracy, %")
+    figure = epoch_figure(record, "validation accuracy, %")
     for place, (name, rows) in enumerate(record.metrics.items()):
         for kind, dash in (("raw", "dot"), ("averaged", "solid")):
             kept = [row for row in rows if row["validation"][kind]]
             accuracies = [100 * row["validation"][kind]["accuracy"] for row in kept]
             title = f"{name}, {'average' if kind == 'averaged' else 'raw weights'}"
             add_line(figure, place, title, [row["epoch"] for row in kept], accuracies, dash)
-    caption = "Raw weights dotted; their average, where one is kept, solid."
+    caption = "Raw weights dotted, marks open; their average, where one is kept, solid."
     return (figure, "Validation accuracy", caption) if figure.data else None
 
 
 def loss_curves(record: RunRecord) -> Drawn | None:
     """Draw the training loss and its parts."""
-    figure = empty_figure(HEIGHT, "epoch", "nats an image")
+    figure = epoch_figure(record, "nats an image")
     parts = (("loss", "solid"), ("cross_entropy", "dash"), ("consistency", "dot"))
     for place, (name, rows) in enumerate(record.metrics.items()):
         for key, dash in parts:
             add_metric(figure, place, f"{name}, {key.replace('_', ' ')}", (rows, key), dash)
-    caption = "Teacher and student minimise different losses: compare shapes, not heights."
+    caption = ""
+    if len(record.metrics) > 1:
+        caption = "Teacher and student minimise different losses: compare shapes, not heights."
     return (figure, "Training loss", caption) if figure.data else None
 
 
 def entropy_curves(record: RunRecord) -> Drawn | None:
     """Draw how sure the networks were in training; a broken teacher shows here."""
-    figure = empty_figure(HEIGHT, "epoch", "entropy, nats")
+    figure = epoch_figure(record, "entropy, nats")
     for place, (name, rows) in enumerate(record.metrics.items()):
         add_metric(figure, place, name, (rows, "student_entropy"), "solid")
         teaching = f"{name}'s teacher, meanwhile"
         add_metric(figure, max(0, place - 1), teaching, (rows, "teacher_entropy"), "dot")
-    caption = "Of the predictions, each network on the views that it is given."
+    caption = (
+        "Of the predictions, each network on the views that it is given: solid the raw weights in "
+        "training, dotted the weights that the teacher delivered."
+    )
     return (figure, "Entropy in training", caption) if figure.data else None
 
 
 def agreement_curves(record: RunRecord) -> Drawn | None:
     """Draw how often the training images were classified rightly, and as the teacher does."""
-    figure = empty_figure(HEIGHT, "epoch", "training images, %")
+    figure = epoch_figure(record, "training images, %")
     parts = (("accuracy", "right", "solid"), ("agreement", "as its teacher", "dot"))
     for place, (name, rows) in enumerate(record.metrics.items()):
         for key, title, dash in parts:
             percents = [row | {key: 100 * row[key]} for row in rows if row.get(key) is not None]
             add_metric(figure, place, f"{name}, {title}", (percents, key), dash)
-    caption = "In the views of the training: a student's are noisy, so its curve lies lower."
+    caption = "In the views of the training."
+    if len(record.metrics) > 1:
+        caption += " A student's are noisy: its accuracy cannot be compared with its teacher's."
     return (figure, "Training accuracy and agreement", caption) if figure.data else None
 
 
@@ -185,7 +212,7 @@ def add_line(
         mode="lines+markers" if len(y) <= 8 else "lines",
         name=escape(name),
         line={"color": color(place), "width": 2.2, "dash": dash},
-        marker={"size": 8, "symbol": SYMBOLS[place % len(SYMBOLS)]},
+        marker={"size": 8, "symbol": symbol(place, dash)},
         hovertemplate=f"%{{x}}: %{{y:.2f}}<extra>{escape(name)}</extra>",
     )
 
@@ -193,3 +220,9 @@ def add_line(
 def color(place: int) -> str:
     """Give a model's colour by its place among the models."""
     return COLORS[place % len(COLORS)]
+
+
+def symbol(place: int, dash: str = "solid") -> str:
+    """Give a model's marker: a line of one point shows by it alone how it is dashed."""
+    own = SYMBOLS[place % len(SYMBOLS)]
+    return {"solid": own, "dot": f"{own}-open", "dash": "x-open"}[dash]

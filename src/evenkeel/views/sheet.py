@@ -6,6 +6,7 @@ import numpy as np
 
 from evenkeel.data.image_set import ImageSet
 from evenkeel.images.types import Images
+from evenkeel.views.lettering import lettering
 from evenkeel.views.pairs import ViewMaker
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def draw_grid(title: str, views: Images, names: list[str]) -> "Image":
         picture = Image.fromarray(np.ascontiguousarray(view.permute(1, 2, 0).numpy()))
         grid.paste(picture.resize((cell, cell), Image.Resampling.NEAREST), (left, top))
         middle = (left + cell / 2, top + cell + 2)
-        draw.text(middle, name, FAINT, ImageFont.load_default(LABEL_FONT), anchor="ma")
+        text, font = lettering(name, LABEL_FONT, cell)
+        draw.text(middle, text, FAINT, font, anchor="ma")
     return grid
 
 

@@ -1,0 +1,215 @@
+"""What the page says of a run holds for that run, however little was assessed."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evenkeel import runs
+from evenkeel.assess import AssessOptions
+from evenkeel.assess.choice import choose_examples
+from evenkeel.report import compare, write_report
+from evenkeel.report.disagreements import grouped_examples
+from evenkeel.report.page import heat
+from evenkeel.report.record import read_run
+from evenkeel.report.wording import facts, points, scale_of
+from tests.behaviour.pages import Page
+from tests.tiny_assessment import tiny_run
+
+ONE_SEVERITY = AssessOptions(precision="fp32", severities=(4,))
+ONE_CELL = AssessOptions(precision="fp32", severities=(4,), corruptions=("contrast",))
+ONE_CORRUPTION = AssessOptions(precision="fp32", corruptions=("contrast",))
+
+
+def page_of(folder: Path) -> str:
+    write_report([folder], folder / "report.html")
+    html = (folder / "report.html").read_text()
+    return html[: html.index("</main>")]
+
+
+def text_of(folder: Path) -> str:
+    return Page(page_of(folder)).text
+
+
+def figures_of(html: str) -> list[dict[str, Any]]:
+    parts = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', html, re.DOTALL)
+    return [json.loads(part) for part in parts]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_run(tmp_path_factory.mktemp("runs") / "tiny-seed0")
+
+
+@pytest.fixture(scope="module")
+def html(run: Path) -> str:
+    return page_of(run)
+
+
+def test_examples_come_in_the_order_in_which_they_were_chosen(run: Path, html: str) -> None:
+    record = read_run(run)
+    first, last = record.predictions["teacher"], record.predictions["student"]
+    chosen = [
+        (each.corruption, int(first.index[each.row])) for each in choose_examples(first, last)
+    ]
+    groups = grouped_examples(record)
+    shown = [each.picture for group in groups.values() for each in group]
+    assert [(picture.corruption, picture.index) for picture in shown] == chosen
+    assert len(groups["Only student is right"]) > 3
+    assert shown != sorted(shown, key=lambda picture: (picture.corruption, str(picture.index)))
+    assert "Corruptions take turns; of each, the disagreement on which both are surest" in html
+    assert "up to 8 each way" in html
+
+
+def test_disagreements_have_their_denominator(html: str) -> None:
+    text = Page(html).text
+    assert (
+        "of 360 pairs (120 images \N{MULTIPLICATION SIGN} 3 corruptions), only student is right on "
+        in text
+    )
+
+
+def test_curves_that_cannot_be_compared_are_not_ranked(html: str) -> None:
+    assert "its accuracy cannot be compared with its teacher's" in Page(html).text
+    assert "lies lower" not in html
+
+
+@pytest.mark.parametrize("epochs", [1, 4, 60])
+def test_ticks_stand_at_whole_epochs(tmp_path: Path, epochs: int) -> None:
+    axes = [
+        figure["layout"]["xaxis"]
+        for figure in figures_of(page_of(tiny_run(tmp_path / "run", epochs=epochs)))
+        if figure["layout"]["xaxis"]["title"]["text"] == "epoch"
+    ]
+    assert len(axes) == 4
+    assert all(
+        axis["tick0"] == 0 and axis["dtick"] == {1: 1, 4: 1, 60: 10}[epochs] for axis in axes
+    )
+
+
+def test_lines_of_one_epoch_are_told_apart(tmp_path: Path) -> None:
+    figures = figures_of(page_of(tiny_run(tmp_path / "run", epochs=1)))
+    for figure in figures[1:]:
+        lines = [(line["line"]["color"], line["marker"]["symbol"]) for line in figure["data"]]
+        assert len(set(lines)) == len(lines) > 1
+
+
+def test_one_severity_is_shown_once(tmp_path: Path, html: str) -> None:
+    one = page_of(tiny_run(tmp_path / "run", options=ONE_SEVERITY))
+    for part in ("Accuracy by severity", "student, mean", "mean over the severities", "Every cell"):
+        assert part in html
+        assert part not in one
+    assert "Accuracy in percent at severity\N{NO-BREAK SPACE}4" in one.replace("&nbsp;", "\xa0")
+
+
+def test_only_what_was_assessed_is_said_to_be_akin_to_the_noise(tmp_path: Path) -> None:
+    text = text_of(tiny_run(tmp_path / "run", options=ONE_CELL))
+    assert "None of the noise that the student was trained on is akin to this corruption." in text
+    assert "brightness" not in text
+
+
+def test_one_of_something_is_said_in_the_singular(tmp_path: Path) -> None:
+    cell = tiny_run(tmp_path / "cell", options=ONE_CELL)
+    text = text_of(cell)
+    assert "The one cell assessed" in text
+    assert "An interval at 95 % leaves out the truth by chance about once in twenty." in text
+    _, rows = compare.load_summary_rows(cell / "assessment.json")
+    assert [row[0] for row in rows] == ["clean", "the one cell assessed"]
+    text += text_of(tiny_run(tmp_path / "corruption", options=ONE_CORRUPTION))
+    assert "Accuracy by severity" in text
+    assert not re.findall(r"\b1 (?:cells|corruptions|intervals|images|pairs)", text)
+
+
+def test_a_difference_is_one_figure_wherever_it_stands(run: Path) -> None:
+    record = read_run(run)
+    found = heat(record)
+    assert found
+    cells = zip(*(model.cells for model in record.assessment.models.values()), strict=True)
+    gains = [(student.correct - teacher.correct) / student.n for teacher, student in cells]
+    assert [value for _, row in found.rows for value in row] == gains
+    by_corruption = {row.corruption: row.interval for row in compare.corruption_rows(record)}
+    for corruption, row in found.rows:
+        interval = by_corruption[corruption]
+        assert interval
+        assert points(interval.difference) == points(row[-1] or 0.0)
+
+
+def test_a_clean_image_is_not_compared_with_itself(run: Path, html: str) -> None:
+    rows = compare.quality_rows(read_run(run).assessment)
+    assert [row.same_as_clean is None for row in rows] == [True, False] * 2
+    assert "same class as on the clean image,&nbsp;%" in html
+    assert "agreement," not in html
+
+
+def test_one_model_is_not_compared(tmp_path: Path) -> None:
+    text = text_of(tiny_run(tmp_path / "run", models=("teacher",)))
+    for claim in (
+        "differ",
+        "compare",
+        "one seed",
+        "interval",
+        "Each line joins",
+        "disagree",
+        "gain",
+    ):
+        assert claim not in text
+    assert "Under corruption" in text
+
+
+def test_ranges_and_units_do_not_break(html: str) -> None:
+    assert "severities 1\N{NON-BREAKING HYPHEN}5" in html
+    assert "severities 1-5" not in html
+    assert not re.findall(r"\d %", html)
+    assert "contrast&nbsp;5" in html
+
+
+def test_the_machine_is_described_in_words() -> None:
+    found = facts({"gpus": [], "cores": 2, "source": "f3fe", "packages": {"torch": "2.13"}})
+    assert found["gpus"] == "none"
+    assert found["source"] == "f3fe (a digest of evenkeel's own source files)"
+    assert (found["cores"], found["torch"]) == ("2", "2.13")
+    assert facts({"gpus": ["H100", "H100"]}) == {"gpus": "H100, H100"}
+
+
+def test_bars_have_a_scale_from_the_lowest_to_the_highest_end(run: Path, html: str) -> None:
+    intervals = [row.interval for row in compare.corruption_rows(read_run(run))]
+    scale = scale_of(intervals)
+    ends = [end for found in intervals if found for end in (found.low, found.high)]
+    assert (scale.low, scale.high) == (min(0, *ends), max(0, *ends))
+    assert (scale.place(scale.low), scale.place(scale.high)) == ("0.0000", "1.0000")
+    assert f"<span>{100 * scale.high:+.1f}</span></span></th>" in html
+
+
+def test_small_differences_show_beside_large_ones(run: Path, html: str) -> None:
+    found = heat(read_run(run))
+    assert found
+    values = [value for _, row in found.rows for value in row if value is not None]
+    shares = [float(share) for share in re.findall(r"--share:([\d.]+)", html)]
+    assert shares == pytest.approx([(abs(v) / found.largest) ** 0.5 for v in values], abs=1e-3)
+
+
+def test_narrow_pages_abbreviate_and_show_that_a_table_goes_on(html: str) -> None:
+    assert '<abbr title="negative log likelihood">NLL</abbr>' in html
+    style = html[html.index("<style>") : html.index("</style>")]
+    assert re.search(r"max-width: 900px\) \{\s*\.bar \{ display: none", style)
+    assert "no-repeat local" in style
+
+
+@pytest.mark.parametrize(
+    ("weights", "claim"),
+    [
+        ("raw", "delivered are the raw weights of epoch 3, 90.00 % on the validation split"),
+        ("ema", "raw weights are no candidates"),
+    ],
+)
+def test_what_was_delivered_says_among_what_was_chosen(
+    tmp_path: Path, weights: str, claim: str
+) -> None:
+    folder = tiny_run(tmp_path / "run", models=("teacher",))
+    delivered = {"weights": weights, "epoch": 3, "validation": {"loss": 0.4, "accuracy": 0.9}}
+    runs.write_json(folder / "teacher" / "delivered.json", delivered)
+    text = text_of(folder)
+    assert claim in text
+    assert ("candidates" in text) == (weights == "ema")
