@@ -37,10 +37,11 @@ def strange(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 Image.new("RGB", (16, 16), (50 * number, 60 * copy, 0)).save(
                     path / f"{copy} [bold]\x1b[31m\n.png"
                 )
+    (path / "bad <q>.png").write_bytes(b"damaged")
     changes = [word for change in SETTINGS for word in ("--set", change)]
     out = ("--out", root / "[link] run")
     photos = ("--set", f"data.name={root / 'photos'}")
-    result = evenkeel("run", "demo", *photos, *changes, *out)
+    result = evenkeel("run", "demo", *photos, *changes, *out, "--skip-bad-images")
     assert result.returncode == 0, result.stderr
     assert "[link] run/report.html" in result.stdout
     return root
@@ -55,13 +56,23 @@ def test_classes_are_text_in_the_page(strange: Path) -> None:
 
 
 @pytest.mark.more
+def test_files_that_were_left_out_are_told(strange: Path) -> None:
+    page = (strange / "[link] run" / "report.html").read_text()
+    told = page.partition("left out of test")[2].partition("</dd>")[0]
+    assert "1 file that could not be decoded: " in told
+    assert "bad &lt;q&gt;.png" in told
+    assert "left out of train" not in page
+
+
+@pytest.mark.more
 def test_files_and_classes_are_text_in_the_console(strange: Path) -> None:
-    result = evenkeel("predict", strange / "[link] run", strange / "photos" / "test")
+    asked = ("predict", strange / "[link] run", strange / "photos" / "test", "--skip-bad-images")
+    result = evenkeel(*asked)
     assert result.returncode == 0, result.stderr
     assert "[link] run" in result.stdout
     assert "\x1b" not in result.stdout
     assert r"[bold]\x1b[31m\n.png" in result.stdout.replace("\n", "")
-    table = evenkeel("predict", strange / "[link] run", strange / "photos" / "test", "--csv").stdout
+    table = evenkeel(*asked, "--csv").stdout
     rows = list(csv.DictReader(io.StringIO(table)))
     assert len(rows) == 4 * len(CLASSES)
     assert {row["class"] for row in rows} <= {shown(os.fsdecode(n)) for n in CLASSES}
