@@ -105,6 +105,7 @@ def test_a_model_file_that_is_a_pickle_is_refused(tmp_path: Path) -> None:
     assert len(result.stderr.splitlines()) <= 3
 
 
+@pytest.mark.more
 def test_a_reader_that_has_had_enough_is_no_mistake(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     save_model(tiny_job(tmp_path).model, tmp_path / "model.safetensors")
@@ -119,6 +120,7 @@ def test_a_reader_that_has_had_enough_is_no_mistake(tmp_path: Path) -> None:
     assert process.wait() == 128 + signal.SIGPIPE
 
 
+@pytest.mark.more
 def test_processes_that_cannot_meet_are_told_what_to_look_at(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -133,6 +133,7 @@ def test_a_damaged_file_of_a_finished_run_is_refused_with_a_cure_that_works(
     assert (out / name).read_bytes() == (finished / name).read_bytes()
 
 
+@pytest.mark.more
 def test_a_training_of_an_unknown_run_is_refused(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "tiny"
     shutil.copytree(finished, out)
