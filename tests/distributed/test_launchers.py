@@ -5,10 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.behaviour.runs import tiny_demo
-from tests.distributed.launching import LAUNCHERS, ROOT, environment, free_port, launched
+from tests.behaviour.runs import evenkeel, steps_saved, tiny_demo, wait_until
+from tests.distributed.launching import (
+    LAUNCHERS,
+    ROOT,
+    environment,
+    free_port,
+    launched,
+    launcher,
+)
 
 pytestmark = pytest.mark.more
 
@@ -26,6 +34,32 @@ def test_a_whole_run_works_in_two_processes(tmp_path: Path, kind: str) -> None:
     written = [json.loads((tmp_path / f"written-{rank}.json").read_text()) for rank in (0, 1)]
     assert not written[1]
     assert {str(out / "teacher" / "model.safetensors"), str(out / "report.html")} <= {*written[0]}
+
+
+def test_a_run_of_two_processes_that_was_killed_goes_on_in_one(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    two = subprocess.Popen(
+        [*launcher("torch", 2), "evenkeel", *tiny_demo(out)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT,
+        env=environment(),
+        text=True,
+    )
+    try:
+        wait_until(two, lambda: bool(steps_saved(out / "student")))
+    finally:
+        for process in (*psutil.Process(two.pid).children(recursive=True), two):
+            process.kill()
+            process.wait()
+    result = evenkeel(*tiny_demo(out), "--resume")
+    assert result.returncode == 0, result.stderr
+    delivered = [
+        json.loads((out / name / "delivered.json").read_text())["processes"]
+        for name in ("teacher", "student")
+    ]
+    assert delivered == [2, 1]
+    assert len((out / "student" / "metrics.jsonl").read_text().splitlines()) == 2
 
 
 def test_two_launchers_find_one_another_as_two_machines_would(tmp_path: Path) -> None:
