@@ -46,7 +46,8 @@ lock: build/tools
 	build/tools/bin/uv pip compile pyproject.toml --extra dev --constraint constraints.txt \
 		--universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
 		--custom-compile-command 'make lock' \
-		| awk '/^[a-z]/ {kept = !/^(torch(vision)?==|triton==|nvidia-|cuda-)/} /^#/ || kept' > requirements.lock
+		| awk '/^[a-z]/ {kept = !/^(torch(vision)?==|triton==|nvidia-|cuda-)/} /^#/ || kept' \
+		> requirements.lock
 
 audit: build/tools
 	build/tools/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict \

@@ -11,6 +11,7 @@ from evenkeel.assess import (
     AssessOptions,
     assess,
     chosen_cells,
+    load_assessment,
     save_assessment,
     save_examples,
 )
@@ -25,7 +26,7 @@ from evenkeel.data import ImageSet, Splits, load_splits
 from evenkeel.models import load_model, num_parameters, outline, refuse_too_small
 from evenkeel.recipe import Recipe, differing_keys, load_recipe, recipe_toml
 from evenkeel.report import write_report
-from evenkeel.runs import Progress, UserError, no_progress
+from evenkeel.runs import Progress, UserError, no_progress, sha256
 from evenkeel.seeding import stream_key
 from evenkeel.training import refuse_smaller, refuse_untrainable, train_student, train_teacher
 from evenkeel.training.beginning import refuse_changed_model
@@ -87,7 +88,25 @@ def is_finished(folder: Path) -> bool:
     """
     for name in NAMES:
         refuse_changed_model(folder / name)
-    return all((folder / name).exists() for name in PRODUCTS)
+    return all((folder / name).exists() for name in PRODUCTS) and is_assessed(folder)
+
+
+def is_assessed(folder: Path) -> bool:
+    """Tell whether the models that are there are those that were assessed."""
+    if not all((folder / name).exists() for name in ASSESSED):
+        return False
+    known = load_assessment(folder / "assessment.json").facts.get("models", {})
+    return all(known.get(name, now) == now for name, now in hashes(folder).items())
+
+
+def model_files(folder: Path) -> dict[str, Path]:
+    """Say where a run's models are."""
+    return {name: folder / name / "model.safetensors" for name in NAMES}
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Give the SHA-256 of a run's models."""
+    return {name: sha256(path) for name, path in model_files(folder).items() if path.exists()}
 
 
 def complete(
@@ -97,7 +116,7 @@ def complete(
     if accelerator.is_main_process:
         begin(folder, recipe, data)
     accelerator.wait_for_everyone()
-    teacher, student = (folder / name / "model.safetensors" for name in NAMES)
+    teacher, student = model_files(folder).values()
     shared = {"seed": recipe.seed, "accelerator": accelerator, "progress": progress}
     train_teacher(data, recipe.views, recipe.teacher, teacher.parent, **shared)
     train_student(data, recipe.views, recipe.student, teacher, student.parent, **shared)
@@ -143,7 +162,7 @@ def claim_folder(folder: Path, recipe: Recipe) -> None:
         keys = differing_keys(load_recipe(written), recipe)
     except UserError as error:
         raise UserError(
-            f"{written} is damaged or was changed: {error}".partition("\n")[0]
+            f"{written} was changed, or is of another version: {error}".partition("\n")[0]
             + "\nbring it back as the run wrote it, or give another folder with --out"
         ) from None
     if keys:
@@ -181,13 +200,14 @@ def examine(
     folder: Path, recipe: Recipe, data: Splits, device: torch.device, progress: Progress
 ) -> None:
     """Assess teacher and student on the test split, and write the report."""
-    if not all((folder / name).exists() for name in ASSESSED):
-        files = {name: folder / name / "model.safetensors" for name in NAMES}
+    if not is_assessed(folder):
+        files = model_files(folder)
         models = {name: load_model(path).to(device) for name, path in files.items()}
         suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
         facts = {
             "overlaps": overlaps(recipe.views.noise, suite.corruptions),
-            "left_out": {"train": list(data.train.left_out), "test": list(data.test.left_out)},
+            "left_out": data.left_out,
+            "models": hashes(folder),
         }
         examination = assess(models, data.test, suite, recipe.assess, progress=progress)
         save_examples(examination, data.test, suite, folder / "examples")

@@ -9,6 +9,7 @@ import io
 import logging
 import os
 import re
+import select
 import shlex
 import signal
 import sys
@@ -115,21 +116,36 @@ def main() -> None:
     logging.basicConfig(level=level, format="%(levelname)s: %(message)s")
     signal.signal(signal.SIGTERM, terminate)
     try:
-        parse(sys.argv[1:])()
-    except UserError as error:
-        refuse(str(error))
-    except BrokenPipeError:  # whoever read the output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + signal.SIGPIPE)
-    except MemoryError:
-        refuse(f"memory is full;\n{LESS_MEMORY}")
-    except OSError as error:  # a folder that cannot be written, a full disk, a file for a folder
-        place = f"{error.filename}: " if error.filename else ""
-        cure = CURES.get(error.errno or 0, OTHER_PLACE)
-        refuse(f"{place}{error.strerror or error};\n{cure}")
+        if refusal := attempted(sys.argv[1:]):
+            refuse(refusal)
     except (KeyboardInterrupt, Terminated) as stop:
         say_how_to_go_on()
         sys.exit(130 if isinstance(stop, KeyboardInterrupt) else stop.code)
+
+
+def attempted(arguments: list[str]) -> str:
+    """Run a command; give what is to be said where it cannot be done, or nothing."""
+    try:
+        parse(arguments)()
+    except UserError as error:
+        return str(error)
+    except MemoryError:
+        return f"memory is full;\n{LESS_MEMORY}"
+    except OSError as error:  # a folder that cannot be written, a full disk, a file for a folder
+        if isinstance(error, BrokenPipeError) and nobody_reads(sys.stdout.fileno()):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(128 + signal.SIGPIPE)
+        place = f"{error.filename}: " if error.filename else ""
+        cure = CURES.get(error.errno or 0, OTHER_PLACE)
+        return f"{place}{error.strerror or error};\n{cure}"
+    return ""
+
+
+def nobody_reads(descriptor: int) -> bool:
+    """Tell whether the other end of a pipe is closed: whoever read has had enough."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def is_first_here() -> bool:
@@ -153,7 +169,7 @@ def with_names_on_one_line(message: str) -> str:
     """Escape what an argument with line breaks or control characters has brought into a message."""
     for argument in sys.argv[1:]:
         for part in (argument, argument.partition("=")[2], *re.split("[=.]", argument)):
-            if not part.isprintable():
+            if part.strip() and not part.isprintable():
                 message = message.replace(part, shown(part))
     return message
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from evenkeel import runs
 from evenkeel.assess import AssessOptions, assess, save_assessment
@@ -64,7 +65,9 @@ def assess_files(  # noqa: PLR0913
     ice = frost or (recipe.assess.frost if recipe else options.frost)
     options = options.model_copy(update={"frost": ice})
     suite = suite_for(options, data.test, wanted.root, seed or 0)
-    facts = {"overlaps": overlaps(recipe.views.noise, suite.corruptions)} if recipe else {}
+    facts: dict[str, Any] = {"left_out": data.left_out}
+    if recipe:
+        facts["overlaps"] = overlaps(recipe.views.noise, suite.corruptions)
     examination = assess(models, data.test, suite, options, progress=progress)
     save_assessment(examination, out, facts)
 

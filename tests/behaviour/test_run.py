@@ -94,7 +94,12 @@ def test_a_run_that_was_killed_ends_with_the_same_bytes(finished: Path, tmp_path
 
 
 STUDENT = "student/model.safetensors"
-MADE_AGAIN = ("report.html", "assessment.json", "predictions/student.safetensors")
+MADE_AGAIN = (
+    "teacher/model.safetensors",
+    "report.html",
+    "assessment.json",
+    "predictions/student.safetensors",
+)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +115,38 @@ def test_what_a_finished_run_has_lost_is_made_again(
     assert result.returncode == 0, result.stderr
     assert "is finished" not in result.stdout
     assert (out / name).read_bytes() == (finished / name).read_bytes()
+
+
+@pytest.mark.more
+def test_models_that_are_not_those_assessed_are_assessed_anew(
+    finished: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "tiny"
+    shutil.copytree(finished, out)
+    text = (out / "assessment.json").read_text()
+    found = json.loads(text)["facts"]["models"]["student"]
+    (out / "assessment.json").write_text(text.replace(found, 64 * "0"))
+    result = evenkeel(*tiny_demo(out))
+    assert result.returncode == 0, result.stderr
+    assert "is finished" not in result.stdout
+    assert (out / "assessment.json").read_text() == text
+
+
+@pytest.mark.more
+def test_a_run_of_a_version_without_hashes_goes_on(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "tiny"
+    shutil.copytree(finished, out)
+    for name in ("teacher", "student"):
+        note = json.loads((out / name / "delivered.json").read_text())
+        del note["training"], note["sha256"]
+        (out / name / "delivered.json").write_text(json.dumps(note))
+    shutil.rmtree(out / "teacher/state")
+    (out / "report.html").unlink()
+    before = (out / STUDENT).stat().st_mtime_ns
+    result = evenkeel(*tiny_demo(out))
+    assert result.returncode == 0, result.stderr
+    assert (out / STUDENT).stat().st_mtime_ns == before
+    assert (out / "report.html").read_bytes() == (finished / "report.html").read_bytes()
 
 
 @pytest.mark.more
@@ -144,7 +181,7 @@ def test_a_training_of_an_unknown_run_is_refused(finished: Path, tmp_path: Path)
     (out / "recipe.toml").write_bytes((finished / "recipe.toml").read_bytes()[:200])
     result = evenkeel(*tiny_demo(out))
     assert result.returncode == 2, result.stderr
-    assert f"{out}/recipe.toml is damaged or was changed" in result.stderr
+    assert f"{out}/recipe.toml was changed, or is of another version" in result.stderr
     assert len(result.stderr.splitlines()) <= 3
 
 

@@ -74,7 +74,7 @@ def test_processes_with_different_images_are_refused_before_a_step(tmp_path: Pat
 def test_memory_that_runs_out_later_ends_both_and_the_same_command_goes_on(tmp_path: Path) -> None:
     result = train(tmp_path, "late memory", batch_size=4 * ROOM)
     assert result.returncode != 0
-    assert "out of memory at step 7, where processes wait for one another" in result.stderr
+    assert "is out of memory, where processes wait for one another" in result.stderr
     assert "give the same command again" in result.stderr
     assert steps_saved(tmp_path) == [4]
     result = train(tmp_path, "memory", batch_size=4 * ROOM)  # short from the first step on

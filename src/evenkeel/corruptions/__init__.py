@@ -17,8 +17,8 @@ __getattr__, __dir__, __all__ = exports(
         "find_suite": "stored",
         "generated_suite": "suites",
         "parsed_names": "names",
-        "resolve_preset": "corrupting",
         "refuse_incomplete": "stored",
+        "resolve_preset": "corrupting",
         "stored_suite": "stored",
     },
 )

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from evenkeel.corruptions.manifest import NAME as MANIFEST
 from evenkeel.corruptions.manifest import read_manifest
 from evenkeel.corruptions.names import ALL, SEVERITIES
 from evenkeel.corruptions.suites import Unpaired, check_range
@@ -66,22 +65,10 @@ def open_arrays(folder: Path, image_set: ImageSet) -> tuple[ArraySuite, Labels]:
         raise UserError(
             f"{folder} holds none of the nineteen corruptions, e.g. {ALL[0]}.npy; {CURE}"
         )
-    refuse_missing(folder, files)
     height, width = image_set.images.shape[2:]
     for name in corruptions:
         check_array(folder / f"{name}.npy", len(labels), (height, width))
     return ArraySuite(folder, corruptions, len(labels), facts_of(folder, image_set)), labels
-
-
-def refuse_missing(folder: Path, files: list[str]) -> None:
-    """Refuse a folder that lacks a file of which its manifest has the hash."""
-    manifest = read_manifest(folder)
-    listed = manifest.files if manifest else {}
-    if missing := sorted({name.removesuffix(".npy") for name in listed} - {*files, "labels"}):
-        raise UserError(
-            f"{folder} lacks {', '.join(f'{name}.npy' for name in missing)}, which its "
-            f"{MANIFEST} lists; {CURE}"
-        )
 
 
 def read_labels(folder: Path, classes: tuple[str, ...]) -> Labels:

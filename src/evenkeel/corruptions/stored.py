@@ -69,16 +69,19 @@ def stored_suite(folder: Path, image_set: ImageSet) -> Suite:
 
 
 def refuse_incomplete(folder: Path, suite: Suite) -> None:
-    """Refuse to take what is left of a suite from elsewhere for the whole of it.
+    """Refuse to take what is left of a suite for the whole of it.
 
     Raises:
-        UserError: one of the fifteen corruptions of the benchmark is missing.
+        UserError: a file that the manifest lists is missing; or, where there is no manifest, one of
+            the fifteen corruptions of the benchmark.
     """
-    missing = [name for name in BENCHMARK if name not in suite.corruptions]
-    if missing and read_manifest(folder) is None:
+    manifest = read_manifest(folder)
+    listed = {name.removesuffix(".npy") for name in manifest.files} if manifest else {*BENCHMARK}
+    if missing := [name for name in ALL if name in listed and name not in suite.corruptions]:
         raise UserError(
             f"{folder} lacks {', '.join(missing)};\n"
-            "fetch it again, or name those to be assessed: --corruptions (assess.corruptions)"
+            "fetch or write it again, or name those to be assessed: --corruptions "
+            "(assess.corruptions)"
         )
 
 

@@ -91,6 +91,10 @@ def decode_image(source: Path | bytes, image_size: int) -> UInt8[Tensor, "3 s s"
         raise BadImageError(f"{name} is not a PNG, JPEG, WebP or BMP image; convert it") from error
     except MemoryError:
         raise
+    except FileNotFoundError as error:
+        if not (isinstance(source, Path) and source.is_symlink()):
+            raise UserError(f"{name} is no longer there; load the data again") from error
+        raise BadImageError(f"{name} is a link that leads nowhere; remove it") from error
     except Exception as error:  # broken files make decoders fail in every way there is
         if isinstance(error, OSError) and error.errno is not None:  # a decoder's bear no number
             raise UserError(

@@ -40,7 +40,7 @@ def load_folder(path: Path, options: DataOptions, progress: Progress = no_progre
         raise UserError(f"{shown(path)} has no folder train; put images in train/CLASS/")
     warn_of_oddities(path, parts)
     classes = tuple(sorted({name for found in parts.values() for name in found}))
-    sets = read_parts(parts, classes, options, progress)
+    sets = read_parts(path, parts, classes, options, progress)
     train = sets["train"]
     if "test" not in sets:
         log.warning("%s has no folder test: a fifth of train is kept for the test", shown(path))
@@ -99,6 +99,7 @@ def warn_of_oddities(path: Path, parts: dict[str, dict[str, FileList]]) -> None:
 
 
 def read_parts(
+    path: Path,
     parts: dict[str, dict[str, FileList]],
     classes: tuple[str, ...],
     options: DataOptions,
@@ -124,7 +125,9 @@ def read_parts(
         labels = own.repeat_interleave(torch.tensor(numbers))
         everything = ImageSet(images, labels, classes, torch.arange(len(files)))
         good = everything.select(np.flatnonzero(~is_bad)) if is_bad.any() else everything
-        left_out = tuple(shown(file) for file in files.select(np.flatnonzero(is_bad)))
+        left_out = tuple(
+            shown(file.relative_to(path)) for file in files.select(np.flatnonzero(is_bad))
+        )
         sets[part] = replace(good, left_out=left_out)
     if bad:
         refuse_or_leave_out(bad, options.skip_bad_images)

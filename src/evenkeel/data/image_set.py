@@ -23,7 +23,7 @@ class ImageSet:
     labels: Labels  # -1 = unlabelled
     classes: tuple[str, ...]
     index: Int64[Tensor, " n"]  # stays with an image whatever subset it is in
-    left_out: tuple[str, ...] = ()  # bad files of the folder's part that this comes from
+    left_out: tuple[str, ...] = ()  # bad files of the part of a folder that this comes from
 
     def __post_init__(self) -> None:
         if isinstance(self.images, Tensor):
@@ -95,3 +95,8 @@ class Splits(NamedTuple):
     train: ImageSet
     validation: ImageSet
     test: ImageSet
+
+    @property
+    def left_out(self) -> list[str]:
+        """Name the files of a folder that could not be decoded and were left out."""
+        return sorted({name for part in self for name in part.left_out})

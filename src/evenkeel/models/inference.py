@@ -28,7 +28,7 @@ def answer_in_parts(network: nn.Module, views: Views) -> Float[Tensor, "n k"]:
     """
     try:
         return network(views)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         if len(views) == 1:

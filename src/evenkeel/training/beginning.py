@@ -12,6 +12,7 @@ from evenkeel.runs import UserError
 from evenkeel.training.divergence import NOT_FINITE
 from evenkeel.training.job import Job, refuse_untrainable
 from evenkeel.training.normalisation import refuse_division
+from evenkeel.training.state import saved_fingerprint
 
 MODEL = "model.safetensors"
 DELIVERED = "delivered.json"  # written before the model: what it is, and its hash
@@ -71,10 +72,15 @@ def is_delivered(job: Job) -> bool:
     Raises:
         UserError: its model is no longer the file that was delivered.
     """
-    if delivered_note(job.folder).get("training") != job.fingerprint:
+    note = delivered_note(job.folder)
+    if not note or not (job.folder / MODEL).exists():
+        return False
+    if "training" not in note:  # of a version that said neither which training nor its hash
+        return saved_fingerprint(job.folder / "state") in (None, job.fingerprint)
+    if note["training"] != job.fingerprint:
         return False
     refuse_changed_model(job.folder)
-    return (job.folder / MODEL).exists()
+    return True
 
 
 def refuse_changed_model(folder: Path) -> None:

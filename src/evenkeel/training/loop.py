@@ -57,7 +57,7 @@ def fit(job: Job) -> None:
         try:
             if not is_delivered(job):
                 train(job)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             raise out_of_memory(job) from error

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -168,7 +169,12 @@ def load_newest_state(state: State, folder: Path) -> bool:
     for path in paths:
         try:
             tensors, numbers = read_state(path)
-        except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be read ({error.strerror or error});\n"
+                "see that its disk is there, and give the same command again"
+            ) from error
+        except (SafetensorError, ValueError, RuntimeError) as error:
             log.warning("%s is damaged (%s); trying the state before it", path, error)
             state.damaged.append(path)
             continue
@@ -177,6 +183,14 @@ def load_newest_state(state: State, folder: Path) -> bool:
     if paths:
         log.warning("no state in %s is whole; the training begins anew", folder)
     return False
+
+
+def saved_fingerprint(folder: Path) -> str | None:
+    """Say to which training the newest state belongs; None where there is none to be read."""
+    for path in sorted(saved_states(folder), reverse=True)[:1]:
+        with suppress(SafetensorError, ValueError, RuntimeError):
+            return read_state(path)[1].get("fingerprint")
+    return None
 
 
 def saved_states(folder: Path) -> list[Path]:

@@ -86,12 +86,12 @@ def in_parts(
                     loss, found = job.objective(job.model if apart else network, part)
                 job.accelerator.backward(loss * (job.accelerator.num_processes / batch.num_images))
             add(sums, found)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         others_wait = not apart or job.options.sync_batch_norm
         if job.accelerator.num_processes > 1 and others_wait:
-            raise out_of_memory_together(job, state.counters.step + 1) from error
+            raise out_of_memory(job, together=not job.options.sync_batch_norm) from error
         fitted = False
     if apart:
         failures = torch.tensor([float(not fitted)], device=job.accelerator.device)
@@ -139,20 +139,18 @@ def seen_at_once(job: Job, counters: Counters) -> int:
     return max(1, job.options.batch_size // (job.num_parts * counters.num_parts))
 
 
-def out_of_memory_together(job: Job, step: int) -> UserError:
-    """Say that memory does not suffice for a step in which others wait for this process.
+def out_of_memory(job: Job, *, together: bool = False) -> UserError:
+    """Say that memory does not suffice, and what to do.
 
-    They end with it: the launcher, or the broken connection, ends them.
+    Where processes step together, the others end with this one: the launcher, or the broken
+    connection, ends them.
     """
-    return UserError(
-        f"{job.name}: {job.accelerator.device} is out of memory at step {step:,}, where processes "
-        "wait for one another;\ngive the same command again: its first two steps are taken apart, "
-        f"in parts that fit. If it happens again, lower {job.name}.batch_size, with another --out"
-    )
-
-
-def out_of_memory(job: Job) -> UserError:
-    """Say that memory does not suffice, and what to lower."""
+    if together:
+        return UserError(
+            f"{job.name}: {job.accelerator.device} is out of memory, where processes wait for one "
+            "another;\ngive the same command again: its first two steps are taken apart, in parts "
+            f"that fit. If it happens again, lower {job.name}.batch_size, with another --out"
+        )
     return UserError(
         f"{job.name}: {job.accelerator.device} is out of memory;\n"
         f"lower {job.name}.batch_size (now {job.options.batch_size}), take a smaller "
