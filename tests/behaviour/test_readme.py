@@ -18,6 +18,7 @@ evenkeel.recipe.load_recipe = lambda name: whole(name, small)
 """
 
 
+@pytest.mark.more
 def test_the_example_trains_assesses_and_predicts(tmp_path: Path) -> None:
     example = next(block for block in BLOCKS if "train_student" in block)
     assert len([line for line in example.splitlines() if line and "import" not in line]) <= 14

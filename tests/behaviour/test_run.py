@@ -102,9 +102,8 @@ MADE_AGAIN = (
 )
 
 
-@pytest.mark.parametrize(
-    "name", [STUDENT, *(pytest.param(name, marks=pytest.mark.more) for name in MADE_AGAIN)]
-)
+@pytest.mark.more
+@pytest.mark.parametrize("name", [STUDENT, *MADE_AGAIN])
 def test_what_a_finished_run_has_lost_is_made_again(
     finished: Path, tmp_path: Path, name: str
 ) -> None:
@@ -193,6 +192,7 @@ def test_the_run_s_own_assessment_is_not_overwritten(finished: Path) -> None:
     assert (finished / "assessment.json").read_bytes() == before
 
 
+@pytest.mark.more
 def test_another_seed_gives_other_weights(finished: Path, tmp_path: Path) -> None:
     result = evenkeel(*tiny_demo(tmp_path / "other"), "--seed", "1")
     assert result.returncode == 0, result.stderr

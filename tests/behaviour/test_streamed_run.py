@@ -30,6 +30,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.more
 def test_a_streamed_run_ends_with_the_bytes_of_one_from_memory(photos: Path, tmp_path: Path):
     for name, how in (("memory", "false"), ("streamed", "true")):
         changes = [f"data.name={photos}", "data.image_size=32", "data.validation=20"]

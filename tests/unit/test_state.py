@@ -177,6 +177,22 @@ def test_a_damaged_state_is_none_of_the_two_that_are_kept(tmp_path: Path) -> Non
     assert [int(path.name[:8]) for path in sorted(tmp_path.iterdir())] == [10, 12]
 
 
+def test_a_state_that_cannot_be_read_now_is_not_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = tiny_job(tmp_path)
+    save_state(fresh_state(job), tmp_path)
+    before = list(tmp_path.iterdir())
+
+    def failing(path: Path) -> bytes:
+        raise OSError(116, "Stale file handle")
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    with pytest.raises(UserError, match=r"cannot be read \(Stale file handle\);\n.*again"):
+        load_newest_state(fresh_state(job), tmp_path)
+    assert list(tmp_path.iterdir()) == before
+
+
 def test_other_files_beside_the_states_are_left_alone(tmp_path: Path) -> None:
     state, _ = two_states(tmp_path)
     theirs = tmp_path / "state" / "model.safetensors"
