@@ -99,14 +99,14 @@ def is_assessed(folder: Path) -> bool:
     return all(known.get(name, now) == now for name, now in hashes(folder).items())
 
 
-def model_files(folder: Path) -> dict[str, Path]:
+def models_of(folder: Path) -> dict[str, Path]:
     """Say where a run's models are."""
     return {name: folder / name / "model.safetensors" for name in NAMES}
 
 
 def hashes(folder: Path) -> dict[str, str]:
     """Give the SHA-256 of a run's models."""
-    return {name: sha256(path) for name, path in model_files(folder).items() if path.exists()}
+    return {name: sha256(path) for name, path in models_of(folder).items() if path.exists()}
 
 
 def complete(
@@ -116,7 +116,7 @@ def complete(
     if accelerator.is_main_process:
         begin(folder, recipe, data)
     accelerator.wait_for_everyone()
-    teacher, student = model_files(folder).values()
+    teacher, student = models_of(folder).values()
     shared = {"seed": recipe.seed, "accelerator": accelerator, "progress": progress}
     train_teacher(data, recipe.views, recipe.teacher, teacher.parent, **shared)
     train_student(data, recipe.views, recipe.student, teacher, student.parent, **shared)
@@ -201,7 +201,7 @@ def examine(
 ) -> None:
     """Assess teacher and student on the test split, and write the report."""
     if not is_assessed(folder):
-        files = model_files(folder)
+        files = models_of(folder)
         models = {name: load_model(path).to(device) for name, path in files.items()}
         suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
         facts = {

@@ -6,7 +6,7 @@ from typing import Any
 
 from evenkeel import runs
 from evenkeel.assess import AssessOptions, assess, save_assessment
-from evenkeel.chain import GENERATED, NAMES, suite_for
+from evenkeel.chain import GENERATED, models_of, suite_for
 from evenkeel.corruptions.names import Frost
 from evenkeel.data import DataOptions, load_splits
 from evenkeel.models import load_model
@@ -105,8 +105,7 @@ def models_at(place: Path) -> list[Path]:
         if not place.suffix:
             runs.refuse_missing_run(place)
         return [place]
-    files = [place / name / "model.safetensors" for name in NAMES]
-    found = [file for file in files if file.exists()]
+    found = [file for file in models_of(place).values() if file.exists()]
     if not found:
         raise UserError(f"{place} holds no teacher/ or student/model.safetensors; run it first")
     return found

@@ -139,7 +139,7 @@ def bad_files(images: StreamedImages, progress: Progress) -> Bool[np.ndarray, " 
     checking = Checking(images.files, images.image_size)
     for answer, fault in answered(checking, parts, images.num_workers):
         if fault:
-            raise UserError(fault)
+            refused(fault)
         found.append(answer.numpy())
         done += len(answer)
         progress("check images", done, n)

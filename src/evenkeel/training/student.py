@@ -11,6 +11,7 @@ from torch import Tensor
 from evenkeel.data import ImageSet, Splits
 from evenkeel.models import Classifier, load_model, num_parameters
 from evenkeel.runs import Progress, UserError, no_progress, sha256
+from evenkeel.training.beginning import MODEL
 from evenkeel.training.job import Job, MakePair
 from evenkeel.training.launching import default_accelerator
 from evenkeel.training.loop import fit
@@ -73,7 +74,7 @@ def train_student(  # noqa: PLR0913
             progress=progress,
         )
     )
-    return load_model(folder / "model.safetensors")
+    return load_model(folder / MODEL)
 
 
 def pairs(maker: ViewMaker, *, with_teacher: bool) -> MakePair:

@@ -8,6 +8,7 @@ from evenkeel import seeding
 from evenkeel.data import Splits
 from evenkeel.models import Classifier, build, load_model
 from evenkeel.runs import Progress, UserError, no_progress
+from evenkeel.training.beginning import MODEL
 from evenkeel.training.job import Job
 from evenkeel.training.launching import default_accelerator
 from evenkeel.training.loop import fit
@@ -62,7 +63,7 @@ def train_teacher(  # noqa: PLR0913
             progress=progress,
         )
     )
-    return load_model(folder / "model.safetensors")
+    return load_model(folder / MODEL)
 
 
 def fresh_model(
