@@ -17,7 +17,7 @@ $(INSTALLED): pyproject.toml constraints.txt requirements.lock
 
 demo: setup
 	rm -rf runs/demo-seed0
-	$(BIN)/evenkeel run demo --out runs/demo-seed0
+	$(BIN)/ruggedize run demo --out runs/demo-seed0
 
 test: setup
 	$(BIN)/python -m pytest -m "not more and not long"

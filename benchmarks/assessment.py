@@ -15,11 +15,11 @@ from benchmarks.compare import compare
 from benchmarks.cores import one_core
 from benchmarks.pictures import pictures
 from benchmarks.record import Content, Pair, add_group, begun, interleaved, timed
-from evenkeel import generated_suite
-from evenkeel.assess import AssessOptions, assess
-from evenkeel.corruptions import CORRUPTIONS
-from evenkeel.data import ImageSet
-from evenkeel.models import AirbenchOptions, Classifier, build
+from ruggedize import generated_suite
+from ruggedize.assess import AssessOptions, assess
+from ruggedize.corruptions import CORRUPTIONS
+from ruggedize.data import ImageSet
+from ruggedize.models import AirbenchOptions, Classifier, build
 
 NUM_IMAGES = 1_000
 CHOSEN = ("gaussian_noise", "defocus_blur", "fog", "contrast", "jpeg_compression")
@@ -29,7 +29,7 @@ BATCH_SIZE = 500
 CLASSES = tuple("abcdefghij")
 GROUP = "airbench, 32 px, 10 cells of 1,000 images"
 PLAIN = "oracle on one core, float32 loop"
-PAIRS: tuple[Pair, ...] = (("evenkeel", PLAIN, ()),)
+PAIRS: tuple[Pair, ...] = (("ruggedize", PLAIN, ()),)
 
 
 def measure(rounds: int) -> dict[str, Content]:
@@ -38,7 +38,7 @@ def measure(rounds: int) -> dict[str, Content]:
     images = pictures(32, NUM_IMAGES)
     model = build(AirbenchOptions(), CLASSES, 32, 32, seed=0, images=images).eval()
     contestants = {
-        "evenkeel": timed(partial(ours, model, images)),
+        "ruggedize": timed(partial(ours, model, images)),
         PLAIN: timed(partial(plain, model, images)),
     }
     add_group(content, GROUP, interleaved(contestants, rounds), PAIRS)

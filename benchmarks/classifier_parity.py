@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from benchmarks.record import RESULTS
-from evenkeel import load_model, runs
-from evenkeel.corruptions import CORRUPTIONS, corrupt
-from evenkeel.models import Classifier, autocast_for
+from ruggedize import load_model, runs
+from ruggedize.corruptions import CORRUPTIONS, corrupt
+from ruggedize.models import Classifier, autocast_for
 
 NUM_SEEDS = 5
 SEVERITY = 5

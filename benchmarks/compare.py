@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks import tables
 from benchmarks.guard import judge
 from benchmarks.record import Content, missing_peers
-from evenkeel import runs
+from ruggedize import runs
 
 ROUNDS = 5
 Measure = Callable[[int], dict[str, Content]]  # rounds -> the content of each result
@@ -19,7 +19,7 @@ Measure = Callable[[int], dict[str, Content]]  # rounds -> the content of each r
 def compare(comparisons: dict[str, Measure], arguments: Sequence[str] | None = None) -> None:
     """Run the comparisons that are asked for; exit 1 where a ratio fell by more than a fifth."""
     asked = parsed(list(comparisons), arguments)
-    out = tables.RESULTS if asked.update else Path(tempfile.mkdtemp(prefix="evenkeel-bench-"))
+    out = tables.RESULTS if asked.update else Path(tempfile.mkdtemp(prefix="ruggedize-bench-"))
     failures = []
     for comparison in asked.names or comparisons:
         for name, content in comparisons[comparison](asked.rounds).items():

@@ -19,10 +19,10 @@ from benchmarks.compilation import compilation
 from benchmarks.cores import on_one_core
 from benchmarks.pictures import pictures
 from benchmarks.record import Content, Pair, add_group, begun, interleaved, quartiles, timed
-from evenkeel.corruptions import CORRUPTIONS, corrupt
-from evenkeel.corruptions.names import SEVERITIES
-from evenkeel.corruptions.photographs import check_photographs, frost_folder
-from evenkeel.images.blocks import available_cores
+from ruggedize.corruptions import CORRUPTIONS, corrupt
+from ruggedize.corruptions.names import SEVERITIES
+from ruggedize.corruptions.photographs import check_photographs, frost_folder
+from ruggedize.images.blocks import available_cores
 
 Preset = Literal["cifar", "imagenet"]
 SIZES: dict[int, tuple[Preset, int, int]] = {  # side: preset, images a call of ours, of the peer's
@@ -30,11 +30,11 @@ SIZES: dict[int, tuple[Preset, int, int]] = {  # side: preset, images a call of 
     224: ("imagenet", 40, 1),
 }
 WHOLE = 10_000  # test images of CIFAR-10
-OURS, ORACLE, PACKAGE = "evenkeel, one core", "oracle, one core", "imagecorruptions, one core"
+OURS, ORACLE, PACKAGE = "ruggedize, one core", "oracle, one core", "imagecorruptions, one core"
 PAIRS: tuple[Pair, ...] = ((OURS, ORACLE, ()), (OURS, PACKAGE, ("imagecorruptions",)))
 COMPILE = """
 import time, torch
-from evenkeel.corruptions import CORRUPTIONS, corrupt
+from ruggedize.corruptions import CORRUPTIONS, corrupt
 images = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
 started = time.perf_counter()
 for name in CORRUPTIONS:
@@ -63,7 +63,7 @@ def side_by_side(content: Content, images: torch.Tensor, num_peer: int) -> None:
     preset: Preset = content["preset"]
     for name in CORRUPTIONS:
         works: dict[str, Callable[[], int]] = {
-            "evenkeel": partial(ours, images, name, preset),
+            "ruggedize": partial(ours, images, name, preset),
             OURS: on_one_core(partial(ours, images, name, preset)),
             ORACLE: on_one_core(partial(peer, images[:num_peer], name, preset)),
         }

@@ -3,13 +3,13 @@
 import sys
 from functools import partial
 
-from benchmarks import peer_evenkeel, peer_keras, peer_timm
+from benchmarks import peer_keras, peer_ruggedize, peer_timm
 from benchmarks.turns import Turns
 
 PEERS = {
-    "evenkeel-step": peer_evenkeel.training_step,
-    "evenkeel-pipeline": peer_evenkeel.student_pipeline,
-    "evenkeel-pipeline-test-view": partial(peer_evenkeel.student_pipeline, clean_view="test"),
+    "ruggedize-step": peer_ruggedize.training_step,
+    "ruggedize-pipeline": peer_ruggedize.student_pipeline,
+    "ruggedize-pipeline-test-view": partial(peer_ruggedize.student_pipeline, clean_view="test"),
     "keras-tensorflow-step": partial(peer_keras.training_step, backend="tensorflow"),
     "keras-jax-step": partial(peer_keras.training_step, backend="jax", compiled_by_xla=True),
     "keras-pipeline": peer_keras.student_pipeline,

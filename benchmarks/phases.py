@@ -22,12 +22,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.compare import compare
 from benchmarks.pictures import pictures
 from benchmarks.record import Content
-from evenkeel import load_recipe, runs, train_student
-from evenkeel.data import ImageSet, Splits
-from evenkeel.models import Classifier, build, resolved_precision, save_model
-from evenkeel.training import StudentOptions
-from evenkeel.training.averaging import Average
-from evenkeel.views import ViewMaker
+from ruggedize import load_recipe, runs, train_student
+from ruggedize.data import ImageSet, Splits
+from ruggedize.models import Classifier, build, resolved_precision, save_model
+from ruggedize.training import StudentOptions
+from ruggedize.training.averaging import Average
+from ruggedize.views import ViewMaker
 
 RECIPES = ("keras-example", "cifar10-cpu")
 WARMUP, STEPS = 3, 5  # a round

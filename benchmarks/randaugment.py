@@ -17,8 +17,8 @@ from benchmarks.operators import name_missing_operators
 from benchmarks.pictures import pictures
 from benchmarks.record import Content, Pair, Rates, add_group, begun, interleaved, timed
 from benchmarks.turns import working
-from evenkeel import randaugment
-from evenkeel.views import ViewMaker, ViewOptions
+from ruggedize import randaugment
+from ruggedize.views import ViewMaker, ViewOptions
 
 SIZES = {32: 2_000, 72: 1_000}  # side in pixels: images a round
 FASTER = 10  # ours gets as many times more images, so that a round is long enough to be timed
@@ -28,8 +28,8 @@ PEERS = ("timm", "torchvision", "kornia", "keras", "tensorflow")
 GEOMETRY = ViewOptions(resize=96, crop=72)
 COMPILE = """
 import time, torch
-from evenkeel.views import AdditiveNoiseOptions, RandAugmentOptions, RandomErasingOptions
-from evenkeel.views import ViewMaker, ViewOptions
+from ruggedize.views import AdditiveNoiseOptions, RandAugmentOptions, RandomErasingOptions
+from ruggedize.views import ViewMaker, ViewOptions
 images, index = torch.zeros(2, 3, 72, 72, dtype=torch.uint8), torch.arange(2)
 started = time.perf_counter()
 for semantics in ("tf", "tf-2021", "torchvision", "timm", "timm-inc1"):
@@ -50,11 +50,11 @@ KORNIA = "kornia (one draw a batch of 128, all cores)"
 KERAS = "Keras' layer in tf.data (all cores)"
 KERAS_GEOMETRY = "tf.image in tf.data (all cores)"
 PAIRS: tuple[Pair, ...] = (
-    ("evenkeel timm, one core", TIMM, ("timm",)),
-    ("evenkeel torchvision, one core", TORCHVISION, ("torchvision",)),
-    ("evenkeel torchvision, one core", TENSORS, ("torchvision",)),
-    ("evenkeel tf", KORNIA, ("kornia",)),
-    ("evenkeel tf", KERAS, ("tensorflow", "keras")),
+    ("ruggedize timm, one core", TIMM, ("timm",)),
+    ("ruggedize torchvision, one core", TORCHVISION, ("torchvision",)),
+    ("ruggedize torchvision, one core", TENSORS, ("torchvision",)),
+    ("ruggedize tf", KORNIA, ("kornia",)),
+    ("ruggedize tf", KERAS, ("tensorflow", "keras")),
 )
 
 
@@ -65,7 +65,7 @@ def measure(rounds: int) -> dict[str, Content]:
         rates = augmented(size, num_images, rounds, content["peers"])
         add_group(content, f"{size} px", rates, PAIRS)
     rates = cut(rounds, content["peers"])
-    pairs = [("evenkeel", KERAS_GEOMETRY, ("tensorflow", "keras"))]
+    pairs = [("ruggedize", KERAS_GEOMETRY, ("tensorflow", "keras"))]
     add_group(content, "flip, resize 32 to 96, crop 72", rates, pairs)
     content["seconds"] = compilation(COMPILE)
     return {"randaugment": content}
@@ -77,10 +77,10 @@ def augmented(size: int, num_images: int, rounds: int, versions: dict[str, str])
     many = images.repeat(FASTER, 1, 1, 1)
     works: dict[str, Callable[[], int]] = {}
     for semantics in ("tf", "timm", "torchvision"):
-        works[f"evenkeel {semantics}"] = partial(ours, many, semantics)
+        works[f"ruggedize {semantics}"] = partial(ours, many, semantics)
     for semantics in ("timm", "torchvision"):
         alone = on_one_core(partial(ours, many, semantics))
-        works[f"evenkeel {semantics}, one core"] = alone
+        works[f"ruggedize {semantics}, one core"] = alone
     works |= peers(images, versions)
     in_tf_data = {KERAS: f"keras-randaugment-{size}"} if can_run_keras(versions) else {}
     contestants = {name: timed(work, warmed=True) for name, work in works.items()}
@@ -133,7 +133,7 @@ def cut(rounds: int, versions: dict[str, str]) -> Rates:
     images = pictures(32, SIZES[32]).repeat(FASTER, 1, 1, 1)
     index = torch.arange(len(images))
     maker = ViewMaker(GEOMETRY, image_size=32, seed=0)
-    contestants = {"evenkeel": timed(lambda: len(maker.clean(images, index, 0)), warmed=True)}
+    contestants = {"ruggedize": timed(lambda: len(maker.clean(images, index, 0)), warmed=True)}
     in_tf_data = {KERAS_GEOMETRY: "keras-geometry"} if can_run_keras(versions) else {}
     with working(in_tf_data, GEOMETRY_BATCHES, rounds) as others:
         return interleaved(contestants | others, rounds)

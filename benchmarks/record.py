@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from evenkeel import runs
+from ruggedize import runs
 
 Contestant = Callable[[], float]  # does its piece of work once and gives images a second
 Rates = dict[str, list[float]]  # of each contestant, one a round

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from benchmarks.record import Content, add_group, begun, interleaved
 from benchmarks.turns import ROOT
-from evenkeel.images.blocks import available_cores
-from evenkeel.runs import read_lines
+from ruggedize.images.blocks import available_cores
+from ruggedize.runs import read_lines
 
 
 class Split(NamedTuple):
@@ -96,12 +96,12 @@ def keep_to_cores(threads: int) -> None:
 def worker(name: str, threads: str, out: str) -> None:
     """Train two epochs on generated pictures."""
     keep_to_cores(int(threads))
-    from benchmarks.peer_evenkeel import image_set
+    from benchmarks.peer_ruggedize import image_set
     from benchmarks.pictures import pictures
-    from evenkeel.data import Splits
-    from evenkeel.recipe import load_recipe
-    from evenkeel.training import TrainingOptions, train_teacher
-    from evenkeel.views import ViewOptions
+    from ruggedize.data import Splits
+    from ruggedize.recipe import load_recipe
+    from ruggedize.training import TrainingOptions, train_teacher
+    from ruggedize.views import ViewOptions
 
     training = TRAININGS[name]
     options = load_recipe(training["recipe"]).teacher.model_dump()

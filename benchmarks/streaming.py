@@ -18,11 +18,11 @@ from PIL import Image
 from benchmarks.pictures import pictures
 from benchmarks.record import Content, add_group, begun, interleaved
 from benchmarks.turns import ROOT
-from evenkeel.data import DataOptions, load_splits
-from evenkeel.images.blocks import available_cores
-from evenkeel.runs import read_lines
-from evenkeel.training import TrainingOptions, train_teacher
-from evenkeel.views import ViewOptions
+from ruggedize.data import DataOptions, load_splits
+from ruggedize.images.blocks import available_cores
+from ruggedize.runs import read_lines
+from ruggedize.training import TrainingOptions, train_teacher
+from ruggedize.views import ViewOptions
 
 STORED, KEPT = 96, 64  # pixels: of the JPEG files, and at which the images are kept
 SMALL = 32  # pixels, both, where memory is measured

@@ -20,8 +20,8 @@ from benchmarks.turns import working
 
 STEPS = 6  # a turn
 GROUP = "views, teacher and student, 32 to 72 px, batch 128"
-OURS, VARIANT = "evenkeel", "evenkeel, clean_view = test"
-OWN = {OURS: "evenkeel-pipeline", VARIANT: "evenkeel-pipeline-test-view"}
+OURS, VARIANT = "ruggedize", "ruggedize, clean_view = test"
+OWN = {OURS: "ruggedize-pipeline", VARIANT: "ruggedize-pipeline-test-view"}
 PEERS = {
     "Keras example on TensorFlow": "keras-pipeline",
     "Keras example on TensorFlow, no RandAugment": "keras-pipeline-without-noise",

@@ -10,7 +10,7 @@ from benchmarks.record import RESULTS, Content, missing_peers
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 TABLE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 PACKAGES = ("torch", "numba")  # of ours, that a figure depends on most
-OURS, PLAIN = "evenkeel, one core", "oracle, one core"
+OURS, PLAIN = "ruggedize, one core", "oracle, one core"
 
 
 def write_tables() -> None:
@@ -66,7 +66,7 @@ def rows(content: Content, group: str) -> list[str]:
 
 def corruption_rows(found: dict[str, Any]) -> list[str]:
     """Give one row a corruption."""
-    names = ("evenkeel", OURS, PLAIN)
+    names = ("ruggedize", OURS, PLAIN)
     lines = [f"| images/s | {' | '.join(names)} | times, one core |", "|---|---|---|---|---|"]
     for corruption, rates in found.items():
         cells = " | ".join(rate(rates[name]) for name in names)

@@ -14,7 +14,7 @@ from benchmarks.turns import working
 
 STEPS = 3  # a turn
 GROUP = "ResNet50V2, 72 px, batch 128"
-OURS = "evenkeel"
+OURS = "ruggedize"
 PEERS: dict[str, tuple[str, tuple[str, ...]]] = {  # contestant: peer, the packages it needs
     "Keras on TensorFlow": ("keras-tensorflow-step", ("tensorflow", "keras")),
     "Keras on JAX": ("keras-jax-step", ("jax", "keras")),
@@ -33,7 +33,7 @@ def measure(rounds: int) -> dict[str, Content]:
         for contestant, (peer, packages) in PEERS.items()
         if all(content["peers"][package] != "missing" for package in packages)
     }
-    with working({OURS: "evenkeel-step"} | present, STEPS, rounds) as contestants:
+    with working({OURS: "ruggedize-step"} | present, STEPS, rounds) as contestants:
         add_group(content, GROUP, interleaved(contestants, rounds), PAIRS)
     return {"training_step": content}
 

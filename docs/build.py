@@ -6,11 +6,11 @@ from typing import Any
 
 import pdoc
 
-from evenkeel.recipe import Recipe, shipped_recipes
+from ruggedize.recipe import Recipe, shipped_recipes
 
 DOCS = Path(__file__).parent
-PACKAGES = ["evenkeel"] + [
-    f"evenkeel.{part}"
+PACKAGES = ["ruggedize"] + [
+    f"ruggedize.{part}"
     for part in ("assess", "corruptions", "data", "models", "report", "training", "views")
 ]
 HEAD = """# Every option of a recipe

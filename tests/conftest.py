@@ -38,7 +38,7 @@ def required_path(variable: str) -> Path:
 
 @pytest.fixture(scope="session")
 def cifar10_root() -> Path:
-    return required_path("EVENKEEL_TEST_DATA")
+    return required_path("RUGGEDIZE_TEST_DATA")
 
 
 @pytest.fixture(scope="session")
@@ -52,13 +52,13 @@ def cifar10_test(cifar10_root: Path) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.fixture(scope="session")
 def official_corruptions() -> np.lib.npyio.NpzFile:
-    return np.load(required_path("EVENKEEL_TEST_OFFICIAL"))
+    return np.load(required_path("RUGGEDIZE_TEST_OFFICIAL"))
 
 
 @pytest.fixture(scope="session")
 def photographs() -> Path:
-    """The folder of the six photographs of frost (`evenkeel fetch frost`)."""
-    return required_path("EVENKEEL_FROST")
+    """The folder of the six photographs of frost (`ruggedize fetch frost`)."""
+    return required_path("RUGGEDIZE_FROST")
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from evenkeel.corruptions import elastic, glass
-from evenkeel.images import motion
+from ruggedize.corruptions import elastic, glass
+from ruggedize.images import motion
 
 Level = tuple[float, float, float]
 

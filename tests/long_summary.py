@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from evenkeel import runs
+from ruggedize import runs
 
 RESULT = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "test-long.json"
 REPORTS: list[pytest.TestReport] = []  # of this process: with several, of all, at their controller

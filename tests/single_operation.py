@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from evenkeel.views.augment import carry_out, make_plan
-from evenkeel.views.operations import Operation
+from ruggedize.views.augment import carry_out, make_plan
+from ruggedize.views.operations import Operation
 
 STREAM = np.uint64(11)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 LONGEST_FILE, LONGEST_FUNCTION = 300, 60  # lines
-PACKAGE = Path(__file__).resolve().parents[1] / "src" / "evenkeel"
+PACKAGE = Path(__file__).resolve().parents[1] / "src" / "ruggedize"
 PUBLIC_ENTRY = frozenset(
     {"assess", "corruptions", "data", "models", "report", "training", "views"}
     | {"recipe", "runs", "locking", "seeding", "chain", "examining", "display", "lazy"}
@@ -49,18 +49,18 @@ def part_of(path: Path) -> str:
 
 
 def imported_parts(source: str) -> set[str]:
-    """List the parts of evenkeel that a module imports, anywhere in it."""
+    """List the parts of ruggedize that a module imports, anywhere in it."""
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module]
-            if node.module == "evenkeel":
-                names = [f"evenkeel.{alias.name}" for alias in node.names]
+            if node.module == "ruggedize":
+                names = [f"ruggedize.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         else:
             continue
-        found |= {name.split(".")[1] for name in names if name.startswith("evenkeel.")}
+        found |= {name.split(".")[1] for name in names if name.startswith("ruggedize.")}
     return found
 
 
@@ -95,9 +95,9 @@ def test_the_check_of_lengths_bites() -> None:
 
 
 def test_the_check_bites() -> None:
-    assert violations("corruptions", "from evenkeel.views import randaugment") == {"views"}
-    assert violations("report", "def f():\n    import evenkeel.models.build") == {"models"}
-    assert violations("runs", "from evenkeel import seeding") == {"seeding"}
+    assert violations("corruptions", "from ruggedize.views import randaugment") == {"views"}
+    assert violations("report", "def f():\n    import ruggedize.models.build") == {"models"}
+    assert violations("runs", "from ruggedize import seeding") == {"seeding"}
 
 
 def modules_after(statement: str) -> set[str]:
@@ -110,11 +110,11 @@ def modules_after(statement: str) -> set[str]:
 @pytest.mark.parametrize(
     "statement",
     [
-        "import evenkeel",
-        "import evenkeel.cli",
-        "import evenkeel.report",
-        "from evenkeel.report import write_report",
-        "from evenkeel.recipe import load_recipe; load_recipe('demo')",
+        "import ruggedize",
+        "import ruggedize.cli",
+        "import ruggedize.report",
+        "from ruggedize.report import write_report",
+        "from ruggedize.recipe import load_recipe; load_recipe('demo')",
     ],
 )
 def test_torch_is_not_imported_where_nothing_is_computed(statement: str) -> None:
@@ -122,4 +122,4 @@ def test_torch_is_not_imported_where_nothing_is_computed(statement: str) -> None
 
 
 def test_the_import_check_bites() -> None:
-    assert "torch" in modules_after("from evenkeel import load_model")
+    assert "torch" in modules_after("from ruggedize import load_model")

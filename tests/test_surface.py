@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-import evenkeel
-from evenkeel.cli import COMMANDS
-from evenkeel.recipe import Recipe, flat, load_recipe, shipped_recipes
+import ruggedize
+from ruggedize.cli import COMMANDS
+from ruggedize.recipe import Recipe, flat, load_recipe, shipped_recipes
 
 NAMES = (
     "CORRUPTIONS Classifier ImageSet Recipe UserError corrupt generated_suite load_data"
@@ -40,12 +40,12 @@ def options_of(command: Callable[..., None]) -> str:
 
 
 def test_the_public_names_are_these() -> None:
-    assert sorted(evenkeel.__all__) == sorted(NAMES.split())
+    assert sorted(ruggedize.__all__) == sorted(NAMES.split())
 
 
 @pytest.mark.parametrize("name", NAMES.split())
 def test_every_public_name_resolves_and_is_described(name: str) -> None:
-    assert getattr(evenkeel, name).__doc__
+    assert getattr(ruggedize, name).__doc__
 
 
 def test_the_commands_and_their_options_are_these() -> None:
@@ -80,10 +80,10 @@ def test_flattening_shows_every_option() -> None:
 
 
 def test_help_comes_within_a_second() -> None:
-    command = [sys.executable, "-m", "evenkeel", "--help"]
+    command = [sys.executable, "-m", "ruggedize", "--help"]
     seconds = []
     for _ in range(5):
         started = time.monotonic()
         subprocess.run(command, capture_output=True, check=True)
         seconds.append(time.monotonic() - started)
-    assert min(seconds) < 1.0, f"`evenkeel --help` took {min(seconds):.2f} s; what is imported?"
+    assert min(seconds) < 1.0, f"`ruggedize --help` took {min(seconds):.2f} s; what is imported?"

@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from evenkeel import runs
-from evenkeel.assess import AssessOptions, assess, save_assessment, save_examples
-from evenkeel.corruptions import Unpaired
-from evenkeel.data import ImageSet
-from evenkeel.models import Classifier, ResNet9Options
+from ruggedize import runs
+from ruggedize.assess import AssessOptions, assess, save_assessment, save_examples
+from ruggedize.corruptions import Unpaired
+from ruggedize.data import ImageSet
+from ruggedize.models import Classifier, ResNet9Options
 
 FP32 = AssessOptions(precision="fp32")
 CLASSES = ("<b>dark</b>", "dim & grey", "bright", "glaring")

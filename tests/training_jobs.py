@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from evenkeel.data import ImageSet
-from evenkeel.models import build
-from evenkeel.runs import no_progress
-from evenkeel.training.job import Job
-from evenkeel.training.objectives import Pair, supervised
-from evenkeel.training.options import TrainingOptions
-from evenkeel.views import ViewMaker, ViewOptions
+from ruggedize.data import ImageSet
+from ruggedize.models import build
+from ruggedize.runs import no_progress
+from ruggedize.training.job import Job
+from ruggedize.training.objectives import Pair, supervised
+from ruggedize.training.options import TrainingOptions
+from ruggedize.views import ViewMaker, ViewOptions
 
 CLASSES = ("dark", "light", "red")
 NUM_IMAGES = 64

@@ -20,7 +20,7 @@ TINY = (
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def evenkeel(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def ruggedize(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command and wait for it."""
     return subprocess.run(command(*arguments), capture_output=True, text=True, cwd=cwd, env=env())
 
@@ -61,12 +61,12 @@ def steps_saved(folder: Path) -> list[int]:
 
 
 def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "evenkeel", *map(str, arguments)]
+    return [sys.executable, "-m", "ruggedize", *map(str, arguments)]
 
 
 def env() -> dict[str, str]:
     """One thread: tiny nets gain nothing from more, and figures stay the same on any machine."""
-    without_data = {k: v for k, v in os.environ.items() if k != "EVENKEEL_DATA"}
+    without_data = {k: v for k, v in os.environ.items() if k != "RUGGEDIZE_DATA"}
     return without_data | {"OMP_NUM_THREADS": "1", "COLUMNS": "120"}
 
 

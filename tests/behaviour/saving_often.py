@@ -1,7 +1,7 @@
 """The command line with the state saved after every step instead of every five minutes."""
 
-from evenkeel.cli import main
-from evenkeel.training import questions
+from ruggedize.cli import main
+from ruggedize.training import questions
 
 questions.SAVE_SECONDS = -1.0
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evenkeel.models import build, save_model
-from evenkeel.models.options import ResNet9Options
+from ruggedize.models import build, save_model
+from ruggedize.models.options import ResNet9Options
 from tests.behaviour.test_bad_input import assert_refused, save
 from tests.unit.test_data_decode import bomb
 
@@ -30,11 +30,11 @@ BAD = {
     "a text called an image": (trained_on("text"), ["text.png", "skip_bad_images"]),
     "CIFAR-10 cut short": (
         ["run", "cifar10-cpu", "--data-root", "short"],
-        ["data_batch_1.bin holds 7 bytes, not 30,730,000", "evenkeel fetch cifar10"],
+        ["data_batch_1.bin holds 7 bytes, not 30,730,000", "ruggedize fetch cifar10"],
     ),
     "a label out of range": (
         ["run", "cifar10-cpu", "--data-root", "labelled"],
-        ["holds label 17, not only 0..9", "evenkeel fetch cifar10"],
+        ["holds label 17, not only 0..9", "ruggedize fetch cifar10"],
     ),
     "a model of other classes": (
         assessed("two.safetensors"),
@@ -92,7 +92,7 @@ def test_it_is_refused_and_named(
 ) -> None:
     arguments, words = BAD[name]
     monkeypatch.chdir(prepared)
-    monkeypatch.setattr(sys, "argv", ["evenkeel", *arguments])
+    monkeypatch.setattr(sys, "argv", ["ruggedize", *arguments])
     before = sorted(prepared.rglob("*"))
     assert_refused(capsys, words)
     assert sorted(prepared.rglob("*")) == before

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from evenkeel import cli
+from ruggedize import cli
 
 PHOTOS = ("--set", "data.name=photos", "--set", "data.image_size=16")
 LONE = ("--set", "data.name=lone", "--set", "data.image_size=16")
@@ -168,7 +168,7 @@ def assert_refused(capsys: pytest.CaptureFixture[str], words: list[str]) -> None
         cli.main()
     said = capsys.readouterr().err
     assert stopped.value.code == 2, said
-    assert said.startswith("evenkeel: ")
+    assert said.startswith("ruggedize: ")
     assert 1 <= len(said.splitlines()) <= 3, said
     assert all(word in said for word in words), said
 
@@ -179,6 +179,6 @@ def test_it_is_refused_with_its_cure_and_nothing_is_touched(
 ) -> None:
     arguments, words = BAD[name]
     before = tree(place)
-    monkeypatch.setattr(sys, "argv", ["evenkeel", *arguments])
+    monkeypatch.setattr(sys, "argv", ["ruggedize", *arguments])
     assert_refused(capsys, words)
     assert tree(place) == before

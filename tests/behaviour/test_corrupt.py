@@ -1,4 +1,4 @@
-"""`evenkeel corrupt` and `assess --suite`: what is written is what is read."""
+"""`ruggedize corrupt` and `assess --suite`: what is written is what is read."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.behaviour.runs import evenkeel
+from tests.behaviour.runs import ruggedize
 
 SUITE = ("--corruptions", "shot_noise,brightness", "--seed", "3")
 ASSESS = ("--data", "digits", "--num-images", "100", "--out")
@@ -18,7 +18,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train a small net for an epoch."""
     out = tmp_path_factory.mktemp("model")
     changes = ["--set", "teacher.model.width=8", "--set", "teacher.epochs=1"]
-    result = evenkeel("train-teacher", "demo", "--out", out, *changes)
+    result = ruggedize("train-teacher", "demo", "--out", out, *changes)
     assert result.returncode == 0, result.stderr
     return out / "model.safetensors"
 
@@ -26,14 +26,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("suites") / "DIGITS-C"
-    result = evenkeel("corrupt", "--data", "digits", "--out", folder, *SUITE)
+    result = ruggedize("corrupt", "--data", "digits", "--out", folder, *SUITE)
     assert result.returncode == 0, result.stderr
     assert "corrupt: 5,000 of 5,000" in result.stderr
     return folder
 
 
 def assessed(model: Path, out: Path, *options: str | Path) -> dict:
-    result = evenkeel("assess", model, *ASSESS, out, *options)
+    result = ruggedize("assess", model, *ASSESS, out, *options)
     assert result.returncode == 0, result.stderr
     return json.loads(out.read_text())
 
@@ -65,14 +65,14 @@ def test_a_suite_in_another_order_is_assessed_without_pairs(
 
 def test_the_same_command_again_writes_nothing(written: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in written.glob("[!.]*")}
-    result = evenkeel("corrupt", "--data", "digits", "--out", written, *SUITE)
+    result = ruggedize("corrupt", "--data", "digits", "--out", written, *SUITE)
     assert result.returncode == 0, result.stderr
     assert {path: path.stat().st_mtime_ns for path in written.glob("[!.]*")} == before
 
 
 def test_other_settings_in_the_same_folder_are_refused(written: Path) -> None:
     arguments = ("corrupt", "--data", "digits", "--out", written, "--preset", "imagenet")
-    result = evenkeel(*arguments)
+    result = ruggedize(*arguments)
     assert result.returncode == 2
     assert "differs in preset, seed" in result.stderr
     assert len(result.stderr.splitlines()) <= 3
@@ -95,11 +95,11 @@ def test_a_folder_of_photos_gets_a_suite_and_a_sheet(tmp_path: Path) -> None:
         "--corruptions",
         "contrast",
     ]
-    result = evenkeel(*arguments, "--image-size", "48", "--sheet", sheet, "--image", "3")
+    result = ruggedize(*arguments, "--image-size", "48", "--sheet", sheet, "--image", "3")
     assert result.returncode == 0, result.stderr
     assert np.load(out / "contrast.npy").shape == (20, 48, 48, 3)
     assert np.load(out / "labels.npy").tolist() == [0, 0, 1, 1] * 5
     assert Image.open(sheet).width > 6 * 48
-    result = evenkeel(*arguments)
+    result = ruggedize(*arguments)
     assert result.returncode == 2
     assert "--image-size 64" in result.stderr

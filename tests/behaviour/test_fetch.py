@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from evenkeel.data import fetch, fetching, load_data
-from evenkeel.data.fetching import Archive, fetch_archive
-from evenkeel.locking import only_writer
-from evenkeel.runs import UserError
+from ruggedize.data import fetch, fetching, load_data
+from ruggedize.data.fetching import Archive, fetch_archive
+from ruggedize.locking import only_writer
+from ruggedize.runs import UserError
 
 
 def packed(
@@ -171,7 +171,7 @@ def test_the_next_mirror_is_tried(server, tmp_path, monkeypatch):
     [
         packed({**FILES, "../escaped": b"x"}),
         packed({**FILES, "tiny-bin/../../escaped": b"x"}),
-        packed({**FILES, "/tmp/evenkeel-escaped": b"x"}),
+        packed({**FILES, "/tmp/ruggedize-escaped": b"x"}),
         packed(FILES, {"tiny-bin/link": "/etc/passwd"}),
         packed(FILES, {"tiny-bin/link": "data_1.bin"}),
         packed(FILES, {"tiny-bin/link": "/etc/passwd"}, kind=tarfile.LNKTYPE),
@@ -193,7 +193,7 @@ def test_a_dangerous_or_broken_archive_is_not_unpacked(server, tmp_path, content
         fetch_archive(archive(server, "/bad", content=content), root)
     assert_nothing_is_left(root)
     assert not (tmp_path / "deep/escaped").exists()
-    assert not Path("/tmp/evenkeel-escaped").exists()
+    assert not Path("/tmp/ruggedize-escaped").exists()
 
 
 def test_an_interruption_leaves_nothing(server, tmp_path):
@@ -226,7 +226,7 @@ def test_a_place_that_cannot_be_written_is_named(server, tmp_path):
 
 def test_fetch_knows_its_names_and_places(server, tmp_path, monkeypatch):
     monkeypatch.setattr(fetching, "ARCHIVES", (archive(server, "/good"),))
-    monkeypatch.setenv("EVENKEEL_DATA", str(tmp_path / "by-variable"))
+    monkeypatch.setenv("RUGGEDIZE_DATA", str(tmp_path / "by-variable"))
     assert fetch("tiny") == tmp_path / "by-variable"
     assert fetch("tiny", tmp_path / "by-argument") == tmp_path / "by-argument"
     with pytest.raises(UserError, match="give one of tiny"):
@@ -262,7 +262,7 @@ def test_load_data_downloads_only_when_asked_and_only_what_is_missing(
         archive(server, "/cifar", content=content), name="cifar10", folder="cifar-10-batches-bin"
     )
     monkeypatch.setattr(fetching, "ARCHIVES", (fake,))
-    with pytest.raises(UserError, match="evenkeel fetch cifar10"):
+    with pytest.raises(UserError, match="ruggedize fetch cifar10"):
         load_data("cifar10", tmp_path)
     assert server.asked == []
     for root in (tmp_path, tmp_path, tmp_path / "cifar-10-batches-bin"):

@@ -2,14 +2,14 @@
 
 import pytest
 
-from evenkeel.cli import COMMANDS
-from tests.behaviour.runs import evenkeel
+from ruggedize.cli import COMMANDS
+from tests.behaviour.runs import ruggedize
 
 
 @pytest.fixture(scope="module")
 def helps() -> dict[str, str]:
     """Give every command's help as running text."""
-    shown = {name: evenkeel(name, "--help").stdout.replace("│", " ") for name in COMMANDS}
+    shown = {name: ruggedize(name, "--help").stdout.replace("│", " ") for name in COMMANDS}
     return {name: " ".join(text.split()) for name, text in shown.items()}
 
 
@@ -31,5 +31,5 @@ def test_repeatable_is_said_once(helps: dict[str, str]) -> None:
 
 
 def test_an_arguments_text_runs_on_over_the_sources_lines() -> None:
-    lines = evenkeel("run", "--help").stdout.splitlines()
+    lines = ruggedize("run", "--help").stdout.splitlines()
     assert any("Without it a run that was cut" in line for line in lines)

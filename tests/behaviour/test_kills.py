@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.behaviour.runs import evenkeel, saving_often, steps_saved, tiny_demo, wait_until
+from tests.behaviour.runs import ruggedize, saving_often, steps_saved, tiny_demo, wait_until
 
 CHANGES = (
     "teacher.epochs=4",
@@ -51,7 +51,7 @@ def timeless(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run once without any interruption; check that all that is claimed came to pass."""
     out = tmp_path_factory.mktemp("unbroken") / "run"
-    result = evenkeel(*arguments(out))
+    result = ruggedize(*arguments(out))
     assert result.returncode == 0, result.stderr
     rates = [row["lr"] for row in rows(out, "teacher")]
     assert rates[-1] < rates[0], "the plateau never acted"
@@ -113,7 +113,7 @@ def killed(out: Path, reached: Reached, delay: float = 0.0) -> None:
 
 def finished_as(out: Path, expected: Path) -> None:
     """Let the run finish, and compare all that it left."""
-    result = evenkeel(*arguments(out))
+    result = ruggedize(*arguments(out))
     assert result.returncode == 0, result.stderr
     assert "WARNING" not in result.stderr
     for name in RESULTS:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from evenkeel.models import save_model
-from tests.behaviour.runs import command, env, evenkeel, tiny_demo
+from ruggedize.models import save_model
+from tests.behaviour.runs import command, env, ruggedize, tiny_demo
 from tests.behaviour.test_bad_input import assert_refused
 from tests.training_jobs import tiny_job
 
@@ -56,7 +56,7 @@ MISTAKES = {
     ),
     "a suite that is nowhere": (
         ["run", "demo", "--set", "assess.suite=cifar10-c"],
-        ["no suite cifar10-c", "evenkeel fetch cifar10-c"],
+        ["no suite cifar10-c", "ruggedize fetch cifar10-c"],
     ),
     "a seed for files": (
         ["assess", "m.safetensors", "--suite", "C", "--seed", "1", "--out", "a.json"],
@@ -73,7 +73,7 @@ MISTAKES = {
     ),
     "CIFAR-10 that is nowhere": (
         ["run", "cifar10-cpu", "--data-root", "empty"],
-        ["evenkeel fetch cifar10", "--data-root"],
+        ["ruggedize fetch cifar10", "--data-root"],
     ),
 }
 
@@ -84,7 +84,7 @@ def test_a_mistake_is_answered_shortly_with_its_cure(
 ) -> None:
     arguments, words = MISTAKES[name]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["evenkeel", *arguments])
+    monkeypatch.setattr(sys, "argv", ["ruggedize", *arguments])
     assert_refused(capsys, words)
     assert not list(tmp_path.iterdir())
 
@@ -92,7 +92,7 @@ def test_a_mistake_is_answered_shortly_with_its_cure(
 def test_a_smaller_student_is_refused_unless_it_is_allowed(tmp_path: Path) -> None:
     changes = ["--set", "student.model.width=8", "--set", "teacher.epochs=1"]
     changes += ["--set", "teacher.model.width=16"]
-    result = evenkeel("run", "demo", "--out", tmp_path / "run", *changes)
+    result = ruggedize("run", "demo", "--out", tmp_path / "run", *changes)
     assert result.returncode == 2
     assert "allow_smaller_student" in result.stderr
 
@@ -102,7 +102,7 @@ def test_a_model_file_that_is_a_pickle_is_refused(tmp_path: Path) -> None:
 
     path = tmp_path / "model.safetensors"
     torch.save({"weight": torch.zeros(2)}, path)
-    result = evenkeel("assess", path, "--data", "digits", "--out", tmp_path / "a.json")
+    result = ruggedize("assess", path, "--data", "digits", "--out", tmp_path / "a.json")
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) <= 3
 
@@ -139,14 +139,14 @@ def test_processes_that_cannot_meet_are_told_what_to_look_at(tmp_path: Path) -> 
             line, capture_output=True, text=True, env=env() | place, timeout=120
         )
     assert result.returncode == 2, result.stderr
-    said = [x for x in result.stderr.splitlines() if x.startswith("evenkeel: ")]
+    said = [x for x in result.stderr.splitlines() if x.startswith("ruggedize: ")]
     assert "could not meet" in said[0]
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "run").exists()
 
 
 def test_a_mistake_in_python_is_a_user_error() -> None:
-    import evenkeel as package
+    import ruggedize as package
 
     with pytest.raises(package.UserError):
         package.load_recipe("nothing")

@@ -11,10 +11,10 @@ import torch
 README = Path(__file__).resolve().parents[2] / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 SHORTER = """
-import evenkeel.recipe
-whole = evenkeel.recipe.load_recipe
+import ruggedize.recipe
+whole = ruggedize.recipe.load_recipe
 small = ("teacher.epochs=1", "student.epochs=1", "teacher.model.width=8", "student.model.width=8")
-evenkeel.recipe.load_recipe = lambda name: whole(name, small)
+ruggedize.recipe.load_recipe = lambda name: whole(name, small)
 """
 
 

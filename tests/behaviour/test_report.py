@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from evenkeel import runs
-from evenkeel.assess import AssessOptions, assess
-from evenkeel.corruptions.names import ALL
-from evenkeel.report import load_summary_rows, write_report
-from evenkeel.report.compare import corruption_rows, seed_rows, summary_rows, t_interval
-from evenkeel.report.record import read_run
-from evenkeel.runs import UserError
+from ruggedize import runs
+from ruggedize.assess import AssessOptions, assess
+from ruggedize.corruptions.names import ALL
+from ruggedize.report import load_summary_rows, write_report
+from ruggedize.report.compare import corruption_rows, seed_rows, summary_rows, t_interval
+from ruggedize.report.record import read_run
+from ruggedize.runs import UserError
 from tests.behaviour.pages import Page
 from tests.tiny_assessment import TinySuite, tiny_images, tiny_models, tiny_run
 
@@ -152,7 +152,7 @@ def test_predictions_of_another_assessment_are_refused(run: Path, tmp_path: Path
 
 
 def test_a_folder_without_an_assessment_is_named_with_its_cure(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="evenkeel assess"):
+    with pytest.raises(UserError, match="ruggedize assess"):
         write_report([tmp_path], tmp_path / "report.html")
 
 
@@ -172,7 +172,7 @@ def test_the_terminal_table_has_points_with_two_decimals(run: Path) -> None:
 def test_a_report_is_written_without_importing_torch(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "report.html"
     code = (
-        "import sys; from pathlib import Path; from evenkeel.report import write_report; "
+        "import sys; from pathlib import Path; from ruggedize.report import write_report; "
         f"write_report([Path({str(run)!r})], Path({str(out)!r})); "
         "sys.exit('torch' in sys.modules)"
     )

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from evenkeel import runs
-from evenkeel.assess import AssessOptions
-from evenkeel.assess.choice import choose_examples
-from evenkeel.report import compare, write_report
-from evenkeel.report.disagreements import grouped_examples
-from evenkeel.report.page import heat
-from evenkeel.report.record import read_run
-from evenkeel.report.wording import facts, points, scale_of
+from ruggedize import runs
+from ruggedize.assess import AssessOptions
+from ruggedize.assess.choice import choose_examples
+from ruggedize.report import compare, write_report
+from ruggedize.report.disagreements import grouped_examples
+from ruggedize.report.page import heat
+from ruggedize.report.record import read_run
+from ruggedize.report.wording import facts, points, scale_of
 from tests.behaviour.pages import Page
 from tests.tiny_assessment import tiny_run
 
@@ -168,7 +168,7 @@ def test_ranges_and_units_do_not_break(html: str) -> None:
 def test_the_machine_is_described_in_words() -> None:
     found = facts({"gpus": [], "cores": 2, "source": "f3fe", "packages": {"torch": "2.13"}})
     assert found["gpus"] == "none"
-    assert found["source"] == "f3fe (a digest of evenkeel's own source files)"
+    assert found["source"] == "f3fe (a digest of ruggedize's own source files)"
     assert (found["cores"], found["torch"]) == ("2", "2.13")
     assert facts({"gpus": ["H100", "H100"]}) == {"gpus": "H100, H100"}
 

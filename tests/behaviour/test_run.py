@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from tests.behaviour.runs import evenkeel, started, tiny_demo
+from tests.behaviour.runs import ruggedize, started, tiny_demo
 
 FILES = (
     "recipe.toml environment.json views.png assessment.json report.html"
@@ -26,7 +26,7 @@ LOGGED = {
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run the tiny demo once."""
     out = tmp_path_factory.mktemp("runs") / "tiny"
-    result = evenkeel(*tiny_demo(out))
+    result = ruggedize(*tiny_demo(out))
     assert result.returncode == 0, result.stderr
     assert "report.html" in result.stdout
     assert "clean" in result.stdout
@@ -61,14 +61,14 @@ def test_the_student_names_the_hash_of_its_teacher(finished: Path) -> None:
 
 def test_the_same_command_again_does_nothing(finished: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*.safetensors")}
-    result = evenkeel(*tiny_demo(finished), "--resume")
+    result = ruggedize(*tiny_demo(finished), "--resume")
     assert result.returncode == 0, result.stderr
     assert "finished" in result.stdout
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*.safetensors")} == before
 
 
 def test_another_recipe_in_the_same_folder_is_refused_with_the_keys(finished: Path) -> None:
-    result = evenkeel(*tiny_demo(finished, "student.temperature=7"))
+    result = ruggedize(*tiny_demo(finished, "student.temperature=7"))
     assert result.returncode == 2
     assert "student.temperature" in result.stderr
     assert result.stderr.count("\n") <= 3
@@ -87,7 +87,7 @@ def test_a_run_that_was_killed_ends_with_the_same_bytes(finished: Path, tmp_path
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (out / "assessment.json").exists()
-    result = evenkeel(*tiny_demo(out))
+    result = ruggedize(*tiny_demo(out))
     assert result.returncode == 0, result.stderr
     for name in ("teacher/model.safetensors", "student/model.safetensors", "assessment.json"):
         assert (out / name).read_bytes() == (finished / name).read_bytes(), name
@@ -110,7 +110,7 @@ def test_what_a_finished_run_has_lost_is_made_again(
     out = tmp_path / "tiny"
     shutil.copytree(finished, out)
     (out / name).unlink()
-    result = evenkeel(*tiny_demo(out))
+    result = ruggedize(*tiny_demo(out))
     assert result.returncode == 0, result.stderr
     assert "is finished" not in result.stdout
     assert (out / name).read_bytes() == (finished / name).read_bytes()
@@ -125,7 +125,7 @@ def test_models_that_are_not_those_assessed_are_assessed_anew(
     text = (out / "assessment.json").read_text()
     found = json.loads(text)["facts"]["models"]["student"]
     (out / "assessment.json").write_text(text.replace(found, 64 * "0"))
-    result = evenkeel(*tiny_demo(out))
+    result = ruggedize(*tiny_demo(out))
     assert result.returncode == 0, result.stderr
     assert "is finished" not in result.stdout
     assert (out / "assessment.json").read_text() == text
@@ -142,7 +142,7 @@ def test_a_run_of_a_version_without_hashes_goes_on(finished: Path, tmp_path: Pat
     shutil.rmtree(out / "teacher/state")
     (out / "report.html").unlink()
     before = (out / STUDENT).stat().st_mtime_ns
-    result = evenkeel(*tiny_demo(out))
+    result = ruggedize(*tiny_demo(out))
     assert result.returncode == 0, result.stderr
     assert (out / STUDENT).stat().st_mtime_ns == before
     assert (out / "report.html").read_bytes() == (finished / "report.html").read_bytes()
@@ -159,12 +159,12 @@ def test_a_damaged_file_of_a_finished_run_is_refused_with_a_cure_that_works(
     damaged[len(damaged) // 2] ^= 0xFF
     (out / name).write_bytes(damaged[:-1])
     (out / "report.html").unlink()
-    result = evenkeel(*tiny_demo(out))
+    result = ruggedize(*tiny_demo(out))
     assert result.returncode == 2, result.stderr
     assert "delete" in result.stderr
     assert len(result.stderr.splitlines()) <= 3
     (out / name).unlink()
-    result = evenkeel(*tiny_demo(out))
+    result = ruggedize(*tiny_demo(out))
     assert result.returncode == 0, result.stderr
     assert (out / name).read_bytes() == (finished / name).read_bytes()
 
@@ -174,11 +174,11 @@ def test_a_training_of_an_unknown_run_is_refused(finished: Path, tmp_path: Path)
     out = tmp_path / "tiny"
     shutil.copytree(finished, out)
     (out / "recipe.toml").unlink()
-    result = evenkeel(*tiny_demo(out, "student.epochs=9"))
+    result = ruggedize(*tiny_demo(out, "student.epochs=9"))
     assert result.returncode == 2, result.stderr
     assert "holds a training, and no recipe.toml" in result.stderr
     (out / "recipe.toml").write_bytes((finished / "recipe.toml").read_bytes()[:200])
-    result = evenkeel(*tiny_demo(out))
+    result = ruggedize(*tiny_demo(out))
     assert result.returncode == 2, result.stderr
     assert f"{out}/recipe.toml was changed, or is of another version" in result.stderr
     assert len(result.stderr.splitlines()) <= 3
@@ -186,7 +186,7 @@ def test_a_training_of_an_unknown_run_is_refused(finished: Path, tmp_path: Path)
 
 def test_the_run_s_own_assessment_is_not_overwritten(finished: Path) -> None:
     before = (finished / "assessment.json").read_bytes()
-    result = evenkeel("assess", finished, "--out", finished / "assessment.json")
+    result = ruggedize("assess", finished, "--out", finished / "assessment.json")
     assert result.returncode == 2
     assert "the run's own" in result.stderr
     assert (finished / "assessment.json").read_bytes() == before
@@ -194,7 +194,7 @@ def test_the_run_s_own_assessment_is_not_overwritten(finished: Path) -> None:
 
 @pytest.mark.more
 def test_another_seed_gives_other_weights(finished: Path, tmp_path: Path) -> None:
-    result = evenkeel(*tiny_demo(tmp_path / "other"), "--seed", "1")
+    result = ruggedize(*tiny_demo(tmp_path / "other"), "--seed", "1")
     assert result.returncode == 0, result.stderr
     name = "teacher/model.safetensors"
     assert (tmp_path / "other" / name).read_bytes() != (finished / name).read_bytes()
@@ -204,11 +204,11 @@ def test_assess_and_report_work_on_a_finished_run(finished: Path, tmp_path: Path
     out = tmp_path / "again.json"
     arguments = ["assess", finished, "--severities", "5", "--num-images", "50"]
     arguments += ["--frost", "procedural", "--out", out]
-    result = evenkeel(*arguments)
+    result = ruggedize(*arguments)
     assert result.returncode == 0, result.stderr
     assert json.loads(out.read_text())["models"].keys() == {"teacher", "student"}
     page = tmp_path / "page.html"
-    result = evenkeel("report", finished, "--out", page)
+    result = ruggedize("report", finished, "--out", page)
     assert result.returncode == 0, result.stderr
     assert page.stat().st_size > 1000
 
@@ -222,18 +222,18 @@ def test_predict_names_the_class_of_each_image(finished: Path, tmp_path: Path) -
     for number in range(3):
         pixels = (load_digits().images[number] * 15).astype("uint8")
         Image.fromarray(pixels).resize((50, 50)).save(pictures / f"{number}.png")
-    result = evenkeel("predict", finished, pictures, "--csv")
+    result = ruggedize("predict", finished, pictures, "--csv")
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     assert lines[0] == "image,class,confidence"
     assert len(lines) == 4
     (pictures / "bad.png").write_bytes(b"damaged")
-    result = evenkeel("predict", finished, pictures, "--csv")
+    result = ruggedize("predict", finished, pictures, "--csv")
     assert result.returncode == 2
     assert "1 file cannot be decoded" in result.stderr
-    result = evenkeel("predict", finished, pictures, "--csv", "--skip-bad-images")
+    result = ruggedize("predict", finished, pictures, "--csv", "--skip-bad-images")
     assert result.stdout.splitlines() == lines
     assert "bad.png is not a PNG" in result.stderr
     model = finished / "student" / "model.safetensors"
-    again = evenkeel("predict", model, pictures / "0.png", "--csv").stdout.splitlines()
+    again = ruggedize("predict", model, pictures / "0.png", "--csv").stdout.splitlines()
     assert again[1] == lines[1]

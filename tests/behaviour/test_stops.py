@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.behaviour.runs import (
-    evenkeel,
+    ruggedize,
     saving_often,
     started,
     steps_saved,
@@ -36,14 +36,14 @@ def arguments(out: Path) -> list[str]:
 def expected(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Train without any interruption and give the model's bytes."""
     out = tmp_path_factory.mktemp("unbroken")
-    result = evenkeel(*arguments(out))
+    result = ruggedize(*arguments(out))
     assert result.returncode == 0, result.stderr
     return (out / "model.safetensors").read_bytes()
 
 
 def goes_on(out: Path, expected: bytes) -> None:
     """Give the same command again: it ends with the bytes of a training never interrupted."""
-    result = evenkeel(*arguments(out))
+    result = ruggedize(*arguments(out))
     assert result.returncode == 0, result.stderr
     assert "WARNING" not in result.stderr
     assert (out / "model.safetensors").read_bytes() == expected
@@ -69,8 +69,8 @@ def test_a_signal_within_an_epoch_finishes_the_step_and_saves(
     _, said = process.communicate(timeout=120)
     assert process.returncode == status, said
     assert said.splitlines() == [
-        "evenkeel: stopped, and what was done is kept; go on with",
-        f"evenkeel {' '.join(arguments(tmp_path))}",
+        "ruggedize: stopped, and what was done is kept; go on with",
+        f"ruggedize {' '.join(arguments(tmp_path))}",
     ]
     assert 0 < max(steps_saved(tmp_path)) < 3 * STEPS
     assert states_are_whole(tmp_path)
@@ -106,10 +106,10 @@ def test_beginning_and_assessing_are_stopped_at_once(tmp_path: Path, moment: str
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 143, said
-    assert "evenkeel: stopped, and what was done is kept; go on with" in said.splitlines()
+    assert "ruggedize: stopped, and what was done is kept; go on with" in said.splitlines()
     assert "Traceback" not in said
     assert not (tmp_path / "run" / "assessment.json").exists()
-    result = evenkeel(*tiny_demo(tmp_path / "run"))
+    result = ruggedize(*tiny_demo(tmp_path / "run"))
     assert result.returncode == 0, result.stderr
 
 
@@ -129,7 +129,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_stops_with_one_line_and_whole_states(
     expected: bytes, small_disk: Path
 ) -> None:
-    result = evenkeel(*arguments(small_disk / "run"))
+    result = ruggedize(*arguments(small_disk / "run"))
     last_line = result.stderr.splitlines()[-1]
     assert result.returncode == 2, result.stderr
     assert "Traceback" not in result.stderr
@@ -147,7 +147,7 @@ def test_a_limit_on_a_file_s_size_stops_with_one_line(expected: bytes, tmp_path:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST, hard))  # children take it over
     try:
-        result = evenkeel(*arguments(tmp_path))
+        result = ruggedize(*arguments(tmp_path))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert result.returncode == 2, result.stderr
@@ -171,7 +171,7 @@ def refused_to_all_others(first: subprocess.Popen[str], tmp_path: Path) -> None:
     student += ["--teacher", str(tmp_path / "teacher" / "initial.safetensors")]
     student += ["--set", "student.model.width=8"]
     for command in (arguments(tmp_path / "teacher"), student):
-        result = evenkeel(*command)
+        result = ruggedize(*command)
         assert result.returncode == 2, result.stderr
         assert f"is being written by process {first.pid} on " in result.stderr
         assert len(result.stderr.splitlines()) <= 3
@@ -196,9 +196,9 @@ def test_the_second_process_in_a_run_s_folder_is_refused(tmp_path: Path) -> None
     wait_until(first, (out / "teacher" / "initial.safetensors").exists)
     with held_still(first):
         before = sorted(tmp_path.rglob("*"))
-        result = evenkeel(*tiny_demo(out))
+        result = ruggedize(*tiny_demo(out))
         assert result.returncode == 2, result.stderr
         assert f"{out} is being written by process {first.pid} on " in result.stderr
         assert sorted(tmp_path.rglob("*")) == before
-    result = evenkeel(*tiny_demo(out))
+    result = ruggedize(*tiny_demo(out))
     assert result.returncode == 0, result.stderr

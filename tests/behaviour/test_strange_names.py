@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from evenkeel.data import shown
-from tests.behaviour.runs import evenkeel
+from ruggedize.data import shown
+from tests.behaviour.runs import ruggedize
 
 CLASSES = (b"[red]<q>", b"<q><script>alert(1)<", b"two\nlines<q>", b"\xff\xfe<q>", b"a <q> b")
 SETTINGS = (
@@ -41,7 +41,7 @@ def strange(tmp_path_factory: pytest.TempPathFactory) -> Path:
     changes = [word for change in SETTINGS for word in ("--set", change)]
     out = ("--out", root / "[link] run")
     photos = ("--set", f"data.name={root / 'photos'}")
-    result = evenkeel("run", "demo", *photos, *changes, *out, "--skip-bad-images")
+    result = ruggedize("run", "demo", *photos, *changes, *out, "--skip-bad-images")
     assert result.returncode == 0, result.stderr
     assert "[link] run/report.html" in result.stdout
     return root
@@ -65,12 +65,12 @@ def test_files_that_were_left_out_are_told(strange: Path) -> None:
 @pytest.mark.more
 def test_files_and_classes_are_text_in_the_console(strange: Path) -> None:
     asked = ("predict", strange / "[link] run", strange / "photos" / "test", "--skip-bad-images")
-    result = evenkeel(*asked)
+    result = ruggedize(*asked)
     assert result.returncode == 0, result.stderr
     assert "[link] run" in result.stdout
     assert "\x1b" not in result.stdout
     assert r"[bold]\x1b[31m\n.png" in result.stdout.replace("\n", "")
-    table = evenkeel(*asked, "--csv").stdout
+    table = ruggedize(*asked, "--csv").stdout
     rows = list(csv.DictReader(io.StringIO(table)))
     assert len(rows) == 4 * len(CLASSES)
     assert {row["class"] for row in rows} <= {shown(os.fsdecode(n)) for n in CLASSES}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.behaviour.runs import evenkeel, saving_often, steps_saved, tiny_demo, wait_until
+from tests.behaviour.runs import ruggedize, saving_often, steps_saved, tiny_demo, wait_until
 
 RESULTS = (
     "teacher/model.safetensors",
@@ -35,7 +35,7 @@ def test_a_streamed_run_ends_with_the_bytes_of_one_from_memory(photos: Path, tmp
     for name, how in (("memory", "false"), ("streamed", "true")):
         changes = [f"data.name={photos}", "data.image_size=32", "data.validation=20"]
         changes.append(f"data.streaming={how}")
-        result = evenkeel(*tiny_demo(tmp_path / name, *changes))
+        result = ruggedize(*tiny_demo(tmp_path / name, *changes))
         assert result.returncode == 0, result.stderr
     for file in RESULTS:
         ours, theirs = ((tmp_path / name / file).read_bytes() for name in ("memory", "streamed"))
@@ -59,11 +59,11 @@ def test_a_signal_to_all_processes_leaves_the_workers_to_the_main_one(
     assert process.wait(timeout=120) == status
     _, said = process.communicate(timeout=20)  # ends when no worker is left to write
     assert "Traceback" not in said
-    assert "evenkeel: stopped, and what was done is kept; go on with" in said
+    assert "ruggedize: stopped, and what was done is kept; go on with" in said
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
-    assert evenkeel(*arguments).returncode == 0
+    assert ruggedize(*arguments).returncode == 0
     unbroken = [part.replace(str(tmp_path), str(tmp_path / "unbroken")) for part in arguments]
-    assert evenkeel(*unbroken, "--set", "data.streaming=false").returncode == 0
+    assert ruggedize(*unbroken, "--set", "data.streaming=false").returncode == 0
     ours, theirs = (folder / "model.safetensors" for folder in (tmp_path, tmp_path / "unbroken"))
     assert ours.read_bytes() == theirs.read_bytes()

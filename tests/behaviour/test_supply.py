@@ -24,8 +24,8 @@ def hook(event, arguments):
 sys.addaudithook(hook)
 """
 IMPORT_ALL = """
-import importlib, pkgutil, evenkeel
-for module in pkgutil.walk_packages(evenkeel.__path__, "evenkeel."):
+import importlib, pkgutil, ruggedize
+for module in pkgutil.walk_packages(ruggedize.__path__, "ruggedize."):
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)
 """

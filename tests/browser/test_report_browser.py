@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evenkeel.report import write_report
+from ruggedize.report import write_report
 from tests.tiny_assessment import tiny_run
 
 pytestmark = pytest.mark.more

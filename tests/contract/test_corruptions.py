@@ -7,15 +7,15 @@ from collections.abc import Callable
 import pytest
 import torch
 
-import evenkeel
-from evenkeel.corruptions import CORRUPTIONS, resolve_preset
-from evenkeel.corruptions.names import ALL, BENCHMARK, SEVERITIES
-from evenkeel.images import blocks
+import ruggedize
+from ruggedize.corruptions import CORRUPTIONS, resolve_preset
+from ruggedize.corruptions.names import ALL, BENCHMARK, SEVERITIES
+from ruggedize.images import blocks
 
 RANDOM = [name for name, row in CORRUPTIONS.items() if row.random]
 EXACT = [name for name, row in CORRUPTIONS.items() if not row.random]
 SIZES = [(28, 28), (32, 32), (64, 64), (96, 96), (40, 56)]
-corrupt = functools.partial(evenkeel.corrupt, frost="procedural")  # needs no photographs
+corrupt = functools.partial(ruggedize.corrupt, frost="procedural")  # needs no photographs
 PHOTOGRAPH = pytest.param((224, 224), marks=pytest.mark.more)
 
 
@@ -192,7 +192,7 @@ def test_mistakes_are_told_with_their_cure():
     with pytest.raises(ValueError, match="preset must be cifar, imagenet or auto, got 'tiny'"):
         corrupt(images, "contrast", 1, preset="tiny")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="frost must be photographs or procedural, got 'real'"):
-        evenkeel.corrupt(images, "frost", 1, frost="real")  # pyright: ignore[reportArgumentType]
+        ruggedize.corrupt(images, "frost", 1, frost="real")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match=r"must be uint8 \[n, 3, h, w\], got torch.float32"):
         corrupt(images.float(), "contrast", 1)
     with pytest.raises(ValueError, match=r"got torch.uint8 \[2, 32, 32, 3\]"):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from evenkeel.seeding import stream_key
-from evenkeel.views.geometry import apply_geometry, draw_placements
-from evenkeel.views.options import ViewOptions
+from ruggedize.seeding import stream_key
+from ruggedize.views.geometry import apply_geometry, draw_placements
+from ruggedize.views.options import ViewOptions
 
 MANY = 20_000
 RULES = {

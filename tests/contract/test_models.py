@@ -9,8 +9,8 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from evenkeel.models import Classifier, ModelOptions, build, load_model, num_parameters, save_model
-from evenkeel.models.construction import outline
+from ruggedize.models import Classifier, ModelOptions, build, load_model, num_parameters, save_model
+from ruggedize.models.construction import outline
 
 CLASSES = tuple("abcdefghij")
 SMALL = {

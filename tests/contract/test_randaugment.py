@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from evenkeel.views import operations as op
-from evenkeel.views.augment import carry_out, plan_for, randaugment, randaugment_into
-from evenkeel.views.operations import SEMANTICS, operations
-from evenkeel.views.options import MAGNITUDE_SCALES, RandAugmentOptions
+from ruggedize.views import operations as op
+from ruggedize.views.augment import carry_out, plan_for, randaugment, randaugment_into
+from ruggedize.views.operations import SEMANTICS, operations
+from ruggedize.views.options import MAGNITUDE_SCALES, RandAugmentOptions
 from tests.single_operation import apply, pictures
 
 SIZES = [(28, 28), (32, 32), (72, 72), (96, 96), (40, 56), (5, 2), (1, 1)]

@@ -12,18 +12,18 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from evenkeel.corruptions.names import ALL
-from evenkeel.images.blocks import available_cores
-from evenkeel.images.noise import quantiles
-from evenkeel.views.noise import overlaps
-from evenkeel.views.options import (
+from ruggedize.corruptions.names import ALL
+from ruggedize.images.blocks import available_cores
+from ruggedize.images.noise import quantiles
+from ruggedize.views.noise import overlaps
+from ruggedize.views.options import (
     AdditiveNoiseOptions,
     NoiseOptions,
     RandAugmentOptions,
     RandomErasingOptions,
     ViewOptions,
 )
-from evenkeel.views.pairs import ViewMaker
+from ruggedize.views.pairs import ViewMaker
 
 Pictures = tuple[torch.Tensor, torch.Tensor]
 
@@ -37,8 +37,8 @@ CHAINS: dict[str, tuple[NoiseOptions, ...]] = {
 RULES = {"resized": {"resize": 48, "crop": 36}, "padded": {"pad": 4}}
 ELSEWHERE = """
 import hashlib, sys, torch
-from evenkeel.views.options import ViewOptions
-from evenkeel.views.pairs import ViewMaker
+from ruggedize.views.options import ViewOptions
+from ruggedize.views.pairs import ViewMaker
 images = torch.arange(40 * 3 * 32 * 32).mul(7).remainder(251).to(torch.uint8)
 maker = ViewMaker(ViewOptions.model_validate_json(sys.argv[1]), image_size=32, seed=3)
 pair = maker.pair(images.reshape(40, 3, 32, 32), torch.arange(40), epoch=2)

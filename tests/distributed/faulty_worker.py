@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from evenkeel.runs import UserError
-from evenkeel.training.job import Job
-from evenkeel.training.loop import fit
-from evenkeel.training.objectives import Pair, Sums
+from ruggedize.runs import UserError
+from ruggedize.training.job import Job
+from ruggedize.training.loop import fit
+from ruggedize.training.objectives import Pair, Sums
 from tests.training_jobs import NUM_IMAGES, tiny_job
 
 STEP = 18  # of 48; the fault strikes here, in the second of three epochs

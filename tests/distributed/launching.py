@@ -23,7 +23,7 @@ def launcher(kind: str, num_processes: int) -> list[str]:
 
 def environment() -> dict[str, str]:
     """One thread a process, and no graphics card."""
-    without_data = {k: v for k, v in os.environ.items() if k != "EVENKEEL_DATA"}
+    without_data = {k: v for k, v in os.environ.items() if k != "RUGGEDIZE_DATA"}
     return without_data | {"OMP_NUM_THREADS": "1", "COLUMNS": "120", "CUDA_VISIBLE_DEVICES": ""}
 
 

@@ -44,7 +44,7 @@ def test_the_others_end_by_themselves_where_no_launcher_watches(
     tmp_path: Path, victim: int
 ) -> None:
     out = tmp_path / "run"
-    processes = one_by_one("evenkeel", *tiny_demo(out, "teacher.epochs=500"), num_processes=2)
+    processes = one_by_one("ruggedize", *tiny_demo(out, "teacher.epochs=500"), num_processes=2)
     try:
         wait_for_state(out / "teacher" / "state")
         processes[victim].kill()
@@ -54,7 +54,7 @@ def test_the_others_end_by_themselves_where_no_launcher_watches(
             process.kill()
             process.wait()
     assert processes[1 - victim].returncode == 2
-    assert "evenkeel: another process of this run has ended or cannot be reached" in said
+    assert "ruggedize: another process of this run has ended or cannot be reached" in said
     assert "Traceback" not in said
     assert any((out / "teacher" / "state").iterdir())
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.behaviour.runs import evenkeel, steps_saved, tiny_demo, wait_until
+from tests.behaviour.runs import ruggedize, steps_saved, tiny_demo, wait_until
 from tests.distributed.launching import (
     LAUNCHERS,
     ROOT,
@@ -39,7 +39,7 @@ def test_a_whole_run_works_in_two_processes(tmp_path: Path, kind: str) -> None:
 def test_a_run_of_two_processes_that_was_killed_goes_on_in_one(tmp_path: Path) -> None:
     out = tmp_path / "run"
     two = subprocess.Popen(
-        [*launcher("torch", 2), "evenkeel", *tiny_demo(out)],
+        [*launcher("torch", 2), "ruggedize", *tiny_demo(out)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd=ROOT,
@@ -52,7 +52,7 @@ def test_a_run_of_two_processes_that_was_killed_goes_on_in_one(tmp_path: Path) -
         for process in (*psutil.Process(two.pid).children(recursive=True), two):
             process.kill()
             process.wait()
-    result = evenkeel(*tiny_demo(out), "--resume")
+    result = ruggedize(*tiny_demo(out), "--resume")
     assert result.returncode == 0, result.stderr
     delivered = [
         json.loads((out / name / "delivered.json").read_text())["processes"]
@@ -68,7 +68,7 @@ def test_two_launchers_find_one_another_as_two_machines_would(tmp_path: Path) ->
     launch += ["--main_process_port", free_port()]
     machines = [
         subprocess.Popen(
-            [*launch, "--machine_rank", str(rank), "-m", "evenkeel", *tiny_demo(tmp_path / "run")],
+            [*launch, "--machine_rank", str(rank), "-m", "ruggedize", *tiny_demo(tmp_path / "run")],
             stdout=subprocess.DEVNULL,
             cwd=ROOT,
             env=environment(),
@@ -88,7 +88,7 @@ def test_two_launchers_find_one_another_as_two_machines_would(tmp_path: Path) ->
 
 def test_one_process_in_place_of_two_is_refused(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    command += ["-m", "evenkeel", *tiny_demo(tmp_path / "run")]
+    command += ["-m", "ruggedize", *tiny_demo(tmp_path / "run")]
     result = subprocess.run(
         command, capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=300
     )
@@ -108,7 +108,7 @@ def test_one_process_in_place_of_two_is_refused(tmp_path: Path) -> None:
 def test_what_two_processes_cannot_share_is_refused_before_any_training(
     tmp_path: Path, change: str, message: str
 ) -> None:
-    result = launched("evenkeel", *tiny_demo(tmp_path / "run", change), num_processes=2)
+    result = launched("ruggedize", *tiny_demo(tmp_path / "run", change), num_processes=2)
     assert result.returncode != 0
     assert result.stderr.count(message) == 1  # of two that refuse, one speaks
     assert not (tmp_path / "run").exists()

@@ -15,10 +15,10 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from evenkeel.models import Classifier
-from evenkeel.models.batch_norm import replace_batch_norm
-from evenkeel.training.job import Job
-from evenkeel.training.loop import fit
+from ruggedize.models import Classifier
+from ruggedize.models.batch_norm import replace_batch_norm
+from ruggedize.training.job import Job
+from ruggedize.training.loop import fit
 from tests.training_jobs import CLASSES, three_colours, tiny_job
 
 BATCH_SIZE = 15  # neither 15 nor the last batch of 4 divides evenly between two processes

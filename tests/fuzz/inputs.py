@@ -10,9 +10,9 @@ import tomli_w
 from hypothesis import strategies as st
 from PIL import Image
 
-from evenkeel.data.cifar import Layout
-from evenkeel.models import WideResNetOptions, build, save_model
-from evenkeel.recipe import SHIPPED, flat, load_recipe, shipped_recipes
+from ruggedize.data.cifar import Layout
+from ruggedize.models import WideResNetOptions, build, save_model
+from ruggedize.recipe import SHIPPED, flat, load_recipe, shipped_recipes
 from tests.fuzz.damage import damaged
 
 Case = st.SearchStrategy[Any]

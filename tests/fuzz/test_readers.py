@@ -16,13 +16,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from evenkeel.data import decode_image
-from evenkeel.data.cifar import CIFAR10, load_cifar
-from evenkeel.models import load_model
-from evenkeel.recipe import load_recipe, recipe_toml
-from evenkeel.runs import UserError
-from evenkeel.training.loop import fresh_state
-from evenkeel.training.state import load_newest_state, save_state
+from ruggedize.data import decode_image
+from ruggedize.data.cifar import CIFAR10, load_cifar
+from ruggedize.models import load_model
+from ruggedize.recipe import load_recipe, recipe_toml
+from ruggedize.runs import UserError
+from ruggedize.training.loop import fresh_state
+from ruggedize.training.state import load_newest_state, save_state
 from tests.fuzz import inputs
 from tests.fuzz.damage import damaged
 from tests.fuzz.watching import untouched_world

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from evenkeel.models import autocast_for
-from evenkeel.training.feeding import batches_of_epoch
-from evenkeel.training.loop import fresh_state
-from evenkeel.training.step import step
+from ruggedize.models import autocast_for
+from ruggedize.training.feeding import batches_of_epoch
+from ruggedize.training.loop import fresh_state
+from ruggedize.training.step import step
 from tests.training_jobs import tiny_job
 
 CURVE = Path(__file__).with_name("curve.json")

@@ -8,8 +8,8 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 from torch import nn
 
-from evenkeel.models.airbench import ShiftingBatchNorm
-from evenkeel.models.batch_norm import SynchronisedBatchNorm, replace_batch_norm
+from ruggedize.models.airbench import ShiftingBatchNorm
+from ruggedize.models.batch_norm import SynchronisedBatchNorm, replace_batch_norm
 
 NUM_IMAGES = 7  # four for the first process, three for the second
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from evenkeel.chain import run
-from evenkeel.models import load_model
-from evenkeel.recipe import load_recipe
-from evenkeel.training.feeding import batches_of_epoch
+from ruggedize.chain import run
+from ruggedize.models import load_model
+from ruggedize.recipe import load_recipe
+from ruggedize.training.feeding import batches_of_epoch
 from tests.behaviour.runs import TINY
 from tests.training_jobs import tiny_job
 

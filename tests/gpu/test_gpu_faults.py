@@ -11,10 +11,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from evenkeel.runs import UserError
-from evenkeel.training.job import Job
-from evenkeel.training.loop import fit
-from evenkeel.training.objectives import Pair, Sums
+from ruggedize.runs import UserError
+from ruggedize.training.job import Job
+from ruggedize.training.loop import fit
+from ruggedize.training.objectives import Pair, Sums
 from tests.behaviour.runs import steps_saved
 from tests.training_jobs import tiny_job
 from tests.unit.test_divergence import spoilt

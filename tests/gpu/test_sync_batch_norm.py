@@ -43,11 +43,11 @@ def test_two_processes_normalise_as_one_with_the_whole_batch(tmp_path: Path) -> 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
 def test_a_whole_run_with_synchronised_batch_norm_delivers_a_model(tmp_path: Path) -> None:
-    from evenkeel.models import load_model
+    from ruggedize.models import load_model
     from tests.behaviour.runs import tiny_demo
 
     changes = ("teacher.sync_batch_norm=true", "student.sync_batch_norm=true")
-    launched("evenkeel", *tiny_demo(tmp_path / "run", *changes))
+    launched("ruggedize", *tiny_demo(tmp_path / "run", *changes))
     delivered = json.loads((tmp_path / "run" / "student" / "delivered.json").read_text())
     assert delivered["processes"] == 2
     assert load_model(tmp_path / "run" / "student" / "model.safetensors")

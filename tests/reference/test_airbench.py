@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from evenkeel.models import AirbenchOptions, build
-from evenkeel.models.airbench import NUM_FILTERS, SMALLEST_VARIANCE, Airbench
-from evenkeel.models.construction import FITTED_TO, evenly_spread
+from ruggedize.models import AirbenchOptions, build
+from ruggedize.models.airbench import NUM_FILTERS, SMALLEST_VARIANCE, Airbench
+from ruggedize.models.construction import FITTED_TO, evenly_spread
 
 CLASSES = ("a", "b", "c")
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from evenkeel.training.averaging import Average, averaged_copy, refresh_batch_norm
-from evenkeel.training.options import Ema, Swa
+from ruggedize.training.averaging import Average, averaged_copy, refresh_batch_norm
+from ruggedize.training.options import Ema, Swa
 
 NUM_STEPS = 40
 FP32 = torch.autocast("cpu", torch.bfloat16, enabled=False)

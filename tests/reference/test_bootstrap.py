@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from evenkeel.assess.bootstrap import RESAMPLES, compare, draw_counts, paired_intervals
-from evenkeel.assess.predictions import Predictions, Top
+from ruggedize.assess.bootstrap import RESAMPLES, compare, draw_counts, paired_intervals
+from ruggedize.assess.predictions import Predictions, Top
 
 
 def predictions(right: dict[tuple[str, int] | None, np.ndarray]) -> Predictions:

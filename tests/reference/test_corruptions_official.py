@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from evenkeel.corruptions import CORRUPTIONS, corrupt, noise
-from evenkeel.corruptions.names import SEVERITIES
+from ruggedize.corruptions import CORRUPTIONS, corrupt, noise
+from ruggedize.corruptions.names import SEVERITIES
 
 NUM_SEEDS = 8
 EXACT = [name for name, row in CORRUPTIONS.items() if not row.random]

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from evenkeel.corruptions import CORRUPTIONS
-from evenkeel.corruptions.names import SEVERITIES
+from ruggedize.corruptions import CORRUPTIONS
+from ruggedize.corruptions.names import SEVERITIES
 from tests import fed_corruptions
 from tests.reference.test_corruptions_official import Official, agree, expected
 

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
-from evenkeel.corruptions import CORRUPTIONS, corrupt
-from evenkeel.corruptions.names import SEVERITIES
-from evenkeel.images.filters import box_windows
+from ruggedize.corruptions import CORRUPTIONS, corrupt
+from ruggedize.corruptions.names import SEVERITIES
+from ruggedize.images.filters import box_windows
 
 SIZES = [(40, 56), (45, 37), (96, 96), (8, 8)]
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from evenkeel.corruptions import CORRUPTIONS
-from evenkeel.corruptions.names import SEVERITIES
+from ruggedize.corruptions import CORRUPTIONS
+from ruggedize.corruptions.names import SEVERITIES
 from tests import fed_corruptions
 from tests.reference.test_corruptions_oracle import far_from, ours, picture, to_pixels
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from evenkeel.training.objectives import Pair, consistency, softened_kl, supervised
-from evenkeel.training.options import StudentOptions
+from ruggedize.training.objectives import Pair, consistency, softened_kl, supervised
+from ruggedize.training.options import StudentOptions
 
 N, K = 12, 5
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from evenkeel.views import operations as op
-from evenkeel.views.operations import SEMANTICS, Operation, operations
+from ruggedize.views import operations as op
+from ruggedize.views.operations import SEMANTICS, Operation, operations
 from tests.single_operation import apply, from_pil, pictures, to_pil
 
 HEIGHT, WIDTH = 40, 56

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
-from evenkeel.views import operations as op
+from ruggedize.views import operations as op
 from tests.single_operation import apply, from_pil, pictures, to_pil
 
 SIZES = [(32, 32), (72, 72), (28, 41)]

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from evenkeel.seeding import stream_key
-from evenkeel.views import operations as op
-from evenkeel.views.augment import randaugment
-from evenkeel.views.operations import operations
+from ruggedize.seeding import stream_key
+from ruggedize.views import operations as op
+from ruggedize.views.augment import randaugment
+from ruggedize.views.operations import operations
 from tests.single_operation import apply, pictures
 
 WORD = 2**64

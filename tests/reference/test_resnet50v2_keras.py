@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from evenkeel.models import Classifier, ResNet50V2Options, build, num_parameters
-from evenkeel.models.resnet50v2 import STAGES
+from ruggedize.models import Classifier, ResNet50V2Options, build, num_parameters
+from ruggedize.models.resnet50v2 import STAGES
 
 pytestmark = pytest.mark.more
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from evenkeel.corruptions import stored_suite
-from evenkeel.corruptions.names import ALL
-from evenkeel.corruptions.stored import LARGEST_DISTANCE, PROBES, distance
-from evenkeel.data import ImageSet
-from evenkeel.data.cifar import CIFAR10
+from ruggedize.corruptions import stored_suite
+from ruggedize.corruptions.names import ALL
+from ruggedize.corruptions.stored import LARGEST_DISTANCE, PROBES, distance
+from ruggedize.data import ImageSet
+from ruggedize.data.cifar import CIFAR10
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from evenkeel.corruptions import CORRUPTIONS
-from evenkeel.corruptions.names import SEVERITIES
+from ruggedize.corruptions import CORRUPTIONS
+from ruggedize.corruptions.names import SEVERITIES
 from tests.reference.test_corruptions_official import Official, agree, expected
 from tests.reference.weather_draws import WEATHER
 

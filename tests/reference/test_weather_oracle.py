@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from evenkeel.corruptions import CORRUPTIONS, spatter
-from evenkeel.corruptions.names import SEVERITIES
-from evenkeel.images.edges import find_edges, measure_distances
-from evenkeel.images.filters import filter_3x3
+from ruggedize.corruptions import CORRUPTIONS, spatter
+from ruggedize.corruptions.names import SEVERITIES
+from ruggedize.images.edges import find_edges, measure_distances
+from ruggedize.images.filters import filter_3x3
 from tests.reference.test_corruptions_oracle import picture, to_pixels
 from tests.reference.weather_draws import WEATHER
 from tests.reference.weather_oracle import ORACLES, blurred

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from evenkeel.corruptions import fog as fogging
-from evenkeel.corruptions import frost as freezing
-from evenkeel.corruptions import snow as snowing
-from evenkeel.corruptions import spatter as spattering
-from evenkeel.images.motion import motion_blur
+from ruggedize.corruptions import fog as fogging
+from ruggedize.corruptions import frost as freezing
+from ruggedize.corruptions import snow as snowing
+from ruggedize.corruptions import spatter as spattering
+from ruggedize.images.motion import motion_blur
 
 Level = tuple[float, ...]
 

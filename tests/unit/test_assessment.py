@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from evenkeel.assess import AssessOptions, assess, load_assessment, load_predictions
-from evenkeel.assess.assessment import COMPLETE, Cell, model_assessment
-from evenkeel.assess.choice import choose_examples
-from evenkeel.assess.examination import save_assessment
-from evenkeel.assess.examples import save_examples
-from evenkeel.assess.selection import spread_positions
-from evenkeel.corruptions.names import ALL, BENCHMARK
-from evenkeel.runs import UserError
+from ruggedize.assess import AssessOptions, assess, load_assessment, load_predictions
+from ruggedize.assess.assessment import COMPLETE, Cell, model_assessment
+from ruggedize.assess.choice import choose_examples
+from ruggedize.assess.examination import save_assessment
+from ruggedize.assess.examples import save_examples
+from ruggedize.assess.selection import spread_positions
+from ruggedize.corruptions.names import ALL, BENCHMARK
+from ruggedize.runs import UserError
 from tests.tiny_assessment import TinyClassifier, TinySuite, tiny_images, tiny_models
 
 FP32 = AssessOptions(precision="fp32")
@@ -63,8 +63,8 @@ def test_blocks_do_not_change_the_figures(monkeypatch: pytest.MonkeyPatch) -> No
     image_set = tiny_images()
     whole = assess(tiny_models(), image_set, TinySuite(image_set.images), FP32)
     values = 17 * image_set.images[0].numel()
-    monkeypatch.setattr("evenkeel.assess.selection.BLOCK_VALUES", values)
-    monkeypatch.setattr("evenkeel.models.inference.MOST_IMAGES", 5)
+    monkeypatch.setattr("ruggedize.assess.selection.BLOCK_VALUES", values)
+    monkeypatch.setattr("ruggedize.models.inference.MOST_IMAGES", 5)
     parts = assess(tiny_models(), image_set, TinySuite(image_set.images), FP32)
     for ours, theirs in zip(
         whole.assessment.models["student"].cells,
@@ -187,7 +187,7 @@ def test_mistakes_are_named() -> None:
         AssessOptions(corruptions=("fogg",))
     with pytest.raises(ValueError, match="severity must be 1-5, got 9"):
         AssessOptions(severities=(9,))
-    with pytest.raises(UserError, match="evenkeel assess"):
+    with pytest.raises(UserError, match="ruggedize assess"):
         load_assessment(Path("nowhere.json"))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from evenkeel.assess import (
+from ruggedize.assess import (
     AssessOptions,
     assess,
     load_assessment,
@@ -15,8 +15,8 @@ from evenkeel.assess import (
     save_assessment,
     save_examples,
 )
-from evenkeel.corruptions import Unpaired
-from evenkeel.report import write_report
+from ruggedize.corruptions import Unpaired
+from ruggedize.report import write_report
 from tests.tiny_assessment import TinySuite, tiny_images, tiny_models
 
 FP32 = AssessOptions(precision="fp32")

@@ -10,15 +10,15 @@ from accelerate import Accelerator
 from pydantic import ValidationError
 from torch import nn
 
-from evenkeel.models import build, save_model
-from evenkeel.models.airbench import ShiftingBatchNorm
-from evenkeel.models.batch_norm import (
+from ruggedize.models import build, save_model
+from ruggedize.models.airbench import ShiftingBatchNorm
+from ruggedize.models.batch_norm import (
     GhostBatchNorm,
     SynchronisedBatchNorm,
     batch_norms,
     replace_batch_norm,
 )
-from evenkeel.models.options import (
+from ruggedize.models.options import (
     AirbenchOptions,
     ModelOptions,
     PreActResNet18Options,
@@ -26,10 +26,10 @@ from evenkeel.models.options import (
     ResNet50V2Options,
     WideResNetOptions,
 )
-from evenkeel.runs import UserError
-from evenkeel.training.averaging import refresh_batch_norm
-from evenkeel.training.normalisation import divide_batch_norm, refuse_division
-from evenkeel.training.options import TrainingOptions
+from ruggedize.runs import UserError
+from ruggedize.training.averaging import refresh_batch_norm
+from ruggedize.training.normalisation import divide_batch_norm, refuse_division
+from ruggedize.training.options import TrainingOptions
 from tests.training_jobs import CLASSES
 
 NETWORKS = [

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from evenkeel.data import load_data
-from evenkeel.data.cifar import CIFAR10, CIFAR100, Layout, load_cifar
-from evenkeel.runs import UserError
+from ruggedize.data import load_data
+from ruggedize.data.cifar import CIFAR10, CIFAR100, Layout, load_cifar
+from ruggedize.runs import UserError
 
 SMALL10 = replace(CIFAR10, num_train=4, num_test=6)
 SMALL100 = replace(CIFAR100, num_train=5, num_test=3)
@@ -51,7 +51,7 @@ def test_records_come_in_order_as_planar_rgb(folder):
 def test_the_folder_is_found_through_its_parent_itself_or_the_environment(folder, monkeypatch):
     for root in (folder.parent, str(folder)):
         assert len(load_cifar(SMALL10, root)[1]) == 6
-    monkeypatch.setenv("EVENKEEL_DATA", str(folder.parent))
+    monkeypatch.setenv("RUGGEDIZE_DATA", str(folder.parent))
     assert len(load_cifar(SMALL10)[1]) == 6
     with pytest.raises(UserError):
         load_cifar(SMALL10, folder.parent / "elsewhere")  # an argument overrules the environment
@@ -62,7 +62,7 @@ def test_missing_data_name_both_ways_in_one_line(tmp_path):
         load_data("cifar10", tmp_path)
     message = str(caught.value)
     assert "\n" not in message
-    for way in ("evenkeel fetch cifar10", "--data-root DIR", "EVENKEEL_DATA"):
+    for way in ("ruggedize fetch cifar10", "--data-root DIR", "RUGGEDIZE_DATA"):
         assert way in message
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from evenkeel.commands import recipes
-from evenkeel.display import table
+from ruggedize.commands import recipes
+from ruggedize.display import table
 
 
 def test_texts_stand_left_and_figures_right() -> None:

@@ -10,17 +10,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from evenkeel import seeding
-from evenkeel.runs import UserError
-from evenkeel.training import questions
-from evenkeel.training import step as step_module
-from evenkeel.training.divergence import NOT_FINITE, FirstBadStep
-from evenkeel.training.feeding import batches_of_epoch
-from evenkeel.training.job import Job
-from evenkeel.training.loop import fit, fresh_state
-from evenkeel.training.objectives import Pair, Sums
-from evenkeel.training.state import State, load_newest_state, save_state
-from evenkeel.training.step import step
+from ruggedize import seeding
+from ruggedize.runs import UserError
+from ruggedize.training import questions
+from ruggedize.training import step as step_module
+from ruggedize.training.divergence import NOT_FINITE, FirstBadStep
+from ruggedize.training.feeding import batches_of_epoch
+from ruggedize.training.job import Job
+from ruggedize.training.loop import fit, fresh_state
+from ruggedize.training.objectives import Pair, Sums
+from ruggedize.training.state import State, load_newest_state, save_state
+from ruggedize.training.step import step
 from tests.behaviour.runs import steps_saved
 from tests.training_jobs import tiny_job
 from tests.unit.test_state import FP32, equal

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from evenkeel.corruptions import corrupt, export, export_suite, generated_suite
-from evenkeel.data import ImageSet
-from evenkeel.runs import UserError
+from ruggedize.corruptions import corrupt, export, export_suite, generated_suite
+from ruggedize.data import ImageSet
+from ruggedize.runs import UserError
 
 NAMES = ("shot_noise", "contrast")
 
@@ -72,7 +72,7 @@ def test_the_manifest_tells_what_the_pixels_were_made_of(
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest["suite"] == generated_suite(image_set.images, seed=1).describe()
     assert (manifest["data"], manifest["num_images"]) == ("tiny", 24)
-    assert manifest["evenkeel"]
+    assert manifest["ruggedize"]
     assert manifest["classes"] == ["a", "b", "c"]
     for name, sha256 in manifest["files"].items():
         assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == sha256
@@ -138,7 +138,7 @@ def test_other_settings_are_refused_by_name(image_set: ImageSet, tmp_path: Path)
 
 def test_files_of_somebody_else_are_never_overwritten(image_set: ImageSet, tmp_path: Path) -> None:
     (tmp_path / "contrast.npy").write_bytes(b"theirs")
-    with pytest.raises(UserError, match=r"no manifest.json of evenkeel"):
+    with pytest.raises(UserError, match=r"no manifest.json of ruggedize"):
         write(image_set, tmp_path)
     assert (tmp_path / "contrast.npy").read_bytes() == b"theirs"
     assert len(list(tmp_path.iterdir())) == 1
@@ -147,5 +147,5 @@ def test_files_of_somebody_else_are_never_overwritten(image_set: ImageSet, tmp_p
 @pytest.mark.parametrize("text", ["", "[]", '{"format": "another"}'])
 def test_a_damaged_manifest_is_named(image_set: ImageSet, tmp_path: Path, text: str) -> None:
     (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(UserError, match=r"manifest.json is damaged at .*\n.*evenkeel corrupt"):
+    with pytest.raises(UserError, match=r"manifest.json is damaged at .*\n.*ruggedize corrupt"):
         write(image_set, tmp_path)

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from evenkeel import chain, load_recipe
-from evenkeel.assess import AssessOptions, chosen_cells
-from evenkeel.corruptions import corrupt, fetch_frost, photographs, procedural
-from evenkeel.corruptions.frost import resized, textures
-from evenkeel.corruptions.photographs import check_photographs
-from evenkeel.data import load_splits
-from evenkeel.runs import UserError
+from ruggedize import chain, load_recipe
+from ruggedize.assess import AssessOptions, chosen_cells
+from ruggedize.corruptions import corrupt, fetch_frost, photographs, procedural
+from ruggedize.corruptions.frost import resized, textures
+from ruggedize.corruptions.photographs import check_photographs
+from ruggedize.data import load_splits
+from ruggedize.runs import UserError
 
 PICTURES = {f"picture{i}.png": bytes([i]) * 1000 for i in range(6)}
 
@@ -23,7 +23,7 @@ PICTURES = {f"picture{i}.png": bytes([i]) * 1000 for i in range(6)}
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A place for photographs, where there are none."""
-    monkeypatch.setenv("EVENKEEL_FROST", str(tmp_path / "cache/frost"))
+    monkeypatch.setenv("RUGGEDIZE_FROST", str(tmp_path / "cache/frost"))
     return tmp_path / "cache/frost"
 
 
@@ -76,7 +76,7 @@ def test_an_empty_folder_is_filled(folder: Path, wheel: Path):
 
 def test_without_the_archive_nothing_is_left_and_the_way_by_hand_is_told(folder: Path, wheel: Path):
     wheel.unlink()
-    with pytest.raises(UserError, match=r"pip: .*\nwithout a network: .*\n.*EVENKEEL_FROST=DIR"):
+    with pytest.raises(UserError, match=r"pip: .*\nwithout a network: .*\n.*RUGGEDIZE_FROST=DIR"):
         fetch_frost()
     assert list(folder.parent.iterdir()) == []
 
@@ -106,13 +106,13 @@ def test_a_photograph_that_was_changed_is_noticed(folder: Path, wheel: Path):
     fetch_frost()
     check_photographs(folder)
     (folder / "picture2.png").write_bytes(b"another")
-    with pytest.raises(UserError, match=r"its hash is another;\nremove .* run `evenkeel fetch"):
+    with pytest.raises(UserError, match=r"its hash is another;\nremove .* run `ruggedize fetch"):
         check_photographs(folder)
 
 
 def test_missing_photographs_are_asked_for_and_never_replaced(folder: Path):
     images = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
-    with pytest.raises(UserError, match="evenkeel fetch frost") as caught:
+    with pytest.raises(UserError, match="ruggedize fetch frost") as caught:
         corrupt(images, "frost", 1)
     assert "procedural" in str(caught.value)
     assert str(caught.value).count("\n") <= 2
@@ -122,7 +122,7 @@ def test_missing_photographs_are_asked_for_and_never_replaced(folder: Path):
 
 def test_a_run_asks_for_the_photographs_before_any_training(folder: Path, tmp_path: Path):
     recipe = load_recipe("demo", ("assess.frost=photographs",))
-    with pytest.raises(UserError, match="evenkeel fetch frost"):
+    with pytest.raises(UserError, match="ruggedize fetch frost"):
         chain.run(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -136,7 +136,7 @@ def test_without_frost_nothing_is_asked_for(folder: Path):
     ]:
         suite = chain.suite_for(options, data.test, None, 0)
         if is_asked:
-            with pytest.raises(UserError, match="evenkeel fetch frost"):
+            with pytest.raises(UserError, match="ruggedize fetch frost"):
                 chosen_cells(suite, options)
         else:
             assert chosen_cells(suite, options)

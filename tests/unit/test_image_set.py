@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from evenkeel.data import ImageSet
+from ruggedize.data import ImageSet
 
 
 def make(**changes):

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from evenkeel.training import interruption
-from evenkeel.training.interruption import SIGNALS, Signals
-from evenkeel.training.job import Job
-from evenkeel.training.loop import fit, fresh_state
-from evenkeel.training.state import load_newest_state
+from ruggedize.training import interruption
+from ruggedize.training.interruption import SIGNALS, Signals
+from ruggedize.training.job import Job
+from ruggedize.training.loop import fit, fresh_state
+from ruggedize.training.state import load_newest_state
 from tests.training_jobs import tiny_job
 
 

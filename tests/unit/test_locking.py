@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from evenkeel.locking import only_writer
-from evenkeel.runs import UserError, write_atomically
+from ruggedize.locking import only_writer
+from ruggedize.runs import UserError, write_atomically
 
 HOLD = """
 import os, sys, time
 from pathlib import Path
-from evenkeel.locking import only_writer
+from ruggedize.locking import only_writer
 with only_writer(Path(sys.argv[1])):
     if "fork" in sys.argv:
         alive, child = os.pipe()

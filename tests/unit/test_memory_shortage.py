@@ -9,21 +9,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from evenkeel.chain import run
-from evenkeel.data import ImageSet
-from evenkeel.models import Classifier, ResNet9Options, outline
-from evenkeel.recipe import load_recipe
-from evenkeel.runs import UserError
-from evenkeel.training import memory_need
-from evenkeel.training.feeding import batches_of_epoch
-from evenkeel.training.job import Job
-from evenkeel.training.loop import fit, fresh_state
-from evenkeel.training.memory_need import Need, needed, refuse_too_large
-from evenkeel.training.normalisation import divide_batch_norm
-from evenkeel.training.objectives import Pair, Sums
-from evenkeel.training.options import Adam, Ema, TrainingOptions
-from evenkeel.training.state import Counters, State, load_newest_state
-from evenkeel.training.step import divided, step
+from ruggedize.chain import run
+from ruggedize.data import ImageSet
+from ruggedize.models import Classifier, ResNet9Options, outline
+from ruggedize.recipe import load_recipe
+from ruggedize.runs import UserError
+from ruggedize.training import memory_need
+from ruggedize.training.feeding import batches_of_epoch
+from ruggedize.training.job import Job
+from ruggedize.training.loop import fit, fresh_state
+from ruggedize.training.memory_need import Need, needed, refuse_too_large
+from ruggedize.training.normalisation import divide_batch_norm
+from ruggedize.training.objectives import Pair, Sums
+from ruggedize.training.options import Adam, Ema, TrainingOptions
+from ruggedize.training.state import Counters, State, load_newest_state
+from ruggedize.training.step import divided, step
 from tests.training_jobs import CLASSES, tiny_job
 from tests.unit.test_state import FP32
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from evenkeel.assess.assessment import Cell
-from evenkeel.assess.metrics import Outcomes, calibration_error, count_cell, outcomes_of
+from ruggedize.assess.assessment import Cell
+from ruggedize.assess.metrics import Outcomes, calibration_error, count_cell, outcomes_of
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from evenkeel.models import (
+from ruggedize.models import (
     Classifier,
     ResNet9Options,
     WideResNetOptions,
@@ -19,7 +19,7 @@ from evenkeel.models import (
     read_description,
     save_model,
 )
-from evenkeel.runs import UserError
+from ruggedize.runs import UserError
 
 CLASSES = ("cat", "dog", "ship")
 TINY = ResNet9Options(width=8)
@@ -58,7 +58,7 @@ def test_the_file_describes_its_model_and_names_its_parents(path: Path) -> None:
     assert (description.image_size, description.input_size) == (48, 32)
     assert description.parents == {"teacher": "ab12", "data": "cd34"}
     with safe_open(path, "pt") as file:
-        text = file.metadata()["evenkeel"]
+        text = file.metadata()["ruggedize"]
     assert text == json.dumps(json.loads(text), sort_keys=True)
 
 
@@ -107,7 +107,7 @@ def test_weights_without_a_description_are_refused(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "place"),
     [
-        ({"format": "evenkeel-model-2"}, "format"),
+        ({"format": "ruggedize-model-2"}, "format"),
         ({"architecture": {"name": "resnet8"}}, "architecture"),
         ({"image_size": "large"}, "image_size"),
         ({"image_size": 60_000}, "image_size"),
@@ -194,4 +194,4 @@ def test_a_lying_header_is_refused(name: str, tmp_path: Path) -> None:
 def describe_anew(path: Path, change: dict) -> None:
     """Change the description and keep the weights."""
     description = read_description(path).model_dump(mode="json") | change
-    save_file(load_file(path), path, {"evenkeel": json.dumps(description)})
+    save_file(load_file(path), path, {"ruggedize": json.dumps(description)})

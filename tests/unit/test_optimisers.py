@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from evenkeel.training.optimisers import optimiser_for, set_rate
-from evenkeel.training.options import Adam, AdamW, Sgd
+from ruggedize.training.optimisers import optimiser_for, set_rate
+from ruggedize.training.options import Adam, AdamW, Sgd
 
 
 def network() -> nn.Module:

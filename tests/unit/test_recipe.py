@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from evenkeel.recipe import (
+from ruggedize.recipe import (
     Recipe,
     differing_keys,
     load_recipe,
@@ -13,7 +13,7 @@ from evenkeel.recipe import (
     recipe_toml,
     shipped_recipes,
 )
-from evenkeel.runs import UserError
+from ruggedize.runs import UserError
 
 
 @pytest.mark.parametrize("name", sorted(shipped_recipes()))

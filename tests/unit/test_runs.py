@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evenkeel import runs
+from ruggedize import runs
 
 
 def test_file_then_name_then_folder_reach_the_disk(

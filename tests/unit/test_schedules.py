@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from evenkeel.training.options import Constant, Cosine, EarlyStopping, OneCycle, Plateau
-from evenkeel.training.schedules import Patience, rate_at
+from ruggedize.training.options import Constant, Cosine, EarlyStopping, OneCycle, Plateau
+from ruggedize.training.schedules import Patience, rate_at
 
 
 def test_a_constant_rate_stays() -> None:

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from evenkeel.models import autocast_for
-from evenkeel.runs import UserError
-from evenkeel.training.feeding import batches_of_epoch
-from evenkeel.training.interruption import Signals
-from evenkeel.training.loop import end_epoch, fit, fresh_state, run_epoch
-from evenkeel.training.questions import asked
-from evenkeel.training.state import KEPT, State, load_newest_state, save_state
-from evenkeel.training.step import step
+from ruggedize.models import autocast_for
+from ruggedize.runs import UserError
+from ruggedize.training.feeding import batches_of_epoch
+from ruggedize.training.interruption import Signals
+from ruggedize.training.loop import end_epoch, fit, fresh_state, run_epoch
+from ruggedize.training.questions import asked
+from ruggedize.training.state import KEPT, State, load_newest_state, save_state
+from ruggedize.training.step import step
 from tests.training_jobs import tiny_job
 
 FP32 = autocast_for("fp32", torch.device("cpu"))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from evenkeel.corruptions import (
+from ruggedize.corruptions import (
     corrupt,
     export_suite,
     find_suite,
@@ -17,9 +17,9 @@ from evenkeel.corruptions import (
     refuse_incomplete,
     stored_suite,
 )
-from evenkeel.corruptions.names import BENCHMARK
-from evenkeel.data import ImageSet
-from evenkeel.runs import UserError
+from ruggedize.corruptions.names import BENCHMARK
+from ruggedize.data import ImageSet
+from ruggedize.runs import UserError
 
 NAMES = ("shot_noise", "brightness")
 
@@ -265,7 +265,7 @@ def test_a_suite_is_found_by_its_path_and_where_the_data_lie(
     folder.mkdir()
     assert find_suite(str(folder)) == folder
     assert find_suite("CIFAR-10-C", tmp_path) == folder
-    monkeypatch.setenv("EVENKEEL_DATA", str(tmp_path))
+    monkeypatch.setenv("RUGGEDIZE_DATA", str(tmp_path))
     assert find_suite("CIFAR-10-C") == folder
-    with pytest.raises(UserError, match=r"(?s)no suite cifar-c.*evenkeel fetch cifar10-c"):
+    with pytest.raises(UserError, match=r"(?s)no suite cifar-c.*ruggedize fetch cifar10-c"):
         find_suite("cifar-c")

@@ -13,12 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
-from evenkeel.corruptions import generated_suite
-from evenkeel.corruptions.manifest import fingerprint
-from evenkeel.data import DataOptions, Splits, folder, load_splits
-from evenkeel.data.file_list import FileList
-from evenkeel.recipe import differing_keys, load_recipe
-from evenkeel.runs import UserError
+from ruggedize.corruptions import generated_suite
+from ruggedize.corruptions.manifest import fingerprint
+from ruggedize.data import DataOptions, Splits, folder, load_splits
+from ruggedize.data.file_list import FileList
+from ruggedize.recipe import differing_keys, load_recipe
+from ruggedize.runs import UserError
 
 NUM_A_CLASS = 30
 BATCHES = [np.array([5, 3, 40]), np.array([0]), np.array([41, 2])]
@@ -82,7 +82,7 @@ def test_slices_are_kept_for_a_while_and_not_for_ever(both, monkeypatch) -> None
     images = loaded_anew(both)
     first = images[0:5]
     assert images[0:5] is first
-    monkeypatch.setattr("evenkeel.data.streaming.KEPT_BYTES", first.nbytes)
+    monkeypatch.setattr("ruggedize.data.streaming.KEPT_BYTES", first.nbytes)
     images[5:10]
     assert list(images.kept) == [(5, 10)]
     images[:]  # more than may be kept
@@ -193,7 +193,7 @@ def test_a_file_list_holds_any_name_in_its_order() -> None:
 
 OPEN_AT_THE_END = """
 import sys
-from evenkeel.data import load_data
+from ruggedize.data import load_data
 train = load_data(sys.argv[1], image_size=16, validation=2, streaming=True).train
 batches = train.batches([range(2)] * 50)
 print(len(next(batches)))

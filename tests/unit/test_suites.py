@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from evenkeel.corruptions import CORRUPTIONS, corrupt, generated_suite, suites
+from ruggedize.corruptions import CORRUPTIONS, corrupt, generated_suite, suites
 
 
 def test_a_suite_gives_the_same_images_however_they_are_cut(small_images: torch.Tensor):

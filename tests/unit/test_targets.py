@@ -6,13 +6,13 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from evenkeel.data import Splits
-from evenkeel.models import build, load_model, save_model
-from evenkeel.recipe import load_recipe
-from evenkeel.runs import UserError, no_progress
-from evenkeel.training import StudentOptions, targets, train_student
-from evenkeel.training.targets import known_targets
-from evenkeel.views import ViewOptions
+from ruggedize.data import Splits
+from ruggedize.models import build, load_model, save_model
+from ruggedize.recipe import load_recipe
+from ruggedize.runs import UserError, no_progress
+from ruggedize.training import StudentOptions, targets, train_student
+from ruggedize.training.targets import known_targets
+from ruggedize.views import ViewOptions
 from tests.training_jobs import CLASSES, three_colours
 
 OPTIONS = StudentOptions.model_validate(

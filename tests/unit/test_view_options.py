@@ -6,7 +6,7 @@ import sys
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from evenkeel.views.options import (
+from ruggedize.views.options import (
     AdditiveNoiseOptions,
     RandAugmentOptions,
     RandomErasingOptions,
@@ -91,7 +91,7 @@ def test_every_option_is_described(model: type[BaseModel]) -> None:
 
 def test_options_import_neither_torch_nor_numba() -> None:
     code = (
-        "import sys, evenkeel.views.options; "
+        "import sys, ruggedize.views.options; "
         "print(*[name for name in ('torch', 'numba') if name in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from evenkeel.data import ImageSet
-from evenkeel.views import lettering as letters
-from evenkeel.views.lettering import fonts_of, has_all, lettering
-from evenkeel.views.options import AdditiveNoiseOptions, ViewOptions
-from evenkeel.views.pairs import ViewMaker
-from evenkeel.views.sheet import CELL, GAP, LABEL, LABEL_FONT, MARGIN, TITLE, draw_grid, view_sheet
+from ruggedize.data import ImageSet
+from ruggedize.views import lettering as letters
+from ruggedize.views.lettering import fonts_of, has_all, lettering
+from ruggedize.views.options import AdditiveNoiseOptions, ViewOptions
+from ruggedize.views.pairs import ViewMaker
+from ruggedize.views.sheet import CELL, GAP, LABEL, LABEL_FONT, MARGIN, TITLE, draw_grid, view_sheet
 
 OPTIONS = ViewOptions(resize=48, crop=36, noise=(AdditiveNoiseOptions(),))
 

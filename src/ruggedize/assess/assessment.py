@@ -1,0 +1,199 @@
+"""What an assessment found: counts for each cell, named summaries, and JSON on disk. No torch."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ruggedize import runs
+from ruggedize.corruptions.names import ALL, BENCHMARK, SEVERITIES
+from ruggedize.runs import UserError
+
+SCHEMA_VERSION = 1
+CLEAN = "clean"  # as a cell: severity 0
+COMPLETE = {
+    "severity5_top1": (ALL, (5,)),
+    "c15": (BENCHMARK, SEVERITIES),
+    "c19": (ALL, SEVERITIES),
+}
+"""Summaries that have a value only when every cell is there.
+
+Source: `severity5_top1` is the Keras example's "mean top-1"; `c15` is what RobustBench ranks by.
+"""
+PRESENT = ("severity5_present", "present_mean")  # over whatever is there; never comparable to above
+FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Cell(BaseModel):
+    """One model on one corruption at one severity: sums and counts over the images.
+
+    `agreeing` counts the images that get the same class as their clean version; it is null where
+    the suite's images are not those of the clean set.
+    """
+
+    model_config = FROZEN
+    corruption: str
+    severity: int = Field(ge=0, le=5)
+    n: int = Field(ge=1)
+    correct: int
+    top3_correct: int
+    agreeing: int | None
+    negative_log_likelihood_sum: float
+    calibration_error: float
+
+    @property
+    def accuracy(self) -> float:
+        """Give the fraction of images whose first class is right."""
+        return self.correct / self.n
+
+    @property
+    def negative_log_likelihood(self) -> float:
+        """Give the mean over the images, in nats."""
+        return self.negative_log_likelihood_sum / self.n
+
+
+class Coverage(BaseModel):
+    """Over how many corruptions a summary goes: all its severities are there for `present`."""
+
+    model_config = FROZEN
+    present: int
+    needed: int
+
+
+class ModelAssessment(BaseModel):
+    """All of one model's figures; a summary over an incomplete set is null."""
+
+    model_config = FROZEN
+    summary: dict[str, float | None]
+    coverage: dict[str, Coverage]
+    clean: Cell
+    cells: tuple[Cell, ...]
+
+
+class Comparison(BaseModel):
+    """The difference in one summary, model minus baseline, as a fraction, with its interval."""
+
+    model_config = FROZEN
+    baseline: str
+    model: str
+    summary: str
+    difference: float
+    low: float
+    high: float
+    level: float
+    method: str
+    resamples: int
+    seed: int
+    n: int
+
+
+class ImageFacts(BaseModel):
+    """On which images: how many of how many, and what the classes are."""
+
+    model_config = FROZEN
+    num_images: int
+    available: int
+    classes: tuple[str, ...]
+
+
+class UnpairedFacts(BaseModel):
+    """Of a suite with other images than the data's: how many of how many, and why it is so."""
+
+    model_config = FROZEN
+    reason: str
+    num_images: int
+    available: int
+
+
+class Assessment(BaseModel):
+    """Everything measured on one suite: `assessment.json`."""
+
+    model_config = FROZEN
+    schema_version: Literal[1] = SCHEMA_VERSION
+    ruggedize: str
+    suite: str
+    suite_facts: dict[str, str]
+    images: ImageFacts
+    unpaired: UnpairedFacts | None = None
+    precision: dict[str, str]
+    facts: dict[str, Any]
+    models: dict[str, ModelAssessment]
+    comparisons: tuple[Comparison, ...]
+
+
+def model_assessment(clean: Cell, cells: Iterable[Cell]) -> ModelAssessment:
+    """Summarise a model's cells: counts are added up, and divided once."""
+    cells = tuple(cells)
+    summary: dict[str, float | None] = {CLEAN: clean.accuracy}
+    coverage: dict[str, Coverage] = {}
+    for name in (*COMPLETE, *PRESENT):
+        chosen = summary_cells(name, ((cell.corruption, cell.severity) for cell in cells))
+        coverage[name] = coverage_of(name, cells)
+        complete = coverage[name].present == coverage[name].needed
+        counted = [cell for cell in cells if (cell.corruption, cell.severity) in chosen]
+        summary[name] = mean_accuracy(counted) if complete and counted else None
+    return ModelAssessment(summary=summary, coverage=coverage, clean=clean, cells=cells)
+
+
+def summary_cells(name: str, present: Iterable[tuple[str, int]]) -> frozenset[tuple[str, int]]:
+    """Name the cells that a summary is the mean of, among those that are present."""
+    cells = frozenset(present)
+    if name in COMPLETE:
+        corruptions, severities = COMPLETE[name]
+        return cells & {(corruption, s) for corruption in corruptions for s in severities}
+    return frozenset(cell for cell in cells if name != "severity5_present" or cell[1] == 5)
+
+
+def coverage_of(name: str, cells: Iterable[Cell]) -> Coverage:
+    """Count the corruptions that are there at every severity that the summary asks for."""
+    there = {(cell.corruption, cell.severity) for cell in cells}
+    if name not in COMPLETE:
+        corruptions = {corruption for corruption, _ in summary_cells(name, there)}
+        return Coverage(present=len(corruptions), needed=len(corruptions))
+    corruptions, severities = COMPLETE[name]
+    whole = [c for c in corruptions if all((c, severity) in there for severity in severities)]
+    return Coverage(present=len(whole), needed=len(corruptions))
+
+
+def mean_accuracy(cells: Iterable[Cell]) -> float:
+    """Give the mean top-1 over cells of equally many images, dividing once."""
+    cells = tuple(cells)
+    return sum(cell.correct for cell in cells) / sum(cell.n for cell in cells)
+
+
+def write_assessment(path: Path, assessment: Assessment) -> None:
+    """Write `assessment.json`: equal assessments give equal bytes."""
+    runs.write_json(path, assessment.model_dump(mode="json"))
+
+
+def load_assessment(path: Path) -> Assessment:
+    """Read `assessment.json`.
+
+    Raises:
+        UserError: it is not there, not an assessment, or of another schema version.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no {path}; make it with `ruggedize assess` or `ruggedize run`")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):  # no JSON, no text, no end of brackets
+        raise UserError(
+            f"{path} is not JSON; delete it, and give the command that made it again"
+        ) from None
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        raise UserError(
+            f"{path} has schema_version {version}, this ruggedize reads {SCHEMA_VERSION}; "
+            "assess again, or use the version of ruggedize that wrote it"
+        )
+    try:
+        return Assessment.model_validate(content)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(str(part) for part in fault["loc"])
+        raise UserError(
+            f"{path} is damaged at {place}: {fault['msg']};\n"
+            "delete it, and give the command that made it again"
+        ) from None

@@ -1,0 +1,55 @@
+"""Which images to show of those on which two models disagree. No torch."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ruggedize.assess.predictions import Predictions
+
+NUM_EXAMPLES = 16
+
+
+class Example(NamedTuple):
+    """One image of one cell, `row` counting in the predictions."""
+
+    corruption: str
+    severity: int
+    row: int
+
+
+def choose_examples(first: Predictions, last: Predictions) -> list[Example]:
+    """Choose half of them where only the last model is right and half where only the first is.
+
+    Corruptions take turns, at the highest severity assessed. Of a corruption's images the one
+    on which both are surest comes first.
+    """
+    if not first.cells:
+        return []
+    highest = max(severity for _, severity in first.cells)
+    cells = [cell for cell in first.cells if cell[1] == highest]
+    gained = [ranked(last, first, cell) for cell in cells]
+    lost = [ranked(first, last, cell) for cell in cells]
+    half = NUM_EXAMPLES // 2
+    return taking_turns(cells, gained, half) + taking_turns(cells, lost, half)
+
+
+def ranked(right: Predictions, wrong: Predictions, cell: tuple[str, int]) -> list[int]:
+    """List the rows where the one is right and the other wrong, the surest disagreement first."""
+    rows = np.flatnonzero(right.correct(cell) & ~wrong.correct(cell))
+    confidences = (tops.cells[cell].confidences[rows, 0] for tops in (right, wrong))
+    sureness = np.minimum(*(values.astype(np.float32) for values in confidences))
+    return rows[np.argsort(-sureness, kind="stable")].tolist()
+
+
+def taking_turns(
+    cells: list[tuple[str, int]], candidates: list[list[int]], num: int
+) -> list[Example]:
+    """Take from each cell in turn, no image twice, until there are enough."""
+    taken: dict[int, Example] = {}
+    for rank in range(max(map(len, candidates), default=0)):
+        for (corruption, severity), rows in zip(cells, candidates, strict=True):
+            if len(taken) == num:
+                return list(taken.values())
+            if rank < len(rows) and rows[rank] not in taken:
+                taken[rows[rank]] = Example(corruption, severity, rows[rank])
+    return list(taken.values())

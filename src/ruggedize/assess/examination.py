@@ -1,0 +1,31 @@
+"""An assessment together with the predictions that it was counted from, on disk. No torch."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ruggedize.assess.assessment import Assessment, write_assessment
+from ruggedize.assess.predictions import Predictions, predictions_folder, save_predictions
+
+
+class Examination(NamedTuple):
+    """What `assess` gives: the figures, and each model's predictions."""
+
+    assessment: Assessment
+    predictions: dict[str, Predictions]
+
+
+def save_assessment(
+    examination: Examination, place: Path, facts: dict[str, Any] | None = None
+) -> Path:
+    """Write the predictions, then the assessment with these facts added; give its path.
+
+    `place` is a run folder (which gets `assessment.json`) or a `.json` file. The assessment is
+    written last: where it exists, all of it does.
+    """
+    path = place if place.suffix == ".json" else place / "assessment.json"
+    for name, predictions in examination.predictions.items():
+        save_predictions(predictions, predictions_folder(path) / f"{name}.safetensors")
+    found = examination.assessment
+    everything = found.model_dump() | {"facts": found.facts | (facts or {})}
+    write_assessment(path, Assessment.model_validate(everything))
+    return path

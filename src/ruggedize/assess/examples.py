@@ -1,0 +1,52 @@
+"""Pictures on which two models disagree: clean beside corrupted, as a person may judge them."""
+
+import io
+from pathlib import Path
+
+import torch
+
+from ruggedize import runs
+from ruggedize.assess.choice import choose_examples
+from ruggedize.assess.examination import Examination
+from ruggedize.corruptions import Suite
+from ruggedize.data import ImageSet
+
+LARGEST_SIDE = 160  # larger pictures are made smaller
+
+
+def save_examples(
+    examination: Examination, image_set: ImageSet, suite: Suite, folder: Path
+) -> list[Path]:
+    """Write `CORRUPTION-SEVERITY-INDEX.png` for images on which first and last model disagree.
+
+    Each holds the clean image on the left and the corrupted one on the right, nothing else: what
+    the models said stands in the predictions. A suite that is not paired with the clean images
+    has none.
+    """
+    names = list(examination.predictions)
+    if len(names) < 2 or suite.unpaired is not None:
+        return []
+    first, last = (examination.predictions[name] for name in (names[0], names[-1]))
+    positions = {int(index): place for place, index in enumerate(image_set.index.tolist())}
+    paths = []
+    for example in choose_examples(first, last):
+        index = int(first.index[example.row])
+        place = positions[index]
+        corrupted = suite.images(example.corruption, example.severity, place, place + 1)
+        path = folder / f"{example.corruption}-{example.severity}-{index}.png"
+        runs.write_atomically(path, side_by_side(image_set.images[place], corrupted[0]))
+        paths.append(path)
+    return paths
+
+
+def side_by_side(clean: torch.Tensor, corrupted: torch.Tensor) -> bytes:
+    """Put two images `[3, h, w]` beside each other in a PNG."""
+    from PIL import Image
+
+    pixels = torch.cat([clean, corrupted], dim=2).permute(1, 2, 0).contiguous().numpy()
+    picture = Image.fromarray(pixels)
+    if clean.shape[1] > LARGEST_SIDE or clean.shape[2] > LARGEST_SIDE:
+        picture.thumbnail((2 * LARGEST_SIDE, LARGEST_SIDE))
+    written = io.BytesIO()
+    picture.save(written, "PNG", optimize=True)
+    return written.getvalue()

@@ -1,0 +1,72 @@
+"""From logits to what is kept of each image, and from those to the counts of a cell."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Int64
+from torch import Tensor
+
+from ruggedize.assess.assessment import Cell
+
+NUM_BINS = 15
+"""Equal-width bins of confidence. Source: Guo et al. 2017, "On Calibration of Modern Neural
+Networks", section 2."""
+NUM_TOP = 3
+
+
+class Outcomes(NamedTuple):
+    """What is kept of a model's answer to `n` images (`t` = 3, or fewer where classes are)."""
+
+    classes: Int64[np.ndarray, "n t"]  # likeliest first
+    confidences: Float32[np.ndarray, "n t"]
+    negative_log_likelihoods: Float32[np.ndarray, " n"]  # nats
+
+
+def outcomes_of(
+    logits: Float32[Tensor, "n k"], labels: Int64[Tensor, " n"]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Give the likeliest classes, their probabilities and the labels' negative log likelihoods.
+
+    Stays on the device; nothing waits for it.
+    """
+    log_probabilities = torch.log_softmax(logits, dim=1)
+    tops, classes = log_probabilities.topk(min(NUM_TOP, logits.shape[1]), dim=1)
+    likelihoods = log_probabilities.gather(1, labels[:, None])[:, 0]
+    return classes, tops.exp(), -likelihoods
+
+
+def count_cell(
+    corruption: str,
+    severity: int,
+    outcomes: Outcomes,
+    labels: Int64[np.ndarray, " n"],
+    clean_classes: Int64[np.ndarray, " n"] | None,
+) -> Cell:
+    """Count over the images of a cell; `clean_classes` are the model's own clean answers."""
+    first = outcomes.classes[:, 0]
+    correct = first == labels
+    agreeing = None if clean_classes is None else int((first == clean_classes).sum())
+    return Cell(
+        corruption=corruption,
+        severity=severity,
+        n=len(labels),
+        correct=int(correct.sum()),
+        top3_correct=int((outcomes.classes == labels[:, None]).any(axis=1).sum()),
+        agreeing=agreeing,
+        negative_log_likelihood_sum=float(outcomes.negative_log_likelihoods.sum(dtype=np.float64)),
+        calibration_error=calibration_error(outcomes.confidences[:, 0], correct),
+    )
+
+
+def calibration_error(
+    confidences: Float32[np.ndarray, " n"], correct: Bool[np.ndarray, " n"]
+) -> float:
+    """Give the expected calibration error: how far confidence is from accuracy, over 15 bins.
+
+    Bins are open below and closed above. Source: Guo et al. 2017, equation 3.
+    """
+    bins = np.ceil(confidences.astype(np.float64) * NUM_BINS).astype(np.int64) - 1
+    bins = bins.clip(0, NUM_BINS - 1)
+    surplus = np.bincount(bins, confidences.astype(np.float64) - correct, minlength=NUM_BINS)
+    return float(np.abs(surplus).sum() / len(confidences))

@@ -1,0 +1,226 @@
+"""The whole chain: teacher, student, assessment and report, each part done once."""
+
+import io
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from ruggedize import runs
+from ruggedize.assess import (
+    AssessOptions,
+    assess,
+    chosen_cells,
+    load_assessment,
+    save_assessment,
+    save_examples,
+)
+from ruggedize.corruptions import (
+    Suite,
+    find_suite,
+    generated_suite,
+    refuse_incomplete,
+    stored_suite,
+)
+from ruggedize.data import ImageSet, Splits, load_splits
+from ruggedize.models import load_model, num_parameters, outline, refuse_too_small
+from ruggedize.recipe import Recipe, differing_keys, load_recipe, recipe_toml
+from ruggedize.report import write_report
+from ruggedize.runs import Progress, UserError, no_progress, sha256
+from ruggedize.seeding import stream_key
+from ruggedize.training import refuse_smaller, refuse_untrainable, train_student, train_teacher
+from ruggedize.training.beginning import refuse_changed_model
+from ruggedize.training.launching import default_accelerator, naming_lost_processes
+from ruggedize.training.memory_need import refuse_too_large
+from ruggedize.training.normalisation import refuse_division
+from ruggedize.training.processes import first_process_writes
+from ruggedize.views import ViewMaker, ViewOptions, overlaps, view_sheet
+
+NAMES = ("teacher", "student")
+GENERATED = "generated"
+ASSESSED = ("assessment.json", *(f"predictions/{name}.safetensors" for name in NAMES))
+PRODUCTS = (
+    "recipe.toml",
+    *(f"{name}/model.safetensors" for name in NAMES),
+    *ASSESSED,
+    "report.html",
+)
+
+
+@naming_lost_processes()
+def run(
+    recipe: Recipe,
+    out: Path | str,
+    *,
+    accelerator: Accelerator | None = None,
+    progress: Progress = no_progress,
+) -> Path:
+    """Train teacher and student, assess both and write the report; give the report's path.
+
+    A run that was cut off goes on where it stood; what is finished is not done again.
+
+    Args:
+        recipe: the whole run, described (`load_recipe`).
+        out: the run folder.
+        accelerator: the processes and the device; by default what Accelerate finds.
+        progress: told how far the run is.
+
+    Raises:
+        UserError: the folder holds a run of another recipe, or another process writes it; the
+            data is missing.
+    """
+    folder, accelerator = Path(out), accelerator or default_accelerator()
+    claim_folder(folder, recipe)
+    if not is_finished(folder):
+        data = load_splits(recipe.data, progress=progress)
+        refuse_the_impossible(recipe, data, accelerator)
+        with first_process_writes(accelerator, folder):
+            claim_folder(folder, recipe)  # another process may have begun or finished meanwhile
+            complete(folder, recipe, data, accelerator, progress)
+    return folder / "report.html"
+
+
+def is_finished(folder: Path) -> bool:
+    """Tell whether all that a run makes is there.
+
+    Raises:
+        UserError: a model is not the one that was delivered.
+    """
+    for name in NAMES:
+        refuse_changed_model(folder / name)
+    return all((folder / name).exists() for name in PRODUCTS) and is_assessed(folder)
+
+
+def is_assessed(folder: Path) -> bool:
+    """Tell whether the models that are there are those that were assessed."""
+    if not all((folder / name).exists() for name in ASSESSED):
+        return False
+    known = load_assessment(folder / "assessment.json").facts.get("models", {})
+    return all(known.get(name, now) == now for name, now in hashes(folder).items())
+
+
+def models_of(folder: Path) -> dict[str, Path]:
+    """Say where a run's models are."""
+    return {name: folder / name / "model.safetensors" for name in NAMES}
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Give the SHA-256 of a run's models."""
+    return {name: sha256(path) for name, path in models_of(folder).items() if path.exists()}
+
+
+def complete(
+    folder: Path, recipe: Recipe, data: Splits, accelerator: Accelerator, progress: Progress
+) -> None:
+    """Do the parts of a run that are not done yet."""
+    if accelerator.is_main_process:
+        begin(folder, recipe, data)
+    accelerator.wait_for_everyone()
+    teacher, student = models_of(folder).values()
+    shared = {"seed": recipe.seed, "accelerator": accelerator, "progress": progress}
+    train_teacher(data, recipe.views, recipe.teacher, teacher.parent, **shared)
+    train_student(data, recipe.views, recipe.student, teacher, student.parent, **shared)
+    if accelerator.is_main_process:  # the others have nothing left to do, and do not wait
+        examine(folder, recipe, data, accelerator.device, progress)
+
+
+def refuse_the_impossible(recipe: Recipe, data: Splits, accelerator: Accelerator) -> None:
+    """Refuse before anything is written what would fail after it."""
+    suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
+    chosen_cells(suite, recipe.assess)
+    refuse_impossible_views(recipe.views, data.train.image_size)
+    for name, part in zip(NAMES, (recipe.teacher, recipe.student), strict=True):
+        refuse_too_small(part.model, recipe.views.input_size(data.train.image_size))
+        refuse_division(name, part, accelerator)
+        refuse_untrainable(name, part, len(data.train), accelerator)
+        refuse_too_large(name, part, len(data.train.classes), accelerator.device)
+    sizes = [num_parameters(outline(part.model, 2)) for part in (recipe.teacher, recipe.student)]
+    if not recipe.student.allow_smaller_student:
+        refuse_smaller(teacher=sizes[0], student=sizes[1])
+
+
+def refuse_impossible_views(views: ViewOptions, image_size: int) -> None:
+    """Refuse views that cannot be made from stored images of a size."""
+    try:
+        views.check_image_size(image_size)
+    except ValueError as error:
+        raise UserError(f"views: {error}") from None
+
+
+def claim_folder(folder: Path, recipe: Recipe) -> None:
+    """Refuse a folder that cannot be written, or holds the run of another recipe."""
+    runs.refuse_unwritable_folder(folder)
+    written = folder / "recipe.toml"
+    if not written.exists():
+        if any((folder / name).exists() for name in NAMES):
+            raise UserError(
+                f"{folder} holds a training, and no {written.name} that says of which run;\n"
+                "give another folder with --out"
+            )
+        return
+    try:
+        keys = differing_keys(load_recipe(written), recipe)
+    except UserError as error:
+        raise UserError(
+            f"{written} was changed, or is of another version: {error}".partition("\n")[0]
+            + "\nbring it back as the run wrote it, or give another folder with --out"
+        ) from None
+    if keys:
+        raise UserError(
+            f"{folder} holds a run of another recipe; it differs in {', '.join(keys[:8])}"
+            f"{', ...' if len(keys) > 8 else ''};\n"
+            "give another folder with --out, or delete this one"
+        )
+
+
+def begin(folder: Path, recipe: Recipe, data: Splits) -> None:
+    """Write what is known before the training: recipe, environment, a sheet of views."""
+    if (folder / "recipe.toml").exists():
+        return
+    write_view_sheet(data, recipe, folder / "views.png")
+    runs.write_json(folder / "environment.json", runs.environment())
+    runs.write_atomically(folder / "recipe.toml", recipe_toml(recipe).encode())
+
+
+def write_view_sheet(data: Splits, recipe: Recipe, out: Path) -> None:
+    """Write a picture of clean and noisy views as the recipe's student will see them."""
+    if out.suffix.lower() != ".png":
+        raise UserError(f"a sheet of views is a PNG, got {out}; name it {out.stem}.png")
+    runs.refuse_unwritable_file(out)
+    image_size = data.train.image_size
+    refuse_impossible_views(recipe.views, image_size)
+    seed = int(stream_key(recipe.seed, "sheet"))
+    maker = ViewMaker(recipe.views, image_size=image_size, seed=seed)
+    picture = io.BytesIO()
+    view_sheet(data.train, maker).save(picture, "PNG")
+    runs.write_atomically(out, picture.getvalue())
+
+
+def examine(
+    folder: Path, recipe: Recipe, data: Splits, device: torch.device, progress: Progress
+) -> None:
+    """Assess teacher and student on the test split, and write the report."""
+    if not is_assessed(folder):
+        files = models_of(folder)
+        models = {name: load_model(path).to(device) for name, path in files.items()}
+        suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
+        facts = {
+            "overlaps": overlaps(recipe.views.noise, suite.corruptions),
+            "left_out": data.left_out,
+            "models": hashes(folder),
+        }
+        examination = assess(models, data.test, suite, recipe.assess, progress=progress)
+        save_examples(examination, data.test, suite, folder / "examples")
+        save_assessment(examination, folder, facts)
+    write_report([folder], folder / "report.html")
+
+
+def suite_for(options: AssessOptions, test: ImageSet, root: Path | None, seed: int) -> Suite:
+    """Give the suite that the options name: made from the test images, or a folder."""
+    if options.suite == GENERATED:
+        return generated_suite(test.images, seed=seed, frost=options.frost)
+    folder = find_suite(options.suite, root)
+    suite = stored_suite(folder, test)
+    if options.corruptions is None:
+        refuse_incomplete(folder, suite)
+    return suite

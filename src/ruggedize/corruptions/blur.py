@@ -1,0 +1,85 @@
+"""The blurs that are one filter: of a Gaussian, of a lens out of focus, of a moving camera."""
+
+import numpy as np
+
+from ruggedize.images.disk import centred_boxes, disk, filter_by_boxes
+from ruggedize.images.draws import image_key, uniform
+from ruggedize.images.filters import filter_both_ways, gaussian_taps
+from ruggedize.images.kernel import kernel
+from ruggedize.images.motion import motion_blur, motion_weights
+from ruggedize.images.truncation import truncated
+
+LARGEST_ANGLE = 45.0
+
+
+def with_taps(sigma: float, height: int, width: int) -> tuple[np.ndarray]:
+    """Prepare the Gaussian blur; `sigma` in pixels."""
+    return (gaussian_taps(sigma),)
+
+
+@kernel
+def gaussian_blur(plane, out, taps, line, blurred):
+    """Blur a plane by a Gaussian, edges replicated.
+
+    `line` and `blurred` are memory to work in, as `filter_both_ways` needs it.
+    """
+    filter_both_ways(plane, taps, line, blurred)
+    truncate_all(blurred, out)
+
+
+@kernel
+def truncate_all(values, out):
+    """Make a plane of floats one of pixels."""
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            out[y, x] = truncated(values[y, x])
+
+
+@kernel
+def gaussian_blur_block(images, out, taps):
+    """Blur by a Gaussian, edges replicated.
+
+    Source: scikit-image's `gaussian` with its defaults: cut at 4 standard deviations.
+    """
+    _, channels, height, width = images.shape
+    line = np.empty(width + len(taps) - 1, np.float32)
+    blurred = np.empty((height, width), np.float32)
+    for i in range(len(images)):
+        for c in range(channels):
+            gaussian_blur(images[i, c], out[i, c], taps, line, blurred)
+
+
+def with_disk(level: tuple[float, float], height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Prepare the defocus blur."""
+    radius, softness = level
+    return centred_boxes(disk(radius, softness))
+
+
+@kernel
+def defocus_blur_block(images, out, places, weights):
+    """Make every point a disk with soft edges, the image's edges mirrored."""
+    _, channels, height, width = images.shape
+    sums = np.empty((height + 1, width + 2 * places[:, 1].max() + 1), np.float32)
+    blurred = np.empty((height, width), np.float32)
+    for i in range(len(images)):
+        for c in range(channels):
+            filter_by_boxes(images[i, c], places, weights, sums[:-1], sums[-1], blurred)
+            truncate_all(blurred, out[i, c])
+
+
+def with_motion(level: tuple[float, float], height: int, width: int) -> tuple[np.ndarray]:
+    """Prepare the motion blur."""
+    radius, sigma = level
+    return (motion_weights(radius, sigma),)
+
+
+@kernel
+def motion_blur_block(images, out, weights, stream, first):
+    """Blur images whose indices begin at `first`, each along its own line."""
+    _, channels, height, width = images.shape
+    rows = np.empty((height, width + 2 * len(weights)), np.float32)
+    line = np.empty(width, np.float32)
+    for i in range(len(images)):
+        angle = (2.0 * uniform(image_key(stream, first + i), 0) - 1.0) * LARGEST_ANGLE
+        for c in range(channels):
+            motion_blur(images[i, c], out[i, c], weights, angle, rows, line)

@@ -1,0 +1,103 @@
+"""A suite from image files in the layout of ImageNet-C: CORRUPTION/SEVERITY/CLASS/*."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ruggedize.corruptions.names import ALL, SEVERITIES
+from ruggedize.corruptions.suites import Unpaired, check_range
+from ruggedize.data import ImageSet, decode_image, list_classes
+from ruggedize.images.blocks import run_blocks
+from ruggedize.images.types import Images, Labels
+from ruggedize.runs import UserError
+
+
+@dataclass(frozen=True)
+class ClassFolderSuite:
+    """Decodes each block when it is asked for; nothing stays in memory but the files' names."""
+
+    folder: Path
+    corruptions: tuple[str, ...]
+    files: tuple[str, ...]  # below the folder of every cell, sorted: CLASS/FILE
+    image_size: int
+    coverage: str
+    unpaired: Unpaired | None = None
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.folder.resolve().name
+
+    def describe(self) -> dict[str, str]:
+        """Say where the images come from."""
+        size = f"{self.image_size}x{self.image_size}"
+        return {"layout": "ImageNet-C", "size": size, "classes": self.coverage}
+
+    def images(self, corruption: str, severity: int, start: int, stop: int) -> Images:
+        """Give the images start..stop of one cell: the middle square, resized."""
+        check_range(start, stop, len(self.files))
+        cell = self.folder / corruption / str(severity)
+        paths = [cell / file for file in self.files[start:stop]]
+        images = np.empty((len(paths), 3, self.image_size, self.image_size), np.uint8)
+
+        def decode(first: int, last: int) -> None:
+            for place in range(first, last):
+                images[place] = decode_image(paths[place], self.image_size).numpy()
+
+        run_blocks(decode, len(paths), smallest=1)
+        return torch.from_numpy(images)
+
+
+def open_class_folders(folder: Path, image_set: ImageSet) -> tuple[ClassFolderSuite, Labels]:
+    """Check that every cell holds the same files; give the suite and its labels.
+
+    Raises:
+        UserError: a severity or a file is missing, or a class is none of the data's.
+    """
+    corruptions = tuple(name for name in ALL if (folder / name).is_dir())
+    first = files_of(folder / corruptions[0] / str(SEVERITIES[0]))
+    classes = [file.partition("/")[0] for file in first]
+    if strangers := sorted(set(classes) - set(image_set.classes)):
+        raise UserError(
+            f"{folder} holds classes that the data does not have: {', '.join(strangers[:3])}"
+            f"{', ...' if len(strangers) > 3 else ''};\n"
+            "assess on the data whose classes these are, or remove those folders"
+        )
+    for name in corruptions:
+        for severity in SEVERITIES:
+            check_cell(folder / name / str(severity), first)
+    numbers = {name: number for number, name in enumerate(image_set.classes)}
+    suite = ClassFolderSuite(
+        folder=folder,
+        corruptions=corruptions,
+        files=tuple(first),
+        image_size=image_set.images.shape[-1],
+        coverage=f"{len(set(classes))} of {len(image_set.classes)}",
+    )
+    return suite, torch.tensor([numbers[name] for name in classes])
+
+
+def files_of(cell: Path) -> list[str]:
+    """List a cell's images, class by class."""
+    if not cell.is_dir():
+        raise UserError(
+            f"{cell} is missing: a corruption needs its five severities;\n"
+            f"complete it, or remove {cell.parent}"
+        )
+    found = list_classes(cell)
+    return [path.relative_to(cell).as_posix() for paths in found.values() for path in paths]
+
+
+def check_cell(cell: Path, files: list[str]) -> None:
+    """Refuse a cell that does not hold the same files as the first one."""
+    found = files_of(cell)
+    if found == files:
+        return
+    lacking, more = set(files) - set(found), set(found) - set(files)
+    example = min(lacking or more)
+    raise UserError(
+        f"{cell} holds other images than the first cell: {len(lacking)} are missing, "
+        f"{len(more)} are too many, e.g. {example};\ncomplete it, or remove {cell.parent}"
+    )

@@ -1,0 +1,109 @@
+"""Apply a row of the table of corruptions to images, on the CPU's cores."""
+
+from typing import Literal, get_args
+
+import torch
+
+from ruggedize.corruptions.catalogue import CORRUPTIONS, Corruption
+from ruggedize.corruptions.names import SEVERITIES, Frost, unknown
+from ruggedize.images.blocks import run_blocks
+from ruggedize.images.types import Images
+from ruggedize.seeding import stream_key
+
+Preset = Literal["cifar", "imagenet"]
+
+# Half-way, as a ratio, between the 32 pixels of the one set of constants and the 224 of the other.
+LARGEST_CIFAR_SIDE = 84
+SMALLEST_BLOCK_PIXELS = 8 * 32 * 32  # below this handing over costs more than it gains
+
+
+def corrupt(
+    images: Images,
+    name: str,
+    severity: int,
+    *,
+    seed: int = 0,
+    start: int = 0,
+    preset: Preset | Literal["auto"] = "auto",
+    frost: Frost = "photographs",
+) -> Images:
+    """Give the images as one corruption leaves them; the input is not changed.
+
+    Random values belong to (seed, corruption, severity, index of the image), so that any
+    batching gives the same pixels.
+
+    Args:
+        images: RGB, uint8 `[n, 3, h, w]`, on the CPU.
+        name: one of `CORRUPTIONS`.
+        severity: 1 (mild) to 5.
+        seed: another seed gives other noise.
+        start: the index of the first image in its data set.
+        preset: whose constants: `cifar`, `imagenet`, or `auto`: by the image's shorter side,
+            `cifar` up to 84 pixels.
+        frost: where the ice of `frost` comes from: the official `photographs` (`ruggedize fetch
+            frost`) or our own `procedural` textures.
+    """
+    check_images(images)
+    check_frost(frost)
+    row = find(name)
+    check_severity(severity)
+    height, width = images.shape[2:]
+    levels = row.cifar if resolve_preset(preset, height, width) == "cifar" else row.imagenet
+    pixels = images.contiguous().numpy()
+    out = torch.empty_like(images, memory_format=torch.contiguous_format)
+    source = {"frost": frost} if name == "frost" else {}
+    prepared = row.prepare(levels[severity - 1], height, width, **source)
+    stream = stream_key(seed, f"corruption/{name}/{severity}")
+
+    def work(first: int, stop: int) -> None:
+        draws = (stream, start + first) if row.random else ()
+        row.kernel(pixels[first:stop], out.numpy()[first:stop], *prepared, *draws)
+
+    run_blocks(work, len(images), smallest=max(1, SMALLEST_BLOCK_PIXELS // (height * width)))
+    return out
+
+
+def resolve_preset(preset: Preset | Literal["auto"], height: int, width: int) -> Preset:
+    """Say whose constants images of this size get."""
+    if preset == "auto":
+        return "cifar" if min(height, width) <= LARGEST_CIFAR_SIDE else "imagenet"
+    if preset not in ("cifar", "imagenet"):
+        raise ValueError(f"preset must be cifar, imagenet or auto, got {preset!r}")
+    return preset
+
+
+def find(name: str) -> Corruption:
+    """Look a corruption up; an unknown name is an error that names the nearest known one."""
+    if name in CORRUPTIONS:
+        return CORRUPTIONS[name]
+    raise ValueError(unknown(name))
+
+
+def check_severity(severity: int) -> None:
+    """Refuse a severity that does not exist."""
+    if severity not in SEVERITIES:
+        raise ValueError(
+            f"severity must be 1-5, got {severity!r}; for the clean cell use the images themselves"
+        )
+
+
+def check_frost(frost: Frost) -> None:
+    """Refuse ice of another kind."""
+    if frost not in get_args(Frost):
+        raise ValueError(f"frost must be photographs or procedural, got {frost!r}")
+
+
+def check_images(images: Images) -> None:
+    """Refuse anything but uint8 RGB images on the CPU."""
+    if not isinstance(images, torch.Tensor):
+        raise ValueError(
+            f"images must be a torch.Tensor, got {type(images).__name__}; "
+            "for an array [n, 3, h, w] use torch.from_numpy(images)"
+        )
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(
+            f"images must be uint8 [n, 3, h, w], got {images.dtype} {list(images.shape)}; "
+            "convert values to 0..255 with .to(torch.uint8) and put the channels second"
+        )
+    if images.device.type != "cpu":
+        raise ValueError(f"images must be on the CPU, got {images.device}; use images.cpu()")

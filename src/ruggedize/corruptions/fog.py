@@ -1,0 +1,83 @@
+"""Fog: a cloud of plasma before the image."""
+
+import numpy as np
+
+from ruggedize.images.draws import image_key, uniform
+from ruggedize.images.kernel import kernel
+from ruggedize.images.truncation import truncated
+
+FIRST_WOBBLE = 100.0
+
+
+def with_cloud(level: tuple[float, float], height: int, width: int) -> tuple[float, float, int]:
+    """Prepare the fog: weight, decay of the finer structures, and the side of the cloud."""
+    weight, decay = level
+    side = 2
+    while side < max(height, width):
+        side *= 2
+    return float(weight), float(decay), side
+
+
+@kernel
+def fog_block(images, out, weight, decay, side, stream, first):
+    """Veil images whose indices begin at `first`."""
+    uniforms = np.empty(side * side - 1, np.float32)
+    cloud = np.empty((side, side), np.float32)
+    for i in range(len(images)):
+        key = image_key(stream, first + i)
+        for j in range(len(uniforms)):
+            uniforms[j] = uniform(key, j)
+        fog(images[i], out[i], uniforms, weight, decay, cloud)
+
+
+@kernel
+def fog(source, out, uniforms, weight, decay, cloud):
+    """Add a cloud, then darken so that the brightest value could stay what it was."""
+    height, width = source.shape[1:]
+    grow_cloud(uniforms, decay, cloud)
+    lowest, highest = cloud[0, 0], cloud[0, 0]
+    for value in cloud.ravel():
+        lowest, highest = min(lowest, value), max(highest, value)
+    brightest = 0
+    for value in source.ravel():
+        brightest = max(brightest, value)
+    ratio = brightest / (brightest + 255.0 * weight)
+    scale = 255.0 * weight / (highest - lowest)
+    for c in range(3):
+        for y in range(height):
+            for x in range(width):
+                veil = scale * (cloud[y, x] - lowest)
+                out[c, y, x] = truncated((source[c, y, x] + veil) * ratio)
+
+
+@kernel
+def grow_cloud(uniforms, decay, cloud):
+    """Fill a square, whose side is a power of two, with plasma that goes on around its edges.
+
+    Each round halves the step: first the middles of squares get the mean of their four corners
+    plus a random value, then the middles of the squares' sides the mean of their four neighbours.
+    Source: Fournier, Fussell & Carpenter 1982 (diamond-square), in the order of draws of the
+    CIFAR-10-C script.
+    """
+    side = len(cloud)
+    last = side - 1  # masks the way around
+    cloud[0, 0] = np.float32(0)
+    step, wobble, draw = side, FIRST_WOBBLE, 0
+    while step >= 2:
+        half, reach = step // 2, wobble * wobble
+        for y in range(0, side, step):
+            below = (y + step) & last
+            for x in range(0, side, step):
+                right = (x + step) & last
+                corners = (cloud[y, x] + cloud[below, x]) + (cloud[y, right] + cloud[below, right])
+                cloud[y + half, x + half] = corners * 0.25 + reach * (2.0 * uniforms[draw] - 1.0)
+                draw += 1
+        for offset_y, offset_x in ((0, half), (half, 0)):
+            for y in range(offset_y, side, step):
+                above, below = (y - half) & last, (y + half) & last
+                for x in range(offset_x, side, step):
+                    left, right = (x - half) & last, (x + half) & last
+                    near = (cloud[above, x] + cloud[below, x]) + (cloud[y, left] + cloud[y, right])
+                    cloud[y, x] = near * 0.25 + reach * (2.0 * uniforms[draw] - 1.0)
+                    draw += 1
+        step, wobble = half, wobble / decay

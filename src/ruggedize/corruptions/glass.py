@@ -1,0 +1,84 @@
+"""The view through frosted glass: blurred, its pixels strewn, and blurred again."""
+
+import numpy as np
+
+from ruggedize.corruptions.blur import gaussian_blur
+from ruggedize.images.draws import bits, image_key
+from ruggedize.images.filters import gaussian_taps
+from ruggedize.images.kernel import kernel
+
+DRAWS_PER_HASH = 4
+DRAW_BITS = np.uint64(16)
+LOW_16 = np.uint64(0xFFFF)
+
+
+def with_glass(
+    level: tuple[float, float, float], height: int, width: int
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Prepare the glass blur; `level` is (sigma, largest offset, rounds)."""
+    sigma, largest_offset, num_rounds = level
+    return gaussian_taps(sigma), (int(largest_offset), int(num_rounds))
+
+
+@kernel
+def strew(image, offsets, largest_offset):
+    """Overwrite pixels by neighbours, the lower right ones first, in place.
+
+    `offsets` holds (right, down) for each: `[rounds, rows, columns, 2]`, for the rows and columns
+    that `num_strewn` counts.
+    Source: the CIFAR-10-C script, which means to exchange the two pixels, but does not: it writes
+    through views of the array, so that the neighbour stays as it is.
+    """
+    channels, height, width = image.shape
+    for k in range(offsets.shape[0]):
+        for i in range(offsets.shape[1]):
+            y = height - largest_offset - i
+            for j in range(offsets.shape[2]):
+                x = width - largest_offset - j
+                from_y, from_x = y + offsets[k, i, j, 1], x + offsets[k, i, j, 0]
+                for c in range(channels):
+                    image[c, y, x] = image[c, from_y, from_x]
+
+
+@kernel
+def num_strewn(size, largest_offset):
+    """Count the rows, or the columns, whose neighbours all lie within the image."""
+    return max(0, size - 2 * largest_offset)
+
+
+@kernel
+def draw_offsets(key, largest_offset, out):
+    """Fill a vector with draws from `-largest_offset .. largest_offset - 1`."""
+    span = np.uint64(2 * largest_offset)
+    for first in range(0, len(out), DRAWS_PER_HASH):
+        word = bits(key, first // DRAWS_PER_HASH)
+        for i in range(first, min(first + DRAWS_PER_HASH, len(out))):
+            out[i] = np.int64(((word & LOW_16) * span) >> DRAW_BITS) - largest_offset
+            word >>= DRAW_BITS
+
+
+@kernel
+def glass_blur(image, out, taps, offsets, largest_offset, memory):
+    """Blur, strew by `offsets` and blur again; `memory` is what `gaussian_blur` works in."""
+    line, blurred = memory
+    for c in range(len(image)):
+        gaussian_blur(image[c], out[c], taps, line, blurred)
+    strew(out, offsets, largest_offset)
+    for c in range(len(image)):
+        gaussian_blur(out[c], out[c], taps, line, blurred)
+
+
+@kernel
+def glass_blur_block(images, out, taps, strewing, stream, first):
+    """Show images whose indices begin at `first` through frosted glass.
+
+    `strewing` is (largest offset, rounds).
+    """
+    largest_offset, num_rounds = strewing
+    _, _, height, width = images.shape
+    memory = np.empty(width + len(taps) - 1, np.float32), np.empty((height, width), np.float32)
+    rows, columns = num_strewn(height, largest_offset), num_strewn(width, largest_offset)
+    offsets = np.empty((num_rounds, rows, columns, 2), np.int8)
+    for i in range(len(images)):
+        draw_offsets(image_key(stream, first + i), largest_offset, offsets.ravel())
+        glass_blur(images[i], out[i], taps, offsets, largest_offset, memory)

@@ -1,0 +1,63 @@
+"""`manifest.json`: what a folder of corrupted images was made from, and its files' hashes."""
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ruggedize import runs
+from ruggedize.data import ImageSet
+from ruggedize.runs import UserError
+
+NAME = "manifest.json"
+
+HASHED_AT_ONCE = 1_000  # images; streamed ones are not all in memory
+
+
+class Manifest(BaseModel):
+    """All that the pixels depend on, and which files are finished."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    format: Literal["ruggedize-corruptions-1"] = "ruggedize-corruptions-1"
+    ruggedize: str
+    data: str
+    images_sha256: str
+    """Hash of the clean images and their labels."""
+    num_images: int
+    classes: tuple[str, ...]
+    suite: dict[str, str]
+    """The suite's own facts: seed, preset, size of the images."""
+    files: dict[str, str] = {}
+    """SHA-256 of every finished file."""
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """Read a folder's manifest; nothing where there is none."""
+    path = folder / NAME
+    if not path.exists():
+        return None
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(str(part) for part in fault["loc"]) or "its JSON"
+        raise UserError(
+            f"{path} is damaged at {place}: {fault['msg']};\n"
+            "delete the folder and write it again with `ruggedize corrupt`"
+        ) from None
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `manifest.json`: equal manifests give equal bytes."""
+    runs.write_json(folder / NAME, manifest.model_dump(mode="json"))
+
+
+def fingerprint(image_set: ImageSet) -> str:
+    """Hash images and labels, so that other data under the same name are noticed."""
+    digest = hashlib.sha256()
+    for start in range(0, len(image_set), HASHED_AT_ONCE):
+        some = image_set.images[start : start + HASHED_AT_ONCE]
+        digest.update(some.contiguous().numpy())
+    digest.update(image_set.labels.contiguous().numpy())
+    return digest.hexdigest()

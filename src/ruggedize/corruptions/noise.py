@@ -1,0 +1,180 @@
+"""The four noises: every value of an image is changed on its own.
+
+A noise is a pure function of the image and its draws; the draws come from the image's own key,
+or, in the tests, from the generator that the official script uses.
+"""
+
+import math
+from functools import cache
+from statistics import NormalDist
+
+import numpy as np
+
+from ruggedize.images.draws import bits, image_key, uniform
+from ruggedize.images.kernel import kernel
+from ruggedize.images.truncation import truncated
+
+QUANTILE_BITS = np.uint64(16)
+NUM_QUANTILES = 1 << 16  # equally likely normal values, up to 4.3 standard deviations
+VALUES_PER_HASH = 4
+LOW_16 = np.uint64(0xFFFF)
+LOW_32 = np.uint64(0xFFFFFFFF)
+HALF_WORD = np.uint64(32)
+DEVIATIONS = 8.0  # how far from its rate a Poisson count is looked for
+
+
+Tables = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@cache
+def normal_quantiles() -> np.ndarray:
+    """Give equally likely values of the standard normal distribution: float32 `[65536]`."""
+    inverse = NormalDist().inv_cdf
+    chances = (np.arange(NUM_QUANTILES) + 0.5) / NUM_QUANTILES
+    return np.array([inverse(chance) for chance in chances], np.float32)
+
+
+@kernel
+def draw_normals(key, quantiles, out):
+    """Fill a vector with standard normal draws."""
+    for first in range(0, len(out), VALUES_PER_HASH):
+        word = bits(key, first // VALUES_PER_HASH)
+        for i in range(first, min(first + VALUES_PER_HASH, len(out))):
+            out[i] = quantiles[word & LOW_16]
+            word >>= QUANTILE_BITS
+
+
+def with_normals(std: float, height: int, width: int) -> tuple[float, np.ndarray]:
+    """Prepare a noise with normal draws."""
+    return float(std), normal_quantiles()
+
+
+@kernel
+def gaussian_noise(source, out, normals, std):
+    """Add normal noise; `std` as a fraction of 255."""
+    values, targets = source.ravel(), out.ravel()
+    for i in range(len(values)):
+        targets[i] = truncated(values[i] + 255.0 * std * normals[i])
+
+
+@kernel
+def gaussian_noise_block(images, out, std, quantiles, stream, first):
+    """Add normal noise to images whose indices begin at `first`."""
+    normals = np.empty(images.shape[1] * images.shape[2] * images.shape[3], np.float32)
+    for i in range(len(images)):
+        draw_normals(image_key(stream, first + i), quantiles, normals)
+        gaussian_noise(images[i], out[i], normals, std)
+
+
+@kernel
+def speckle_noise(source, out, normals, std):
+    """Scale every value by one plus normal noise."""
+    values, targets = source.ravel(), out.ravel()
+    for i in range(len(values)):
+        targets[i] = truncated(values[i] * (1.0 + std * normals[i]))
+
+
+@kernel
+def speckle_noise_block(images, out, std, quantiles, stream, first):
+    """Scale images whose indices begin at `first` by one plus normal noise."""
+    normals = np.empty(images.shape[1] * images.shape[2] * images.shape[3], np.float32)
+    for i in range(len(images)):
+        draw_normals(image_key(stream, first + i), quantiles, normals)
+        speckle_noise(images[i], out[i], normals, std)
+
+
+@kernel
+def shot_noise(source, out, counts, photons):
+    """Show the number of photons that arrived where full brightness expects `photons`."""
+    targets = out.ravel()
+    for i in range(len(targets)):
+        targets[i] = truncated(255.0 * counts[i] / photons)
+
+
+@kernel
+def shot_noise_block(images, out, photons, tables, stream, first):
+    """Count photons for images whose indices begin at `first`."""
+    counts = np.empty(images.shape[1] * images.shape[2] * images.shape[3], np.int32)
+    for i in range(len(images)):
+        draw_counts(image_key(stream, first + i), images[i].ravel(), tables, counts)
+        shot_noise(images[i], out[i], counts, photons)
+
+
+@kernel
+def draw_counts(key, values, tables, out):
+    """Draw for each value a Poisson count at its rate, from the tables of `poisson_tables`."""
+    lowest, cuts, others = tables
+    num_columns = np.uint64(cuts.shape[1])
+    for i in range(len(values)):
+        word = bits(key, i)
+        value = values[i]
+        column = ((word >> HALF_WORD) * num_columns) >> HALF_WORD
+        stays = (word & LOW_32) < np.uint64(cuts[value, column])
+        out[i] = lowest[value] + (np.int64(column) if stays else np.int64(others[value, column]))
+
+
+def with_counts(photons: float, height: int, width: int) -> tuple[float, Tables]:
+    """Prepare the shot noise."""
+    return float(photons), poisson_tables(float(photons))
+
+
+@cache
+def poisson_tables(photons: float) -> Tables:
+    """Give, for each pixel value, an alias table over the counts from its `lowest` upwards.
+
+    Column c, chosen with equal chance, stands for the count `lowest + c`, or with a chance of
+    1 - cut / 2^32 for `lowest + other`: lowest int64 `[256]`, cuts uint32 and others uint16
+    `[256, columns]`.
+    Source: Walker 1977, "An Efficient Method for Generating Discrete Random Variables".
+    """
+    rates = np.arange(256) * photons / 255.0
+    num_columns = math.ceil(2 * DEVIATIONS * math.sqrt(photons) + 2 * DEVIATIONS)
+    lowest = np.maximum(0, np.floor(rates - num_columns / 2)).astype(np.int64)
+    shares = poisson_chances(rates, lowest[:, None] + np.arange(num_columns)) * num_columns
+    cuts = np.full(shares.shape, np.uint32(LOW_32))
+    others = np.tile(np.arange(num_columns, dtype=np.uint16), (256, 1))
+    rows, is_open = np.arange(256), np.ones(shares.shape, bool)
+    for _ in range(num_columns - 1):
+        poor = np.argmin(np.where(is_open, shares, np.inf), axis=1)
+        rich = np.argmax(np.where(is_open, shares, -np.inf), axis=1)
+        own = np.clip(shares[rows, poor], 0.0, 1.0)
+        cuts[rows, poor] = np.minimum(own * 2.0**32, 2.0**32 - 1).astype(np.uint32)
+        others[rows, poor] = rich
+        shares[rows, rich] -= 1.0 - own
+        is_open[rows, poor] = False
+    return lowest, cuts, others
+
+
+def poisson_chances(rates: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Give each row's chances of its counts, made to add up to 1."""
+    log_factorials = np.array([math.lgamma(k + 1.0) for k in range(int(counts.max()) + 1)])
+    positive = np.maximum(rates, 1e-300)[:, None]  # the logarithm of 0 is not wanted
+    chances = np.exp(counts * np.log(positive) - rates[:, None] - log_factorials[counts])
+    return chances / chances.sum(axis=1, keepdims=True)
+
+
+@kernel
+def impulse_noise(source, out, uniforms, amount):
+    """Turn a share `amount` of the values to white or black, with equal chance."""
+    values, targets = source.ravel(), out.ravel()
+    for i in range(len(values)):
+        if uniforms[i] >= amount:
+            targets[i] = values[i]
+        else:
+            targets[i] = 255 if uniforms[i] < 0.5 * amount else 0
+
+
+@kernel
+def impulse_noise_block(images, out, amount, stream, first):
+    """Turn values of the images whose indices begin at `first` to white or black."""
+    uniforms = np.empty(images.shape[1] * images.shape[2] * images.shape[3])
+    for i in range(len(images)):
+        key = image_key(stream, first + i)
+        for j in range(len(uniforms)):
+            uniforms[j] = uniform(key, j)
+        impulse_noise(images[i], out[i], uniforms, amount)
+
+
+def with_amount(amount: float, height: int, width: int) -> tuple[float]:
+    """Prepare the impulse noise."""
+    return (float(amount),)

@@ -1,0 +1,71 @@
+"""A sheet of pictures: one image under every corruption at every severity, to be looked at."""
+
+from typing import TYPE_CHECKING
+
+from jaxtyping import UInt8
+from torch import Tensor
+
+from ruggedize.corruptions.names import SEVERITIES
+from ruggedize.corruptions.suites import Suite, chosen_names
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+CELL = 96  # pixels that a small image is enlarged to, or the next larger multiple of its size
+LARGEST_CELL = 224  # larger images are made smaller
+GAP = 4
+MARGIN = 24
+TITLE = 26  # height of the line of severities, beside cells of CELL; text grows with larger ones
+NAMES = 150  # width of the column of names, likewise
+FONT = 14  # likewise
+PAPER, INK, FAINT = "#ffffff", "#1a1a1a", "#5f6368"
+
+
+def corruption_sheet(
+    suite: Suite,
+    clean: UInt8[Tensor, "3 h w"],
+    position: int,
+    corruptions: tuple[str, ...] | None = None,
+) -> "Image":
+    """Draw a row a corruption (by default all): the clean image, then severities 1 to 5.
+
+    `clean` is the test image at `position`. Small images are enlarged without smoothing.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    names, size = chosen_names(suite, corruptions), cell_size(clean)
+    steps, scale = (size[0] + GAP, size[1] + GAP), max(1.0, size[1] / CELL)
+    title_height, names_width = round(TITLE * scale), round(NAMES * scale)
+    left, top = MARGIN + names_width, MARGIN + title_height
+    width = left + (1 + len(SEVERITIES)) * steps[0] + MARGIN
+    sheet = Image.new("RGB", (width, top + len(names) * steps[1] + MARGIN), PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT * scale)
+    draw.text((MARGIN, MARGIN), "severity", FAINT, font)
+    for column, title in enumerate(("clean", *map(str, SEVERITIES))):
+        middle = left + column * steps[0] + size[0] / 2
+        draw.text((middle, MARGIN), title, FAINT, font, anchor="ma")
+    for row, name in enumerate(names):
+        middle = top + row * steps[1] + size[1] / 2
+        draw.text((MARGIN, middle), name.replace("_", " "), INK, font, anchor="lm")
+        cells = (suite.images(name, s, position, position + 1)[0] for s in SEVERITIES)
+        for column, image in enumerate((clean, *cells)):
+            place = left + column * steps[0], top + row * steps[1]
+            sheet.paste(picture_of(image, size), place)
+    return sheet
+
+
+def cell_size(image: UInt8[Tensor, "3 h w"]) -> tuple[int, int]:
+    """Give width and height of an image on the sheet."""
+    height, width = image.shape[1:]
+    side = max(height, width)
+    times = LARGEST_CELL / side if side > LARGEST_CELL else -(-CELL // side)
+    return max(1, round(times * width)), max(1, round(times * height))
+
+
+def picture_of(image: UInt8[Tensor, "3 h w"], size: tuple[int, int]) -> "Image":
+    """Turn an image into a picture of this width and height."""
+    from PIL import Image
+
+    picture = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
+    is_larger = size[0] >= picture.width
+    return picture.resize(size, Image.Resampling.NEAREST if is_larger else Image.Resampling.BOX)

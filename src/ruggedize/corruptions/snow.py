@@ -1,0 +1,87 @@
+"""Snow: flakes driven by the wind, before an image that has turned pale."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ruggedize.corruptions.noise import draw_normals, normal_quantiles
+from ruggedize.images.draws import image_key, uniform
+from ruggedize.images.kernel import kernel
+from ruggedize.images.motion import motion_blur, motion_weights
+from ruggedize.images.truncation import truncated
+
+FIRST_ANGLE, LAST_ANGLE = -135.0, -45.0  # degrees: the wind blows the flakes askew
+
+
+def with_flakes(level: tuple[float, ...], height: int, width: int) -> tuple[Any, ...]:
+    """Prepare the snow: mean, spread, zoom, threshold, radius and sigma of the motion, mix."""
+    loc, scale, zoom, threshold, radius, sigma, mix = level
+    noise = float(loc), float(scale), float(threshold)
+    places = (*zoomed_places(height, zoom), *zoomed_places(width, zoom))
+    return noise, places, motion_weights(radius, sigma), float(mix), normal_quantiles()
+
+
+def zoomed_places(size: int, zoom: float) -> tuple[np.ndarray, np.ndarray]:
+    """Say where the pixels of a zoomed middle part lie: whole int64 and fraction float32 `[size]`.
+
+    Source: the official `clipped_zoom`: SciPy's `zoom`, whose first and last pixels stay the
+    first and last, cut to the old size.
+    """
+    kept = math.ceil(size / zoom)
+    zoomed = round(kept * zoom)
+    new = np.arange(size) + (zoomed - size) // 2
+    places = (size - kept) // 2 + new * (kept - 1) / max(zoomed - 1, 1)
+    whole = np.minimum(places.astype(np.int64), max(size - 2, 0))
+    return whole, (places - whole).astype(np.float32)
+
+
+@kernel
+def snow_block(images, out, noise, places, weights, mix, quantiles, stream, first):
+    """Let it snow on images whose indices begin at `first`."""
+    height, width = images.shape[2:]
+    normals = np.empty(height * width, np.float32)
+    flakes = np.empty((height, width), np.uint8)
+    blurred = np.empty((height, width), np.uint8)
+    rows = np.empty((height, width + 2 * len(weights)), np.float32)
+    line = np.empty(width, np.float32)
+    for i in range(len(images)):
+        key = image_key(stream, first + i)
+        draw_normals(key, quantiles, normals)
+        angle_degrees = FIRST_ANGLE + (LAST_ANGLE - FIRST_ANGLE) * uniform(key, len(normals))
+        form_flakes(normals, noise, places, flakes)
+        motion_blur(flakes, blurred, weights, angle_degrees, rows, line)
+        snow(images[i], out[i], blurred, mix)
+
+
+@kernel
+def form_flakes(normals, noise, places, flakes):
+    """Enlarge noise, and keep as flakes, 0..255, what is over the threshold."""
+    loc, scale, threshold = noise
+    row_places, down, column_places, across = places
+    height, width = flakes.shape
+    for y in range(height):
+        top = row_places[y] * width
+        below = top + (width if down[y] > 0 else 0)
+        for x in range(width):
+            left = column_places[x]
+            right = left + (1 if across[x] > 0 else 0)
+            upper = normals[top + left] * (1 - across[x]) + normals[top + right] * across[x]
+            lower = normals[below + left] * (1 - across[x]) + normals[below + right] * across[x]
+            flake = loc + scale * (upper * (1 - down[y]) + lower * down[y])
+            flake = min(max(flake, 0.0), 1.0) if flake >= threshold else 0.0
+            flakes[y, x] = np.int32(255.0 * flake)
+
+
+@kernel
+def snow(source, out, flakes, mix):
+    """Turn the image pale by a share 1 - mix, and add the flakes, upright and upside down."""
+    height, width = flakes.shape
+    for y in range(height):
+        for x in range(width):
+            red, green, blue = source[0, y, x], source[1, y, x], source[2, y, x]
+            pale = 1.5 * (0.299 * red + 0.587 * green + 0.114 * blue) + 127.5
+            flake = np.int32(flakes[y, x]) + flakes[height - 1 - y, width - 1 - x]
+            for c in range(3):
+                value = source[c, y, x]
+                out[c, y, x] = truncated(mix * value + (1.0 - mix) * max(value, pale) + flake)

@@ -1,0 +1,93 @@
+"""The blur of a camera that moves towards its subject: the mean of an image and its zooms."""
+
+import math
+from functools import cache
+
+import numpy as np
+from scipy import ndimage
+
+from ruggedize.images.kernel import kernel
+from ruggedize.images.truncation import truncated
+
+LANES = 48  # planes worked on side by side: the same pixel of each, then the next pixel
+
+Taps = tuple[np.ndarray, np.ndarray]
+
+
+def with_zooms(level: tuple[float, float], height: int, width: int) -> tuple[Taps, Taps]:
+    """Prepare the zoom blur; `level` is (end of the zooms, step), the first zoom is 1."""
+    return zoom_taps(*level, height), zoom_taps(*level, width)
+
+
+@cache
+def zoom_taps(end: float, step: float, size: int) -> Taps:
+    """Give for each zoom and each pixel of a line which two pixels it mixes.
+
+    The first of the two, int64 `[zooms, size]`, and both weights, float32 `[zooms, size, 2]`.
+    """
+    zooms = np.arange(1.0, end, step)
+    matrices = np.stack([zoom_matrix(size, zoom) for zoom in zooms])
+    firsts = np.minimum((matrices > 0).argmax(axis=2), max(0, size - 2))
+    matrices = np.pad(matrices, ((0, 0), (0, 0), (0, 1)))
+    both = np.stack([firsts, firsts + 1], axis=2)
+    return firsts, np.take_along_axis(matrices, both, axis=2).astype(np.float32)
+
+
+def zoom_matrix(size: int, zoom: float) -> np.ndarray:
+    """Say what each pixel of a line adds to each pixel of the zoomed line: `[new, old]`.
+
+    Source: the CIFAR-10-C script: the middle is cut out, zoomed by SciPy's `zoom` of order 1, and
+    the middle of that is cut out again.
+    """
+    cut = math.ceil(size / zoom)
+    start = (size - cut) // 2
+    zoomed = np.asarray(ndimage.zoom(np.eye(cut), (zoom, 1), order=1))
+    trim = (len(zoomed) - size) // 2
+    return np.pad(zoomed[trim : trim + size], ((0, 0), (start, size - cut - start)))
+
+
+@kernel
+def zoom_blur_block(images, out, down, across):
+    """Average images with their zooms; the taps are those of `zoom_taps`."""
+    _, channels, height, width = images.shape
+    stack = np.zeros((height, width * LANES), np.float32)
+    mixed = np.zeros((width + 1) * LANES, np.float32)
+    total = np.empty(width * LANES, np.float32)
+    share = np.float32(1.0 / (len(down[0]) + 1))
+    num_planes = len(images) * channels
+    for first in range(0, num_planes, LANES):
+        planes = range(first, min(first + LANES, num_planes))
+        for plane in planes:
+            lane, source = plane - first, images[plane // channels, plane % channels]
+            for y in range(height):
+                for x in range(width):
+                    stack[y, x * LANES + lane] = source[y, x]
+        for y in range(height):
+            add_zooms(stack, y, down, across, mixed, total)
+            for plane in planes:
+                lane, target = plane - first, out[plane // channels, plane % channels, y]
+                for x in range(width):
+                    target[x] = truncated(total[x * LANES + lane] * share)
+
+
+@kernel
+def add_zooms(stack, y, down, across, mixed, total):
+    """Sum up row y of a stack of planes and of its zooms.
+
+    `mixed` is memory to work in: a row, and a pixel of zeros after it.
+    """
+    size = len(total)
+    for j in range(size):
+        total[j] = stack[y, j]
+    for k in range(len(down[0])):
+        row = down[0][k, y]
+        upper, lower = stack[row], stack[min(row + 1, len(stack) - 1)]
+        above, below = down[1][k, y]
+        for j in range(size):
+            mixed[j] = above * upper[j] + below * lower[j]
+        for x in range(size // LANES):
+            left, right = mixed[across[0][k, x] * LANES :], mixed[(across[0][k, x] + 1) * LANES :]
+            before, after = across[1][k, x]
+            target = total[x * LANES :]
+            for lane in range(LANES):
+                target[lane] += before * left[lane] + after * right[lane]

@@ -1,0 +1,155 @@
+"""CIFAR-10 and CIFAR-100 in the official binary layout; nothing is ever unpickled.
+
+Source: Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html ("Binary version").
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ruggedize.data.image_set import ImageSet
+from ruggedize.data.root import VARIABLE, data_root
+from ruggedize.runs import UserError
+
+SIZE = 32
+NUM_PIXEL_BYTES = 3 * SIZE * SIZE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How one of the data sets lies on disk: records of label bytes, then planar RGB."""
+
+    name: str
+    folder: str
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    num_train: int  # records in each training file
+    num_test: int
+    num_classes: int
+    num_label_bytes: int  # the last one is the class
+    classes_file: str
+    classes: tuple[str, ...] | None = None  # where the file is missing
+
+    @property
+    def record(self) -> int:
+        """Bytes of one image with its labels."""
+        return self.num_label_bytes + NUM_PIXEL_BYTES
+
+
+CIFAR10 = Layout(
+    name="cifar10",
+    folder="cifar-10-batches-bin",
+    train=tuple(f"data_batch_{number}.bin" for number in range(1, 6)),
+    test=("test_batch.bin",),
+    num_train=10_000,
+    num_test=10_000,
+    num_classes=10,
+    num_label_bytes=1,
+    classes_file="batches.meta.txt",
+    classes=(
+        *("airplane", "automobile", "bird", "cat", "deer"),
+        *("dog", "frog", "horse", "ship", "truck"),
+    ),
+)
+CIFAR100 = Layout(
+    name="cifar100",
+    folder="cifar-100-binary",
+    train=("train.bin",),
+    test=("test.bin",),
+    num_train=50_000,
+    num_test=10_000,
+    num_classes=100,
+    num_label_bytes=2,  # the coarse class, then the fine one
+    classes_file="fine_label_names.txt",
+)
+
+
+def load_cifar(
+    layout: Layout, root: str | os.PathLike[str] | None = None
+) -> tuple[ImageSet, ImageSet]:
+    """Give the training and the test images in their official order, index 0 .. n-1 each."""
+    folder = find_folder(layout, root)
+    if folder is None:
+        raise missing(layout, root)
+    classes = read_classes(layout, folder)
+    train = read_files(layout, [folder / name for name in layout.train], layout.num_train, classes)
+    test = read_files(layout, [folder / name for name in layout.test], layout.num_test, classes)
+    return train, test
+
+
+def find_folder(layout: Layout, root: str | os.PathLike[str] | None) -> Path | None:
+    """Find the folder of .bin files; `root` may hold it or be it."""
+    top = data_root(root)
+    for folder in (top / layout.folder, top):
+        if any((folder / name).exists() for name in (*layout.train, *layout.test)):
+            return folder
+    return None
+
+
+def missing(layout: Layout, root: str | os.PathLike[str] | None) -> UserError:
+    """Name both ways to the data."""
+    there = f" --data-root {root}" if root else ""
+    return UserError(
+        f"{layout.name} (binary version) is not in {data_root(root)}: get it with `ruggedize fetch "
+        f"{layout.name}{there}`, or name its folder with --data-root DIR or {VARIABLE}=DIR"
+    )
+
+
+def read_files(
+    layout: Layout, paths: list[Path], num_records: int, classes: tuple[str, ...]
+) -> ImageSet:
+    """Read files one after another, each checked by its size and its labels."""
+    images = np.empty((len(paths) * num_records, 3, SIZE, SIZE), np.uint8)
+    labels = np.empty(len(images), np.int64)
+    for number, path in enumerate(paths):
+        check_size(layout, path, num_records)
+        records = np.fromfile(path, np.uint8).reshape(num_records, layout.record)
+        part = slice(number * num_records, (number + 1) * num_records)
+        labels[part] = records[:, layout.num_label_bytes - 1]
+        images[part] = records[:, layout.num_label_bytes :].reshape(-1, 3, SIZE, SIZE)
+        if labels[part].max() >= layout.num_classes:
+            raise UserError(
+                f"{path} holds label {labels[part].max()}, not only 0..{layout.num_classes - 1}: "
+                f"it is not {layout.name}'s binary version; {cure(layout, path)}"
+            )
+    return ImageSet(
+        torch.from_numpy(images), torch.from_numpy(labels), classes, torch.arange(len(images))
+    )
+
+
+def check_size(layout: Layout, path: Path, num_records: int) -> None:
+    """Refuse a file that is missing, cut short or something else."""
+    expected = num_records * layout.record
+    if not path.is_file():
+        raise UserError(f"{path} is missing; {cure(layout, path)}")
+    if path.stat().st_size != expected:
+        raise UserError(
+            f"{path} holds {path.stat().st_size:,} bytes, not {expected:,}; {cure(layout, path)}"
+        )
+
+
+def cure(layout: Layout, path: Path) -> str:
+    """Say how to replace bad files."""
+    return (
+        f"replace that file, or move {path.parent} away and run `ruggedize fetch {layout.name} "
+        f"--data-root {path.parent.parent}`"
+    )
+
+
+def read_classes(layout: Layout, folder: Path) -> tuple[str, ...]:
+    """Read the class names, or take the standard ones where the file is missing."""
+    path = folder / layout.classes_file
+    if not path.is_file() and layout.classes is not None:
+        return layout.classes
+    if not path.is_file():
+        raise UserError(f"{path} (the names of the classes) is missing; {cure(layout, path)}")
+    text = path.read_text(encoding="utf-8", errors="replace")
+    names = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if len(names) != layout.num_classes:
+        raise UserError(
+            f"{path} names {len(names)} classes, not {layout.num_classes}; {cure(layout, path)}"
+        )
+    return names

@@ -1,0 +1,167 @@
+"""A folder of images: train/CLASS/*, and where they exist validation/CLASS/*, test/CLASS/*."""
+
+import logging
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ruggedize.data.bad_files import refuse_or_leave_out
+from ruggedize.data.decode import image_names, shown
+from ruggedize.data.file_list import FileList
+from ruggedize.data.image_set import ImageSet, Splits
+from ruggedize.data.options import DataOptions
+from ruggedize.data.split import hold_out
+from ruggedize.data.streaming import StreamedImages, bad_files, decode_all, default_workers
+from ruggedize.memory import available_memory, processes_here
+from ruggedize.runs import Progress, UserError, no_progress
+
+PARTS = ("train", "validation", "test")
+TEST_SHARE = 0.2  # of the training images, where there is no test folder
+COPIES = 3  # of the images, at the most, while they are divided
+
+log = logging.getLogger(__name__)
+
+
+def load_folder(path: Path, options: DataOptions, progress: Progress = no_progress) -> Splits:
+    """Read all images, each cut to its middle square and resized to `options.image_size`.
+
+    Those that fit are kept in memory, the others streamed: decoded once now, to find bad files,
+    and again whenever they are asked for.
+
+    Without validation/ a part of train/ is held out as the options say; without test/ a fifth.
+    An image's index is its place among the sorted files of its part.
+    """
+    check_options(path, options)
+    parts = {part: list_classes(path / part) for part in PARTS if (path / part).is_dir()}
+    if "train" not in parts:
+        raise UserError(f"{shown(path)} has no folder train; put images in train/CLASS/")
+    warn_of_oddities(path, parts)
+    classes = tuple(sorted({name for found in parts.values() for name in found}))
+    sets = read_parts(path, parts, classes, options, progress)
+    train = sets["train"]
+    if "test" not in sets:
+        log.warning("%s has no folder test: a fifth of train is kept for the test", shown(path))
+        train, sets["test"] = hold_out(train, TEST_SHARE)
+    if "validation" not in sets:
+        train, sets["validation"] = hold_out(train, options.validation)
+    if len(classes) < 2:
+        raise UserError(
+            f"{shown(path)} has one class, {''.join(classes)}: a classifier needs two or more;\n"
+            "give each its own folder: train/CLASS/"
+        )
+    return Splits(train, sets["validation"], sets["test"])
+
+
+def check_options(path: Path, options: DataOptions) -> None:
+    """Refuse what makes no sense for a folder."""
+    if options.image_size is None:
+        raise UserError(
+            f"{shown(path)} may hold images of any size: say at which they are kept, with "
+            "data.image_size = 64 in a recipe or --image-size 64"
+        )
+    if options.validation_choice == "last":
+        raise UserError(
+            "the last images of a folder are all of one class; "
+            'set data.validation_choice = "stratified"'
+        )
+
+
+def list_classes(part: Path) -> dict[str, FileList]:
+    """Give the files of every class folder."""
+    folders = [
+        folder for folder in part.iterdir() if folder.is_dir() and not folder.name.startswith(".")
+    ]
+    if not folders:
+        raise UserError(
+            f"{shown(part)} has no class folders; put images in {part.name}/CLASS/, "
+            "one folder for each class"
+        )
+    return {shown(folder.name): files_below(folder) for folder in sorted(folders)}
+
+
+def files_below(folder: Path) -> FileList:
+    """Give all image files below a folder."""
+    start = os.fsencode(folder) + b"/"
+    return FileList(start + name for name in image_names(folder))
+
+
+def warn_of_oddities(path: Path, parts: dict[str, dict[str, FileList]]) -> None:
+    """Point at what is not read, and at classes that cannot be learnt."""
+    for folder in sorted(path.iterdir()):
+        if folder.is_dir() and folder.name not in PARTS and not folder.name.startswith("."):
+            log.warning("%s is ignored; only %s are read", shown(folder), ", ".join(PARTS))
+    for part, found in parts.items():
+        if strangers := sorted(set(found) - set(parts["train"])):
+            log.warning("%s: classes without training images: %s", part, ", ".join(strangers))
+
+
+def read_parts(
+    path: Path,
+    parts: dict[str, dict[str, FileList]],
+    classes: tuple[str, ...],
+    options: DataOptions,
+    progress: Progress,
+) -> dict[str, ImageSet]:
+    """Read every part; bad files of all parts are reported together."""
+    size = options.image_size or 0
+    lists = {part: FileList.joined(found.values()) for part, found in parts.items()}
+    streamed = is_to_be_streamed(options, sum(map(len, lists.values())))
+    sets: dict[str, ImageSet] = {}
+    bad: list[Path] = []
+    for part, files in lists.items():
+        if streamed:
+            num_workers = options.workers or default_workers()
+            images = StreamedImages(files, size, num_workers)
+            is_bad = bad_files(images, progress)
+        else:
+            images, faults = decode_all(files, size, progress)
+            is_bad = np.isin(np.arange(len(files)), [*faults])
+        bad += files.select(np.flatnonzero(is_bad))
+        numbers = [len(found) for found in parts[part].values()]
+        own = torch.tensor([classes.index(name) for name in parts[part]])
+        labels = own.repeat_interleave(torch.tensor(numbers))
+        everything = ImageSet(images, labels, classes, torch.arange(len(files)))
+        good = everything.select(np.flatnonzero(~is_bad)) if is_bad.any() else everything
+        left_out = tuple(
+            shown(file.relative_to(path)) for file in files.select(np.flatnonzero(is_bad))
+        )
+        sets[part] = replace(good, left_out=left_out)
+    if bad:
+        refuse_or_leave_out(bad, options.skip_bad_images)
+        refuse_empty_classes(sets, parts)
+    return sets
+
+
+def is_to_be_streamed(options: DataOptions, num_images: int) -> bool:
+    """Decide whether images are kept in their files: where three times their size is not free.
+
+    Dividing a part in two copies it, so that for a moment there is nearly three times as much.
+    """
+    if options.streaming != "auto":
+        return options.streaming
+    free, processes = available_memory(), processes_here()
+    needed = processes * num_images * 3 * (options.image_size or 0) ** 2
+    if free is None or COPIES * needed <= free:
+        return False
+    log.warning(
+        "%s images would take %.1f GB%s of the %.1f GB that are free, and more while they are "
+        "divided: they are decoded when needed, by worker processes",
+        f"{num_images:,}",
+        needed / 1e9,
+        f" in {processes} processes" if processes > 1 else "",
+        free / 1e9,
+    )
+    return True
+
+
+def refuse_empty_classes(sets: dict[str, ImageSet], parts: dict[str, dict[str, FileList]]) -> None:
+    """Refuse classes of which no file can be decoded."""
+    for part, found in parts.items():
+        present = {sets[part].classes[label] for label in sets[part].labels.unique().tolist()}
+        if empty := sorted(set(found) - present):
+            raise UserError(
+                f"{part}: no image of {', '.join(empty)} can be decoded; replace the files"
+            )

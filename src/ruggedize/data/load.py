@@ -1,0 +1,114 @@
+"""One way to any data: by name or by path, divided into training, validation and test."""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from ruggedize.data.cifar import CIFAR10, CIFAR100, SIZE, find_folder, load_cifar
+from ruggedize.data.digits import load_digits
+from ruggedize.data.image_set import ImageSet, Splits
+from ruggedize.data.options import DataOptions
+from ruggedize.data.split import hold_out
+from ruggedize.runs import Progress, UserError, no_progress, shown
+
+LAYOUTS = {layout.name: layout for layout in (CIFAR10, CIFAR100)}
+NAMES = ("digits", *LAYOUTS)
+
+
+def load_data(  # noqa: PLR0913
+    name_or_path: str | os.PathLike[str],
+    root: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    *,
+    image_size: int | None = None,
+    validation: int | float = 0.1,
+    validation_choice: Literal["stratified", "last"] = "stratified",
+    streaming: bool | Literal["auto"] = "auto",
+    skip_bad_images: bool = False,
+) -> Splits:
+    """Load images and divide them into training, validation and test, the same way every time.
+
+    Args:
+        name_or_path: digits, cifar10, cifar100 or a folder with train/CLASS/* in it.
+        root: folder that holds the data; default: RUGGEDIZE_DATA, else where `fetch` puts it.
+        download: fetch what is not there yet.
+        image_size: side in pixels at which images are kept; a folder needs it.
+        validation: training images held out, as a count or as a share between 0 and 1.
+        validation_choice: stratified (equally many of every class) or last.
+        streaming: decode a folder's images whenever they are asked for, instead of keeping them
+            in memory; auto: where they would take a third of the memory that is free.
+        skip_bad_images: leave out files of a folder that cannot be decoded, with a warning that
+            lists them.
+    """
+    is_path = isinstance(name_or_path, os.PathLike)
+    try:
+        options = DataOptions(
+            name=os.fspath(Path(name_or_path).absolute()) if is_path else str(name_or_path),
+            root=Path(root) if root is not None else None,
+            image_size=image_size,
+            validation=validation,
+            validation_choice=validation_choice,
+            streaming=streaming,
+            skip_bad_images=skip_bad_images,
+        )
+    except ValidationError as error:
+        fault = error.errors()[0]
+        message = fault["msg"].removeprefix("Value error, ")
+        raise UserError(f"{fault['loc'][0]}: {message} (got {fault['input']!r})") from None
+    return load_splits(options, download=download)
+
+
+def load_splits(
+    options: DataOptions, *, download: bool = False, progress: Progress = no_progress
+) -> Splits:
+    """Load what the options describe; `load_data` with every option."""
+    if options.name not in NAMES:
+        return load_folder_splits(options, progress)
+    train, test = load_named(options, download)
+    kept, held_out = hold_out(train, options.validation, options.validation_choice)
+    return Splits(kept, held_out, test)
+
+
+def load_named(options: DataOptions, download: bool) -> tuple[ImageSet, ImageSet]:
+    """Load the training and test images of a data set known by its name."""
+    if options.skip_bad_images:
+        raise UserError(
+            f"data.skip_bad_images is for folders of images, not for {options.name}; leave it out"
+        )
+    if options.streaming is True or options.workers is not None:
+        raise UserError(
+            "data.streaming and data.workers are for folders of images, not for "
+            f"{options.name}, which fits in memory; leave them out"
+        )
+    if options.name == "digits":
+        return load_digits(options.image_size)
+    layout = LAYOUTS[options.name]
+    if options.image_size not in (None, SIZE):
+        raise UserError(
+            f"{options.name} is kept at {SIZE} pixels, not {options.image_size}: leave out "
+            "data.image_size and resize in [views]"
+        )
+    if download and find_folder(layout, options.root) is None:
+        from ruggedize.data.fetching import fetch
+
+        fetch(options.name, options.root)
+    return load_cifar(layout, options.root)
+
+
+def load_folder_splits(options: DataOptions, progress: Progress) -> Splits:
+    """Load a folder of images; a name that is no folder is answered with the nearest name."""
+    from ruggedize.data.folder import load_folder
+
+    path = Path(options.root or "") / Path(options.name).expanduser()
+    if path.is_dir():
+        return load_folder(path, options, progress)
+    near = difflib.get_close_matches(options.name.lower(), NAMES, n=1, cutoff=0.5)
+    within = f" in {options.root}" if options.root else ""
+    guess = f"did you mean {near[0]}? " if near else ""
+    raise UserError(
+        f"no data set and no folder{within} is called {shown(options.name)}: {guess}"
+        f"give {', '.join(NAMES)} or a folder that holds train/CLASS/*"
+    )

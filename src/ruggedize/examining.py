@@ -1,0 +1,124 @@
+"""Assess models that lie on disk: of run folders, or files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ruggedize import runs
+from ruggedize.assess import AssessOptions, assess, save_assessment
+from ruggedize.chain import GENERATED, models_of, suite_for
+from ruggedize.corruptions.names import Frost
+from ruggedize.data import DataOptions, load_splits
+from ruggedize.models import load_model
+from ruggedize.recipe import Recipe, load_recipe
+from ruggedize.runs import Progress, UserError, no_progress
+from ruggedize.training.launching import default_accelerator
+from ruggedize.views import overlaps
+
+
+def assess_files(  # noqa: PLR0913
+    places: Sequence[Path],
+    out: Path,
+    data_options: DataOptions | None,
+    options: AssessOptions,
+    *,
+    seed: int | None = None,
+    frost: Frost | None = None,
+    progress: Progress = no_progress,
+) -> None:
+    """Assess models on disk and write the assessment, with its predictions beside it.
+
+    Args:
+        places: run folders (their teacher and student) or model files; the first model is the
+            baseline of all comparisons.
+        out: the assessment, a `.json` file.
+        data_options: the data; by default that of the first run folder.
+        options: which cells, how many images, which precision.
+        seed: of the generated corruptions' draws; by default 0.
+        frost: the generated frost's ice; by default the run's, else that of the options.
+        progress: told how far the assessment is.
+    """
+    if out.suffix != ".json":
+        raise UserError(f"an assessment is a .json file, got --out {out}; name it {out}.json")
+    runs.refuse_unwritable_file(out)
+    if out.name == "assessment.json" and (out.parent / "recipe.toml").exists():
+        raise UserError(
+            f"{out} is the run's own, made as its recipe says;\n"
+            "give another file with --out (or delete it, and `ruggedize run` makes it again)"
+        )
+    if options.suite != GENERATED:
+        refuse_how_to_generate(options.suite, {"--seed": seed, "--frost": frost})
+    files = model_files(places)
+    device = default_accelerator().device
+    models = {name: load_model(path).to(device) for name, path in files.items()}
+    sizes = {model.image_size for model in models.values()}
+    if len(sizes) > 1:
+        raise UserError(
+            f"these models take stored images of {', '.join(map(str, sorted(sizes)))} pixels;\n"
+            "assess models of one size at a time"
+        )
+    recipe = earlier_recipe(places) if data_options is None else None
+    wanted = recipe.data if recipe else data_options
+    assert wanted is not None
+    wanted = wanted.model_copy(update={"image_size": sizes.pop()})
+    data = load_splits(wanted, progress=progress)
+    ice = frost or (recipe.assess.frost if recipe else options.frost)
+    options = options.model_copy(update={"frost": ice})
+    suite = suite_for(options, data.test, wanted.root, seed or 0)
+    facts: dict[str, Any] = {"left_out": data.left_out}
+    if recipe:
+        facts["overlaps"] = overlaps(recipe.views.noise, suite.corruptions)
+    examination = assess(models, data.test, suite, options, progress=progress)
+    save_assessment(examination, out, facts)
+
+
+def refuse_how_to_generate(suite: str, given: dict[str, object]) -> None:
+    """Refuse to say how a suite is made that is there already."""
+    for name, value in given.items():
+        if value is not None:
+            raise UserError(
+                f"{name} says how corruptions are generated, and the suite {suite} is there "
+                "already; leave it out"
+            )
+
+
+def model_files(places: Sequence[Path]) -> dict[str, Path]:
+    """Name the models: teacher and student of a run, or a file's folder; the run, where unclear."""
+    files = [file for place in places for file in models_at(place)]
+    if not files:
+        raise UserError("there is no model to assess; give a run folder or a model.safetensors")
+    short = [named(file) for file in files]
+    if len(set(short)) == len(short):
+        return dict(zip(short, files, strict=True))
+    long = [f"{file.resolve().parent.parent.name}-{named(file)}" for file in files]
+    if len(set(long)) < len(long):
+        raise UserError(
+            f"these models cannot be told apart by name: {', '.join(long)};\n"
+            "rename their run folders, or assess them one by one"
+        )
+    return dict(zip(long, files, strict=True))
+
+
+def models_at(place: Path) -> list[Path]:
+    """Give a run folder's two models, or the file itself."""
+    if not place.is_dir():
+        if not place.suffix:
+            runs.refuse_missing_run(place)
+        return [place]
+    found = [file for file in models_of(place).values() if file.exists()]
+    if not found:
+        raise UserError(f"{place} holds no teacher/ or student/model.safetensors; run it first")
+    return found
+
+
+def named(file: Path) -> str:
+    """Name a model: `student/model.safetensors` is student."""
+    return file.resolve().parent.name if file.stem == "model" else file.stem
+
+
+def earlier_recipe(places: Sequence[Path]) -> Recipe:
+    """Read the recipe of the first run folder among these."""
+    for place in places:
+        if (place / "recipe.toml").exists():
+            return load_recipe(place / "recipe.toml")
+    raise UserError("which data? give --data NAME, or a run folder that holds a recipe.toml")

@@ -1,0 +1,80 @@
+"""One writer a folder: a lock that the kernel takes back when its holder dies."""
+
+import errno
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from ruggedize.runs import PARTIAL, UserError
+
+NAME = ".lock"
+WITHOUT_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP})  # some network drives
+HELD: set[TextIO] = set()  # a forked child shares its parent's locks, and must not outlive them
+log = logging.getLogger(__name__)
+
+
+def let_go() -> None:
+    """Close, in a forked child, what its parent holds; the parent's lock stays."""
+    for file in HELD:
+        file.close()
+
+
+os.register_at_fork(after_in_child=let_go)
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Hold a folder against every other process, and clear what a killed one left half-written.
+
+    The file stays, and means nothing: what counts is the lock, and that goes with its process.
+
+    Raises:
+        UserError: another process holds the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / NAME).open("a+") as file:
+        take(file, folder)
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        for left in unfinished(folder):
+            left.unlink(missing_ok=True)
+        HELD.add(file)
+        try:
+            yield
+        finally:
+            HELD.discard(file)
+
+
+def take(file: TextIO, folder: Path) -> None:
+    """Take the lock of a folder, or refuse."""
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise in_use(folder) from None
+    except OSError as error:
+        if error.errno not in WITHOUT_LOCKS:
+            raise
+        log.warning("%s lies on a drive without locks: let no second process write there", folder)
+
+
+def in_use(folder: Path) -> UserError:
+    """Say who writes a folder, as far as is known."""
+    holder = (folder / NAME).read_text().strip() or "another process"
+    return UserError(
+        f"{folder} is being written by {holder};\n"
+        "wait for it or stop it, or give another folder with --out"
+    )
+
+
+def unfinished(folder: Path) -> list[Path]:
+    """List half-written files here and one folder below, but for folders with their own lock."""
+    below = [path.parent for path in folder.glob(f"*/.*{PARTIAL}")]
+    places = {folder, *(place for place in below if not (place / NAME).exists())}
+    return [path for place in places for path in place.glob(f".*{PARTIAL}")]

@@ -1,0 +1,46 @@
+"""How many images a network is asked about at once, and fewer where memory is short."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ruggedize.images.types import Views
+from ruggedize.memory import is_out_of_memory
+from ruggedize.runs import UserError
+
+MOST_IMAGES = 500  # in a batch: more gain nothing
+MOST_PIXELS = MOST_IMAGES * 72**2  # of a batch: what a training's own batches take is far more
+
+
+def images_at_once(input_size: int) -> int:
+    """Give the size of a batch that is only to be answered, of square images of so many pixels."""
+    return max(1, min(MOST_IMAGES, MOST_PIXELS // input_size**2))
+
+
+@torch.no_grad()
+def answer_in_parts(network: nn.Module, views: Views) -> Float[Tensor, "n k"]:
+    """Give a network's logits; where memory is too small for all views, of one half and the other.
+
+    The network is in eval mode: no answer depends on the other views.
+
+    Raises:
+        UserError: there is no memory for a single view.
+    """
+    try:
+        return network(views)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        if len(views) == 1:
+            raise out_of_memory(views.device) from None
+    if views.is_cuda:
+        torch.cuda.empty_cache()
+    return torch.cat([answer_in_parts(network, half) for half in views.tensor_split(2)])
+
+
+def out_of_memory(device: torch.device) -> UserError:
+    """Say that a device has no room for the work at hand."""
+    aside = (
+        ", or leave it aside: CUDA_VISIBLE_DEVICES= ruggedize ..." if device.type == "cuda" else ""
+    )
+    return UserError(f"{device} is out of memory for one image;\nend what else uses it{aside}")

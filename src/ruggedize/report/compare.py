@@ -1,0 +1,263 @@
+"""Tables from assessments and predictions: what differs, by how much, how surely. No torch."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ruggedize.assess.assessment import (
+    CLEAN,
+    Assessment,
+    Cell,
+    Comparison,
+    Coverage,
+    ModelAssessment,
+    load_assessment,
+    mean_accuracy,
+)
+from ruggedize.assess.bootstrap import Interval, mean_correct, paired_intervals
+from ruggedize.report.record import RunRecord
+
+STAND_INS = {"severity5_present": "severity5_top1", "present_mean": "c19"}
+
+
+class SummaryRow(NamedTuple):
+    """One summary of all models; `values` are None where the set of corruptions is incomplete."""
+
+    name: str
+    title: str
+    coverage: str  # "10 of 19 corruptions" where incomplete, else empty
+    values: dict[str, float | None]
+    comparisons: dict[str, Comparison]  # by model, against the baseline
+
+
+class CorruptionRow(NamedTuple):
+    """One corruption at one severity; `interval` is of the last model against the first."""
+
+    corruption: str
+    values: dict[str, float]
+    over_severities: dict[str, float]
+    interval: Interval | None
+    akin: list[str]  # noise of the training that overlaps it
+
+
+class QualityRow(NamedTuple):
+    """One model beyond top-1, clean or over all corruptions at one severity."""
+
+    model: str
+    images: str
+    top3: float
+    negative_log_likelihood: float
+    calibration_error: float
+    same_as_clean: float | None  # None where it says nothing: clean, or with other clean images
+
+
+class SeedRow(NamedTuple):
+    """One summary over runs that differ by seed alone: paired differences, t-interval."""
+
+    title: str
+    differences: list[float]
+    interval: Interval
+
+
+def summary_rows(assessment: Assessment) -> list[SummaryRow]:
+    """Give clean and every summary that has a meaning here, the incomplete ones as "n of 19".
+
+    The mean over the corruptions present stands in only where the full summary is incomplete.
+    """
+    models = assessment.models
+    first = next(iter(models.values()))
+    return [
+        SummaryRow(
+            name,
+            summary_title(name, first.cells),
+            lacking(name, first.coverage.get(name)),
+            {model: found.summary[name] for model, found in models.items()},
+            {c.model: c for c in assessment.comparisons if c.summary == name},
+        )
+        for name in first.summary
+        if name not in STAND_INS or stands_in(name, first)
+    ]
+
+
+def stands_in(name: str, model: ModelAssessment) -> bool:
+    """Tell whether a mean over what is there says something that no full summary says."""
+    if model.summary[name] is None or model.summary[STAND_INS[name]] is not None:
+        return False
+    return name != "present_mean" or any(cell.severity != 5 for cell in model.cells)
+
+
+def lacking(name: str, coverage: Coverage | None) -> str:
+    """Say how much of an incomplete summary is there; nothing where it is complete."""
+    if coverage is None or coverage.present == coverage.needed:
+        return ""
+    everywhere = "" if name == "severity5_top1" else " at all 5 severities"
+    return f"{coverage.present} of {coverage.needed} corruptions{everywhere}"
+
+
+def summary_title(name: str, cells: tuple[Cell, ...]) -> str:
+    """Say in words what a summary is the mean of."""
+    at_5 = len({cell.corruption for cell in cells if cell.severity == 5})
+    return {
+        CLEAN: "clean",
+        "severity5_top1": "severity 5, all 19 corruptions",
+        "c15": "C15: 15 corruptions, severities 1-5",
+        "c19": "C19: 19 corruptions, severities 1-5",
+        "severity5_present": f"severity 5, the {at_5} corruptions assessed"
+        if at_5 > 1
+        else "severity 5, the one assessed",
+        "present_mean": f"all {len(cells)} cells assessed"
+        if len(cells) > 1
+        else "the one cell assessed",
+    }[name]
+
+
+def load_summary_rows(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Lay out an assessment for the terminal: columns and rows, in percentage points."""
+    assessment = load_assessment(path)
+    names = list(assessment.models)
+    pairs = [f"{other} - {names[0]} [95 % interval]" for other in names[1:]]
+    rows = []
+    for row in summary_rows(assessment):
+        if row.coverage:
+            continue
+        values = [f"{100 * value:.2f}" for value in row.values.values() if value is not None]
+        found = (row.comparisons[other] for other in names[1:])
+        rows.append([row.title, *values, *(difference_text(one) for one in found)])
+    return ["accuracy, %", *names, *pairs], rows
+
+
+def difference_text(found: Comparison) -> str:
+    """Write a difference with its interval, in percentage points."""
+    difference, low, high = (100 * value for value in (found.difference, found.low, found.high))
+    return f"{difference:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+def shown_severity(assessment: Assessment) -> int | None:
+    """Give the severity that the tables by corruption show: the highest assessed."""
+    return max(severities_assessed(assessment), default=None)
+
+
+def severities_assessed(assessment: Assessment) -> list[int]:
+    """List the severities at which something was assessed."""
+    return sorted({cell.severity for cell in next(iter(assessment.models.values())).cells})
+
+
+def corruption_rows(record: RunRecord) -> list[CorruptionRow]:
+    """Compare corruption by corruption at the highest severity assessed."""
+    models = record.assessment.models
+    severity = shown_severity(record.assessment)
+    first = next(iter(models.values()))
+    corruptions = list(dict.fromkeys(cell.corruption for cell in first.cells))
+    intervals = intervals_by_corruption(record, corruptions, severity)
+    return [
+        CorruptionRow(
+            corruption,
+            {name: accuracy(found.cells, corruption, severity) for name, found in models.items()},
+            {name: accuracy(found.cells, corruption, None) for name, found in models.items()},
+            intervals.get(corruption),
+            record.overlaps.get(corruption, []),
+        )
+        for corruption in corruptions
+    ]
+
+
+def accuracy(cells: tuple[Cell, ...], corruption: str, severity: int | None) -> float:
+    """Give the accuracy on a corruption at one severity, or over all (None)."""
+    return mean_accuracy(
+        cell
+        for cell in cells
+        if cell.corruption == corruption and severity in (None, cell.severity)
+    )
+
+
+def intervals_by_corruption(
+    record: RunRecord, corruptions: list[str], severity: int | None
+) -> dict[str, Interval]:
+    """Bootstrap the last model against the first, all corruptions on the same draws."""
+    names = list(record.predictions)
+    if len(names) < 2 or severity is None:
+        return {}
+    first, last = record.predictions[names[0]], record.predictions[names[-1]]
+    cells = [frozenset({(corruption, severity)}) for corruption in corruptions]
+    scores = [mean_correct(last, cell) - mean_correct(first, cell) for cell in cells]
+    return dict(zip(corruptions, paired_intervals(np.stack(scores, axis=1)), strict=True))
+
+
+def severity_profile(assessment: Assessment) -> dict[str, list[tuple[int, float]]]:
+    """Give each model's mean accuracy over the corruptions at each severity; 0 is clean."""
+    profile = {}
+    for name, model in assessment.models.items():
+        severities = sorted({cell.severity for cell in model.cells})
+        means = [
+            (severity, mean_accuracy(cell for cell in model.cells if cell.severity == severity))
+            for severity in severities
+        ]
+        profile[name] = [(0, model.clean.accuracy), *means]
+    return profile
+
+
+def quality_rows(assessment: Assessment) -> list[QualityRow]:
+    """Show what top-1 does not, clean and at the highest severity."""
+    severity = shown_severity(assessment)
+    rows = []
+    for name, model in assessment.models.items():
+        hardest = [cell for cell in model.cells if cell.severity == severity]
+        for images, cells in (("clean", [model.clean]), (f"severity {severity}", hardest)):
+            if cells:
+                rows.append(quality(name, images, cells))
+    return rows
+
+
+def quality(model: str, images: str, cells: list[Cell]) -> QualityRow:
+    """Add up some cells and divide once; the calibration error is the mean of the cells' own."""
+    n = sum(cell.n for cell in cells)
+    agreeing = [cell.agreeing for cell in cells if cell.agreeing is not None and cell.severity]
+    return QualityRow(
+        model,
+        images,
+        sum(cell.top3_correct for cell in cells) / n,
+        sum(cell.negative_log_likelihood_sum for cell in cells) / n,
+        sum(cell.calibration_error for cell in cells) / len(cells),
+        sum(agreeing) / n if len(agreeing) == len(cells) else None,
+    )
+
+
+def seed_rows(records: list[RunRecord]) -> list[SeedRow]:
+    """Compare over seeds, where at least two runs differ by their seed alone; else nothing."""
+    if len(records) < 2 or not differ_by_seed_alone(records):
+        return []
+    rows = []
+    for row in summary_rows(records[0].assessment):
+        last = list(records[0].assessment.models)[-1]
+        found = [
+            comparison.difference
+            for record in records
+            for comparison in record.assessment.comparisons
+            if (comparison.summary, comparison.model) == (row.name, last)
+        ]
+        if len(found) == len(records):
+            rows.append(SeedRow(row.title, found, t_interval(found)))
+    return rows
+
+
+def differ_by_seed_alone(records: list[RunRecord]) -> bool:
+    """Tell whether these are runs of one recipe, each with a seed of its own, assessed alike."""
+    seeds = [record.seed for record in records]
+    recipes = [
+        record.recipe | {"seed": None, "data": {**record.recipe.get("data", {}), "root": None}}
+        for record in records
+    ]
+    cells = [[row.title for row in summary_rows(record.assessment)] for record in records]
+    alike = all(recipe == recipes[0] for recipe in recipes) and all(c == cells[0] for c in cells)
+    return alike and None not in seeds and len(set(seeds)) == len(seeds)
+
+
+def t_interval(differences: list[float], level: float = 0.95) -> Interval:
+    """Give the mean of paired differences and its t-interval: what a claim on a method rests on."""
+    from scipy.special import stdtrit
+
+    n = len(differences)
+    mean, error = float(np.mean(differences)), float(np.std(differences, ddof=1)) / n**0.5
+    reach = float(stdtrit(n - 1, (1 + level) / 2)) * error
+    return Interval(mean, mean - reach, mean + reach)

@@ -1,0 +1,119 @@
+"""What a run folder tells: read once, before anything is compared or drawn."""
+
+import json
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruggedize.assess.assessment import Assessment, load_assessment
+from ruggedize.assess.predictions import Predictions, load_predictions, predictions_folder
+from ruggedize.runs import UserError, read_lines, refuse_missing_run
+
+EXAMPLE_NAME = re.compile(r"(?P<corruption>\w+)-(?P<severity>\d)-(?P<index>\d+)\.png")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One example: the clean image beside the corrupted one."""
+
+    corruption: str
+    severity: int
+    index: int
+    png: bytes
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything that a run left behind; what it did not leave is empty."""
+
+    name: str
+    recipe: dict[str, Any]
+    recipe_text: str
+    environment: dict[str, Any]
+    assessment: Assessment
+    predictions: dict[str, Predictions]
+    metrics: dict[str, list[dict[str, Any]]]  # by model, one row an epoch
+    delivered: dict[str, dict[str, Any]]  # by model: which weights of which epoch
+    views: bytes | None
+    examples: tuple[Picture, ...]
+
+    @property
+    def seed(self) -> int | None:
+        """Give the seed of the whole run, where the recipe is there."""
+        return self.recipe.get("seed")
+
+    @property
+    def overlaps(self) -> dict[str, list[str]]:
+        """Say which noise the student has trained on is akin to which corruption."""
+        akin: dict[str, list[str]] = {}
+        for operation, corruptions in self.assessment.facts.get("overlaps", {}).items():
+            for corruption in corruptions:
+                akin.setdefault(corruption, []).append(operation)
+        return akin
+
+
+def read_run(folder: Path) -> RunRecord:
+    """Read a run folder.
+
+    Raises:
+        UserError: it holds no assessment, or its assessment and predictions do not belong together.
+    """
+    refuse_missing_run(folder)
+    path = folder / "assessment.json"
+    assessment = load_assessment(path)
+    predictions = {
+        name: load_predictions(predictions_folder(path) / f"{name}.safetensors")
+        for name in assessment.models
+    }
+    refuse_strangers(path, assessment, predictions)
+    recipe_text = read_text(folder / "recipe.toml")
+    views = folder / "views.png"
+    return RunRecord(
+        name=folder.resolve().name,
+        recipe=tomllib.loads(recipe_text),
+        recipe_text=recipe_text,
+        environment=read_object(folder / "environment.json"),
+        assessment=assessment,
+        predictions=predictions,
+        metrics={name: read_lines(folder / name / "metrics.jsonl") for name in assessment.models},
+        delivered={name: read_object(folder / name / "delivered.json") for name in predictions},
+        views=views.read_bytes() if views.exists() else None,
+        examples=tuple(read_examples(folder / "examples")),
+    )
+
+
+def refuse_strangers(
+    path: Path, assessment: Assessment, predictions: dict[str, Predictions]
+) -> None:
+    """Refuse predictions from which the assessment's own counts do not follow."""
+    for name, model in assessment.models.items():
+        kept = predictions[name]
+        cells = {(cell.corruption, cell.severity): cell.correct for cell in model.cells}
+        same_cells = cells.keys() == kept.cells.keys() and model.clean.n == len(kept.clean.classes)
+        if not same_cells or any(kept.correct(c).sum() != n for c, n in cells.items()):
+            raise UserError(
+                f"{path} and the predictions of {name} beside it do not belong together;\n"
+                "assess again"
+            )
+
+
+def read_text(path: Path) -> str:
+    """Read a text file; one that is not there is empty."""
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object; a file that is not there is an empty one."""
+    return json.loads(read_text(path) or "{}")
+
+
+def read_examples(folder: Path) -> list[Picture]:
+    """Read the example pictures, in order of their names."""
+    pictures = []
+    for path in sorted(folder.glob("*.png")):
+        if match := EXAMPLE_NAME.fullmatch(path.name):
+            severity, index = int(match["severity"]), int(match["index"])
+            pictures.append(Picture(match["corruption"], severity, index, path.read_bytes()))
+    return pictures

@@ -1,0 +1,118 @@
+"""Figures and names as the page writes them: signs, units and what must not be torn apart."""
+
+import base64
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from ruggedize.assess.assessment import Comparison
+from ruggedize.assess.bootstrap import Interval
+from ruggedize.report.compare import SummaryRow
+from ruggedize.report.record import RunRecord
+
+MINUS = "\N{MINUS SIGN}"
+PERCENT_SIGN = "\N{NO-BREAK SPACE}%"
+SOURCE = "a digest of ruggedize's own source files"
+
+
+class Scale(NamedTuple):
+    """From where to where a table's bars go; zero is on it."""
+
+    low: float
+    high: float
+
+    def place(self, value: float) -> str:
+        """Give a value's place, 0 at the low end and 1 at the high one."""
+        return f"{(value - self.low) / (self.high - self.low):.4f}"
+
+
+def scale_of(intervals: Sequence[Comparison | Interval | None]) -> Scale:
+    """Make the scale that all bars of a table share."""
+    ends = [end for found in intervals if found for end in (found.low, found.high)]
+    low, high = min([0.0, *ends]), max([0.0, *ends])
+    return Scale(low, high) if low < high else Scale(-1e-9, 1e-9)
+
+
+def verdict(record: RunRecord, row: SummaryRow) -> str:
+    """Say one summary in a sentence that claims no more than its interval shows."""
+    names = list(record.assessment.models)
+    first, last = names[0], names[-1]
+    if len(names) < 2:
+        return f"{first} {percent(row.values[first])}{PERCENT_SIGN}."
+    found = row.comparisons[last]
+    shown = f"95{PERCENT_SIGN} interval {points(found.low)} to {points(found.high)}"
+    if found.low <= 0.0 <= found.high:
+        shown += ": no difference shown"
+    distance = f"{100 * abs(found.difference):.2f} points"
+    direction = "above" if found.difference >= 0 else "below"
+    value = percent(row.values[last]) + PERCENT_SIGN
+    return f"{last} {value}, {distance} {direction} {first} ({shown})."
+
+
+def percent(value: float | None) -> str:
+    """Write a fraction in percent."""
+    return "" if value is None else f"{100 * value:.2f}"
+
+
+def points(value: float) -> str:
+    """Write a difference of fractions in percentage points, with its sign."""
+    return f"{100 * value:+.2f}".replace("-", MINUS)
+
+
+def spaced(name: str) -> str:
+    """Write a name in words."""
+    return name.replace("_", " ")
+
+
+def unbroken(text: str) -> str:
+    """Keep a range such as 1-5 on one line."""
+    return text.replace("-", "\N{NON-BREAKING HYPHEN}")
+
+
+def counted(number: int, singular: str, plural: str = "") -> str:
+    """Write a number before what it counts."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def scale_end(value: float) -> str:
+    """Write an end of a scale, in points."""
+    return f"{100 * value:+.1f}".replace("-", MINUS) if abs(value) >= 0.0005 else "0"
+
+
+def data_uri(png: bytes) -> str:
+    """Put a picture into the page itself."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def sign_of(found: Comparison | Interval) -> str:
+    """Tell a gain from a loss, and both from what the interval leaves open."""
+    return "gain" if found.low > 0 else "loss" if found.high < 0 else "open"
+
+
+def facts(environment: dict[str, Any]) -> dict[str, str]:
+    """Say on what machine and with which packages a run was made."""
+    plain = {key: value for key, value in environment.items() if not isinstance(value, dict)}
+    shown = {key: fact(value) for key, value in plain.items() if key != "source"}
+    if "source" in plain:
+        shown["source"] = f"{plain['source']} ({SOURCE})"
+    packages = environment.get("packages", {}).items()
+    return shown | {name: version for name, version in packages if version and name != "ruggedize"}
+
+
+def fact(value: Any) -> str:
+    """Write what there is of something, or that there is none."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "unknown" if value is None else str(value)
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "percent": percent,
+    "points": points,
+    "spaced": spaced,
+    "unbroken": unbroken,
+    "counted": counted,
+    "scale_end": scale_end,
+    "data_uri": data_uri,
+    "sign_of": sign_of,
+    "facts": facts,
+}

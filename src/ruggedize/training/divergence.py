@@ -1,0 +1,65 @@
+"""A loss or gradient that is infinite or NaN: the training stops, and says at which images."""
+
+import math
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from ruggedize import runs, seeding
+from ruggedize.runs import UserError
+from ruggedize.training.job import Job
+
+NOT_FINITE = "not_finite.json"
+SHOWN = 8  # image indices in the message; the file has all
+
+
+class NotFinite(Exception):  # noqa: N818  # it is caught by the loop and never shown
+    """The loss of a step, or its gradient, is infinite or NaN; the weights have not moved."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(step)
+        self.step = step  # counted from 1
+
+
+class FirstBadStep:
+    """The first step whose loss was not finite, noted on the device without waiting for it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.number = torch.full((1,), math.inf, dtype=torch.float64, device=device)
+
+    def note(self, loss: Tensor, gradient_norm: Tensor, step: int) -> None:
+        """Remember this step if loss or gradient is not finite and no earlier one's was."""
+        is_good = loss.isfinite() & gradient_norm.isfinite()
+        self.number = torch.where(is_good, self.number, self.number.clamp(max=step))
+
+    def read(self, accelerator: Accelerator) -> int | None:
+        """Give the first bad step of all processes, if there was one; waits for the device."""
+        first = float(accelerator.gather(self.number).min())  # pyright: ignore
+        return int(first) if math.isfinite(first) else None
+
+
+def looking_is_free(device: torch.device) -> bool:
+    """Tell whether a value may be read at every step: a GPU would have to be waited for."""
+    return device.type == "cpu"
+
+
+def refusal(job: Job, step: int, rate_share: float) -> UserError:
+    """Say at which step, rate and images the loss stopped being a number, here and in a file."""
+    epoch, place = divmod(step - 1, job.steps_per_epoch)
+    order = seeding.order(job.seed, f"{job.name}/order", epoch, job.num_images)
+    batch = order[place * job.options.batch_size :][: job.options.batch_size]
+    images = job.train.index[torch.from_numpy(batch)].tolist()
+    lr = job.learning_rate(step - 1, rate_share)
+    path = job.folder / NOT_FINITE
+    if job.accelerator.is_main_process:
+        runs.write_json(path, {"step": step, "epoch": epoch + 1, "lr": lr, "images": images})
+    job.accelerator.wait_for_everyone()  # who ends first has the others ended by the launcher
+    shown = ", ".join(map(str, images[:SHOWN])) + (", ..." if len(images) > SHOWN else "")
+    return UserError(
+        f"{job.name}: the loss or its gradient became infinite or NaN at step {step:,} "
+        f"(epoch {epoch + 1}), learning rate {lr:.3g};\n"
+        f"its images are {shown} (all in {path}); the state before it is kept;\n"
+        f"lower {job.name}.optimiser.lr (now {job.options.optimiser.lr:g}) or set clip_norm, "
+        "with another --out"
+    )

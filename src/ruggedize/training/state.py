@@ -1,0 +1,225 @@
+"""Everything that a training's future depends on, in one file that is whole or absent."""
+
+import hashlib
+import json
+import logging
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from ruggedize.runs import UserError, write_atomically
+from ruggedize.training.averaging import Average
+from ruggedize.training.buffers import Buffers
+from ruggedize.training.divergence import FirstBadStep
+from ruggedize.training.schedules import Patience
+
+KEPT = 2  # the newest states; an older one serves when the newest is damaged
+UNREADABLE = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Counters:
+    """Where the training stands; plain numbers, saved as JSON."""
+
+    step: int = 0  # steps done
+    epoch: int = 0  # epochs done
+    step_in_epoch: int = 0
+    rate_share: float = 1.0  # what a plateau has left of the learning rate
+    stopped: bool = False
+    best_figure: float | None = None  # of the delivered kind; lower is better
+    best_epoch: int | None = None
+    best_is_average: bool = False
+    sums: dict[str, float] = field(default_factory=dict)  # of the epoch under way
+    seconds: float = 0.0  # of the epoch under way
+    num_parts: int = 1  # that each process's share of a batch is divided into, to fit into memory
+    rows: list[dict[str, Any]] = field(default_factory=list)  # of metrics.jsonl
+
+
+@dataclass
+class State:
+    """A training in memory: the network, what moves it, and its counters."""
+
+    model: nn.Module
+    optimiser: torch.optim.Optimizer
+    average: Average | None
+    plateau: Patience | None
+    stopping: Patience | None
+    counters: Counters = field(default_factory=Counters)
+    best: dict[str, Tensor] = field(default_factory=dict)  # weights to deliver
+    fingerprint: str = ""  # of all that was asked for; another one's state is refused
+    damaged: list[Path] = field(default_factory=list)  # states passed over, to be removed
+    trials: int = 0  # steps that this process has taken, to see whether they fit into memory
+    buffers: Buffers = field(init=False)
+    first_bad: FirstBadStep = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.buffers = Buffers(self.model)
+        self.first_bad = FirstBadStep(next(self.model.parameters()).device)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Give every tensor under a flat name."""
+        named = {f"model/{name}": value for name, value in self.model.state_dict().items()}
+        for index, slots in self.optimiser.state_dict()["state"].items():
+            named |= {f"optimiser/{index}/{slot}": value for slot, value in slots.items()}
+        if self.average:
+            named |= {f"average/{i}": value for i, value in enumerate(self.average.weights)}
+        return named | {f"best/{name}": value for name, value in self.best.items()}
+
+    def numbers(self) -> dict[str, Any]:
+        """Give everything else, as JSON."""
+        return {
+            "fingerprint": self.fingerprint,
+            "counters": asdict(self.counters),
+            "num_snapshots": self.average.num_snapshots if self.average else 0,
+            "plateau": self.plateau.state() if self.plateau else None,
+            "stopping": self.stopping.state() if self.stopping else None,
+        }
+
+    def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+        """Go on from a saved state.
+
+        Raises:
+            UserError: the state is that of another training, or of another version.
+        """
+        try:
+            self._take(tensors, numbers)
+        except UNREADABLE as error:
+            raise UserError(
+                f"the folder holds a state that this version cannot read ({type(error).__name__});"
+                "\ngive another folder with --out, or delete this one"
+            ) from error
+
+    def _take(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+        if numbers["fingerprint"] != self.fingerprint:
+            raise UserError(
+                "the folder holds the state of another training (other options, seed, data or "
+                "teacher);\ngive another folder with --out, or delete this one"
+            )
+        self.model.load_state_dict(part(tensors, "model/"))
+        load_optimiser(self.optimiser, part(tensors, "optimiser/"))
+        if self.average:
+            for i, weights in enumerate(self.average.weights):
+                weights.copy_(tensors[f"average/{i}"])
+            self.average.num_snapshots = numbers["num_snapshots"]
+        if self.plateau:
+            self.plateau.load(numbers["plateau"])
+        if self.stopping:
+            self.stopping.load(numbers["stopping"])
+        self.counters = Counters(**numbers["counters"])
+        self.best = part(tensors, "best/")
+
+
+def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Give the tensors whose name begins with `prefix`, without it."""
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, slots: dict[str, Tensor]) -> None:
+    """Load the optimiser's slots; its groups follow from the recipe."""
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+    content = optimiser.state_dict()
+    content["state"] = {}
+    for name, value in slots.items():
+        index, slot = name.split("/")
+        weight = weights[int(index)]
+        if value.shape == weight.shape:  # fused kernels take both in the order of memory
+            value = torch.empty_like(weight).copy_(value)
+        content["state"].setdefault(int(index), {})[slot] = value
+    optimiser.load_state_dict(content)
+
+
+def save_state(state: State, folder: Path) -> None:
+    """Write the state beside the earlier ones and keep the newest two.
+
+    The file's name ends in its own hash, so that a damaged file betrays itself.
+    """
+    tensors = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in state.tensors().items()
+    }
+    data = save(tensors, {"state": json.dumps(state.numbers())})
+    name = f"{state.counters.step:08d}-{hash_of(data)}.safetensors"
+    write_atomically(folder / name, data)
+    while state.damaged:  # they are none of the two that are kept
+        state.damaged.pop().unlink(missing_ok=True)
+    others = [path for path in saved_states(folder) if path.name != name]
+    others.sort(key=lambda path: path.stat().st_mtime_ns)
+    for old in others[: 1 - KEPT]:  # never the one just written, whatever the clock says
+        old.unlink()
+
+
+def load_newest_state(state: State, folder: Path) -> bool:
+    """Load the newest undamaged state; false when there is none.
+
+    A damaged one is passed over: the training goes on from an earlier one, or begins anew, and
+    ends with the same weights either way.
+    """
+    paths = sorted(saved_states(folder), reverse=True)
+    for path in paths:
+        try:
+            tensors, numbers = read_state(path)
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be read ({error.strerror or error});\n"
+                "see that its disk is there, and give the same command again"
+            ) from error
+        except (SafetensorError, ValueError, RuntimeError) as error:
+            log.warning("%s is damaged (%s); trying the state before it", path, error)
+            state.damaged.append(path)
+            continue
+        state.load(tensors, numbers)
+        return True
+    if paths:
+        log.warning("no state in %s is whole; the training begins anew", folder)
+    return False
+
+
+def saved_fingerprint(folder: Path) -> str | None:
+    """Say to which training the newest state belongs; None where there is none to be read."""
+    for path in sorted(saved_states(folder), reverse=True)[:1]:
+        with suppress(SafetensorError, ValueError, RuntimeError):
+            return read_state(path)[1].get("fingerprint")
+    return None
+
+
+def saved_states(folder: Path) -> list[Path]:
+    """List the states in a folder, whole or damaged."""
+    return list(folder.glob(f"{'[0-9]' * 8}*-{'[0-9a-f]' * 16}.safetensors"))
+
+
+def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a state's tensors and numbers.
+
+    Raises:
+        SafetensorError, ValueError: its content is not what its name says.
+        OSError: the disk does not give it.
+    """
+    if hash_of(path.read_bytes()) != path.stem.split("-")[1]:
+        raise SafetensorError("its content does not match the hash in its name")
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return tensors, numbers_in(file.metadata())
+
+
+def hash_of(data: bytes) -> str:
+    """Give the part of a file's SHA-256 that its name carries."""
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def numbers_in(metadata: dict[str, str] | None) -> dict[str, Any]:
+    """Read a state's numbers out of its file's metadata; `ValueError` where there are none."""
+    numbers = json.loads((metadata or {}).get("state", ""))
+    if not isinstance(numbers, dict):
+        raise ValueError(f"the numbers of a state are a table, got {type(numbers).__name__}")
+    return numbers

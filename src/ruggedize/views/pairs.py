@@ -1,0 +1,76 @@
+"""Clean and noisy views of the same images at the same places."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Int64
+from torch import Tensor
+
+from ruggedize.images.types import Images, Views
+from ruggedize.images.warp import resize
+from ruggedize.seeding import stream_key
+from ruggedize.views.geometry import apply_geometry
+from ruggedize.views.noise import apply_noise
+from ruggedize.views.options import ViewOptions
+
+
+@dataclass(frozen=True)
+class ViewMaker:
+    """Makes views: what an image gets depends on the seed, the epoch and its index alone.
+
+    Args:
+        options: what the views are.
+        image_size: side in pixels of the stored, square images.
+        seed: of every draw.
+    """
+
+    options: ViewOptions
+    image_size: int = field(kw_only=True)
+    seed: int = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        self.options.check_image_size(self.image_size)
+
+    @property
+    def input_size(self) -> int:
+        """Give the side of the views in pixels."""
+        return self.options.input_size(self.image_size)
+
+    def clean(self, images: Images, index: Int64[Tensor, " n"], epoch: int) -> Views:
+        """Give the clean views: geometry only."""
+        return self._geometry(images, self._indices(images, index), "clean-geometry", epoch)
+
+    def noisy(self, images: Images, index: Int64[Tensor, " n"], epoch: int) -> Views:
+        """Give the noisy views: geometry, then the chain of noise."""
+        indices = self._indices(images, index)
+        shared = self.options.geometry == "shared"
+        purpose = "clean-geometry" if shared else "noisy-geometry"
+        views = self._geometry(images, indices, purpose, epoch)
+        return apply_noise(views, indices, self.options.noise, self.seed, epoch)
+
+    def pair(self, images: Images, index: Int64[Tensor, " n"], epoch: int) -> tuple[Views, Views]:
+        """Give the clean and the noisy views, equal to what `clean` and `noisy` give."""
+        clean = self.clean(images, index, epoch)
+        if self.options.geometry == "independent":
+            return clean, self.noisy(images, index, epoch)
+        indices = self._indices(images, index)
+        noisy = apply_noise(clean, indices, self.options.noise, self.seed, epoch)
+        return clean, noisy.clone() if noisy is clean else noisy
+
+    def test(self, images: Images) -> Views:
+        """Give the test views: the whole image, resized to the size of the other views."""
+        return resize(images, self.input_size)
+
+    def _geometry(self, images: Images, indices: np.ndarray, purpose: str, epoch: int) -> Views:
+        stream = stream_key(self.seed, purpose, epoch)
+        return apply_geometry(images, indices, stream, self.options)
+
+    def _indices(self, images: Images, index: Int64[Tensor, " n"]) -> np.ndarray:
+        side = self.image_size
+        if tuple(images.shape[2:]) != (side, side) or len(images) != len(index):
+            raise ValueError(
+                f"images must be [n, 3, {side}, {side}] with n indices, got "
+                f"{tuple(images.shape)} with {len(index)}; "
+                "make the ViewMaker with the stored image_size"
+            )
+        return np.ascontiguousarray(index, np.int64)
