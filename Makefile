@@ -32,7 +32,8 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
-	$(BIN)/python -m pytest -n 0 tests/test_layers.py tests/test_surface.py
+	$(BIN)/python -m pytest -n 0 tests/test_layers.py tests/test_surface.py \
+		tests/types
 
 bench: setup
 	$(INSTALL) --constraint constraints.txt --no-build-isolation --editable '.[dev,bench]'

@@ -11,11 +11,10 @@ LONGEST_FILE, LONGEST_FUNCTION = 300, 60  # lines
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "ruggedize"
 PUBLIC_ENTRY = frozenset(
     {"assess", "corruptions", "data", "models", "report", "training", "views"}
-    | {"recipe", "runs", "locking", "seeding", "chain", "examining", "display", "lazy"}
+    | {"recipe", "runs", "locking", "seeding", "chain", "examining", "display"}
 )
 OPTIONS = frozenset({"assess", "data", "models", "training", "views"})
 ALLOWED: dict[str, frozenset[str]] = {
-    "lazy": frozenset(),
     "seeding": frozenset(),
     "runs": frozenset(),
     "memory": frozenset(),
@@ -66,7 +65,7 @@ def imported_parts(source: str) -> set[str]:
 
 def violations(part: str, source: str) -> set[str]:
     """Give what a module of this part imports and may not."""
-    return imported_parts(source) - ALLOWED[part] - {part, "lazy"}
+    return imported_parts(source) - ALLOWED[part] - {part}
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.stem)

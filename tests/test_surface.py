@@ -13,7 +13,7 @@ from ruggedize.cli import COMMANDS
 from ruggedize.recipe import Recipe, flat, load_recipe, shipped_recipes
 
 NAMES = (
-    "CORRUPTIONS Classifier ImageSet Recipe UserError corrupt generated_suite load_data"
+    "CORRUPTIONS Classifier ImageBatch ImageSet Recipe UserError corrupt generated_suite load_data"
     " load_model load_recipe randaugment run train_student train_teacher write_report"
 )
 

@@ -56,7 +56,7 @@ def main(folder: Path, fault: str, batch_size: int) -> None:
     logging.basicConfig(level=logging.WARNING)
     job = tiny_job(folder, epochs=3, batch_size=batch_size, averaging="ema")
     if job.accelerator.process_index == 1 and fault == "data":
-        job = dataclasses.replace(job, train=job.train.take(range(NUM_IMAGES - 1)))
+        job = dataclasses.replace(job, train=job.train.select(range(NUM_IMAGES - 1)))
     elif job.accelerator.process_index == 1 and fault == "states":
         job = dataclasses.replace(job, folder=folder / "elsewhere")
     elif job.accelerator.process_index == 1:

@@ -45,7 +45,7 @@ def test_each_probe_tells_the_same_image_from_another(
 ) -> None:
     suite = stored_suite(official, image_set)
     same = [distance(suite, probe, place, image_set) for place in range(100)]
-    turned = image_set.take(torch.arange(100).roll(1))
+    turned = image_set.select(torch.arange(100).roll(1))
     another = [distance(suite, probe, place, turned) for place in range(100)]
     assert max(same) < 0.1
     assert min(another) > 1.5 * LARGEST_DISTANCE

@@ -122,7 +122,7 @@ def test_an_assessment_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
 
 
 def test_predictions_come_back_in_index_order_and_give_the_counts(tmp_path: Path) -> None:
-    image_set = tiny_images().take(torch.randperm(120))
+    image_set = tiny_images().select(torch.randperm(120))
     examination = assess(tiny_models(), image_set, TinySuite(image_set.images), FP32)
     save_assessment(examination, tmp_path)
     kept = load_predictions(tmp_path / "predictions" / "student.safetensors")
@@ -159,7 +159,7 @@ def test_some_images_give_the_figures_of_those_images() -> None:
         TinySuite(image_set.images),
         FP32.model_copy(update={"num_images": 70}),
     )
-    chosen = image_set.take(spread_positions(300, 70))
+    chosen = image_set.select(spread_positions(300, 70))
     alone = assess(tiny_models(), chosen, TinySuite(chosen.images), FP32)
     assert some.assessment.images.num_images == 70
     assert some.assessment.images.available == 300

@@ -104,7 +104,7 @@ def test_the_report_says_why(clean, suite, tmp_path: Path) -> None:
 
 def test_an_unpaired_suite_of_equal_size_is_not_paired_by_chance(clean) -> None:
     """Turn the suite's images round: same number, other order."""
-    turned = clean.take(torch.arange(119, -1, -1))
+    turned = clean.select(torch.arange(119, -1, -1))
     suite = TinySuite(turned.images, unpaired=Unpaired(turned.labels, "turned round"))
     found = assess(tiny_models(), clean, suite, FP32).assessment
     paired = assess(tiny_models(), clean, TinySuite(clean.images), FP32).assessment

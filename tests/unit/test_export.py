@@ -132,7 +132,7 @@ def test_other_settings_are_refused_by_name(image_set: ImageSet, tmp_path: Path)
     with pytest.raises(UserError, match=r"differs in seed;\n.*--out"):
         write(image_set, tmp_path, seed=2)
     with pytest.raises(UserError, match="differs in images_sha256, num_images"):
-        write(image_set.take(range(20)), tmp_path)
+        write(image_set.select(range(20)), tmp_path)
     assert modified(tmp_path) == before
 
 

@@ -22,8 +22,13 @@ def test_taking_keeps_images_labels_and_indices_together():
     assert chosen.images[:, 0, 0, 0].tolist() == [3, 0]
     assert chosen.labels.tolist() == [1, 0]
     assert chosen.index.tolist() == [8, 5]
-    assert chosen.classes == ("a", "b")
     assert len(make().take([])) == 0
+
+
+def test_selecting_keeps_the_classes_and_what_was_left_out():
+    chosen = make(left_out=("bad.png",)).select([3, 0])
+    assert (chosen.classes, chosen.left_out) == (("a", "b"), ("bad.png",))
+    assert chosen.index.tolist() == [8, 5]
 
 
 def test_taking_copies():

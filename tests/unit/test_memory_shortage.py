@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ruggedize.chain import run
-from ruggedize.data import ImageSet
+from ruggedize.data import ImageBatch
 from ruggedize.models import Classifier, ResNet9Options, outline
 from ruggedize.recipe import load_recipe
 from ruggedize.runs import UserError
@@ -209,7 +209,7 @@ def test_a_run_with_a_student_beyond_all_memory_does_not_begin(
 def test_the_refresh_takes_as_many_images_as_a_part_has(tmp_path: Path) -> None:
     job, seen = tiny_job(tmp_path, epochs=1), []
 
-    def refresh_views(part: ImageSet) -> Tensor:
+    def refresh_views(part: ImageBatch) -> Tensor:
         seen.append(len(part))
         return job.refresh_views(part)
 
@@ -227,7 +227,7 @@ def test_the_refresh_never_shows_batch_norm_a_single_image(
 ) -> None:
     job, seen = tiny_job(tmp_path, epochs=1, batch_size=batch_size), []
 
-    def refresh_views(part: ImageSet) -> Tensor:
+    def refresh_views(part: ImageBatch) -> Tensor:
         seen.append(len(part))
         return job.refresh_views(part)
 

@@ -97,7 +97,7 @@ def test_images_in_another_order_are_noticed(arrays: Path, image_set: ImageSet) 
     """Exchange images of one class, so that the labels still agree."""
     order = torch.arange(24)
     order[[0, 1]] = order[[1, 0]]
-    suite = stored_suite(arrays, image_set.take(order))
+    suite = stored_suite(arrays, image_set.select(order))
     assert suite.unpaired is not None
     assert "of 24 images under brightness, 2 are not the test image" in suite.unpaired.reason
     assert torch.equal(suite.unpaired.labels, image_set.labels)
@@ -111,7 +111,7 @@ def test_other_labels_and_other_numbers_are_noticed(arrays: Path, image_set: Ima
     assert suite.unpaired is not None
     assert suite.unpaired.reason.startswith("2 of its 24 labels")
     assert torch.equal(suite.unpaired.labels, image_set.labels)
-    fewer = stored_suite(arrays, image_set.take(range(20)))
+    fewer = stored_suite(arrays, image_set.select(range(20)))
     assert fewer.unpaired is not None
     assert fewer.unpaired.reason == "it holds 24 images, the data 20 test images"
 

@@ -39,7 +39,7 @@ def test_sheet_shows_the_views_of_training(image_set: ImageSet) -> None:
 def test_sheet_of_fewer_than_nine_images_is_smaller(image_set: ImageSet) -> None:
     maker = ViewMaker(OPTIONS, image_size=32, seed=0)
     whole = view_sheet(image_set, maker)
-    part = view_sheet(image_set.take([0, 1]), maker)
+    part = view_sheet(image_set.select([0, 1]), maker)
     assert part.width == whole.width
     assert part.height < whole.height
 

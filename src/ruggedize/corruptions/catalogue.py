@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from ruggedize.corruptions import (
     blur,
@@ -38,7 +38,7 @@ class Corruption:
     """What severities 1-5 mean for photographs: the constants of the ImageNet-C script."""
     source: str
     random: bool
-    prepare: Callable[..., tuple[Any, ...]]
+    prepare: Callable[..., tuple[object, ...]]
     kernel: Callable[..., None]
 
 

@@ -58,6 +58,6 @@ def fingerprint(image_set: ImageSet) -> str:
     digest = hashlib.sha256()
     for start in range(0, len(image_set), HASHED_AT_ONCE):
         some = image_set.images[start : start + HASHED_AT_ONCE]
-        digest.update(some.contiguous().numpy())
-    digest.update(image_set.labels.contiguous().numpy())
+        digest.update(some.contiguous().numpy().data)
+    digest.update(image_set.labels.contiguous().numpy().data)
     return digest.hexdigest()

@@ -1,7 +1,6 @@
 """Snow: flakes driven by the wind, before an image that has turned pale."""
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from ruggedize.images.truncation import truncated
 FIRST_ANGLE, LAST_ANGLE = -135.0, -45.0  # degrees: the wind blows the flakes askew
 
 
-def with_flakes(level: tuple[float, ...], height: int, width: int) -> tuple[Any, ...]:
+def with_flakes(level: tuple[float, ...], height: int, width: int) -> tuple[object, ...]:
     """Prepare the snow: mean, spread, zoom, threshold, radius and sigma of the motion, mix."""
     loc, scale, zoom, threshold, radius, sigma, mix = level
     noise = float(loc), float(scale), float(threshold)

@@ -1,7 +1,5 @@
 """Spatter: drops of water or of mud on the lens."""
 
-from typing import Any
-
 import numpy as np
 
 from ruggedize.corruptions.noise import draw_normals, normal_quantiles
@@ -21,7 +19,7 @@ EVEN = np.ones((3, 3))
 RELIEF = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], np.float64)
 
 
-def with_liquid(level: tuple[float, ...], height: int, width: int) -> tuple[Any, ...]:
+def with_liquid(level: tuple[float, ...], height: int, width: int) -> tuple[object, ...]:
     """Prepare the spatter; a level is mean, spread, blur, threshold, strength, and 1 for mud."""
     loc, scale, sigma, threshold, strength, is_mud = level
     liquid = float(loc), float(scale), float(threshold), gaussian_taps(sigma)

@@ -6,8 +6,7 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 from ruggedize.corruptions.corrupting import Preset, check_frost, corrupt, resolve_preset
 from ruggedize.corruptions.names import ALL, Frost
 from ruggedize.corruptions.photographs import check_photographs, frost_folder
-from ruggedize.data import StreamedImages
-from ruggedize.images.types import Images, Labels
+from ruggedize.images.types import Images, ImageSource, Labels
 from ruggedize.runs import UserError
 
 
@@ -50,7 +49,7 @@ class Suite(Protocol):
 class GeneratedSuite:
     """Corrupts the data's own images when they are asked for; nothing is stored."""
 
-    clean: Images | StreamedImages
+    clean: ImageSource
     seed: int
     preset: Preset
     frost: Frost
@@ -81,7 +80,7 @@ class GeneratedSuite:
 
 
 def generated_suite(
-    images: Images | StreamedImages,
+    images: ImageSource,
     *,
     seed: int = 0,
     preset: Preset | Literal["auto"] = "auto",

@@ -10,6 +10,7 @@ import torch
 
 from ruggedize.data.bad_files import refuse_or_leave_out
 from ruggedize.data.decode import image_names, shown
+from ruggedize.data.digest import folder_digest
 from ruggedize.data.file_list import FileList
 from ruggedize.data.image_set import ImageSet, Splits
 from ruggedize.data.options import DataOptions
@@ -35,9 +36,7 @@ def load_folder(path: Path, options: DataOptions, progress: Progress = no_progre
     An image's index is its place among the sorted files of its part.
     """
     check_options(path, options)
-    parts = {part: list_classes(path / part) for part in PARTS if (path / part).is_dir()}
-    if "train" not in parts:
-        raise UserError(f"{shown(path)} has no folder train; put images in train/CLASS/")
+    parts = list_parts(path)
     warn_of_oddities(path, parts)
     classes = tuple(sorted({name for found in parts.values() for name in found}))
     sets = read_parts(path, parts, classes, options, progress)
@@ -52,7 +51,15 @@ def load_folder(path: Path, options: DataOptions, progress: Progress = no_progre
             f"{shown(path)} has one class, {''.join(classes)}: a classifier needs two or more;\n"
             "give each its own folder: train/CLASS/"
         )
-    return Splits(train, sets["validation"], sets["test"])
+    return Splits(train, sets["validation"], sets["test"], folder_digest(path, parts))
+
+
+def list_parts(path: Path) -> dict[str, dict[str, FileList]]:
+    """Return the image files of a folder by part and class; `train` is required."""
+    parts = {part: list_classes(path / part) for part in PARTS if (path / part).is_dir()}
+    if "train" not in parts:
+        raise UserError(f"{shown(path)} has no folder train; put images in train/CLASS/")
+    return parts
 
 
 def check_options(path: Path, options: DataOptions) -> None:

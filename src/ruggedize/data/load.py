@@ -8,7 +8,9 @@ from typing import Literal
 from pydantic import ValidationError
 
 from ruggedize.data.cifar import CIFAR10, CIFAR100, SIZE, find_folder, load_cifar
+from ruggedize.data.digest import DataDigest, array_digest, folder_digest
 from ruggedize.data.digits import load_digits
+from ruggedize.data.folder import list_parts, load_folder
 from ruggedize.data.image_set import ImageSet, Splits
 from ruggedize.data.options import DataOptions
 from ruggedize.data.split import hold_out
@@ -69,7 +71,29 @@ def load_splits(
         return load_folder_splits(options, progress)
     train, test = load_named(options, download)
     kept, held_out = hold_out(train, options.validation, options.validation_choice)
-    return Splits(kept, held_out, test)
+    return Splits(kept, held_out, test, named_digest(options.name, train, test))
+
+
+def data_digest(options: DataOptions) -> DataDigest | None:
+    """Return the digest of the data as it is now, decoding nothing; None where it is not there."""
+    try:
+        if options.name in NAMES:
+            return named_digest(options.name, *load_named(options, download=False))
+        return folder_digest(path := folder_of(options), list_parts(path))
+    except (UserError, OSError):
+        return None
+
+
+def named_digest(name: str, train: ImageSet, test: ImageSet) -> DataDigest:
+    """Return the digest of a data set known by its name."""
+    parts = {"train": train, "test": test}
+    return DataDigest(
+        place=name,
+        parts={
+            key: array_digest(part.labels.numpy(), part.images[:].numpy())
+            for key, part in parts.items()
+        },
+    )
 
 
 def load_named(options: DataOptions, download: bool) -> tuple[ImageSet, ImageSet]:
@@ -98,11 +122,14 @@ def load_named(options: DataOptions, download: bool) -> tuple[ImageSet, ImageSet
     return load_cifar(layout, options.root)
 
 
+def folder_of(options: DataOptions) -> Path:
+    """Return the place of a folder of images."""
+    return Path(options.root or "") / Path(options.name).expanduser()
+
+
 def load_folder_splits(options: DataOptions, progress: Progress) -> Splits:
     """Load a folder of images; a name that is no folder is answered with the nearest name."""
-    from ruggedize.data.folder import load_folder
-
-    path = Path(options.root or "") / Path(options.name).expanduser()
+    path = folder_of(options)
     if path.is_dir():
         return load_folder(path, options, progress)
     near = difflib.get_close_matches(options.name.lower(), NAMES, n=1, cutoff=0.5)

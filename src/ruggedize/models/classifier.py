@@ -1,6 +1,6 @@
 """A network that takes uint8 pixels: it normalises inside, so no two models can disagree."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from jaxtyping import Float32, Int64
@@ -41,8 +41,14 @@ class Classifier(nn.Module):
         self.image_size = image_size
         self.input_size = input_size
 
+    if TYPE_CHECKING:  # nn.Module's own is untyped
+
+        def __call__(self, images: Images) -> Float32[Tensor, "n k"]:
+            """Return float32 logits of uint8 images of the input size."""
+            ...
+
     def forward(self, images: Images) -> Float32[Tensor, "n k"]:
-        """Give float32 logits of uint8 images of the input size."""
+        """Return float32 logits of uint8 images of the input size."""
         if images.dtype != torch.uint8:
             raise TypeError(
                 f"a Classifier takes uint8 pixels 0..255, got {images.dtype}; "

@@ -1,11 +1,9 @@
 """From a model's description to a freshly initialised classifier."""
 
-from typing import Protocol, runtime_checkable
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ruggedize.images.types import Images
+from ruggedize.images.types import Images, ImageSource
 from ruggedize.models import initialisation
 from ruggedize.models.airbench import Airbench
 from ruggedize.models.classifier import Classifier
@@ -23,16 +21,6 @@ from ruggedize.models.resnet50v2 import ResNet50V2
 from ruggedize.models.wide_resnet import WideResNet
 from ruggedize.runs import UserError
 
-
-@runtime_checkable
-class Spreadable(Protocol):
-    """Images to choose from: a tensor, or files that are decoded when they are indexed."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, which: Tensor, /) -> Tensor: ...
-
-
 FITTED_TO = 2_000  # images whose patches a fitted layer looks at
 
 
@@ -42,7 +30,7 @@ def build(
     image_size: int,
     input_size: int,
     seed: int,
-    images: Spreadable | None = None,
+    images: ImageSource | None = None,
 ) -> Classifier:
     """Make a classifier whose weights follow from the seed (and the images, where it is said).
 
@@ -108,7 +96,7 @@ def refuse_too_small(options: ModelOptions, input_size: int) -> None:
         ) from None
 
 
-def evenly_spread(images: Spreadable) -> Images:
+def evenly_spread(images: ImageSource) -> Images:
     """Take enough images to fit a layer to, evenly spread over a set that may be in some order."""
     number = min(len(images), FITTED_TO)
     return images[torch.arange(number) * len(images) // max(1, number)]

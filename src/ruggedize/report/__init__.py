@@ -1,8 +1,5 @@
 """Say what was gained, where, and how surely, from files alone: no model, no torch."""
 
-from ruggedize.lazy import exports
+import lazy_loader
 
-__getattr__, __dir__, __all__ = exports(
-    __name__,
-    {"load_summary_rows": "compare", "summary_rows": "compare", "write_report": "page"},
-)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

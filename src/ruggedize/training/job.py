@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from ruggedize.data import ImageSet
+from ruggedize.data import ImageBatch, ImageSet
 from ruggedize.images.types import Views
 from ruggedize.models import Classifier
 from ruggedize.runs import Progress, UserError
@@ -19,7 +19,7 @@ from ruggedize.training.options import TrainingOptions
 from ruggedize.training.schedules import rate_at
 from ruggedize.views import ViewOptions
 
-MakePair = Callable[[ImageSet, int], Pair]  # (some training images, epoch)
+MakePair = Callable[[ImageBatch, int], Pair]  # (some training images, epoch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Job:
     model: Classifier
     objective: Objective
     make_pair: MakePair
-    refresh_views: Callable[[ImageSet], Views]  # views for batch norm, fixed by the seed
+    refresh_views: Callable[[ImageBatch], Views]  # views for batch norm, fixed by the seed
     train: ImageSet
     validation: ImageSet
     options: TrainingOptions

@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from ruggedize.data import ImageSet, Splits
+from ruggedize.data import ImageBatch, Splits
 from ruggedize.models import Classifier, load_model, num_parameters
 from ruggedize.runs import Progress, UserError, no_progress, sha256
 from ruggedize.training.beginning import MODEL
@@ -80,7 +80,7 @@ def train_student(  # noqa: PLR0913
 def pairs(maker: ViewMaker, *, with_teacher: bool) -> MakePair:
     """Make the noisy view for the student and, where there is a teacher, a clean one for it."""
 
-    def make_pair(part: ImageSet, epoch: int) -> Pair:
+    def make_pair(part: ImageBatch, epoch: int) -> Pair:
         if with_teacher:
             clean, noisy = maker.pair(part.images, part.index, epoch)
             return Pair(clean, noisy, part.labels)
@@ -96,7 +96,7 @@ def pairs_with_test_view(maker: ViewMaker, ask: Callable[[], Tensor | None]) -> 
     """
     asked = cache(ask)
 
-    def make_pair(part: ImageSet, epoch: int) -> Pair:
+    def make_pair(part: ImageBatch, epoch: int) -> Pair:
         noisy, known = maker.noisy(part.images, part.index, epoch), asked()
         if known is None:
             return Pair(maker.test(part.images), noisy, part.labels)

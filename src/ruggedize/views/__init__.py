@@ -1,17 +1,5 @@
 """The two views of an image: geometry, the noise that the student sees, and their pairing."""
 
-from ruggedize.lazy import exports
+import lazy_loader
 
-__getattr__, __dir__, __all__ = exports(
-    __name__,
-    {
-        "AdditiveNoiseOptions": "options",
-        "RandAugmentOptions": "options",
-        "RandomErasingOptions": "options",
-        "ViewMaker": "pairs",
-        "ViewOptions": "options",
-        "overlaps": "noise",
-        "randaugment": "augment",
-        "view_sheet": "sheet",
-    },
-)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -10,7 +10,7 @@ from ruggedize.images.types import Images
 from ruggedize.seeding import stream_key
 from ruggedize.views.layers import Plan, augment, new_scratch
 from ruggedize.views.operations import SEMANTICS, Operation, operations
-from ruggedize.views.options import RandAugmentOptions
+from ruggedize.views.options import RandAugmentOptions, Semantics
 
 
 def randaugment(  # noqa: PLR0913
@@ -21,7 +21,7 @@ def randaugment(  # noqa: PLR0913
     epoch: int = 0,
     num_layers: int = 2,
     magnitude: int = 9,
-    semantics: str = "tf",
+    semantics: Semantics = "tf",
 ) -> Images:
     """Augment each image by `num_layers` operations of its own.
 

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+Semantics = Literal["tf", "tf-2021", "torchvision", "timm", "timm-inc1"]  # whose RandAugment
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 DESCRIBED = ConfigDict(
@@ -25,7 +26,7 @@ class RandAugmentOptions(BaseModel):
     """Operations applied to each image, one after the other."""
     magnitude: int = Field(default=9, ge=0)
     """Strength of the operations: 0-10, and 0-30 for "torchvision", whose scale has 31 steps."""
-    semantics: Literal["tf", "tf-2021", "torchvision", "timm", "timm-inc1"] = "tf"
+    semantics: Semantics = "tf"
     """Whose RandAugment. "tf" is the Keras example's, mended; "tf-2021" keeps its faults."""
 
     @model_validator(mode="after")

@@ -30,8 +30,8 @@ def view_sheet(image_set: ImageSet, maker: ViewMaker, *, epoch: int = 0) -> "Ima
     """
     number = min(SIDE * SIDE, len(image_set))
     shown = image_set.take(np.arange(number) * len(image_set) // max(1, number))
-    clean, noisy = maker.pair(shown.images[:], shown.index, epoch)
-    names = [shown.classes[label] if label >= 0 else "" for label in shown.labels.tolist()]
+    clean, noisy = maker.pair(shown.images, shown.index, epoch)
+    names = [image_set.classes[label] if label >= 0 else "" for label in shown.labels.tolist()]
     grids = [draw_grid("clean views", clean, names), draw_grid("noisy views", noisy, names)]
     return beside(grids)
 

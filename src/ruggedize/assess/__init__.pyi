@@ -1,0 +1,11 @@
+from .assessment import Assessment as Assessment
+from .assessment import load_assessment as load_assessment
+from .evaluate import assess as assess
+from .examination import Examination as Examination
+from .examination import save_assessment as save_assessment
+from .examples import save_examples as save_examples
+from .options import AssessOptions as AssessOptions
+from .options import parsed_severities as parsed_severities
+from .predictions import Predictions as Predictions
+from .predictions import load_predictions as load_predictions
+from .selection import chosen_cells as chosen_cells

@@ -1,0 +1,15 @@
+from .catalogue import CORRUPTIONS as CORRUPTIONS
+from .catalogue import Corruption as Corruption
+from .corrupting import corrupt as corrupt
+from .corrupting import resolve_preset as resolve_preset
+from .export import export_suite as export_suite
+from .names import parsed_names as parsed_names
+from .photographs import fetch_frost as fetch_frost
+from .sheet import corruption_sheet as corruption_sheet
+from .stored import find_suite as find_suite
+from .stored import refuse_incomplete as refuse_incomplete
+from .stored import stored_suite as stored_suite
+from .suites import Suite as Suite
+from .suites import Unpaired as Unpaired
+from .suites import chosen_names as chosen_names
+from .suites import generated_suite as generated_suite

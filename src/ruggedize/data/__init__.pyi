@@ -1,0 +1,15 @@
+from .decode import decode_image as decode_image
+from .decode import list_images as list_images
+from .decode import shown as shown
+from .digest import DataDigest as DataDigest
+from .fetching import fetch as fetch
+from .folder import list_classes as list_classes
+from .image_set import ImageBatch as ImageBatch
+from .image_set import ImageSet as ImageSet
+from .image_set import Splits as Splits
+from .load import data_digest as data_digest
+from .load import load_data as load_data
+from .load import load_splits as load_splits
+from .options import DataOptions as DataOptions
+from .root import data_root as data_root
+from .streaming import StreamedImages as StreamedImages

@@ -1,0 +1,90 @@
+"""Correct uses of the public API: a type checker must not object to any line."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import ruggedize
+from ruggedize import (
+    CORRUPTIONS,
+    Classifier,
+    ImageBatch,
+    ImageSet,
+    Recipe,
+    UserError,
+    corrupt,
+    generated_suite,
+    load_data,
+    load_model,
+    load_recipe,
+    randaugment,
+    run,
+    train_student,
+    train_teacher,
+    write_report,
+)
+from ruggedize.assess import Assessment, AssessOptions, assess
+from ruggedize.data import Splits
+from ruggedize.models import ResNet9Options, build
+from ruggedize.training import StudentOptions, TrainingOptions
+from ruggedize.views import RandAugmentOptions, ViewOptions
+
+
+def show(task: str, done: int, total: int) -> None:
+    """Take part in a long task."""
+
+
+def train() -> Classifier:
+    recipe: Recipe = load_recipe("demo", ("seed=1",))
+    data: Splits = load_data("digits", validation=200, image_size=32)
+    teacher: Classifier = train_teacher(
+        data, recipe.views, recipe.teacher, "runs/mine/teacher", seed=1, progress=show
+    )
+    print(teacher.classes)
+    return train_student(
+        data, recipe.views, recipe.student, Path("teacher/model.safetensors"), Path("student")
+    )
+
+
+def options() -> tuple[TrainingOptions, StudentOptions, ViewOptions]:
+    network = ResNet9Options(width=16)
+    teacher = TrainingOptions(model=network, epochs=3, batch_size=64)
+    student = StudentOptions(model=network, temperature=2.0, consistency_weight=0.5)
+    views = ViewOptions(pad=4, geometry="shared", noise=(RandAugmentOptions(magnitude=9),))
+    return teacher, student, views
+
+
+def look(images: Tensor, data: Splits, model: Classifier) -> float | None:
+    noisy: Tensor = randaugment(images, seed=0, semantics="timm")
+    grainy: Tensor = corrupt(noisy, "gaussian_noise", severity=3, seed=0, preset="cifar")
+    logits: Tensor = model(grainy)
+    labels: Tensor = model.predict(data.test.images[:5]).labels
+    print(logits.shape, labels.tolist(), list(CORRUPTIONS))
+    suite = generated_suite(data.test.images, frost="procedural")
+    found = assess({"mine": model}, data.test, suite, AssessOptions(severities=(5,)))
+    assessment: Assessment = found.assessment
+    return assessment.models["mine"].summary["severity5_top1"]
+
+
+def batches(images: Tensor) -> Iterator[ImageBatch]:
+    labels = torch.zeros(len(images), dtype=torch.int64)
+    own = ImageSet(images, labels, ("a", "b"), torch.arange(len(images)))
+    some: ImageBatch = own.take([0, 1])
+    half: ImageSet = own.select(torch.arange(len(own) // 2))
+    print(len(some), half.image_size)
+    return own.batches([torch.arange(4).numpy()])
+
+
+def whole(folder: Path) -> Path | None:
+    try:
+        page: Path = run(load_recipe("demo"), folder)
+    except UserError as error:
+        print(error)
+        return None
+    write_report([folder], folder / "again.html")
+    model = load_model(folder / "student" / "model.safetensors")
+    fresh = build(ResNet9Options(), model.classes, image_size=32, input_size=32, seed=0)
+    print(fresh.input_size, ruggedize.__version__.split("."))
+    return page

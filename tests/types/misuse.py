@@ -1,0 +1,41 @@
+"""Misuses of the public API: a type checker must object to every line that ends in `# error`."""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from ruggedize import (
+    Classifier,
+    ImageSet,
+    corrupt,
+    generated_suite,
+    load_data,
+    load_recipe,
+    randaugment,
+    train_student,
+    train_teacher,
+)
+from ruggedize.assess import AssessOptions, assess
+from ruggedize.training import TrainingOptions
+from ruggedize.views import ViewOptions
+
+
+def misuse(images: Tensor, some: ImageSet, model: Classifier, folder: Path) -> None:
+    recipe, data = load_recipe("demo"), load_data("digits")
+    train_student(1, 2, wrong=3)  # error
+    train_teacher(data, recipe.views, recipe, folder)  # error
+    train_teacher(data, recipe.views, recipe.teacher, folder, seed="0")  # error
+    corrupt(images, "fog", severity="3")  # error
+    corrupt(some, "fog", severity=3)  # error
+    randaugment(images, seed=0, semantics="keras")  # error
+    generated_suite(data.test)  # error
+    assess([model], data.test, generated_suite(data.test.images))  # error
+    print(assess({"mine": model}, data.test, generated_suite(images)).summary)  # error
+    print(model.predict(images).label)  # error
+    print(data.training)  # error
+    print(some.take([0]).classes)  # error
+    print(recipe.student.temprature)  # error
+    AssessOptions(severities=5)  # error
+    ViewOptions(geometry="same")  # error
+    TrainingOptions(epochs=3)  # error
+    load_data("digits", image_sise=32)  # error
