@@ -8,8 +8,8 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 from torch import nn
 
-from ruggedize.models.airbench import ShiftingBatchNorm
 from ruggedize.models.batch_norm import SynchronisedBatchNorm, replace_batch_norm
+from ruggedize.models.nets.airbench import ShiftingBatchNorm
 
 NUM_IMAGES = 7  # four for the first process, three for the second
 

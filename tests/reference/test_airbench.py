@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ruggedize.models import AirbenchOptions, build
-from ruggedize.models.airbench import NUM_FILTERS, SMALLEST_VARIANCE, Airbench
 from ruggedize.models.construction import FITTED_TO, evenly_spread
+from ruggedize.models.nets.airbench import NUM_FILTERS, SMALLEST_VARIANCE, Airbench
 
 CLASSES = ("a", "b", "c")
 

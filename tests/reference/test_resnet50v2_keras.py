@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ruggedize.models import Classifier, ResNet50V2Options, build, num_parameters
-from ruggedize.models.resnet50v2 import STAGES
+from ruggedize.models.nets.resnet50v2 import STAGES
 
 pytestmark = pytest.mark.more
 

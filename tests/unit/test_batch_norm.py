@@ -11,13 +11,13 @@ from pydantic import ValidationError
 from torch import nn
 
 from ruggedize.models import build, save_model
-from ruggedize.models.airbench import ShiftingBatchNorm
 from ruggedize.models.batch_norm import (
     GhostBatchNorm,
     SynchronisedBatchNorm,
     batch_norms,
     replace_batch_norm,
 )
+from ruggedize.models.nets.airbench import ShiftingBatchNorm
 from ruggedize.models.options import (
     AirbenchOptions,
     ModelOptions,

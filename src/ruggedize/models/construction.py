@@ -5,8 +5,12 @@ from torch import nn
 
 from ruggedize.images.types import Images, ImageSource
 from ruggedize.models import initialisation
-from ruggedize.models.airbench import Airbench
 from ruggedize.models.classifier import Classifier
+from ruggedize.models.nets.airbench import Airbench
+from ruggedize.models.nets.preact_resnet18 import PreActResNet18
+from ruggedize.models.nets.resnet9 import ResNet9
+from ruggedize.models.nets.resnet50v2 import ResNet50V2
+from ruggedize.models.nets.wide_resnet import WideResNet
 from ruggedize.models.options import (
     AirbenchOptions,
     ModelOptions,
@@ -15,10 +19,6 @@ from ruggedize.models.options import (
     ResNet50V2Options,
     WideResNetOptions,
 )
-from ruggedize.models.preact_resnet18 import PreActResNet18
-from ruggedize.models.resnet9 import ResNet9
-from ruggedize.models.resnet50v2 import ResNet50V2
-from ruggedize.models.wide_resnet import WideResNet
 from ruggedize.runs import UserError
 
 FITTED_TO = 2_000  # images whose patches a fitted layer looks at

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ruggedize.models.preact_resnet18 import norm, stage
+from ruggedize.models.nets.preact_resnet18 import norm, stage
 
 STEM_CHANNELS = 16
 
