@@ -19,7 +19,7 @@ from ruggedize import generated_suite
 from ruggedize.assess import AssessOptions, assess
 from ruggedize.corruptions import CORRUPTIONS
 from ruggedize.data import ImageSet
-from ruggedize.models import AirbenchOptions, Classifier, build
+from ruggedize.models import AirbenchOptions, Classifier, create_model
 
 NUM_IMAGES = 1_000
 CHOSEN = ("gaussian_noise", "defocus_blur", "fog", "contrast", "jpeg_compression")
@@ -36,7 +36,7 @@ def measure(rounds: int) -> dict[str, Content]:
     """Time both in turn."""
     content = begun(rounds) | {"threads": torch.get_num_threads()}
     images = pictures(32, NUM_IMAGES)
-    model = build(AirbenchOptions(), CLASSES, 32, 32, seed=0, images=images).eval()
+    model = create_model(AirbenchOptions(), CLASSES, 32, 32, seed=0, images=images).eval()
     contestants = {
         "ruggedize": timed(partial(ours, model, images)),
         PLAIN: timed(partial(plain, model, images)),

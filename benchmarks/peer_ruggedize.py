@@ -10,7 +10,7 @@ from benchmarks.pictures import pictures
 from benchmarks.turns import Turns
 from ruggedize import load_recipe, train_student, train_teacher
 from ruggedize.data import ImageSet, Splits
-from ruggedize.models import ResNet50V2Options, build, save_model
+from ruggedize.models import ResNet50V2Options, create_model, save_model
 from ruggedize.runs import Progress
 from ruggedize.training import TrainingOptions, questions
 from ruggedize.views import ViewOptions
@@ -40,7 +40,7 @@ def student_pipeline(turns: Turns, *, clean_view: str = "drawn") -> None:
     recipe = load_recipe("keras-example", (f"student.clean_view={clean_view}",))
     with tempfile.TemporaryDirectory() as folder:
         teacher = Path(folder) / "teacher.safetensors"
-        save_model(build(ResNet50V2Options(), CLASSES, 32, SIDE, seed=1), teacher)
+        save_model(create_model(ResNet50V2Options(), CLASSES, 32, SIDE, seed=1), teacher)
         train_student(
             images(32, turns),
             recipe.views,

@@ -24,7 +24,7 @@ from benchmarks.pictures import pictures
 from benchmarks.record import Content
 from ruggedize import load_recipe, runs, train_student
 from ruggedize.data import ImageSet, Splits
-from ruggedize.models import Classifier, build, resolved_precision, save_model
+from ruggedize.models import Classifier, create_model, resolved_precision, save_model
 from ruggedize.training import StudentOptions
 from ruggedize.training.averaging import Average
 from ruggedize.views import ViewMaker
@@ -93,7 +93,7 @@ def measured(name: str, rounds: int) -> dict[str, Any]:
     batch = recipe.student.batch_size
     images = pictures(32, 1_000)[torch.arange(batch * (WARMUP + STEPS * rounds)) % 1_000]
     few = image_set(images[:16])
-    model = build(recipe.student.model, CLASSES, 32, size, 1, images)
+    model = create_model(recipe.student.model, CLASSES, 32, size, 1, images)
     with tempfile.TemporaryDirectory() as folder, watched(watch):
         save_model(model, Path(folder) / "teacher.safetensors")
         options = StudentOptions.model_validate(recipe.student.model_dump() | {"epochs": 1})

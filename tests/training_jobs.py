@@ -7,7 +7,7 @@ import torch
 from accelerate import Accelerator
 
 from ruggedize.data import ImageSet
-from ruggedize.models import build
+from ruggedize.models import create_model
 from ruggedize.runs import no_progress
 from ruggedize.training.job import Job
 from ruggedize.training.objectives import Pair, supervised
@@ -52,7 +52,7 @@ def tiny_job(folder: Path, weights_seed: int = 1, **changes: object) -> Job:
 
     return Job(
         name="teacher",
-        model=build(options.model, CLASSES, 16, 16, weights_seed),
+        model=create_model(options.model, CLASSES, 16, 16, weights_seed),
         objective=supervised(options.label_smoothing),
         make_pair=lambda part, epoch: Pair(
             maker.clean(part.images, part.index, epoch), None, part.labels

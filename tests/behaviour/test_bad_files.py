@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ruggedize.models import build, save_model
+from ruggedize.models import create_model, save_model
 from ruggedize.models.options import ResNet9Options
 from tests.behaviour.test_bad_input import assert_refused, save
 from tests.unit.test_data_decode import bomb
@@ -71,7 +71,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 batch.write(b"\x11" * 7)
                 batch.truncate(7 if name == "short" else CIFAR_BYTES)  # zeros that take no room
     for name, classes in (("two", ("dark", "light")), ("ten", tuple("0123456789"))):
-        save_model(build(ResNet9Options(width=8), classes, 32, 32, 0), root / f"{name}.safetensors")
+        save_model(
+            create_model(ResNet9Options(width=8), classes, 32, 32, 0), root / f"{name}.safetensors"
+        )
     whole = (root / "ten.safetensors").read_bytes()
     (root / "long.safetensors").write_bytes((1 << 62).to_bytes(8, "little") + whole[8:])
     (root / "lying.safetensors").write_bytes(whole.replace(b'"shape":[8,3', b'"shape":[9,3', 1))

@@ -3,13 +3,22 @@
 import copy
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from ruggedize.models import Classifier, ModelOptions, build, load_model, num_parameters, save_model
+from ruggedize.models import (
+    Classifier,
+    ModelOptions,
+    create_model,
+    load_model,
+    nets,
+    num_parameters,
+    save_model,
+)
 from ruggedize.models.construction import outline
 
 CLASSES = tuple("abcdefghij")
@@ -29,7 +38,7 @@ def options(value: object) -> ModelOptions:
 def fresh(name: str, seed: int) -> Classifier:
     generator = torch.Generator().manual_seed(3)
     images = torch.randint(0, 256, (40, 3, 32, 32), dtype=torch.uint8, generator=generator)
-    return build(options(SMALL[name]), CLASSES, 32, 32, seed, images)
+    return create_model(options(SMALL[name]), CLASSES, 32, 32, seed, images)
 
 
 @cache
@@ -183,3 +192,10 @@ def test_parameters_are_counted_as_keras_counts_them(value: object, count: int) 
 def test_a_wrong_description_is_refused(value: object, cure: str) -> None:
     with pytest.raises(ValidationError, match=cure):
         options(value)
+
+
+def test_every_architecture_has_options_and_a_file_of_its_name() -> None:
+    files = {path.stem for path in Path(nets.__file__).parent.glob("*.py")} - {"__init__"}
+    union = get_args(ModelOptions)[0]
+    assert {kind.model_fields["name"].default for kind in get_args(union)} == files
+    assert set(SMALL) == files - {"custom"}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ruggedize.data.cifar import Layout
-from ruggedize.models import WideResNetOptions, build, save_model
+from ruggedize.models import WideResNetOptions, create_model, save_model
 from ruggedize.recipe import SHIPPED, flat, load_recipe, shipped_recipes
 from tests.fuzz.damage import damaged
 
@@ -114,7 +114,7 @@ def images() -> list[bytes]:
 def model_file(path: Path) -> bytes:
     """Write a tiny model; give the file's bytes."""
     options = WideResNetOptions(depth=10, width=1)
-    save_model(build(options, ("a", "b"), 32, 32, seed=0), path, {"teacher": "ab12"})
+    save_model(create_model(options, ("a", "b"), 32, 32, seed=0), path, {"teacher": "ab12"})
     return path.read_bytes()
 
 

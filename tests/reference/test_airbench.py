@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ruggedize.models import AirbenchOptions, build
+from ruggedize.models import AirbenchOptions, create_model
 from ruggedize.models.construction import FITTED_TO, evenly_spread
 from ruggedize.models.nets.airbench import NUM_FILTERS, SMALLEST_VARIANCE, Airbench
 
@@ -13,7 +13,7 @@ CLASSES = ("a", "b", "c")
 
 
 def fitted(images: Tensor) -> Airbench:
-    network = build(AirbenchOptions(width=8), CLASSES, 32, 32, 0, images).network
+    network = create_model(AirbenchOptions(width=8), CLASSES, 32, 32, 0, images).network
     assert isinstance(network, Airbench)
     return network
 
@@ -66,7 +66,7 @@ def test_images_in_the_order_of_their_classes_are_sampled_evenly(num_images: int
 
 def test_without_images_it_is_not_built():
     with pytest.raises(ValueError, match=r"fits its first layer.*images="):
-        build(AirbenchOptions(width=8), CLASSES, 32, 32, 0)
+        create_model(AirbenchOptions(width=8), CLASSES, 32, 32, 0)
 
 
 def test_new_convolutions_pass_their_input_on(small_images: Tensor):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ruggedize.models import Classifier, ResNet50V2Options, build, num_parameters
+from ruggedize.models import Classifier, ResNet50V2Options, create_model, num_parameters
 from ruggedize.models.nets.resnet50v2 import STAGES
 
 pytestmark = pytest.mark.more
@@ -38,7 +38,7 @@ def twins() -> Twins:
     scaled = keras.layers.Rescaling(1 / 127.5, offset=-1)(inputs)
     theirs = keras.Model(inputs, keras.layers.Dense(10, name="head")(body(scaled)))
     randomise(theirs)
-    ours = build(ResNet50V2Options(), tuple("abcdefghij"), 32, SIDE, seed=0)
+    ours = create_model(ResNet50V2Options(), tuple("abcdefghij"), 32, SIDE, seed=0)
     copy_weights(body, theirs.get_layer("head"), ours.network)
     return Twins(theirs, ours)
 

@@ -27,7 +27,7 @@ from ruggedize import (
 )
 from ruggedize.assess import Assessment, AssessOptions, assess
 from ruggedize.data import Splits
-from ruggedize.models import ResNet9Options, build
+from ruggedize.models import ResNet9Options, create_model
 from ruggedize.training import StudentOptions, TrainingOptions
 from ruggedize.views import RandAugmentOptions, ViewOptions
 
@@ -85,6 +85,6 @@ def whole(folder: Path) -> Path | None:
         return None
     write_report([folder], folder / "again.html")
     model = load_model(folder / "student" / "model.safetensors")
-    fresh = build(ResNet9Options(), model.classes, image_size=32, input_size=32, seed=0)
+    fresh = create_model(ResNet9Options(), model.classes, image_size=32, input_size=32, seed=0)
     print(fresh.input_size, ruggedize.__version__.split("."))
     return page

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from pydantic import ValidationError
 from torch import nn
 
-from ruggedize.models import build, save_model
+from ruggedize.models import create_model, save_model
 from ruggedize.models.batch_norm import (
     GhostBatchNorm,
     SynchronisedBatchNorm,
@@ -54,7 +54,7 @@ def features(n: int, seed: int = 0) -> torch.Tensor:
 def model_of(options: ModelOptions) -> nn.Module:
     size = 64 if options.name == "resnet50v2" else 16
     images = torch.randint(0, 256, (20, 3, size, size), dtype=torch.uint8)
-    return build(options, CLASSES, size, size, seed=0, images=images)
+    return create_model(options, CLASSES, size, size, seed=0, images=images)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,7 +14,7 @@ from ruggedize.models import (
     Classifier,
     ResNet9Options,
     WideResNetOptions,
-    build,
+    create_model,
     load_model,
     read_description,
     save_model,
@@ -26,7 +26,7 @@ TINY = ResNet9Options(width=8)
 
 
 def tiny(seed: int = 0) -> Classifier:
-    return build(TINY, CLASSES, image_size=48, input_size=32, seed=seed)
+    return create_model(TINY, CLASSES, image_size=48, input_size=32, seed=seed)
 
 
 @pytest.fixture

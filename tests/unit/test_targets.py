@@ -7,7 +7,7 @@ import torch
 from accelerate import Accelerator
 
 from ruggedize.data import Splits
-from ruggedize.models import build, load_model, save_model
+from ruggedize.models import create_model, load_model, save_model
 from ruggedize.recipe import load_recipe
 from ruggedize.runs import UserError, no_progress
 from ruggedize.training import StudentOptions, targets, train_student
@@ -28,7 +28,9 @@ OPTIONS = StudentOptions.model_validate(
 
 @pytest.fixture
 def teacher_file(tmp_path: Path) -> Path:
-    save_model(build(OPTIONS.model, CLASSES, 16, 16, seed=5), tmp_path / "teacher.safetensors")
+    save_model(
+        create_model(OPTIONS.model, CLASSES, 16, 16, seed=5), tmp_path / "teacher.safetensors"
+    )
     return tmp_path / "teacher.safetensors"
 
 

@@ -1,6 +1,6 @@
 from .classifier import Classifier as Classifier
 from .classifier import Prediction as Prediction
-from .construction import build as build
+from .construction import create_model as create_model
 from .construction import num_parameters as num_parameters
 from .construction import outline as outline
 from .construction import refuse_too_small as refuse_too_small
@@ -11,6 +11,7 @@ from .files import save_model as save_model
 from .inference import answer_in_parts as answer_in_parts
 from .inference import images_at_once as images_at_once
 from .options import AirbenchOptions as AirbenchOptions
+from .options import CustomOptions as CustomOptions
 from .options import ModelOptions as ModelOptions
 from .options import PreActResNet18Options as PreActResNet18Options
 from .options import ResNet9Options as ResNet9Options

@@ -1,5 +1,6 @@
 """A network that takes uint8 pixels: it normalises inside, so no two models can disagree."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -9,9 +10,11 @@ from torch import Tensor, nn
 from ruggedize.images.types import Images, Views
 from ruggedize.images.warp import resize
 from ruggedize.models.inference import answer_in_parts, images_at_once
-from ruggedize.models.options import ModelOptions
+from ruggedize.models.options import CustomOptions, ModelOptions
 
 HALF_RANGE = 127.5  # pixels 0..255 become -1..1
+HALF = (0.5, 0.5, 0.5)
+Channels = tuple[float, float, float]  # one value for red, green and blue
 
 
 class Prediction(NamedTuple):
@@ -23,23 +26,42 @@ class Prediction(NamedTuple):
 
 
 class Classifier(nn.Module):
-    """A network together with its class names, its normalisation and its test view."""
+    """A network together with its class names, its normalisation and its test view.
 
-    def __init__(
+    Args:
+        network: maps normalised float images `[n, 3, h, w]` to logits `[n, k]`.
+        classes: the names of the k classes, in the order of the logits.
+        input_size: side in pixels of the square images that the network sees.
+        image_size: side in pixels of stored images, before the test view; default: `input_size`.
+        mean: subtracted from pixels in 0..1, for red, green and blue.
+        std: divided by after that; the defaults map pixels to -1..1.
+        architecture: what the network was built from, if it is one of ours.
+    """
+
+    offset: Tensor | None
+    scale: Tensor | None
+
+    def __init__(  # noqa: PLR0913
         self,
         network: nn.Module,
         *,
-        architecture: ModelOptions,
-        classes: tuple[str, ...],
-        image_size: int,
+        classes: Sequence[str],
         input_size: int,
+        image_size: int | None = None,
+        mean: Channels = HALF,
+        std: Channels = HALF,
+        architecture: ModelOptions | None = None,
     ) -> None:
         super().__init__()
         self.network = network
-        self.architecture = architecture
-        self.classes = classes
-        self.image_size = image_size
+        self.architecture: ModelOptions = architecture or CustomOptions()
+        self.classes = tuple(classes)
+        self.image_size = image_size or input_size
         self.input_size = input_size
+        self.mean, self.std = mean, std
+        is_default = (mean, std) == (HALF, HALF)  # which needs no tensors
+        self.register_buffer("offset", None if is_default else per_channel(mean), persistent=False)
+        self.register_buffer("scale", None if is_default else per_channel(std), persistent=False)
 
     if TYPE_CHECKING:  # nn.Module's own is untyped
 
@@ -57,17 +79,20 @@ class Classifier(nn.Module):
         return self.network(self.normalised(images)).float()
 
     def normalised(self, images: Images) -> Tensor:
-        """Scale pixels to -1..1 in the dtype and memory layout that the network computes in.
+        """Return normalised pixels in the dtype and memory layout that the network computes in.
 
-        Pixels minus 127.5 are exact even in bfloat16, so the result is rounded only once.
-        Source: Keras' `Rescaling(1 / 127.5, -1)`.
+        Each is rounded once. The default is Keras' `Rescaling(1 / 127.5, -1)`: pixels minus 127.5
+        are exact even in bfloat16.
         """
         weight = next(self.network.parameters())
         device = weight.device.type
         autocast = torch.is_autocast_enabled(device)
         dtype = torch.get_autocast_dtype(device) if autocast else weight.dtype
         layout = torch.contiguous_format if weight.is_contiguous() else torch.channels_last
-        return (images.to(dtype, memory_format=layout) - HALF_RANGE) / HALF_RANGE
+        if self.offset is None or self.scale is None:
+            return (images.to(dtype, memory_format=layout) - HALF_RANGE) / HALF_RANGE
+        pixels = images.to(torch.float32, memory_format=layout)
+        return ((pixels - self.offset) / self.scale).to(dtype)
 
     def test_view(self, images: Images) -> Views:
         """Resize stored images to the input size; images of that size come back as they are."""
@@ -93,3 +118,8 @@ class Classifier(nn.Module):
         probabilities = torch.cat(logits).softmax(1)
         confidences, labels = probabilities.max(1)
         return Prediction(labels, confidences, probabilities)
+
+
+def per_channel(values: Channels) -> Float32[Tensor, "1 3 1 1"]:
+    """Return values for pixels in 0..1 as factors for pixels in 0..255."""
+    return torch.tensor(values, dtype=torch.float32).mul(255).reshape(1, 3, 1, 1)

@@ -8,10 +8,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
-from ruggedize.models.classifier import Classifier
-from ruggedize.models.construction import blank, outline
+from ruggedize.models.classifier import HALF, Channels, Classifier
+from ruggedize.models.construction import outline
 from ruggedize.models.options import ModelOptions
 from ruggedize.runs import UserError, write_atomically
 
@@ -29,6 +29,8 @@ class Description(BaseModel):
     classes: tuple[str, ...]
     image_size: int = Field(ge=1, le=LARGEST_SIDE)
     input_size: int = Field(ge=1, le=LARGEST_SIDE)
+    mean: Channels = HALF
+    std: Channels = HALF
     parents: dict[str, str] = {}
 
 
@@ -49,6 +51,8 @@ def packed_model(classifier: Classifier, parents: Mapping[str, str] | None = Non
         classes=classifier.classes,
         image_size=classifier.image_size,
         input_size=classifier.input_size,
+        mean=classifier.mean,
+        std=classifier.std,
         parents=dict(parents or {}),
     )
     metadata = {METADATA_KEY: json.dumps(description.model_dump(mode="json"), sort_keys=True)}
@@ -64,11 +68,20 @@ def load_model(
     *,
     architecture: ModelOptions | None = None,
     classes: tuple[str, ...] | None = None,
+    network: nn.Module | None = None,
 ) -> Classifier:
-    """Read a model file: a classifier on the CPU, in eval mode, with float32 weights.
+    """Load a model file: a classifier on the CPU, in eval mode, with float32 weights.
 
-    Nothing is unpickled. Where `architecture` or `classes` are given, a file of another one is
-    a `UserError`.
+    Nothing is unpickled.
+
+    Args:
+        path: the file.
+        architecture: the architecture that the file must hold.
+        classes: the classes that the file must know.
+        network: for a file of a network of your own: the network that gets the weights.
+
+    Raises:
+        UserError: there is no such file, it is no model file, or it holds another model.
     """
     path = Path(path)
     description, weights = read(path)
@@ -83,13 +96,16 @@ def load_model(
             f"the data has {len(classes)} ({listed(classes)})\n"
             "give a model that was trained on these classes"
         )
-    expected = outline(description.architecture, len(description.classes)).state_dict()
-    refuse_other_weights(path, description, expected, weights)  # before memory is taken for them
-    classifier = blank(
-        description.architecture,
-        description.classes,
-        description.image_size,
-        description.input_size,
+    own = network or outline(description.architecture, len(description.classes))
+    refuse_other_weights(path, description, own.state_dict(), weights)  # before they take memory
+    classifier = Classifier(
+        own if network else own.to_empty(device="cpu"),
+        architecture=description.architecture,
+        classes=description.classes,
+        image_size=description.image_size,
+        input_size=description.input_size,
+        mean=description.mean,
+        std=description.std,
     )
     classifier.network.load_state_dict(weights)
     return classifier.eval()

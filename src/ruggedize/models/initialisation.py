@@ -1,6 +1,7 @@
-"""First weights of each architecture, drawn from one generator in the order of the modules."""
+"""First weights, drawn from one generator in the order of the modules."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -40,19 +41,16 @@ def identity_then_uniform(weight: Tensor, generator: torch.Generator) -> Tensor:
     return weight
 
 
-DRAWS: dict[str, tuple[Draw, Draw]] = {  # for the kernels, for the head
-    "resnet50v2": (glorot_uniform, glorot_uniform),
-    "resnet9": (fan_in_uniform, fan_in_uniform),
-    "airbench": (identity_then_uniform, fan_in_uniform),
-    "preact_resnet18": (he_normal, fan_in_uniform),
-    "wide_resnet": (he_normal, fan_in_uniform),
-}
+def filling(draw_kernel: Draw, draw_head: Draw) -> Callable[[nn.Module, torch.Generator], None]:
+    """Return a function that fills a network: drawn kernels, zero biases, identity batch norm."""
+    return partial(fill, draw_kernel, draw_head)
 
 
 @torch.no_grad()
-def fill(network: nn.Module, name: str, generator: torch.Generator) -> None:
-    """Give every layer its first values: drawn kernels, zero biases, batch norm at identity."""
-    draw_kernel, draw_head = DRAWS[name]
+def fill(
+    draw_kernel: Draw, draw_head: Draw, network: nn.Module, generator: torch.Generator
+) -> None:
+    """Write the first value of every weight: kernels by one draw, linear layers by another."""
     for module in network.modules():
         match module:
             case nn.Conv2d():

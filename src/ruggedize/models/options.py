@@ -78,13 +78,21 @@ class WideResNetOptions(BaseModel):
         return depth
 
 
+class CustomOptions(BaseModel):
+    """A network of your own, passed from Python; a recipe cannot name one."""
+
+    model_config = FROZEN
+    name: Literal["custom"] = "custom"
+
+
 ModelOptions = Annotated[
     Annotated[
         ResNet50V2Options
         | ResNet9Options
         | AirbenchOptions
         | PreActResNet18Options
-        | WideResNetOptions,
+        | WideResNetOptions
+        | CustomOptions,
         Field(discriminator="name"),
     ],
     BeforeValidator(name_alone),

@@ -6,7 +6,7 @@ from accelerate import Accelerator
 
 from ruggedize import seeding
 from ruggedize.data import Splits
-from ruggedize.models import Classifier, build, load_model
+from ruggedize.models import Classifier, create_model, load_model
 from ruggedize.runs import Progress, UserError, no_progress
 from ruggedize.training.beginning import MODEL
 from ruggedize.training.job import Job
@@ -71,7 +71,7 @@ def fresh_model(
 ) -> Classifier:
     """Build the network that `name` begins with."""
     image_size = data.train.image_size
-    return build(
+    return create_model(
         options.model,
         classes=data.train.classes,
         image_size=image_size,

@@ -5,6 +5,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ruggedize.models.architecture import Architecture
+from ruggedize.models.initialisation import fan_in_uniform, filling, identity_then_uniform
+from ruggedize.models.options import AirbenchOptions
+
 PATCH = 2  # side in pixels of the patches that the first layer whitens
 NUM_FILTERS = 2 * 3 * PATCH**2  # every principal direction and its opposite
 SMALLEST_VARIANCE = 5e-4  # added to each direction's, so that flat patches are not blown up
@@ -94,3 +98,16 @@ class ShiftingBatchNorm(nn.BatchNorm2d):
         super().__init__(num_features, momentum=momentum)
         del self.weight
         self.register_buffer("weight", torch.ones(num_features))
+
+
+def layout(options: AirbenchOptions, num_classes: int) -> Airbench:
+    """Return the network that the options describe."""
+    return Airbench(num_classes, options.width, options.batch_norm_momentum)
+
+
+def fit(network: Airbench, images: Float[Tensor, "n 3 h w"]) -> None:
+    """Fit the first layer to normalised images."""
+    network.whitening.fit(images)
+
+
+ARCHITECTURE = Architecture(layout, filling(identity_then_uniform, fan_in_uniform), fit)

@@ -3,6 +3,10 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ruggedize.models.architecture import Architecture
+from ruggedize.models.initialisation import fan_in_uniform, filling, he_normal
+from ruggedize.models.options import PreActResNet18Options
+
 STAGE_STRIDES = (1, 2, 2, 2)
 BLOCKS_PER_STAGE = 2
 
@@ -64,3 +68,11 @@ def stage(in_channels: int, out_channels: int, num_blocks: int, stride: int) -> 
 def norm(channels: int) -> nn.Sequential:
     """Make batch norm and ReLU."""
     return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
+
+
+def layout(options: PreActResNet18Options, num_classes: int) -> PreActResNet18:
+    """Return the network that the options describe."""
+    return PreActResNet18(num_classes, options.width)
+
+
+ARCHITECTURE = Architecture(layout, filling(he_normal, fan_in_uniform))

@@ -3,6 +3,10 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ruggedize.models.architecture import Architecture
+from ruggedize.models.initialisation import filling, glorot_uniform
+from ruggedize.models.options import ResNet50V2Options
+
 EPSILON = 1.001e-5
 MOMENTUM = 0.01  # Keras calls it 0.99: what is kept of the running statistics
 STAGES = ((64, 3, 2), (128, 4, 2), (256, 6, 2), (512, 3, 1))  # bottleneck channels, blocks, stride
@@ -78,3 +82,11 @@ def norm(channels: int) -> nn.Sequential:
     """Make batch norm with Keras' settings, and ReLU."""
     batch_norm = nn.BatchNorm2d(channels, eps=EPSILON, momentum=MOMENTUM)
     return nn.Sequential(batch_norm, nn.ReLU(inplace=True))
+
+
+def layout(options: ResNet50V2Options, num_classes: int) -> ResNet50V2:
+    """Return the network that the options describe."""
+    return ResNet50V2(num_classes)
+
+
+ARCHITECTURE = Architecture(layout, filling(glorot_uniform, glorot_uniform))

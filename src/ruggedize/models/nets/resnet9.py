@@ -3,6 +3,10 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ruggedize.models.architecture import Architecture
+from ruggedize.models.initialisation import fan_in_uniform, filling
+from ruggedize.models.options import ResNet9Options
+
 LOGIT_SCALE = 0.125  # keeps the first logits of a max-pooled net small
 
 
@@ -58,3 +62,11 @@ def layer(
     return nn.Sequential(
         convolution, *pool, nn.BatchNorm2d(out_channels, momentum=momentum), nn.ReLU(inplace=True)
     )
+
+
+def layout(options: ResNet9Options, num_classes: int) -> ResNet9:
+    """Return the network that the options describe."""
+    return ResNet9(num_classes, options.width, options.batch_norm_momentum)
+
+
+ARCHITECTURE = Architecture(layout, filling(fan_in_uniform, fan_in_uniform))

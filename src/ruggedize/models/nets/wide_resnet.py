@@ -3,7 +3,10 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ruggedize.models.architecture import Architecture
+from ruggedize.models.initialisation import fan_in_uniform, filling, he_normal
 from ruggedize.models.nets.preact_resnet18 import norm, stage
+from ruggedize.models.options import WideResNetOptions
 
 STEM_CHANNELS = 16
 
@@ -31,3 +34,11 @@ class WideResNet(nn.Module):
         """Give the logits of normalised images."""
         features = self.post(self.stages(self.stem(images)))
         return self.head(features.mean((2, 3)))
+
+
+def layout(options: WideResNetOptions, num_classes: int) -> WideResNet:
+    """Return the network that the options describe."""
+    return WideResNet(num_classes, options.depth, options.width)
+
+
+ARCHITECTURE = Architecture(layout, filling(he_normal, fan_in_uniform))
