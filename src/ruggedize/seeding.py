@@ -16,6 +16,11 @@ def generator(seed: int, purpose: str, epoch: int = 0) -> np.random.Generator:
     return np.random.default_rng(int(stream_key(seed, purpose, epoch)))
 
 
+def image_generator(stream: np.uint64, index: int | np.int64) -> np.random.Generator:
+    """Return numpy's generator for one image of a stream: the same in any batch and thread."""
+    return np.random.default_rng((int(stream), int(index)))
+
+
 def order(seed: int, purpose: str, epoch: int, n: int) -> np.ndarray:
     """Give the order in which an epoch visits `n` images: int64 `[n]`."""
     return generator(seed, purpose, epoch).permutation(n)

@@ -41,7 +41,7 @@ def cache_folder() -> Path:
     root = Path(own) if own else user_cache_path("ruggedize") / "kernels"
     digest = hashlib.blake2b(digest_size=8)
     for folder in KERNEL_FOLDERS:
-        for source in sorted((PACKAGE / folder).glob("*.py")):
+        for source in sorted((PACKAGE / folder).rglob("*.py")):
             digest.update(source.name.encode())
             digest.update(source.read_bytes())
     return root / digest.hexdigest()

@@ -1,6 +1,7 @@
 from .augment import randaugment as randaugment
 from .noise import overlaps as overlaps
 from .options import AdditiveNoiseOptions as AdditiveNoiseOptions
+from .options import CustomNoise as CustomNoise
 from .options import RandAugmentOptions as RandAugmentOptions
 from .options import RandomErasingOptions as RandomErasingOptions
 from .options import ViewOptions as ViewOptions

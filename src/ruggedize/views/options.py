@@ -1,8 +1,11 @@
 """How views are made: the `[views]` part of a recipe. Imports neither torch nor numba."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Semantics = Literal["tf", "tf-2021", "torchvision", "timm", "timm-inc1"]  # whose RandAugment
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -85,8 +88,45 @@ class AdditiveNoiseOptions(BaseModel):
     """Shape of the noise; both have the standard deviation that was drawn."""
 
 
+class CustomNoise(BaseModel):
+    """A kind of noise of your own, passed from Python: subclass it and define `apply`."""
+
+    model_config = DESCRIBED
+
+    kind: Literal["custom"] = "custom"
+    """Names this kind of noise; a recipe file cannot hold it."""
+    name: str
+    """What it is called in reports; its random draws belong to this name."""
+
+    @model_validator(mode="after")
+    def check_subclass(self) -> "CustomNoise":
+        """Reject the base class: a recipe file names a kind and cannot bring its code along."""
+        if type(self) is CustomNoise:
+            raise ValueError("custom noise is passed from Python; name a shipped kind here")
+        return self
+
+    def apply(
+        self, images: "np.ndarray", out: "np.ndarray", index: "np.ndarray", stream: "np.uint64"
+    ) -> None:
+        """Write the noisy images.
+
+        Args:
+            images: uint8 `[n, 3, h, w]`, not to be changed.
+            out: the same shape; written completely.
+            index: int64 `[n]`, each image's number in the data set.
+            stream: with an image's index it decides every draw:
+                `seeding.image_generator(stream, index[i])`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define apply")
+
+    def overlaps(self) -> dict[str, tuple[str, ...]]:
+        """Return the corruptions that this noise overlaps, by what the report calls it."""
+        return {}
+
+
 NoiseOptions = Annotated[
-    RandAugmentOptions | RandomErasingOptions | AdditiveNoiseOptions, Field(discriminator="kind")
+    RandAugmentOptions | RandomErasingOptions | AdditiveNoiseOptions | SerializeAsAny[CustomNoise],
+    Field(discriminator="kind"),
 ]
 
 

@@ -1,55 +1,41 @@
-"""Noise for training: a rectangle erased, and noise added to every value.
-
-None of these is a formula of the corruption benchmark, plain additive noise excepted.
-"""
+"""Random erasing: a rectangle of the image is overwritten."""
 
 import math
-from functools import cache
-from statistics import NormalDist
 
 import numpy as np
 
-from ruggedize.images.draws import bits, image_key, integer, uniform
+from ruggedize.images.blocks import run_blocks
+from ruggedize.images.draws import image_key, integer, uniform
 from ruggedize.images.kernel import kernel
+from ruggedize.views.options import RandomErasingOptions
 
-NUM_QUANTILES = 4096  # 12 bits a value: the noise reaches 3.7 standard deviations
-LOW_BITS = np.uint64(NUM_QUANTILES - 1)
-VALUES_PER_HASH = 5
-SHIFT = np.uint64(12)
 GREY = 128
 NUM_TRIES = 10  # rectangles drawn until one fits, as torchvision does
 DRAWS_PER_TRY = 4
 FIRST_FILL = 1 + NUM_TRIES * DRAWS_PER_TRY  # the counter of the first value of the filling
-FIRST_NOISE = 2  # the draws before it: whether there is noise, and how much
 
 
-@cache
-def quantiles(distribution: str) -> np.ndarray:
-    """Give equally likely values of unit variance and mean 0: float32 `[NUM_QUANTILES]`."""
-    chances = (np.arange(NUM_QUANTILES) + 0.5) / NUM_QUANTILES
-    if distribution == "gaussian":
-        chances = np.array([NormalDist().inv_cdf(chance) for chance in chances])
-    values = chances - chances.mean()
-    return (values / values.std()).astype(np.float32)
+def apply(
+    images: np.ndarray,
+    out: np.ndarray,
+    index: np.ndarray,
+    stream: np.uint64,
+    options: RandomErasingOptions,
+) -> None:
+    """Write the images with a rectangle erased from some of them."""
+    np.copyto(out, images)
+    probability, area, aspect = options.probability, options.area, options.aspect
+    random_fill = options.fill == "noise"
+
+    def block(start: int, stop: int) -> None:
+        erase(out, index, stream, probability, area, aspect, random_fill, start, stop)
+
+    run_blocks(block, len(images))
 
 
-@kernel
-def add_noise(images, out, index, stream, probability, std, quantiles, start, stop):
-    """Add noise to the images start..stop, each with its own standard deviation in 0..std.
-
-    Images are `[n, values]`; `std` is in levels (0..255); five values come from one hash.
-    """
-    size = images.shape[1]
-    for i in range(start, stop):
-        key = image_key(stream, index[i])
-        own = np.float32(uniform(key, 1) * std if uniform(key, 0) < probability else 0.0)
-        for first in range(0, size, VALUES_PER_HASH):
-            word = bits(key, FIRST_NOISE + first // VALUES_PER_HASH)
-            for j in range(first, min(first + VALUES_PER_HASH, size)):
-                value = np.float32(images[i, j]) + own * quantiles[int(word & LOW_BITS)]
-                word >>= SHIFT
-                value = min(max(value, np.float32(0)), np.float32(255))
-                out[i, j] = np.uint8(np.int32(value + np.float32(0.5)))
+def overlaps(options: RandomErasingOptions) -> dict[str, tuple[str, ...]]:
+    """Return the corruptions that the noise overlaps: impulse noise, where it is filled with it."""
+    return {"random_erasing": ("impulse_noise",)} if options.fill == "noise" else {}
 
 
 @kernel

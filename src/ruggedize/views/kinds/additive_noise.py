@@ -1,0 +1,72 @@
+"""Noise added to every value of an image."""
+
+import math
+from functools import cache
+from statistics import NormalDist
+
+import numpy as np
+
+from ruggedize.images.blocks import run_blocks
+from ruggedize.images.draws import bits, image_key, uniform
+from ruggedize.images.kernel import kernel
+from ruggedize.views.options import AdditiveNoiseOptions
+
+NOISES = ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise")
+NUM_QUANTILES = 4096  # 12 bits a value: the noise reaches 3.7 standard deviations
+LOW_BITS = np.uint64(NUM_QUANTILES - 1)
+VALUES_PER_HASH = 5
+SHIFT = np.uint64(12)
+FIRST_NOISE = 2  # the draws before it: whether there is noise, and how much
+
+
+def apply(
+    images: np.ndarray,
+    out: np.ndarray,
+    index: np.ndarray,
+    stream: np.uint64,
+    options: AdditiveNoiseOptions,
+) -> None:
+    """Write the images with noise added."""
+    probability, std = options.probability, options.std * 255
+    values = quantiles(options.distribution)
+    shape = len(images), math.prod(images.shape[1:])
+    source, target = images.reshape(shape), out.reshape(shape)
+
+    def block(start: int, stop: int) -> None:
+        add_noise(source, target, index, stream, probability, std, values, start, stop)
+
+    run_blocks(block, len(images))
+
+
+def overlaps(options: AdditiveNoiseOptions) -> dict[str, tuple[str, ...]]:
+    """Return the corruptions that the noise overlaps: the benchmark's four noises."""
+    return {"additive_noise": NOISES}
+
+
+@cache
+def quantiles(distribution: str) -> np.ndarray:
+    """Return equally likely values of unit variance and mean 0: float32 `[NUM_QUANTILES]`."""
+    chances = (np.arange(NUM_QUANTILES) + 0.5) / NUM_QUANTILES
+    if distribution == "gaussian":
+        chances = np.array([NormalDist().inv_cdf(chance) for chance in chances])
+    values = chances - chances.mean()
+    return (values / values.std()).astype(np.float32)
+
+
+@kernel
+def add_noise(images, out, index, stream, probability, std, quantiles, start, stop):
+    """Add noise to the images start..stop, each with its own standard deviation in 0..std.
+
+    Images are `[n, values]`; `std` is in levels (0..255); five values come from one hash.
+    """
+    size = images.shape[1]
+    for i in range(start, stop):
+        key = image_key(stream, index[i])
+        own = np.float32(uniform(key, 1) * std if uniform(key, 0) < probability else 0.0)
+        for first in range(0, size, VALUES_PER_HASH):
+            word = bits(key, FIRST_NOISE + first // VALUES_PER_HASH)
+            for j in range(first, min(first + VALUES_PER_HASH, size)):
+                value = np.float32(images[i, j]) + own * quantiles[int(word & LOW_BITS)]
+                word >>= SHIFT
+                value = min(max(value, np.float32(0)), np.float32(255))
+                out[i, j] = np.uint8(np.int32(value + np.float32(0.5)))
