@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruggedize.assess.options import AssessOptions
 from ruggedize.data.options import DataOptions
 from ruggedize.runs import UserError
+from ruggedize.training.facts import flat
 from ruggedize.training.options import StudentOptions, TrainingOptions
 from ruggedize.views.options import ViewOptions
 
@@ -190,17 +191,6 @@ def beyond_64_bits(value: Any, key: str = "") -> str:
 def chooser_for(key: str) -> str:
     """Tell what a bare string under this key stands for."""
     return "name" if key == "model" else "kind"
-
-
-def flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested tables to dotted keys."""
-    result = {}
-    for key, value in table.items():
-        if isinstance(value, dict):
-            result |= flat(value, f"{prefix}{key}.")
-        else:
-            result[prefix + key] = value
-    return result
 
 
 def explained(error: ValidationError) -> str:

@@ -1,13 +1,32 @@
 """Averages against means of saved snapshots, and batch norm's refresh against plain sums."""
 
 import copy
+import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
-from ruggedize.training.averaging import Average, averaged_copy, refresh_batch_norm
+from ruggedize.training.averaging import (
+    Average,
+    averaged_copy,
+    decay_after,
+    reachable_decay,
+    refresh_batch_norm,
+    updates_for,
+)
+from ruggedize.training.delivery import refresh
+from ruggedize.training.feeding import batches_of_epoch
+from ruggedize.training.job import Job
+from ruggedize.training.loop import fresh_state
 from ruggedize.training.options import Ema, Swa
+from ruggedize.training.state import State
+from ruggedize.training.step import step as take_step
+from ruggedize.training.validation import outcomes, score
+from tests.training_jobs import three_colours, tiny_job
 
 NUM_STEPS = 40
 FP32 = torch.autocast("cpu", torch.bfloat16, enabled=False)
@@ -61,15 +80,96 @@ def test_the_average_is_not_the_last_snapshot_nor_does_it_hold_the_initial_weigh
     assert not torch.allclose(average.weights[0], snapshots[-1][0])
 
 
-def test_ema_follows_its_recurrence_after_a_plain_mean_at_first() -> None:
+def test_ema_follows_its_recurrence_with_a_warm_up() -> None:
     model = small_net()
-    average = Average(model, Ema(decay=0.9), NUM_STEPS)
+    average = Average(model, Ema(decay=0.75), NUM_STEPS)
     snapshots = wander(model, average)
-    expected = torch.zeros_like(snapshots[0][0]).double()
-    for k, weights in enumerate(snapshots):
-        share = max(1 / (k + 1), 0.1)
-        expected = (1 - share) * expected + share * weights[0].double()
+    expected = snapshots[0][0].double()
+    fixed = plain = expected
+    for t, weights in enumerate(snapshots[1:], 1):
+        decay = min(0.75, (1 + t) / (10 + t))  # 0.75 from t = 26 on
+        expected = decay * expected + (1 - decay) * weights[0].double()
+        fixed = 0.75 * fixed + 0.25 * weights[0].double()
+        share = max(1 / (t + 1), 0.25)
+        plain = (1 - share) * plain + share * weights[0].double()
     torch.testing.assert_close(average.weights[0], expected.float())
+    assert not torch.allclose(average.weights[0], fixed.float(), atol=1e-4)
+    assert not torch.allclose(average.weights[0], plain.float(), atol=1e-4)
+
+
+@pytest.mark.parametrize("start", [0.0, 0.5])
+def test_an_ema_s_first_snapshot_is_copied_whole(start: float) -> None:
+    model = small_net()
+    average = Average(model, Ema(decay=0.9, start=start), NUM_STEPS)
+    assert average.last_decay() is None
+    first = int(start * NUM_STEPS) + 1
+    for step in range(1, first + 1):
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.fill_(step)
+        average.update(model, step)
+    assert all((weight == first).all() for weight in average.weights)
+    assert average.last_decay() == 0
+    average.update(model, first + 1)
+    assert average.last_decay() == 2 / 11
+
+
+@pytest.mark.parametrize(("decay", "updates"), [(0.75, 27), (0.98, 441), (0.99, 891), (0.05, 1)])
+def test_a_decay_is_reached_with_the_update_that_is_named(decay: float, updates: int) -> None:
+    assert updates_for(decay) == updates
+    if updates > 1:
+        assert decay_after(decay, updates - 1) == pytest.approx(decay)
+        assert decay_after(decay, updates - 2) < decay
+
+
+@given(st.integers(1, 10**7))
+def test_the_decay_that_is_suggested_is_reached_and_hardly_lower_than_it_could_be(
+    num_updates: int,
+) -> None:
+    decay = reachable_decay(num_updates)
+    assert updates_for(decay) <= num_updates
+    assert 0 < decay < 1
+    assert num_updates < 3 or updates_for(decay) > 0.8 * num_updates
+
+
+def trained_with_both_rules(folder: Path, decay: float) -> tuple[Job, State, list[torch.Tensor]]:
+    """Train for forty steps and also average by the earlier rule, as slowly as it can be said.
+
+    That rule was a plain mean until 1 / (steps so far) fell to 1 - decay.
+    """
+    averaging = {"kind": "ema", "decay": decay}
+    job = tiny_job(folder, epochs=10, averaging=averaging)
+    job = dataclasses.replace(job, validation=three_colours(300, 1))
+    state = fresh_state(job)
+    earlier = [torch.zeros_like(weight) for weight in job.model.parameters()]
+    job.model.train()
+    for epoch in range(job.options.epochs):
+        for batch in batches_of_epoch(job, epoch, 0):
+            take_step(job, state, job.model, FP32, batch)
+            assert state.average
+            state.average.update(job.model, batch.step + 1)
+            share = max(1 / (batch.step + 1), 1 - decay)
+            for mean, weight in zip(earlier, job.model.parameters(), strict=True):
+                mean.copy_((1 - share) * mean + share * weight.detach())
+    return job, state, earlier
+
+
+def test_an_average_of_a_short_training_is_not_held_back_by_early_weights(tmp_path: Path) -> None:
+    job, state, earlier = trained_with_both_rules(tmp_path, decay=0.999)
+
+    def loss_of(weights: list[torch.Tensor]) -> float:
+        network = copy.deepcopy(job.model)
+        with torch.no_grad():
+            for own, weight in zip(network.parameters(), weights, strict=True):
+                own.copy_(weight)
+        refresh(job, state, network, FP32, job.num_images)
+        found = outcomes(network, job.validation, job.model, FP32, job.accelerator)
+        return score(found, job.accelerator).loss
+
+    assert state.average
+    raw = loss_of([weight.detach() for weight in job.model.parameters()])
+    assert loss_of(earlier) > 2 * raw  # the fault
+    assert loss_of(state.average.weights) < 1.25 * raw
 
 
 def test_refreshed_statistics_are_the_mean_over_batches() -> None:

@@ -3,6 +3,8 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ruggedize.training.options import Constant, Cosine, EarlyStopping, OneCycle, Plateau
 from ruggedize.training.schedules import Patience, rate_at
@@ -26,8 +28,51 @@ def test_one_cycle_rises_and_falls_linearly() -> None:
     assert rates[:20] == sorted(rates[:20])
     assert rates[20:] == sorted(rates[20:], reverse=True)
     assert max(rates) == 1.0
-    assert rates[-1] == pytest.approx(0.1, abs=0.02)
-    assert rates[60] == pytest.approx(0.55)
+    assert rates[-1] == pytest.approx(0.1)
+    assert rates[60] == pytest.approx(1 - 0.9 * 40 / 79)
+
+
+def test_one_cycle_reaches_its_final_rate_with_the_last_step() -> None:
+    assert rate_at(OneCycle(final=0.05), 99, 100) == pytest.approx(0.05)
+    assert rate_at(OneCycle(final=0.05), 98, 100) == pytest.approx(0.05 + 0.95 / 74)  # not before
+    assert {rate_at(OneCycle(final=1.0), step, 100) for step in range(25, 100)} == {1.0}
+
+
+@pytest.mark.parametrize("final", [0.0, 0.01])
+def test_one_cycle_s_last_step_has_the_rate_one_step_short_of_zero_at_least(final: float) -> None:
+    schedule = OneCycle(warmup=0.25, final=final)
+    assert rate_at(schedule, 99, 100) == pytest.approx(1 / 75)
+    assert rate_at(schedule, 50, 100) == pytest.approx(1 - 25 / 75)
+    assert rate_at(OneCycle(warmup=0.25, final=0.02), 99, 100) == pytest.approx(0.02)
+
+
+SHARES = st.floats(0, 0.999)
+SCHEDULES = st.one_of(
+    st.builds(Constant),
+    st.builds(Plateau),
+    st.builds(Cosine, warmup=SHARES),
+    st.builds(OneCycle, warmup=st.floats(1e-6, 0.999), final=st.floats(0, 1)),
+)
+
+
+@given(schedule=SCHEDULES, num_steps=st.integers(1, 10_000), data=st.data())
+def test_every_rate_of_every_schedule_is_in_0_to_1(
+    schedule: Constant | Cosine | OneCycle | Plateau, num_steps: int, data: st.DataObject
+) -> None:
+    step = data.draw(st.integers(0, num_steps - 1))
+    rate = rate_at(schedule, step, num_steps)
+    assert 0 < rate <= 1
+    if isinstance(schedule, OneCycle) and step >= schedule.warmup * num_steps:
+        assert rate >= schedule.final * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("step", [-1, 40, 47])
+@pytest.mark.parametrize("schedule", [Constant(), Cosine(), OneCycle(), Plateau()])
+def test_a_step_outside_the_plan_has_no_rate(
+    schedule: Constant | Cosine | OneCycle | Plateau, step: int
+) -> None:
+    with pytest.raises(ValueError, match=r"step must be in 0..39"):
+        rate_at(schedule, step, 40)
 
 
 def test_a_plateau_acts_when_the_wait_reaches_patience_and_then_waits_anew() -> None:

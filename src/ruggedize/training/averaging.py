@@ -1,6 +1,7 @@
-"""Weight averages that are really used: EMA, SWA, and the batch-norm refresh that both need."""
+"""Running averages of the weights: EMA, SWA, and the batch-norm refresh that both need."""
 
 import copy
+import math
 from collections.abc import Callable, Iterable
 
 import torch
@@ -19,7 +20,7 @@ class Average:
         self.weights = [p.detach().clone() for p in model.parameters()]
 
     def update(self, model: nn.Module, step: int) -> None:
-        """Take in the weights after step `step` (counted from 1) where the options ask for it."""
+        """Add the weights after planned step `step` (from 1) if the options ask for it."""
         since = step - self.first_step
         every = self.options.every if isinstance(self.options, Swa) else 1
         if since < 1 or since % every:
@@ -29,19 +30,47 @@ class Average:
         self.num_snapshots += 1
 
     def share(self) -> float:
-        """Give the weight of the next snapshot: 1/(k+1) for SWA; for EMA never below 1 - decay.
-
-        An EMA starts as a plain mean, so that the random initial weights leave no trace.
-        """
-        uniform = 1.0 / (self.num_snapshots + 1)
+        """Return the weight of the next snapshot; the first is copied whole."""
         if isinstance(self.options, Swa):
-            return uniform
-        return max(uniform, 1.0 - self.options.decay)
+            return 1.0 / (self.num_snapshots + 1)
+        return 1.0 - decay_after(self.options.decay, self.num_snapshots)
+
+    def last_decay(self) -> float | None:
+        """Return the decay of an EMA's latest update; None if there was none."""
+        if isinstance(self.options, Swa) or not self.num_snapshots:
+            return None
+        return decay_after(self.options.decay, self.num_snapshots - 1)
 
     def copy_into(self, model: nn.Module) -> None:
         """Write the average into a model of the same architecture."""
         with torch.no_grad():
             torch._foreach_copy_(list(model.parameters()), self.weights)  # pyright: ignore
+
+
+def decay_after(decay: float, num_snapshots: int) -> float:
+    """Return the decay of an EMA's update once so many snapshots are in it.
+
+    A fixed decay, and a plain mean to begin with as well, would keep the weights of the first
+    steps for 1 / (1 - decay) steps.
+
+    Source: `tf.train.ExponentialMovingAverage` with `num_updates`.
+    Deviation: the first snapshot is copied whole, so that the initial weights leave no trace.
+    """
+    if num_snapshots == 0:
+        return 0.0
+    return min(decay, (1 + num_snapshots) / (10 + num_snapshots))
+
+
+def updates_for(decay: float) -> int:
+    """Return the number of updates, the last of which has this decay."""
+    return max(1, math.ceil(9 * decay / (1 - decay) - 1e-9))
+
+
+def reachable_decay(num_updates: int) -> float:
+    """Return a short number close to the highest decay that so many updates reach."""
+    gap = 9 / (num_updates + 9)
+    digits = 1 - math.floor(math.log10(gap))
+    return round(1 - math.ceil(gap * 10**digits) / 10**digits, digits)
 
 
 def average_for(

@@ -1,6 +1,7 @@
 """What is checked, and what is written, before a training's first step."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,16 @@ import torch
 from ruggedize import runs
 from ruggedize.models import save_model
 from ruggedize.runs import UserError
+from ruggedize.training.averaging import reachable_decay, updates_for
 from ruggedize.training.divergence import NOT_FINITE
 from ruggedize.training.job import Job, refuse_untrainable
 from ruggedize.training.normalisation import refuse_division
-from ruggedize.training.state import saved_fingerprint
+from ruggedize.training.options import Ema
+from ruggedize.training.state import saved_facts
 
 MODEL = "model.safetensors"
 DELIVERED = "delivered.json"  # written before the model: what it is, and its hash
+log = logging.getLogger(__name__)
 
 
 def check(job: Job) -> None:
@@ -29,7 +33,18 @@ def check(job: Job) -> None:
             "second time here;\nset neither there, and precision = ... in the recipe"
         )
     refuse_untrainable(job.name, job.options, job.num_images, accelerator)
+    refuse_unlabelled_validation(job)
     refuse_different_data(job)
+
+
+def refuse_unlabelled_validation(job: Job) -> None:
+    """Raise if there is nothing to validate on."""
+    if not (job.validation.labels >= 0).any():
+        raise UserError(
+            f"{job.name}: none of the {len(job.validation):,} validation images has a label, and "
+            "the weights to deliver are chosen by them;\n"
+            "label some of them, or hold out labelled training images"
+        )
 
 
 def refuse_different_data(job: Job) -> None:
@@ -64,6 +79,22 @@ def begin(job: Job) -> None:
     for name in ("metrics.jsonl", DELIVERED, NOT_FINITE):
         (job.folder / name).unlink(missing_ok=True)
     save_model(job.model, job.folder / "initial.safetensors", job.parents)
+    warn_of_unreached_decay(job)
+
+
+def warn_of_unreached_decay(job: Job) -> None:
+    """Warn if the steps are too few for the decay that an EMA was given."""
+    averaging = job.options.averaging
+    if not isinstance(averaging, Ema):
+        return
+    num_updates = job.num_steps - int(averaging.start * job.num_steps)
+    if num_updates < updates_for(averaging.decay):
+        log.warning(
+            "%s.averaging.decay = %g is not reached in %s updates of the average (it needs %s), "
+            "which then also holds early weights; set it to %g, or train longer",
+            *(job.name, averaging.decay, f"{num_updates:,}"),
+            *(f"{updates_for(averaging.decay):,}", reachable_decay(num_updates)),
+        )
 
 
 def is_delivered(job: Job) -> bool:
@@ -76,11 +107,20 @@ def is_delivered(job: Job) -> bool:
     if not note or not (job.folder / MODEL).exists():
         return False
     if "training" not in note:  # of a version that said neither which training nor its hash
-        return saved_fingerprint(job.folder / "state") in (None, job.fingerprint)
-    if note["training"] != job.fingerprint:
+        saved = saved_facts(job.folder / "state")
+        return saved is None or is_same_training(job, saved)
+    if not is_same_training(job, note["training"]):
         return False
     refuse_changed_model(job.folder)
     return True
+
+
+def is_same_training(job: Job, saved: Any) -> bool:
+    """Return whether these facts are the job's; what cannot be understood is another training."""
+    try:
+        return isinstance(saved, dict) and not job.facts.differing(saved)
+    except (KeyError, TypeError, ValueError):
+        return False
 
 
 def refuse_changed_model(folder: Path) -> None:

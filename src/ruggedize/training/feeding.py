@@ -23,25 +23,27 @@ class Batch(NamedTuple):
 
     pair: Pair
     num_images: int  # of the whole batch, over all processes
+    step: int  # planned, from 0: what schedule, average and fault reports count by
 
 
 def batches_of_epoch(job: Job, epoch: int, first_step: int) -> Iterator[Batch]:
-    """Give the batches of an epoch from a step on: the same ones however they are made.
+    """Yield the batches of an epoch from a step on: the same ones however they are made.
 
     On the CPU no thread runs ahead: views take less than a hundredth of a step, which is all that
     it could hide (docs/performance.md). Streamed images are decoded ahead by worker processes.
     """
     order = seeding.order(job.seed, f"{job.name}/order", epoch, job.num_images)
     size = job.options.batch_size
-    wholes = [order[step * size :][:size] for step in range(first_step, job.steps_per_epoch)]
+    steps = range(first_step, job.steps_per_epoch)
+    wholes = [order[step * size :][:size] for step in steps]
     shares = [share_of(job, whole) for whole in wholes]
     made = (
-        Batch(job.make_pair(part, epoch), len(whole))
-        for whole, part in zip(wholes, job.train.batches(shares), strict=True)
+        Batch(job.make_pair(part, epoch), len(whole), job.planned_step(epoch, step))
+        for step, whole, part in zip(steps, wholes, job.train.batches(shares), strict=True)
     )
     if job.accelerator.device.type != "cuda":
         return made
-    return in_background((Batch(pinned(batch.pair), batch.num_images) for batch in made), AHEAD)
+    return in_background((batch._replace(pair=pinned(batch.pair)) for batch in made), AHEAD)
 
 
 def share_of(job: Job, whole: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " m"]:

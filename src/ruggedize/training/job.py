@@ -14,6 +14,7 @@ from ruggedize.data import ImageBatch, ImageSet
 from ruggedize.images.types import Views
 from ruggedize.models import Classifier
 from ruggedize.runs import Progress, UserError
+from ruggedize.training.facts import Facts
 from ruggedize.training.objectives import Objective, Pair
 from ruggedize.training.options import TrainingOptions
 from ruggedize.training.schedules import rate_at
@@ -65,32 +66,46 @@ class Job:
         return 2 * self.num_parts // self.accelerator.num_processes
 
     @property
-    def fingerprint(self) -> str:
-        """Give a digest of all that decides the result, but for the images themselves."""
-        asked = {
-            "options": self.options.model_dump(mode="json"),
-            "views": self.views.model_dump(mode="json"),
-            "seed": self.seed,
-            "parents": self.parents,
-            "classes": self.model.classes,
-            "images": [self.num_images, len(self.validation), self.model.image_size],
-        }
-        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+    def facts(self) -> Facts:
+        """Return everything that decides the result, except for the images themselves."""
+        return Facts(
+            name=self.name,
+            options=self.options,
+            views=self.views,
+            others={
+                "seed": self.seed,
+                "parents": self.parents,
+                "classes": list(self.model.classes),
+                "images": {
+                    "training": self.num_images,
+                    "validation": len(self.validation),
+                    "size": self.model.image_size,
+                },
+            },
+        )
 
     def digest(self) -> Tensor:
-        """Give 63 bits that stand for the options and for which images there are, int64 `[1]`."""
-        digest = hashlib.sha256(self.fingerprint.encode())
+        """Return 63 bits that stand for the facts and for which images there are, int64 `[1]`."""
+        digest = hashlib.sha256(json.dumps(self.facts.to_json(), sort_keys=True).encode())
         for part in (self.train, self.validation):
             digest.update(part.index.numpy().tobytes() + part.labels.numpy().tobytes())
         return torch.tensor([int.from_bytes(digest.digest()[:8]) >> 1])
 
     @property
     def num_steps(self) -> int:
-        """Count the steps of the whole training."""
+        """Count the steps of the whole training, as planned with the present processes."""
         return self.steps_per_epoch * self.options.epochs
 
+    def planned_step(self, epoch: int, step_in_epoch: int) -> int:
+        """Return the number of a step in the whole plan, all counted from 0.
+
+        It follows from the position alone. The steps taken so far are another count where the
+        training was resumed with another number of processes, which may change steps per epoch.
+        """
+        return epoch * self.steps_per_epoch + min(step_in_epoch, self.steps_per_epoch)
+
     def learning_rate(self, step: int, rate_share: float) -> float:
-        """Give the rate of a step, counted from 0, of which a plateau has left `rate_share`."""
+        """Return the rate of a planned step, of which a plateau has left `rate_share`."""
         rate = rate_at(self.options.schedule, step, self.num_steps)
         return self.options.optimiser.lr * rate * rate_share
 

@@ -1,27 +1,20 @@
 """The one training loop: a teacher and a student differ by objective and views alone."""
 
-import hashlib
 import logging
 import math
 import time
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate.utils import broadcast
 from torch import Tensor, nn
 
-from ruggedize import runs, seeding
+from ruggedize import runs
 from ruggedize.memory import is_out_of_memory
-from ruggedize.models import autocast_for, packed_model, resolved_precision
-from ruggedize.training.averaging import average_for, averaged_copy, refresh_batch_norm
-from ruggedize.training.beginning import (
-    MODEL,
-    begin,
-    check,
-    is_delivered,
-    refuse_different_states,
-)
+from ruggedize.models import autocast_for, resolved_precision
+from ruggedize.training.averaging import average_for
+from ruggedize.training.beginning import begin, check, is_delivered, refuse_different_states
+from ruggedize.training.delivery import EpochScores, deliver, validate_epoch, weights_to_deliver
 from ruggedize.training.divergence import NotFinite, refusal
 from ruggedize.training.feeding import batches_of_epoch
 from ruggedize.training.interruption import Signals
@@ -36,9 +29,8 @@ from ruggedize.training.questions import agreed_signal, asked, refuse_divergence
 from ruggedize.training.schedules import Patience
 from ruggedize.training.state import Counters, State, load_newest_state, save_state
 from ruggedize.training.step import add, out_of_memory, step
-from ruggedize.training.validation import Score, validate
+from ruggedize.training.validation import Score
 
-REFRESH_IMAGES = 5_000  # for the statistics of the average at an epoch's end
 log = logging.getLogger(__name__)
 
 
@@ -103,7 +95,7 @@ def fresh_state(job: Job) -> State:
         average=average_for(job.model, options.averaging, job.num_steps),
         plateau=Patience(options.schedule) if isinstance(options.schedule, Plateau) else None,
         stopping=Patience(options.early_stopping) if options.early_stopping else None,
-        fingerprint=job.fingerprint,
+        facts=job.facts,
     )
 
 
@@ -127,7 +119,7 @@ def run_epoch(
         counters.step += 1
         counters.step_in_epoch += 1
         if state.average:
-            state.average.update(job.model, counters.step)
+            state.average.update(job.model, batch.step + 1)
         title = f"{job.name} epoch {counters.epoch + 1}/{job.options.epochs}"
         job.progress(title, counters.step_in_epoch, job.steps_per_epoch)
         what = asked(job, state, signals, time.monotonic() - saved)
@@ -168,21 +160,14 @@ def end_epoch(job: Job, state: State, autocast: torch.autocast) -> None:
     counters, options = state.counters, job.options
     refuse_divergence(job, state)
     share_buffers(job)
-    raw = validate(job.model, job.validation, job.model, autocast, job.accelerator)
-    averaged = None
-    if state.average and state.average.num_snapshots:
-        twin = averaged_copy(job.model, state.average)
-        refresh(job, state, twin, autocast, REFRESH_IMAGES)
-        averaged = validate(twin, job.validation, job.model, autocast, job.accelerator)
-        remember_if_best(state, twin, averaged.figure(options.watch), is_average=True)
-    elif options.early_stopping:
-        remember_if_best(state, job.model, raw.figure(options.watch), is_average=False)
-    refuse_useless(job, state, raw, averaged)
-    counters.rows.append(epoch_row(job, state, raw, averaged))
-    if state.plateau and state.plateau.exhausted(raw.figure(options.watch)):
+    scores = validate_epoch(job, state, autocast)
+    refuse_useless(job, state, scores.raw, scores.averaged)
+    counters.rows.append(epoch_row(job, state, scores))
+    counters.rows[-1]["best"] = weights_to_deliver(job, counters)
+    if state.plateau and state.plateau.exhausted(scores.raw.figure(options.watch)):
         counters.rate_share *= options.schedule.factor  # pyright: ignore
     if state.stopping:
-        counters.stopped = state.stopping.exhausted(raw.figure(options.watch))
+        counters.stopped = state.stopping.exhausted(scores.raw.figure(options.watch))
     counters.epoch, counters.step_in_epoch = counters.epoch + 1, 0
     counters.sums, counters.seconds = {}, 0.0
     if job.accelerator.is_main_process:
@@ -191,10 +176,15 @@ def end_epoch(job: Job, state: State, autocast: torch.autocast) -> None:
 
 
 def refuse_useless(job: Job, state: State, *scores: Score | None) -> None:
-    """Stop where the epoch's last step has made the weights useless; nothing was written since."""
+    """Raise if a validation loss is not finite; no state has been written since.
+
+    The epoch's last step has made the weights useless.
+    """
+    counters = state.counters
     if all(score is None or math.isfinite(score.loss) for score in scores):
         return
-    raise refusal(job, state.counters.step, state.counters.rate_share)
+    last = job.planned_step(counters.epoch, counters.step_in_epoch)
+    raise refusal(job, last, counters.rate_share)
 
 
 def share_buffers(job: Job) -> None:
@@ -204,7 +194,7 @@ def share_buffers(job: Job) -> None:
             buffer.copy_(broadcast(buffer, from_process=0))
 
 
-def epoch_row(job: Job, state: State, raw: Score, averaged: Score | None) -> dict[str, Any]:
+def epoch_row(job: Job, state: State, scores: EpochScores) -> dict[str, Any]:
     """Divide the epoch's sums, once, into the row of `metrics.jsonl`."""
     counters = state.counters
     sums = reduce_sums(job, counters.sums)
@@ -212,77 +202,16 @@ def epoch_row(job: Job, state: State, raw: Score, averaged: Score | None) -> dic
     labelled = max(sums.pop("labelled"), 1.0)
     accuracy = sums.pop("correct") / labelled
     means = {name: value / images for name, value in sums.items()}
+    last = job.planned_step(counters.epoch, counters.step_in_epoch) - 1
+    found = scores.to_json()
     return {
         "epoch": counters.epoch + 1,
         "steps": counters.step,
         **means,
         "accuracy": accuracy,
-        "validation": {
-            "raw": raw._asdict(),
-            "averaged": averaged._asdict() if averaged else None,
-        },
-        "lr": job.learning_rate(counters.step - 1, counters.rate_share),
+        "validation": {kind: found[kind] for kind in ("raw", "averaged")},
+        "difference": found["difference"],
+        "lr": job.learning_rate(last, counters.rate_share),
         "images_per_second": images / counters.seconds,
         "seconds": counters.seconds,
     }
-
-
-def remember_if_best(state: State, network: nn.Module, figure: float, is_average: bool) -> None:
-    """Keep these weights if they are the best so far; an average replaces any raw weights."""
-    counters = state.counters
-    first_average = is_average and not counters.best_is_average
-    if counters.best_figure is None or first_average or figure < counters.best_figure:
-        counters.best_figure, counters.best_is_average = figure, is_average
-        counters.best_epoch = counters.epoch + 1
-        state.best = {name: value.clone() for name, value in network.state_dict().items()}
-
-
-def refresh(
-    job: Job, state: State, network: nn.Module, autocast: torch.autocast, num_images: int
-) -> None:
-    """Recompute a network's batch-norm statistics on the views that the training sees.
-
-    They come in batches of a step's size, or a part's where memory was too small for more, and in
-    the same ones whatever the number of processes.
-    """
-    chosen = seeding.generator(job.seed, f"{job.name}/refresh").permutation(job.num_images)
-    chosen = chosen[:num_images]
-    at_once = max(job.fewest_images, job.options.batch_size // state.counters.num_parts)
-    num_batches = min(-(-len(chosen) // at_once), len(chosen) // job.fewest_images)
-    batches = np.array_split(chosen, num_batches)  # of one size or one less: all count alike
-    accelerator = job.accelerator
-    mine = batches[accelerator.process_index :: accelerator.num_processes]
-    parts = job.train.batches(mine)
-    views = (job.refresh_views(part).to(accelerator.device) for part in parts)
-    refresh_batch_norm(network, views, autocast, sum_over_processes(accelerator))
-
-
-def deliver(job: Job, state: State, autocast: torch.autocast, precision: str) -> None:
-    """Write the model: the best average, else the best or the last raw weights, as asked for.
-
-    The model is written last: where it exists, so does all that belongs to it.
-    """
-    counters = state.counters
-    if state.best:
-        job.model.load_state_dict(state.best)
-    if counters.best_is_average:
-        refresh(job, state, job.model, autocast, job.num_images)
-    score = validate(job.model, job.validation, job.model, autocast, job.accelerator)
-    data = packed_model(job.model.eval(), job.parents)
-    delivered = {
-        "training": job.fingerprint,
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "weights": job.options.averaging.kind if counters.best_is_average else "raw",
-        "epoch": counters.best_epoch or counters.epoch,
-        "validation": score._asdict(),
-        "precision": precision,
-        "device": str(job.accelerator.device.type),
-        "processes": job.accelerator.num_processes,
-        "parts": counters.num_parts,
-        "threads": torch.get_num_threads(),
-    }
-    if job.accelerator.is_main_process:
-        runs.write_lines(job.folder / "metrics.jsonl", counters.rows)
-        runs.write_json(job.folder / "delivered.json", delivered)
-        runs.write_atomically(job.folder / MODEL, data)
-    job.accelerator.wait_for_everyone()

@@ -95,10 +95,11 @@ def bytes_of_weights(network: nn.Module) -> int:
 
 
 def fixed_need(options: TrainingOptions, weights: int) -> int:
-    """Count what comes with so many bytes of weights: gradients, slots, average and best."""
+    """Return the bytes of gradients, optimiser slots, average and best for so many of weights."""
     slots = int(options.optimiser.momentum > 0) if isinstance(options.optimiser, Sgd) else 2
     averaged = not isinstance(options.averaging, NoAveraging)
-    copies = 2 if averaged else int(bool(options.early_stopping))
+    keeps_best = bool(options.early_stopping) or (averaged and options.deliver != "raw")
+    copies = int(averaged) + int(keeps_best)
     return weights * (1 + slots + copies)
 
 

@@ -99,18 +99,26 @@ class Plateau(BaseModel):
 
 
 class NoAveraging(BaseModel):
-    """Deliver the trained weights themselves."""
+    """No average is kept."""
 
     model_config = FROZEN
     kind: Literal["none"] = "none"
 
 
 class Ema(BaseModel):
-    """Exponential moving average of the weights, every step."""
+    """Exponential moving average of the weights, every step.
+
+    Update t (from 0) has the decay min(decay, (1 + t) / (10 + t)).
+    """
 
     model_config = FROZEN
     kind: Literal["ema"] = "ema"
-    decay: float = Field(default=0.99, gt=0, lt=1, description="weight of the past in each step")
+    decay: float = Field(
+        default=0.99,
+        gt=0,
+        lt=1,
+        description="weight of the past in each step, reached after 9 decay / (1 - decay) steps",
+    )
     start: float = Field(default=0.0, ge=0, lt=1, description="share of the steps before it starts")
 
 
@@ -158,11 +166,17 @@ class TrainingOptions(BaseModel):
         default=Constant(), description="constant, cosine, one-cycle or plateau"
     )
     averaging: Averaging = Field(default=NoAveraging(), description="none, ema or swa")
+    deliver: Literal["auto", "average", "raw"] = Field(
+        default="auto",
+        description="weights to deliver: the average, the raw ones, or (auto) the average unless "
+        "the raw ones beat it by more than two standard errors on the validation images",
+    )
     early_stopping: EarlyStopping | None = Field(
         default=None, description="stop early, deliver the best"
     )
     watch: Literal["loss", "accuracy"] = Field(
-        default="accuracy", description="validation figure that plateau, stopping and 'best' go by"
+        default="accuracy",
+        description="validation metric for plateau, early stopping and the epoch to deliver",
     )
     label_smoothing: float = Field(
         default=0.0, ge=0, lt=1, description="share spread over all classes"
@@ -184,6 +198,16 @@ class TrainingOptions(BaseModel):
     compile: bool = Field(
         default=False, description="torch.compile (needs a C++ compiler on the CPU)"
     )
+
+    @model_validator(mode="after")
+    def an_average_to_deliver(self) -> "TrainingOptions":
+        """Raise if an average is to be delivered and none is kept."""
+        if self.deliver == "average" and isinstance(self.averaging, NoAveraging):
+            raise ValueError(
+                'deliver = "average" needs an average, and averaging = "none" keeps none; '
+                'set averaging = "ema" or "swa", or deliver = "auto"'
+            )
+        return self
 
     @model_validator(mode="after")
     def parts_that_batch_norm_can_take(self) -> "TrainingOptions":

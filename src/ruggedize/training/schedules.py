@@ -6,22 +6,34 @@ from ruggedize.training.options import Constant, Cosine, EarlyStopping, OneCycle
 
 
 def rate_at(schedule: Constant | Cosine | OneCycle | Plateau, step: int, num_steps: int) -> float:
-    """Give the share of the optimiser's rate that step `step` of `num_steps` runs with.
+    """Return the share of the optimiser's rate, in [0, 1], for step `step` of `num_steps`.
 
-    A plateau's share is kept by `Patience`, for it depends on what validation said.
+    Steps count from 0. A plateau's share depends on validation and is kept by `Patience`.
+
+    Raises:
+        ValueError: there is no such step; beyond its end a triangle would go below zero.
     """
+    if not 0 <= step < num_steps:
+        raise ValueError(f"step must be in 0..{num_steps - 1}, got {step}")
+    if isinstance(schedule, Constant | Plateau):
+        return 1.0
+    warmup = schedule.warmup * num_steps
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
     if isinstance(schedule, Cosine):
-        warmup = schedule.warmup * num_steps
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (num_steps - warmup)))
-    if isinstance(schedule, OneCycle):
-        warmup = schedule.warmup * num_steps
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
-        down = (step - warmup) / (num_steps - warmup)
-        return 1.0 - (1.0 - schedule.final) * down
-    return 1.0
+    return 1.0 - fall(schedule, step - warmup, num_steps - warmup)
+
+
+def fall(schedule: OneCycle, since_top: float, num_steps: float) -> float:
+    """Return how far a triangle has fallen, `since_top` steps after its top.
+
+    The last of `num_steps` steps has the rate `final`, or the one that a line to zero has a step
+    before its end, if that is higher: a step without any rate would be wasted.
+    """
+    if schedule.final * num_steps <= 1:
+        return since_top / num_steps
+    return (1.0 - schedule.final) * (since_top / (num_steps - 1))
 
 
 class Patience:

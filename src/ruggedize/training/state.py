@@ -17,8 +17,10 @@ from ruggedize.runs import UserError, write_atomically
 from ruggedize.training.averaging import Average
 from ruggedize.training.buffers import Buffers
 from ruggedize.training.divergence import FirstBadStep
+from ruggedize.training.facts import Facts
 from ruggedize.training.schedules import Patience
 
+SHOWN = 8  # names of facts in a message
 KEPT = 2  # the newest states; an older one serves when the newest is damaged
 UNREADABLE = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 log = logging.getLogger(__name__)
@@ -33,9 +35,10 @@ class Counters:
     step_in_epoch: int = 0
     rate_share: float = 1.0  # what a plateau has left of the learning rate
     stopped: bool = False
-    best_figure: float | None = None  # of the delivered kind; lower is better
-    best_epoch: int | None = None
-    best_is_average: bool = False
+    best_figure: float | None = None  # of the average, once there is one; lower is better
+    best_by_average: bool = False
+    best_epoch: int | None = None  # None: the last one is delivered
+    best_is_average: bool = False  # whether the average of that epoch is delivered
     sums: dict[str, float] = field(default_factory=dict)  # of the epoch under way
     seconds: float = 0.0  # of the epoch under way
     num_parts: int = 1  # that each process's share of a batch is divided into, to fit into memory
@@ -51,9 +54,9 @@ class State:
     average: Average | None
     plateau: Patience | None
     stopping: Patience | None
+    facts: Facts  # what was asked for; the state of another training is rejected
     counters: Counters = field(default_factory=Counters)
     best: dict[str, Tensor] = field(default_factory=dict)  # weights to deliver
-    fingerprint: str = ""  # of all that was asked for; another one's state is refused
     damaged: list[Path] = field(default_factory=list)  # states passed over, to be removed
     trials: int = 0  # steps that this process has taken, to see whether they fit into memory
     buffers: Buffers = field(init=False)
@@ -73,9 +76,9 @@ class State:
         return named | {f"best/{name}": value for name, value in self.best.items()}
 
     def numbers(self) -> dict[str, Any]:
-        """Give everything else, as JSON."""
+        """Return everything else as JSON."""
         return {
-            "fingerprint": self.fingerprint,
+            "facts": self.facts.to_json(),
             "counters": asdict(self.counters),
             "num_snapshots": self.average.num_snapshots if self.average else 0,
             "plateau": self.plateau.state() if self.plateau else None,
@@ -97,10 +100,11 @@ class State:
             ) from error
 
     def _take(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
-        if numbers["fingerprint"] != self.fingerprint:
+        if names := self.facts.differing(numbers["facts"]):
             raise UserError(
-                "the folder holds the state of another training (other options, seed, data or "
-                "teacher);\ngive another folder with --out, or delete this one"
+                "the folder holds the state of another training, which differs in "
+                f"{', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''};\n"
+                "give another folder with --out, or delete this one"
             )
         self.model.load_state_dict(part(tensors, "model/"))
         load_optimiser(self.optimiser, part(tensors, "optimiser/"))
@@ -185,11 +189,11 @@ def load_newest_state(state: State, folder: Path) -> bool:
     return False
 
 
-def saved_fingerprint(folder: Path) -> str | None:
-    """Say to which training the newest state belongs; None where there is none to be read."""
+def saved_facts(folder: Path) -> Any:
+    """Return the facts of the newest state as they were saved; None if there is none to read."""
     for path in sorted(saved_states(folder), reverse=True)[:1]:
         with suppress(SafetensorError, ValueError, RuntimeError):
-            return read_state(path)[1].get("fingerprint")
+            return read_state(path)[1].get("facts")
     return None
 
 

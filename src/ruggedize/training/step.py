@@ -23,18 +23,18 @@ log = logging.getLogger(__name__)
 def step(
     job: Job, state: State, network: nn.Module, autocast: torch.autocast, batch: Batch
 ) -> Sums:
-    """Take one step on this process's share of a batch; give the sums of that share.
+    """Take one step on this process's share of a batch and return the sums of that share.
 
     Raises:
         NotFinite: on the CPU, where looking is free; state and buffers are as they were before.
     """
-    options, accelerator, counters = job.options, job.accelerator, state.counters
-    set_rate(state.optimiser, job.learning_rate(counters.step, counters.rate_share))
+    options, accelerator = job.options, job.accelerator
+    set_rate(state.optimiser, job.learning_rate(batch.step, state.counters.rate_share))
     state.buffers.keep()
     sums = gradients(job, state, network, autocast, batch)
     weights = [weight for weight in job.model.parameters() if weight.grad is not None]
     norm = nn.utils.get_total_norm([weight.grad for weight in weights])  # pyright: ignore
-    state.first_bad.note(sums["loss"], norm, counters.step + 1)
+    state.first_bad.note(sums["loss"], norm, batch.step + 1)
     if looking_is_free(accelerator.device) and (bad := state.first_bad.read(accelerator)):
         state.optimiser.zero_grad(set_to_none=True)
         state.buffers.restore()

@@ -1,0 +1,172 @@
+"""The average is delivered unless the raw weights are clearly better on validation."""
+
+import dataclasses
+import json
+import logging
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ruggedize.training.delivery import EpochScores, remember_if_best, weights_to_deliver
+from ruggedize.training.loop import fit, fresh_state
+from ruggedize.training.options import TrainingOptions
+from ruggedize.training.validation import Difference, Score
+from tests.training_jobs import three_colours, tiny_job
+
+# A plain mean over all steps since the first, as early and bad as they are.
+BAD_AVERAGE: dict[str, Any] = {
+    "averaging": {"kind": "swa", "start": 0.0, "every": 1},
+    "watch": "loss",
+    "epochs": 8,
+    "schedule": "constant",
+}
+GOOD_AVERAGE: dict[str, Any] = {"watch": "loss", "epochs": 3}
+
+
+class Delivery(NamedTuple):
+    """What a training left."""
+
+    note: dict[str, Any]
+    rows: list[dict[str, Any]]
+    weights: dict[str, Tensor]
+    said: str
+
+
+def delivered(
+    folder: Path, caplog: pytest.LogCaptureFixture, level: int = logging.WARNING, **changes: Any
+) -> Delivery:
+    """Train and read what was delivered."""
+    caplog.clear()
+    with caplog.at_level(level):
+        fit(dataclasses.replace(tiny_job(folder, **changes), validation=three_colours(100, 1)))
+    said = [record.getMessage() for record in caplog.records if record.levelno >= level]
+    return Delivery(
+        json.loads((folder / "delivered.json").read_text()),
+        [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()],
+        load_file(folder / "model.safetensors"),
+        "\n".join(said),
+    )
+
+
+def equal(one: Delivery, other: Delivery) -> bool:
+    return all(torch.equal(value, other.weights[name]) for name, value in one.weights.items())
+
+
+def test_raw_weights_that_are_clearly_better_are_delivered_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    auto = delivered(tmp_path / "auto", caplog, **BAD_AVERAGE)
+    assert auto.note["weights"] == "raw"
+    assert "delivering the raw weights of epoch 8" in auto.said
+    assert "better by more than two standard errors" in auto.said
+    # Of the average's best epoch, the last: what a training without an average ends with.
+    alone = delivered(tmp_path / "alone", caplog, **(BAD_AVERAGE | {"averaging": "none"}))
+    assert equal(auto, alone)
+    average = delivered(tmp_path / "average", caplog, **BAD_AVERAGE, deliver="average")
+    assert average.note["weights"] == "swa"
+    assert "delivering" not in average.said
+    assert not equal(auto, average)
+    assert auto.note["validation"]["loss"] < average.note["validation"]["loss"]
+
+
+def test_an_average_that_is_not_clearly_worse_is_delivered(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    auto = delivered(tmp_path / "auto", caplog, **GOOD_AVERAGE)
+    assert auto.note["weights"] == "ema"
+    assert "delivering" not in auto.said
+    average = delivered(tmp_path / "average", caplog, **GOOD_AVERAGE, deliver="average")
+    assert equal(auto, average)
+    raw = delivered(tmp_path / "raw", caplog, **GOOD_AVERAGE, deliver="raw")
+    assert [raw.note[key] for key in ("weights", "epoch", "chosen_by")] == ["raw", 3, None]
+    assert all(row["validation"]["averaged"] for row in raw.rows)  # logged all the same
+    assert not equal(auto, raw)
+    alone = delivered(tmp_path / "alone", caplog, **GOOD_AVERAGE, averaging="none")
+    assert equal(alone, raw)
+
+
+@pytest.mark.parametrize(
+    ("deliver", "epoch", "weights"), [("raw", 2, "raw"), ("auto", 3, "ema"), ("average", 3, "ema")]
+)
+def test_with_early_stopping_the_best_epoch_of_what_is_delivered_counts(
+    tmp_path: Path, deliver: str, epoch: int, weights: str
+) -> None:
+    changes = {"deliver": deliver, "early_stopping": {"patience": 9}, "watch": "loss"}
+    job = tiny_job(tmp_path, **changes)
+    state = fresh_state(job)
+    same = Difference("loss", 0.0, 0.1, 30)
+    for number, (raw, averaged) in enumerate([(0.9, None), (0.5, 0.9), (0.6, 0.6), (0.7, 0.7)]):
+        state.counters.epoch = number
+        with torch.no_grad():
+            for weight in job.model.parameters():
+                weight.fill_(number + 1)
+        scores = EpochScores(Score(raw, 0.5), averaged and Score(averaged, 0.5), same)
+        remember_if_best(job, state, job.model, scores)
+    assert weights_to_deliver(job, state.counters) == {"weights": weights, "epoch": epoch}
+    names = dict(job.model.named_parameters())
+    assert all((state.best[name] == epoch).all() for name in names)
+
+
+def test_without_an_average_s_first_snapshot_raw_weights_are_delivered(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    changes = {"averaging": {"kind": "ema", "start": 0.9}, "early_stopping": {"patience": 1}}
+    changes |= {"epochs": 9, "optimiser": {"kind": "sgd", "lr": 1e-9}}
+    found = delivered(tmp_path, caplog, **changes, watch="accuracy")
+    assert len(found.rows) < 8
+    assert found.note["weights"] == "raw"
+    assert "before the average's first snapshot" in found.note["reason"]
+    assert "delivering" not in found.said
+
+
+def test_both_scores_their_difference_and_the_reason_are_recorded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = delivered(tmp_path, caplog, logging.INFO, **GOOD_AVERAGE)
+    row = found.rows[found.note["epoch"] - 1]
+    at_epoch = found.note["at_epoch"]
+    assert at_epoch == row["validation"] | {"difference": row["difference"]}
+    raw, averaged = at_epoch["raw"]["loss"], at_epoch["averaged"]["loss"]
+    assert at_epoch["difference"]["raw_minus_average"] == pytest.approx(raw - averaged)
+    assert at_epoch["difference"]["standard_error"] > 0
+    assert at_epoch["difference"]["metric"] == "loss"
+    assert "not better by more than two standard errors" in found.note["reason"]
+    for value in (raw, averaged, at_epoch["difference"]["standard_error"]):
+        assert f"{value:.4f}" in found.said
+    best = [row["best"] for row in found.rows]
+    assert best[-1] == {"weights": "ema", "epoch": found.note["epoch"]}
+    assert [row["epoch"] for row in found.rows] == [1, 2, 3]
+
+
+def test_the_final_decay_is_logged_and_recorded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    averaging = {"kind": "ema", "decay": 0.999}
+    found = delivered(tmp_path, caplog, logging.INFO, **GOOD_AVERAGE, averaging=averaging)
+    assert found.note["final_decay"] == 12 / 21  # of twelve steps
+    assert "decay of 0.5714" in found.said
+
+
+def test_a_decay_that_is_never_reached_is_warned_of_with_one_that_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    averaging = {"kind": "ema", "decay": 0.99}
+    found = delivered(tmp_path / "a", caplog, **GOOD_AVERAGE, averaging=averaging)
+    words = ("teacher.averaging.decay = 0.99", "12 updates", "needs 891", "set it to 0.57")
+    assert all(word in found.said for word in words)
+    averaging["decay"] = 0.57
+    assert (
+        "decay" not in delivered(tmp_path / "b", caplog, **GOOD_AVERAGE, averaging=averaging).said
+    )
+
+
+def test_an_average_that_is_never_kept_cannot_be_delivered() -> None:
+    options = {"model": "resnet9", "deliver": "average"}
+    with pytest.raises(ValidationError, match=r'set averaging = "ema" or "swa", or deliver = "aut'):
+        TrainingOptions.model_validate(options)
+    assert TrainingOptions.model_validate(options | {"averaging": "swa"}).deliver == "average"

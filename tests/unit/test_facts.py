@@ -1,0 +1,144 @@
+"""A state belongs to a training whose facts are the same; an option added since has its default."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file, save
+
+from ruggedize.runs import UserError
+from ruggedize.training.job import Job
+from ruggedize.training.loop import fit, fresh_state
+from ruggedize.training.state import hash_of, load_newest_state, save_state
+from ruggedize.views import ViewOptions
+from tests.training_jobs import three_colours, tiny_job
+
+Change = Callable[[dict[str, Any]], None]
+
+
+def rewrite(folder: Path, change: Change) -> None:
+    """Change the numbers of every saved state, and its name accordingly."""
+    for path in list((folder / "state").iterdir()):
+        with safe_open(path, "pt") as file:
+            numbers = json.loads(file.metadata()["state"])
+        change(numbers)
+        data = save(load_file(path), {"state": json.dumps(numbers)})
+        path.unlink()
+        path.with_name(f"{path.name[:8]}-{hash_of(data)}.safetensors").write_bytes(data)
+
+
+def without_deliver(facts: dict[str, Any]) -> None:
+    """Remove an option, as if it had been added since."""
+    del facts["options"]["deliver"]
+
+
+def saved(job: Job) -> Job:
+    save_state(fresh_state(job), job.folder / "state")
+    return job
+
+
+def complaint(job: Job) -> str:
+    """Return the message with which a job rejects the state in its folder."""
+    with pytest.raises(UserError) as error:
+        load_newest_state(fresh_state(job), job.folder / "state")
+    return str(error.value)
+
+
+def test_a_state_written_before_an_option_existed_is_resumed(tmp_path: Path) -> None:
+    saved(tiny_job(tmp_path))
+    rewrite(tmp_path, lambda numbers: without_deliver(numbers["facts"]))
+    assert load_newest_state(fresh_state(tiny_job(tmp_path)), tmp_path / "state")
+    assert "differs in teacher.deliver;" in complaint(tiny_job(tmp_path, deliver="raw"))
+
+
+def test_a_finished_training_from_before_an_option_existed_is_finished(tmp_path: Path) -> None:
+    fit(tiny_job(tmp_path, epochs=1))
+    rewrite(tmp_path, lambda numbers: without_deliver(numbers["facts"]))
+    note = json.loads((tmp_path / "delivered.json").read_text())
+    without_deliver(note["training"])
+    (tmp_path / "delivered.json").write_text(json.dumps(note))
+    before = (tmp_path / "model.safetensors").stat().st_mtime_ns
+    fit(tiny_job(tmp_path, epochs=1))
+    assert (tmp_path / "model.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(UserError, match=r"differs in teacher.deliver;"):
+        fit(tiny_job(tmp_path, epochs=1, deliver="raw"))
+
+
+def test_a_fact_that_was_not_recorded_is_not_compared(tmp_path: Path) -> None:
+    saved(tiny_job(tmp_path))
+    rewrite(tmp_path, lambda numbers: numbers["facts"].pop("seed"))
+    other = dataclasses.replace(tiny_job(tmp_path), seed=5)
+    assert load_newest_state(fresh_state(other), tmp_path / "state")
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        (
+            {"options": {"batch_size": 8}, "views": ViewOptions(pad=3)},
+            "teacher.batch_size, views.pad",
+        ),
+        (
+            {"options": {"schedule": {"kind": "one-cycle", "warmup": 0.5}}},
+            "teacher.schedule.warmup",
+        ),
+        ({"options": {"early_stopping": {"patience": 3}}}, "teacher.early_stopping.patience"),
+        ({"seed": 1}, "seed"),
+        ({"parents": {"teacher": "0" * 64}}, "parents.teacher"),
+        ({"validation": three_colours(31, 1)}, "images.validation"),
+        ({"train": three_colours(65, 0)}, "images.training"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_differs_is_named(tmp_path: Path, changes: dict[str, Any], names: str) -> None:
+    saved(tiny_job(tmp_path))
+    others = dict(changes)
+    other = dataclasses.replace(tiny_job(tmp_path, **others.pop("options", {})), **others)
+    message = complaint(other)
+    assert f"another training, which differs in {names};\n" in message
+    assert "another folder" in message
+
+
+def test_other_classes_are_named(tmp_path: Path) -> None:
+    saved(tiny_job(tmp_path))
+    rewrite(tmp_path, lambda numbers: numbers["facts"].update(classes=["a", "b", "c"]))
+    assert "differs in classes;" in complaint(tiny_job(tmp_path))
+
+
+def of_an_earlier_layout(numbers: dict[str, Any]) -> None:
+    del numbers["facts"]
+    numbers["fingerprint"] = "0123456789abcdef"
+
+
+def of_a_later_version(numbers: dict[str, Any]) -> None:
+    numbers["facts"]["options"]["unheard_of"] = 1
+
+
+def no_table(numbers: dict[str, Any]) -> None:
+    numbers["facts"] = "0123456789abcdef"
+
+
+@pytest.mark.parametrize("change", [of_an_earlier_layout, of_a_later_version, no_table])
+def test_facts_that_are_not_understood_are_a_clear_error(tmp_path: Path, change: Change) -> None:
+    saved(tiny_job(tmp_path))
+    rewrite(tmp_path, change)
+    message = complaint(tiny_job(tmp_path))
+    assert "this version cannot read" in message
+    assert "another folder" in message
+    assert len(message.splitlines()) <= 3
+
+
+@pytest.mark.parametrize("training", ["0123456789abcdef", {}, {"options": 3}])
+def test_a_finished_training_that_is_not_understood_is_a_clear_error(
+    tmp_path: Path, training: Any
+) -> None:
+    fit(tiny_job(tmp_path, epochs=1))
+    note = json.loads((tmp_path / "delivered.json").read_text())
+    (tmp_path / "delivered.json").write_text(json.dumps(note | {"training": training}))
+    rewrite(tmp_path, of_an_earlier_layout)
+    with pytest.raises(UserError, match=r"cannot read .*\n.*another folder"):
+        fit(tiny_job(tmp_path, epochs=1))
