@@ -46,14 +46,17 @@ class TinySuite:
     corruptions: tuple[str, ...] = ("gaussian_noise", "brightness", "contrast")
     name: str = "tiny"
     unpaired: Unpaired | None = None
-    asked: list[tuple[str, int, int, int]] = field(default_factory=list)
+    asked: list[tuple[str, int, tuple[int, ...]]] = field(default_factory=list)
 
     def describe(self) -> dict[str, str]:
         return {"preset": "tiny", "frost": "none"}
 
     def images(self, corruption: str, severity: int, start: int, stop: int) -> torch.Tensor:
-        self.asked.append((corruption, severity, start, stop))
-        block = self.clean[start:stop].int()
+        return self.images_at(corruption, severity, torch.arange(start, stop))
+
+    def images_at(self, corruption: str, severity: int, positions: torch.Tensor) -> torch.Tensor:
+        self.asked.append((corruption, severity, tuple(positions.tolist())))
+        block = self.clean[positions].int()
         amount = 9 * severity
         changes = {"gaussian_noise": -amount, "brightness": amount}
         if corruption in changes:

@@ -151,6 +151,13 @@ def test_chosen_images_are_distinct_and_spread_over_the_set(n: int, num: int) ->
     assert quarters.min() > 0 or num < 4
 
 
+def test_some_images_reach_every_class_of_a_sorted_folder() -> None:
+    labels = np.repeat(np.arange(1000), 10)
+    assert len(set(labels[spread_positions(10_000, 1_024)])) == 1000
+    assert len(set(labels[spread_positions(10_000, 1_000)])) == 1000
+    assert len(set(labels[:1_024])) == 103  # what neighbours alone would reach
+
+
 def test_some_images_give_the_figures_of_those_images() -> None:
     image_set = tiny_images(300)
     some = assess(
