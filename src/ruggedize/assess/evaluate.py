@@ -259,7 +259,7 @@ def predictions_of(
         outcomes = model.outcomes(cell)
         return Top(
             outcomes.classes[order].astype(np.int16),
-            outcomes.confidences[order].astype(np.float16),
+            outcomes.confidences[order],
         )
 
     return Predictions(
