@@ -9,7 +9,13 @@ from PIL import Image
 from torch import nn
 
 from ruggedize import runs
-from ruggedize.assess import AssessOptions, assess, save_assessment, save_examples
+from ruggedize.assess import (
+    AssessOptions,
+    assess,
+    example_facts,
+    save_assessment,
+    save_examples,
+)
 from ruggedize.corruptions import Unpaired
 from ruggedize.data import ImageSet
 from ruggedize.models import Classifier, ResNet9Options
@@ -89,9 +95,9 @@ def tiny_run(
     suite = TinySuite(image_set.images)
     chosen = {name: model for name, model in tiny_models().items() if name in models}
     examination = assess(chosen, image_set, suite, options)
-    save_examples(examination, image_set, suite, folder / "examples")
+    pictures = save_examples(examination, image_set, suite, folder / "examples")
     overlaps = {"overlaps": {"randaugment Brightness": ["brightness"]}}
-    save_assessment(examination, folder, overlaps)
+    save_assessment(examination, folder, overlaps | example_facts(pictures))
     recipe = f'seed = {seed}\n\n[data]\nname = "<script>alert(1)</script>"\nroot = "/{seed}"\n'
     runs.write_atomically(folder / "recipe.toml", recipe.encode())
     runs.write_json(folder / "environment.json", runs.environment())

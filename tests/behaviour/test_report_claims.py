@@ -63,6 +63,20 @@ def test_examples_come_in_the_order_in_which_they_were_chosen(run: Path, html: s
     assert "up to 8 each way" in html
 
 
+def test_only_pictures_of_this_assessment_are_shown(tmp_path: Path) -> None:
+    folder = tiny_run(tmp_path / "run")
+    record = read_run(folder)
+    first, last = record.predictions["teacher"], record.predictions["student"]
+    differ = first.correct(("contrast", 1)) != last.correct(("contrast", 1))
+    stray = f"contrast-1-{first.index[differ][0]}.png"  # answered, but not chosen
+    runs.write_atomically(folder / "examples" / stray, record.examples[0].png)
+    assert read_run(folder).examples == record.examples
+    about = json.loads((folder / "assessment.json").read_text())
+    del about["facts"]["examples"]  # as an earlier version wrote it
+    runs.write_json(folder / "assessment.json", about)
+    assert len(read_run(folder).examples) == len(record.examples) + 1
+
+
 def test_disagreements_have_their_denominator(html: str) -> None:
     text = Page(html).text
     assert (

@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = exports(
         "Predictions": "predictions",
         "assess": "evaluate",
         "chosen_cells": "selection",
+        "example_facts": "examples",
         "load_assessment": "assessment",
         "load_predictions": "predictions",
         "parsed_severities": "options",
