@@ -43,7 +43,7 @@ def parsed_names(text: str) -> tuple[str, ...]:
 
 
 def reject_idle_frost(frost: Frost | None, corruptions: tuple[str, ...] | None) -> None:
-    """Raise a UserError if `--frost` is given and frost is not among the corruptions (None: all)."""
+    """Raise a UserError if `--frost` is given and frost is not among `corruptions` (None: all)."""
     if frost is not None and corruptions is not None and "frost" not in corruptions:
         raise UserError(f"--frost {frost} does nothing without the corruption frost; leave it out")
 

@@ -97,6 +97,19 @@ def refuse_strangers(
             )
 
 
+def has_chosen_epoch(record: RunRecord, name: str) -> bool:
+    """Return whether a model's delivered epoch was chosen among several, by validation.
+
+    Averages are compared where there are any, else raw weights under early stopping; without
+    either, the last epoch is delivered.
+    """
+    rows = record.metrics[name]
+    averages = [row for row in rows if row["validation"]["averaged"]]
+    if averages:
+        return len(averages) > 1
+    return len(rows) > 1 and "early_stopping" in record.recipe.get(name, {})
+
+
 def read_text(path: Path) -> str:
     """Read a text file; one that is not there is empty."""
     return path.read_text(encoding="utf-8") if path.exists() else ""
