@@ -9,7 +9,13 @@ from PIL import Image
 from torch import nn
 
 from ruggedize import runs
-from ruggedize.assess import AssessOptions, assess, save_assessment, save_examples
+from ruggedize.assess import (
+    AssessOptions,
+    assess,
+    example_facts,
+    save_assessment,
+    save_examples,
+)
 from ruggedize.corruptions import Unpaired
 from ruggedize.data import ImageSet
 from ruggedize.models import Classifier, ResNet9Options
@@ -46,14 +52,17 @@ class TinySuite:
     corruptions: tuple[str, ...] = ("gaussian_noise", "brightness", "contrast")
     name: str = "tiny"
     unpaired: Unpaired | None = None
-    asked: list[tuple[str, int, int, int]] = field(default_factory=list)
+    asked: list[tuple[str, int, tuple[int, ...]]] = field(default_factory=list)
 
     def describe(self) -> dict[str, str]:
         return {"preset": "tiny", "frost": "none"}
 
     def images(self, corruption: str, severity: int, start: int, stop: int) -> torch.Tensor:
-        self.asked.append((corruption, severity, start, stop))
-        block = self.clean[start:stop].int()
+        return self.images_at(corruption, severity, torch.arange(start, stop))
+
+    def images_at(self, corruption: str, severity: int, positions: torch.Tensor) -> torch.Tensor:
+        self.asked.append((corruption, severity, tuple(positions.tolist())))
+        block = self.clean[positions].int()
         amount = 9 * severity
         changes = {"gaussian_noise": -amount, "brightness": amount}
         if corruption in changes:
@@ -68,9 +77,12 @@ def tiny_images(n: int = 120, seed: int = 0) -> ImageSet:
     return ImageSet(images, level // 64, CLASSES, torch.arange(n) + 1000)
 
 
-def tiny_models() -> dict[str, TinyClassifier]:
-    """Give a teacher that is off towards the dark, and a student that is less so."""
-    return {"teacher": TinyClassifier(bias=0.06), "student": TinyClassifier(bias=0.02)}
+def tiny_models(seed: int = 0) -> dict[str, TinyClassifier]:
+    """Return a teacher that is off towards the dark, and a student that is less so."""
+    return {
+        "teacher": TinyClassifier(bias=0.06 + 0.02 * seed),
+        "student": TinyClassifier(bias=0.02 + 0.005 * seed),
+    }
 
 
 def tiny_run(
@@ -82,13 +94,13 @@ def tiny_run(
     epochs: int = 4,
 ) -> Path:
     """Make a run folder with all that a run leaves, assessed for real on tiny models."""
-    image_set = tiny_images(seed=seed)
+    image_set = tiny_images()
     suite = TinySuite(image_set.images)
-    chosen = {name: model for name, model in tiny_models().items() if name in models}
+    chosen = {name: model for name, model in tiny_models(seed).items() if name in models}
     examination = assess(chosen, image_set, suite, options)
-    save_examples(examination, image_set, suite, folder / "examples")
+    pictures = save_examples(examination, image_set, suite, folder / "examples")
     overlaps = {"overlaps": {"randaugment Brightness": ["brightness"]}}
-    save_assessment(examination, folder, overlaps)
+    save_assessment(examination, folder, overlaps | example_facts(pictures))
     recipe = f'seed = {seed}\n\n[data]\nname = "<script>alert(1)</script>"\nroot = "/{seed}"\n'
     runs.write_atomically(folder / "recipe.toml", recipe.encode())
     runs.write_json(folder / "environment.json", runs.environment())

@@ -11,6 +11,7 @@ from ruggedize.assess import (
     AssessOptions,
     assess,
     chosen_cells,
+    example_facts,
     load_assessment,
     save_assessment,
     save_examples,
@@ -210,8 +211,8 @@ def examine(
             "models": hashes(folder),
         }
         examination = assess(models, data.test, suite, recipe.assess, progress=progress)
-        save_examples(examination, data.test, suite, folder / "examples")
-        save_assessment(examination, folder, facts)
+        pictures = save_examples(examination, data.test, suite, folder / "examples")
+        save_assessment(examination, folder, facts | example_facts(pictures))
     write_report([folder], folder / "report.html")
 
 

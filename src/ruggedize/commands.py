@@ -176,7 +176,8 @@ def assess(
             procedural textures of our own. Default: that of the first run folder, else photographs.
         severities: Severities from 1 to 5: "5", "1-5" or "1,3,5".
         num_images: Assess only this many test images.
-        seed: Fixes the random draws of generated corruptions. Default: 0.
+        seed: Fixes the random draws of generated corruptions. Default: that of the first run
+            folder, else 0.
         out: The assessment, a JSON file; predictions are written beside it.
     """
     from ruggedize.assess import AssessOptions, parsed_severities

@@ -68,6 +68,7 @@ def corrupt(
         image: Which test image --sheet shows. Default: 0, the first.
     """
     from ruggedize.corruptions import export_suite, generated_suite, parsed_names
+    from ruggedize.corruptions.names import reject_idle_frost
     from ruggedize.data import load_data
 
     if seed < 0:
@@ -76,8 +77,7 @@ def corrupt(
     if image is not None and sheet is None:
         raise UserError("--image says which image --sheet shows; give --sheet FILE too")
     chosen = None if corruptions is None else parsed_names(corruptions)
-    if frost is not None and chosen is not None and "frost" not in chosen:
-        raise UserError(f"--frost {frost} does nothing without the corruption frost; leave it out")
+    reject_idle_frost(frost, chosen)
     options = {"image_size": image_size, "skip_bad_images": skip_bad_images}
     test = load_data(data, data_root, **options).test
     suite = generated_suite(test.images, seed=seed, preset=preset, frost=frost or "photographs")

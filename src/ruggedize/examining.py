@@ -7,7 +7,7 @@ from typing import Any
 from ruggedize import runs
 from ruggedize.assess import AssessOptions, assess, save_assessment
 from ruggedize.chain import GENERATED, models_of, suite_for
-from ruggedize.corruptions.names import Frost
+from ruggedize.corruptions.names import Frost, reject_idle_frost
 from ruggedize.data import DataOptions, load_splits
 from ruggedize.models import load_model
 from ruggedize.recipe import Recipe, load_recipe
@@ -28,15 +28,21 @@ def assess_files(  # noqa: PLR0913
 ) -> None:
     """Assess models on disk and write the assessment, with its predictions beside it.
 
+    What is not given is taken from the recipe of the first run folder.
+
     Args:
         places: run folders (their teacher and student) or model files; the first model is the
             baseline of all comparisons.
         out: the assessment, a `.json` file.
-        data_options: the data; by default that of the first run folder.
+        data_options: the data; by default the run's.
         options: which cells, how many images, which precision.
-        seed: of the generated corruptions' draws; by default 0.
+        seed: of the generated corruptions' draws; by default the run's, else 0.
         frost: the generated frost's ice; by default the run's, else that of the options.
-        progress: told how far the assessment is.
+        progress: called as images are assessed.
+
+    Raises:
+        UserError: a model or the data is missing, sizes or classes differ, an option has no effect,
+            or `out` cannot be written.
     """
     if out.suffix != ".json":
         raise UserError(f"an assessment is a .json file, got --out {out}; name it {out}.json")
@@ -48,6 +54,7 @@ def assess_files(  # noqa: PLR0913
         )
     if options.suite != GENERATED:
         refuse_how_to_generate(options.suite, {"--seed": seed, "--frost": frost})
+    reject_idle_frost(frost, options.corruptions)
     files = model_files(places)
     device = default_accelerator().device
     models = {name: load_model(path).to(device) for name, path in files.items()}
@@ -57,14 +64,17 @@ def assess_files(  # noqa: PLR0913
             f"these models take stored images of {', '.join(map(str, sorted(sizes)))} pixels;\n"
             "assess models of one size at a time"
         )
-    recipe = earlier_recipe(places) if data_options is None else None
-    wanted = recipe.data if recipe else data_options
-    assert wanted is not None
+    recipe = earlier_recipe(places)
+    wanted = data_options or (recipe.data if recipe else None)
+    if wanted is None:
+        raise UserError("which data? give --data NAME, or a run folder that holds a recipe.toml")
     wanted = wanted.model_copy(update={"image_size": sizes.pop()})
     data = load_splits(wanted, progress=progress)
     ice = frost or (recipe.assess.frost if recipe else options.frost)
     options = options.model_copy(update={"frost": ice})
-    suite = suite_for(options, data.test, wanted.root, seed or 0)
+    if seed is None:
+        seed = recipe.seed if recipe else 0
+    suite = suite_for(options, data.test, wanted.root, seed)
     facts: dict[str, Any] = {"left_out": data.left_out}
     if recipe:
         facts["overlaps"] = overlaps(recipe.views.noise, suite.corruptions)
@@ -116,9 +126,9 @@ def named(file: Path) -> str:
     return file.resolve().parent.name if file.stem == "model" else file.stem
 
 
-def earlier_recipe(places: Sequence[Path]) -> Recipe:
-    """Read the recipe of the first run folder among these."""
+def earlier_recipe(places: Sequence[Path]) -> Recipe | None:
+    """Load the recipe of the first run folder among these; None if no folder holds one."""
     for place in places:
         if (place / "recipe.toml").exists():
             return load_recipe(place / "recipe.toml")
-    raise UserError("which data? give --data NAME, or a run folder that holds a recipe.toml")
+    return None

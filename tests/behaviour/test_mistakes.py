@@ -62,6 +62,10 @@ MISTAKES = {
         ["assess", "m.safetensors", "--suite", "C", "--seed", "1", "--out", "a.json"],
         ["--seed", "leave it out"],
     ),
+    "ice without frost": (
+        ["assess", "m", "--corruptions", "fog", "--frost", "procedural", "--out", "a.json"],
+        ["--frost procedural", "without the corruption frost"],
+    ),
     "nothing to write": (["corrupt", "--data", "digits"], ["--out DIR", "--sheet FILE"]),
     "an image without a sheet": (
         ["corrupt", "--data", "digits", "--out", "c", "--image", "3"],

@@ -11,7 +11,7 @@ from ruggedize import runs
 from ruggedize.assess import AssessOptions, assess
 from ruggedize.corruptions.names import ALL
 from ruggedize.report import load_summary_rows, write_report
-from ruggedize.report.compare import corruption_rows, seed_rows, summary_rows, t_interval
+from ruggedize.report.compare import corruption_rows, summary_rows
 from ruggedize.report.record import read_run
 from ruggedize.runs import UserError
 from tests.behaviour.pages import Page
@@ -104,33 +104,6 @@ def test_provenance_is_in_the_page(html: str) -> None:
 def test_the_same_files_give_the_same_page(run: Path, html: str, tmp_path: Path) -> None:
     write_report([run], tmp_path / "again.html")
     assert (tmp_path / "again.html").read_text() == html
-
-
-def test_several_seeds_are_compared_over_seeds(tmp_path: Path) -> None:
-    folders = [tiny_run(tmp_path / f"tiny-seed{seed}", seed) for seed in range(3)]
-    write_report(folders, tmp_path / "report.html")
-    text = Page((tmp_path / "report.html").read_text()).text
-    assert "t-intervals of the paired differences over 3 seeds" in text
-    rows = seed_rows([read_run(folder) for folder in folders])
-    assert [len(row.differences) for row in rows] == [3] * len(rows)
-    assert rows[0].title == "clean"
-
-
-def test_runs_that_differ_in_more_than_the_seed_make_no_claim(tmp_path: Path) -> None:
-    folders = [tiny_run(tmp_path / f"tiny-seed{seed}", seed) for seed in range(2)]
-    recipe = folders[1] / "recipe.toml"
-    runs.write_atomically(recipe, recipe.read_bytes() + b"validation = 5\n")
-    assert seed_rows([read_run(folder) for folder in folders]) == []
-    write_report(folders, tmp_path / "report.html")
-    text = Page((tmp_path / "report.html").read_text()).text
-    assert "differ in more than their seed" in text
-
-
-def test_the_t_interval_is_that_of_the_text_books() -> None:
-    # The gains of the Keras example's author over three runs: mean 1.2, half width 6.0.
-    found = t_interval([3.11, 1.97, -1.53])
-    assert found.difference == pytest.approx(1.183, abs=1e-3)
-    assert found.high - found.difference == pytest.approx(6.0, abs=0.05)
 
 
 def test_a_bare_assessment_without_training_makes_a_page(run: Path, tmp_path: Path) -> None:

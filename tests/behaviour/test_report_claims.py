@@ -13,7 +13,7 @@ from ruggedize.assess.choice import choose_examples
 from ruggedize.report import compare, write_report
 from ruggedize.report.disagreements import grouped_examples
 from ruggedize.report.page import heat
-from ruggedize.report.record import read_run
+from ruggedize.report.record import has_chosen_epoch, read_run
 from ruggedize.report.wording import facts, points, scale_of
 from tests.behaviour.pages import Page
 from tests.tiny_assessment import tiny_run
@@ -61,6 +61,20 @@ def test_examples_come_in_the_order_in_which_they_were_chosen(run: Path, html: s
     assert shown != sorted(shown, key=lambda picture: (picture.corruption, str(picture.index)))
     assert "Corruptions take turns; of each, the disagreement on which both are surest" in html
     assert "up to 8 each way" in html
+
+
+def test_only_pictures_of_this_assessment_are_shown(tmp_path: Path) -> None:
+    folder = tiny_run(tmp_path / "run")
+    record = read_run(folder)
+    first, last = record.predictions["teacher"], record.predictions["student"]
+    differ = first.correct(("contrast", 1)) != last.correct(("contrast", 1))
+    stray = f"contrast-1-{first.index[differ][0]}.png"  # answered, but not chosen
+    runs.write_atomically(folder / "examples" / stray, record.examples[0].png)
+    assert read_run(folder).examples == record.examples
+    about = json.loads((folder / "assessment.json").read_text())
+    del about["facts"]["examples"]  # as an earlier version wrote it
+    runs.write_json(folder / "assessment.json", about)
+    assert len(read_run(folder).examples) == len(record.examples) + 1
 
 
 def test_disagreements_have_their_denominator(html: str) -> None:
@@ -213,3 +227,36 @@ def test_what_was_delivered_says_among_what_was_chosen(
     text = text_of(folder)
     assert claim in text
     assert ("candidates" in text) == (weights == "ema")
+
+
+def without_averages(folder: Path, early_stopping: bool) -> None:
+    """Make a run that delivers raw weights, under early stopping or of its last epoch."""
+    rows = runs.read_lines(folder / "teacher" / "metrics.jsonl")
+    for row in rows:
+        row["validation"]["averaged"] = None
+    runs.write_lines(folder / "teacher" / "metrics.jsonl", rows)
+    section = b"\n[teacher.early_stopping]\npatience = 10\n" if early_stopping else b""
+    recipe = folder / "recipe.toml"
+    runs.write_atomically(recipe, recipe.read_bytes() + section)
+    delivered = {"weights": "raw", "epoch": 4, "validation": {"loss": 0.4, "accuracy": 0.9}}
+    runs.write_json(folder / "teacher" / "delivered.json", delivered)
+
+
+@pytest.mark.parametrize(
+    ("early_stopping", "epochs", "chosen"), [(True, 4, True), (True, 1, False), (False, 4, False)]
+)
+def test_an_epoch_was_chosen_only_where_epochs_were_compared(
+    tmp_path: Path, early_stopping: bool, epochs: int, chosen: bool
+) -> None:
+    folder = tiny_run(tmp_path / "run", models=("teacher",), epochs=epochs)
+    without_averages(folder, early_stopping)
+    text = text_of(folder)
+    assert "90.00 % on the validation split" in text
+    assert ("by which the epoch was chosen" in text) == chosen
+
+
+def test_a_single_average_was_not_chosen_among_epochs(tmp_path: Path) -> None:
+    folder = tiny_run(tmp_path / "run", models=("teacher",), epochs=2)  # the second has an average
+    assert not has_chosen_epoch(read_run(folder), "teacher")
+    more = tiny_run(tmp_path / "more", models=("teacher",), epochs=3)
+    assert has_chosen_epoch(read_run(more), "teacher")

@@ -13,7 +13,7 @@ def predictions(right: dict[tuple[str, int] | None, np.ndarray]) -> Predictions:
 
     def top(answers: np.ndarray) -> Top:
         classes = np.where(answers, 0, 1).astype(np.int16)[:, None]
-        return Top(classes, np.ones((n, 1), np.float16))
+        return Top(classes, np.ones((n, 1), np.float32))
 
     cells = {cell: top(answers) for cell, answers in right.items() if cell}
     return Predictions(np.arange(n), labels, top(right[None]), cells)

@@ -127,7 +127,7 @@ def test_predictions_come_back_in_index_order_and_give_the_counts(tmp_path: Path
     save_assessment(examination, tmp_path)
     kept = load_predictions(tmp_path / "predictions" / "student.safetensors")
     assert kept.index.tolist() == sorted(kept.index.tolist())
-    assert kept.clean.confidences.dtype == np.float16
+    assert kept.clean.confidences.dtype == np.float32
     for each in examination.assessment.models["student"].cells:
         assert kept.correct((each.corruption, each.severity)).sum() == each.correct
         assert kept.cells[each.corruption, each.severity].classes.shape == (120, 3)
@@ -149,6 +149,13 @@ def test_chosen_images_are_distinct_and_spread_over_the_set(n: int, num: int) ->
     assert chosen.max() < n
     quarters = np.bincount(chosen * 4 // n, minlength=4)
     assert quarters.min() > 0 or num < 4
+
+
+def test_some_images_reach_every_class_of_a_sorted_folder() -> None:
+    labels = np.repeat(np.arange(1000), 10)
+    assert len(set(labels[spread_positions(10_000, 1_024)])) == 1000
+    assert len(set(labels[spread_positions(10_000, 1_000)])) == 1000
+    assert len(set(labels[:1_024])) == 103  # what neighbours alone would reach
 
 
 def test_some_images_give_the_figures_of_those_images() -> None:
@@ -209,6 +216,24 @@ def test_examples_are_images_on_which_the_models_disagree(tmp_path: Path) -> Non
         assert first.correct(place)[example.row] != last.correct(place)[example.row]
     paths = save_examples(examination, image_set, suite, tmp_path / "examples")
     assert len(paths) == len(chosen) == len(set(paths))
+
+
+def test_examples_of_an_earlier_assessment_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    folder, image_set = tmp_path / "examples", tiny_images()
+    folder.mkdir()
+    for name in ("fog-5-7.png", "contrast-5-1000.png", "notes.png", "fog-5-7.txt", "fog-9-7.png"):
+        (folder / name).write_bytes(b"earlier")
+    (folder / "snow-1-1.png").symlink_to(folder / "notes.png")
+    (folder / "rain-1-1.png").mkdir()
+    suite = TinySuite(image_set.images)
+    examination = assess(tiny_models(), image_set, suite, FP32)
+    paths = save_examples(examination, image_set, suite, folder)
+    kept = {"notes.png", "fog-5-7.txt", "fog-9-7.png", "snow-1-1.png", "rain-1-1.png"}
+    assert {path.name for path in folder.iterdir()} == kept | {path.name for path in paths}
+    assert all(path.read_bytes() != b"earlier" for path in paths)
+    alone = assess({"teacher": TinyClassifier()}, image_set, suite, FP32)
+    assert save_examples(alone, image_set, suite, folder) == []
+    assert {path.name for path in folder.iterdir()} == kept
 
 
 def test_fewer_images_than_were_asked_for_are_said_to_be_so(

@@ -38,11 +38,33 @@ def test_a_suite_corrupts_no_more_than_it_is_asked_for(
         seen.append(len(images))
         return images
 
-    monkeypatch.setattr(suites, "corrupt", watched)
+    monkeypatch.setattr(suites, "corrupt_indexed", watched)
     suite = generated_suite(small_images)
     for start in range(0, 24, 6):
         suite.images("contrast", 1, start, start + 6)
     assert seen == [6, 6, 6, 6]
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_an_image_is_the_same_in_any_selection(small_images: torch.Tensor, name: str):
+    suite = generated_suite(small_images, seed=3, frost="procedural")
+    whole = suite.images(name, 2, 0, len(small_images))
+    for positions in (torch.tensor([1, 4, 5, 6, 23]), torch.tensor([7, 2, 7]), torch.tensor([5])):
+        assert torch.equal(suite.images_at(name, 2, positions), whole[positions])
+    if CORRUPTIONS[name].random:
+        as_first = corrupt(small_images[4:5], name, 2, seed=3, frost="procedural")
+        assert not torch.equal(as_first[0], whole[4])  # an index of its own gives other draws
+
+
+def test_a_selection_is_read_once_for_all_cells(small_images: torch.Tensor):
+    suite = generated_suite(small_images)
+    positions = torch.tensor([0, 3, 9])
+    read = suite.clean_at(positions)
+    assert torch.equal(read, small_images[positions])
+    assert suite.clean_at(positions.clone()) is read
+    other = torch.tensor([0, 3, 8])
+    assert torch.equal(suite.clean_at(other), small_images[other])
+    assert suite.clean_at(positions) is not read
 
 
 def test_images_beyond_the_last_are_an_error(small_images: torch.Tensor):
@@ -51,3 +73,7 @@ def test_images_beyond_the_last_are_an_error(small_images: torch.Tensor):
     for start, stop in [(0, 25), (-1, 3), (5, 4)]:
         with pytest.raises(ValueError, match="0 <= start <= stop <= 24"):
             suite.images("contrast", 1, start, stop)
+    assert len(suite.images_at("contrast", 1, torch.tensor([], dtype=torch.int64))) == 0
+    for positions in ([0, 24], [-1]):
+        with pytest.raises(ValueError, match=r"positions must be in 0\.\.23"):
+            suite.images_at("contrast", 1, torch.tensor(positions))

@@ -1,5 +1,6 @@
 """Which images to show of those on which two models disagree. No torch."""
 
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -7,6 +8,8 @@ import numpy as np
 from ruggedize.assess.predictions import Predictions
 
 NUM_EXAMPLES = 16
+EXAMPLES = "examples"  # the key of the pictures' names in an assessment's facts
+FILE_NAME = re.compile(r"(?P<corruption>\w+)-(?P<severity>[1-5])-(?P<index>[0-9]+)\.png")
 
 
 class Example(NamedTuple):
@@ -36,8 +39,7 @@ def choose_examples(first: Predictions, last: Predictions) -> list[Example]:
 def ranked(right: Predictions, wrong: Predictions, cell: tuple[str, int]) -> list[int]:
     """List the rows where the one is right and the other wrong, the surest disagreement first."""
     rows = np.flatnonzero(right.correct(cell) & ~wrong.correct(cell))
-    confidences = (tops.cells[cell].confidences[rows, 0] for tops in (right, wrong))
-    sureness = np.minimum(*(values.astype(np.float32) for values in confidences))
+    sureness = np.minimum(*(tops.cells[cell].confidences[rows, 0] for tops in (right, wrong)))
     return rows[np.argsort(-sureness, kind="stable")].tolist()
 
 

@@ -175,14 +175,13 @@ def answer_all(
 
 
 def images_of(block: Block, image_set: ImageSet, suite: Suite) -> Images:
-    """Give a block's images, one stretch of neighbours after the other."""
-    breaks = np.flatnonzero(np.diff(block.positions) != 1) + 1
-    stretches = [(int(s[0]), int(s[-1]) + 1) for s in np.split(block.positions, breaks)]
-    if block.cell == CLEAN_CELL:
-        parts = [image_set.images[start:stop] for start, stop in stretches]
-    else:
-        parts = [suite.images(*block.cell, start, stop) for start, stop in stretches]
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+    """Return a block's images."""
+    positions = torch.from_numpy(block.positions)
+    if block.cell != CLEAN_CELL:
+        return suite.images_at(*block.cell, positions)
+    first, last = int(positions[0]), int(positions[-1])
+    is_slice = last - first + 1 == len(positions)  # positions are distinct and ascending
+    return image_set.images[first : last + 1] if is_slice else image_set.images[positions]
 
 
 def test_view(model: Examined, images: Images) -> Images:
@@ -260,7 +259,7 @@ def predictions_of(
         outcomes = model.outcomes(cell)
         return Top(
             outcomes.classes[order].astype(np.int16),
-            outcomes.confidences[order].astype(np.float16),
+            outcomes.confidences[order],
         )
 
     return Predictions(

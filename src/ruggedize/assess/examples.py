@@ -1,12 +1,13 @@
 """Pictures on which two models disagree: clean beside corrupted, as a person may judge them."""
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 
 from ruggedize import runs
-from ruggedize.assess.choice import choose_examples
+from ruggedize.assess.choice import EXAMPLES, FILE_NAME, choose_examples
 from ruggedize.assess.examination import Examination
 from ruggedize.corruptions import Suite
 from ruggedize.data import ImageSet
@@ -19,10 +20,11 @@ def save_examples(
 ) -> list[Path]:
     """Write `CORRUPTION-SEVERITY-INDEX.png` for images on which first and last model disagree.
 
-    Each holds the clean image on the left and the corrupted one on the right, nothing else: what
-    the models said stands in the predictions. A suite that is not paired with the clean images
-    has none.
+    Each holds the clean image on the left and the corrupted one on the right. There are none for a
+    suite that is not paired with the clean images. Pictures of an earlier assessment are removed
+    from the folder. To keep the report to these pictures, save `example_facts` with the assessment.
     """
+    remove_examples(folder)
     names = list(examination.predictions)
     if len(names) < 2 or suite.unpaired is not None:
         return []
@@ -37,6 +39,18 @@ def save_examples(
         runs.write_atomically(path, side_by_side(image_set.images[place], corrupted[0]))
         paths.append(path)
     return paths
+
+
+def example_facts(paths: Iterable[Path]) -> dict[str, list[str]]:
+    """Return the fact by which an assessment names its pictures."""
+    return {EXAMPLES: [path.name for path in paths]}
+
+
+def remove_examples(folder: Path) -> None:
+    """Remove the pictures of an earlier assessment; whatever has another name stays."""
+    for path in folder.glob("*.png"):
+        if FILE_NAME.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+            path.unlink()
 
 
 def side_by_side(clean: torch.Tensor, corrupted: torch.Tensor) -> bytes:

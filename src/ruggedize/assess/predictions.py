@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float16, Int16, Int64
+from jaxtyping import Bool, Float32, Int16, Int64
 
 from ruggedize import runs
 from ruggedize.runs import UserError
@@ -20,7 +20,7 @@ class Top(NamedTuple):
     """The likeliest classes of `n` images, likeliest first, and their probabilities."""
 
     classes: Int16[np.ndarray, "n t"]
-    confidences: Float16[np.ndarray, "n t"]
+    confidences: Float32[np.ndarray, "n t"]
 
 
 class Rows(NamedTuple):
@@ -68,7 +68,9 @@ AGAIN = "delete the assessment that they belong to, and give the command that ma
 
 
 def load_predictions(path: Path) -> Predictions:
-    """Read `predictions/NAME.safetensors`.
+    """Load `predictions/NAME.safetensors`.
+
+    Earlier versions wrote confidences as float16; they are loaded as float32.
 
     Raises:
         UserError: it is not there, or not such a file.
@@ -87,7 +89,8 @@ def load_predictions(path: Path) -> Predictions:
         raise UserError(f"{path} holds no predictions, or damaged ones; {AGAIN}")
 
     def top(name: str) -> Top:
-        return Top(tensors[f"{name}/classes"], tensors[f"{name}/confidences"])
+        confidences = tensors[f"{name}/confidences"].astype(np.float32, copy=False)
+        return Top(tensors[f"{name}/classes"], confidences)
 
     cells = {(name, severity): top(f"{name}/{severity}") for name, severity in about["cells"]}
     own = (

@@ -15,7 +15,7 @@ from ruggedize.models import Classifier
 from ruggedize.runs import UserError
 
 BLOCK_VALUES = 2_000 * 3 * 32 * 32  # of images that are corrupted at once
-STRETCH = 16  # neighbouring images are corrupted together where only some are assessed
+SMALLEST_BLOCK = 16  # images
 CLEAN_CELL = (CLEAN, 0)
 
 
@@ -74,19 +74,15 @@ def choose_unpaired(unpaired: Unpaired, num_images: int | None) -> Chosen:
 
 
 def spread_positions(n: int, num_images: int | None) -> Int64[np.ndarray, " n"]:
-    """Choose images evenly over the set, since folders of images are sorted by class.
+    """Return single positions, evenly spread: folders of images are sorted by class.
 
-    Short stretches of neighbours are taken together; nothing is drawn at random.
+    Two neighbours are at most `ceil(n / num_images)` apart, so a class of as many images in a row
+    is never skipped. Nothing is drawn at random.
     """
     if num_images is None or num_images >= n:
         warn_of_fewer(n, num_images or 0)
         return np.arange(n)
-    stretch = min(STRETCH, max(1, num_images // 64))
-    needed, there = -(-num_images // stretch), n // stretch
-    if needed > there:
-        return np.arange(num_images)
-    starts = np.arange(needed) * there // needed * stretch
-    return (starts[:, None] + np.arange(stretch)).ravel()[:num_images]
+    return np.arange(num_images) * n // num_images
 
 
 def warn_of_fewer(there: int, wanted: int) -> None:
@@ -98,7 +94,7 @@ def warn_of_fewer(there: int, wanted: int) -> None:
 
 def blocks_of(cells: list[tuple[str, int]], chosen: Chosen, image_size: int) -> list[Block]:
     """Cut the cells into blocks of so many images that each takes the same memory."""
-    size = max(STRETCH, BLOCK_VALUES // (3 * image_size**2))
+    size = max(SMALLEST_BLOCK, BLOCK_VALUES // (3 * image_size**2))
     parts = [slice(s, s + size) for s in range(0, len(chosen.positions), size)]
     return [
         Block(cell, part.start, chosen.positions[part], chosen.labels[part])

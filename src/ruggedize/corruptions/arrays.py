@@ -13,7 +13,7 @@ import torch
 
 from ruggedize.corruptions.manifest import read_manifest
 from ruggedize.corruptions.names import ALL, SEVERITIES
-from ruggedize.corruptions.suites import Unpaired, check_range
+from ruggedize.corruptions.suites import Positions, Unpaired, check_positions, range_of
 from ruggedize.data import ImageSet
 from ruggedize.images.types import Images, Labels
 from ruggedize.runs import UserError
@@ -42,11 +42,15 @@ class ArraySuite:
         return {"layout": "CIFAR-10-C", **self.facts}
 
     def images(self, corruption: str, severity: int, start: int, stop: int) -> Images:
-        """Give the images start..stop of one cell."""
-        check_range(start, stop, self.num_images)
-        first = (severity - 1) * self.num_images
-        stored = mapped(self.folder / f"{corruption}.npy")[first + start : first + stop]
-        return torch.from_numpy(np.array(stored.transpose(0, 3, 1, 2), order="C"))
+        """Return the images start..stop of one cell."""
+        return self.images_at(corruption, severity, range_of(start, stop, self.num_images))
+
+    def images_at(self, corruption: str, severity: int, positions: Positions) -> Images:
+        """Return the images at these positions of one cell, in this order."""
+        check_positions(positions, self.num_images)
+        rows = (severity - 1) * self.num_images + positions.numpy()
+        stored = mapped(self.folder / f"{corruption}.npy")[rows]
+        return torch.from_numpy(np.ascontiguousarray(stored.transpose(0, 3, 1, 2)))
 
 
 def open_arrays(folder: Path, image_set: ImageSet) -> tuple[ArraySuite, Labels]:

@@ -74,12 +74,12 @@ def with_motion(level: tuple[float, float], height: int, width: int) -> tuple[np
 
 
 @kernel
-def motion_blur_block(images, out, weights, stream, first):
-    """Blur images whose indices begin at `first`, each along its own line."""
+def motion_blur_block(images, out, weights, stream, indices):
+    """Blur images with these `indices`, each along its own line."""
     _, channels, height, width = images.shape
     rows = np.empty((height, width + 2 * len(weights)), np.float32)
     line = np.empty(width, np.float32)
     for i in range(len(images)):
-        angle = (2.0 * uniform(image_key(stream, first + i), 0) - 1.0) * LARGEST_ANGLE
+        angle = (2.0 * uniform(image_key(stream, indices[i]), 0) - 1.0) * LARGEST_ANGLE
         for c in range(channels):
             motion_blur(images[i, c], out[i, c], weights, angle, rows, line)

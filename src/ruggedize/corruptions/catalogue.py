@@ -27,7 +27,7 @@ class Corruption:
     """A corruption: what it is and how its kernel is called.
 
     `kernel(images, out, *prepare(level, height, width))` works on a block of images, uint8
-    `[n, 3, h, w]`; a random one is told its stream and the index of the block's first image too.
+    `[n, 3, h, w]`; a random one also takes its stream and the images' indices, int64 `[n]`.
     """
 
     family: Literal["noise", "blur", "weather", "digital"]

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from ruggedize.corruptions.names import ALL, SEVERITIES
-from ruggedize.corruptions.suites import Unpaired, check_range
+from ruggedize.corruptions.suites import Positions, Unpaired, check_positions, range_of
 from ruggedize.data import ImageSet, decode_image, list_classes
 from ruggedize.images.blocks import run_blocks
 from ruggedize.images.types import Images, Labels
@@ -36,10 +36,14 @@ class ClassFolderSuite:
         return {"layout": "ImageNet-C", "size": size, "classes": self.coverage}
 
     def images(self, corruption: str, severity: int, start: int, stop: int) -> Images:
-        """Give the images start..stop of one cell: the middle square, resized."""
-        check_range(start, stop, len(self.files))
+        """Return the images start..stop of one cell: the middle square, resized."""
+        return self.images_at(corruption, severity, range_of(start, stop, len(self.files)))
+
+    def images_at(self, corruption: str, severity: int, positions: Positions) -> Images:
+        """Return the images at these positions of one cell, in this order."""
+        check_positions(positions, len(self.files))
         cell = self.folder / corruption / str(severity)
-        paths = [cell / file for file in self.files[start:stop]]
+        paths = [cell / self.files[position] for position in positions.tolist()]
         images = np.empty((len(paths), 3, self.image_size, self.image_size), np.uint8)
 
         def decode(first: int, last: int) -> None:

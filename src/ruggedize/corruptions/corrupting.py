@@ -2,7 +2,9 @@
 
 from typing import Literal, get_args
 
+import numpy as np
 import torch
+from jaxtyping import Int64
 
 from ruggedize.corruptions.catalogue import CORRUPTIONS, Corruption
 from ruggedize.corruptions.names import SEVERITIES, Frost, unknown
@@ -27,7 +29,7 @@ def corrupt(
     preset: Preset | Literal["auto"] = "auto",
     frost: Frost = "photographs",
 ) -> Images:
-    """Give the images as one corruption leaves them; the input is not changed.
+    """Return the images under one corruption; the input is not changed.
 
     Random values belong to (seed, corruption, severity, index of the image), so that any
     batching gives the same pixels.
@@ -44,6 +46,22 @@ def corrupt(
             frost`) or our own `procedural` textures.
     """
     check_images(images)
+    indices = np.arange(start, start + len(images), dtype=np.int64)
+    return corrupt_indexed(images, indices, name, severity, seed=seed, preset=preset, frost=frost)
+
+
+def corrupt_indexed(
+    images: Images,
+    indices: Int64[np.ndarray, " n"],
+    name: str,
+    severity: int,
+    *,
+    seed: int,
+    preset: Preset | Literal["auto"],
+    frost: Frost,
+) -> Images:
+    """Return images with any indices under one corruption; the options are those of `corrupt`."""
+    check_images(images)
     check_frost(frost)
     row = find(name)
     check_severity(severity)
@@ -56,7 +74,7 @@ def corrupt(
     stream = stream_key(seed, f"corruption/{name}/{severity}")
 
     def work(first: int, stop: int) -> None:
-        draws = (stream, start + first) if row.random else ()
+        draws = (stream, indices[first:stop]) if row.random else ()
         row.kernel(pixels[first:stop], out.numpy()[first:stop], *prepared, *draws)
 
     run_blocks(work, len(images), smallest=max(1, SMALLEST_BLOCK_PIXELS // (height * width)))

@@ -27,8 +27,8 @@ def with_displacement(
 
 
 @kernel
-def elastic_transform_block(images, out, lengths, smoothing, stream, first):
-    """Transform images whose indices begin at `first`; `lengths` is (alpha, largest move)."""
+def elastic_transform_block(images, out, lengths, smoothing, stream, indices):
+    """Transform images with these `indices`; `lengths` is (alpha, largest move)."""
     _, channels, height, width = images.shape
     alpha, largest_move = lengths
     moves, noise = np.empty((3, 2)), np.empty((2, height, width), np.float32)
@@ -37,7 +37,7 @@ def elastic_transform_block(images, out, lengths, smoothing, stream, first):
     warped = np.empty((channels, height, width), np.float32)
     memory = fields, halfway, warped
     for i in range(len(images)):
-        key = image_key(stream, first + i)
+        key = image_key(stream, indices[i])
         draw_moves(key, largest_move, moves.ravel())
         draw_noise(key, noise.ravel())
         elastic_transform(images[i], out[i], (moves, noise), alpha, smoothing, memory)

@@ -19,12 +19,12 @@ def with_cloud(level: tuple[float, float], height: int, width: int) -> tuple[flo
 
 
 @kernel
-def fog_block(images, out, weight, decay, side, stream, first):
-    """Veil images whose indices begin at `first`."""
+def fog_block(images, out, weight, decay, side, stream, indices):
+    """Veil images with these `indices`."""
     uniforms = np.empty(side * side - 1, np.float32)
     cloud = np.empty((side, side), np.float32)
     for i in range(len(images)):
-        key = image_key(stream, first + i)
+        key = image_key(stream, indices[i])
         for j in range(len(uniforms)):
             uniforms[j] = uniform(key, j)
         fog(images[i], out[i], uniforms, weight, decay, cloud)

@@ -57,11 +57,11 @@ def resized(picture: np.ndarray, scale: float) -> np.ndarray:
 
 
 @kernel
-def frost_block(images, out, weight, frost_weight, textures, stream, first):
-    """Freeze images whose indices begin at `first`."""
+def frost_block(images, out, weight, frost_weight, textures, stream, indices):
+    """Freeze images with these `indices`."""
     height, width = images.shape[2:]
     for i in range(len(images)):
-        key = image_key(stream, first + i)
+        key = image_key(stream, indices[i])
         texture = textures[integer(key, 0, len(textures))]
         top = integer(key, 1, texture.shape[1] - height)
         left = integer(key, 2, texture.shape[2] - width)

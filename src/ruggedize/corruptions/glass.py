@@ -69,8 +69,8 @@ def glass_blur(image, out, taps, offsets, largest_offset, memory):
 
 
 @kernel
-def glass_blur_block(images, out, taps, strewing, stream, first):
-    """Show images whose indices begin at `first` through frosted glass.
+def glass_blur_block(images, out, taps, strewing, stream, indices):
+    """Show images with these `indices` through frosted glass.
 
     `strewing` is (largest offset, rounds).
     """
@@ -80,5 +80,5 @@ def glass_blur_block(images, out, taps, strewing, stream, first):
     rows, columns = num_strewn(height, largest_offset), num_strewn(width, largest_offset)
     offsets = np.empty((num_rounds, rows, columns, 2), np.int8)
     for i in range(len(images)):
-        draw_offsets(image_key(stream, first + i), largest_offset, offsets.ravel())
+        draw_offsets(image_key(stream, indices[i]), largest_offset, offsets.ravel())
         glass_blur(images[i], out[i], taps, offsets, largest_offset, memory)

@@ -42,6 +42,12 @@ def parsed_names(text: str) -> tuple[str, ...]:
     return names
 
 
+def reject_idle_frost(frost: Frost | None, corruptions: tuple[str, ...] | None) -> None:
+    """Raise a UserError if `--frost` is given and frost is not among `corruptions` (None: all)."""
+    if frost is not None and corruptions is not None and "frost" not in corruptions:
+        raise UserError(f"--frost {frost} does nothing without the corruption frost; leave it out")
+
+
 def unknown(name: str) -> str:
     """Say that a corruption does not exist, and which is nearest."""
     near = difflib.get_close_matches(name, ALL, 1)

@@ -58,11 +58,11 @@ def gaussian_noise(source, out, normals, std):
 
 
 @kernel
-def gaussian_noise_block(images, out, std, quantiles, stream, first):
-    """Add normal noise to images whose indices begin at `first`."""
+def gaussian_noise_block(images, out, std, quantiles, stream, indices):
+    """Add normal noise to images with these `indices`."""
     normals = np.empty(images.shape[1] * images.shape[2] * images.shape[3], np.float32)
     for i in range(len(images)):
-        draw_normals(image_key(stream, first + i), quantiles, normals)
+        draw_normals(image_key(stream, indices[i]), quantiles, normals)
         gaussian_noise(images[i], out[i], normals, std)
 
 
@@ -75,11 +75,11 @@ def speckle_noise(source, out, normals, std):
 
 
 @kernel
-def speckle_noise_block(images, out, std, quantiles, stream, first):
-    """Scale images whose indices begin at `first` by one plus normal noise."""
+def speckle_noise_block(images, out, std, quantiles, stream, indices):
+    """Scale images with these `indices` by one plus normal noise."""
     normals = np.empty(images.shape[1] * images.shape[2] * images.shape[3], np.float32)
     for i in range(len(images)):
-        draw_normals(image_key(stream, first + i), quantiles, normals)
+        draw_normals(image_key(stream, indices[i]), quantiles, normals)
         speckle_noise(images[i], out[i], normals, std)
 
 
@@ -92,11 +92,11 @@ def shot_noise(source, out, counts, photons):
 
 
 @kernel
-def shot_noise_block(images, out, photons, tables, stream, first):
-    """Count photons for images whose indices begin at `first`."""
+def shot_noise_block(images, out, photons, tables, stream, indices):
+    """Count photons for images with these `indices`."""
     counts = np.empty(images.shape[1] * images.shape[2] * images.shape[3], np.int32)
     for i in range(len(images)):
-        draw_counts(image_key(stream, first + i), images[i].ravel(), tables, counts)
+        draw_counts(image_key(stream, indices[i]), images[i].ravel(), tables, counts)
         shot_noise(images[i], out[i], counts, photons)
 
 
@@ -165,11 +165,11 @@ def impulse_noise(source, out, uniforms, amount):
 
 
 @kernel
-def impulse_noise_block(images, out, amount, stream, first):
-    """Turn values of the images whose indices begin at `first` to white or black."""
+def impulse_noise_block(images, out, amount, stream, indices):
+    """Turn values of the images with these `indices` to white or black."""
     uniforms = np.empty(images.shape[1] * images.shape[2] * images.shape[3])
     for i in range(len(images)):
-        key = image_key(stream, first + i)
+        key = image_key(stream, indices[i])
         for j in range(len(uniforms)):
             uniforms[j] = uniform(key, j)
         impulse_noise(images[i], out[i], uniforms, amount)

@@ -36,8 +36,8 @@ def zoomed_places(size: int, zoom: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 @kernel
-def snow_block(images, out, noise, places, weights, mix, quantiles, stream, first):
-    """Let it snow on images whose indices begin at `first`."""
+def snow_block(images, out, noise, places, weights, mix, quantiles, stream, indices):
+    """Let it snow on images with these `indices`."""
     height, width = images.shape[2:]
     normals = np.empty(height * width, np.float32)
     flakes = np.empty((height, width), np.uint8)
@@ -45,7 +45,7 @@ def snow_block(images, out, noise, places, weights, mix, quantiles, stream, firs
     rows = np.empty((height, width + 2 * len(weights)), np.float32)
     line = np.empty(width, np.float32)
     for i in range(len(images)):
-        key = image_key(stream, first + i)
+        key = image_key(stream, indices[i])
         draw_normals(key, quantiles, normals)
         angle_degrees = FIRST_ANGLE + (LAST_ANGLE - FIRST_ANGLE) * uniform(key, len(normals))
         form_flakes(normals, noise, places, flakes)

@@ -28,13 +28,13 @@ def with_liquid(level: tuple[float, ...], height: int, width: int) -> tuple[obje
 
 
 @kernel
-def spatter_block(images, out, liquid, is_mud, strength, fading, quantiles, stream, first):
-    """Spatter images whose indices begin at `first`."""
+def spatter_block(images, out, liquid, is_mud, strength, fading, quantiles, stream, indices):
+    """Spatter images with these `indices`."""
     height, width = images.shape[2:]
     normals = np.empty(height * width, np.float32)
     work = working_planes(height, width)
     for i in range(len(images)):
-        draw_normals(image_key(stream, first + i), quantiles, normals)
+        draw_normals(image_key(stream, indices[i]), quantiles, normals)
         if is_mud:
             mud(images[i], out[i], normals, liquid, fading, work[0])
         else:

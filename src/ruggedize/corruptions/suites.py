@@ -1,13 +1,19 @@
 """Suites: where an assessment's corrupted images come from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
-from ruggedize.corruptions.corrupting import Preset, check_frost, corrupt, resolve_preset
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from ruggedize.corruptions.corrupting import Preset, check_frost, corrupt_indexed, resolve_preset
 from ruggedize.corruptions.names import ALL, Frost
 from ruggedize.corruptions.photographs import check_photographs, frost_folder
 from ruggedize.images.types import Images, ImageSource, Labels
 from ruggedize.runs import UserError
+
+Positions = Int64[Tensor, " n"]  # places in a data set or suite
 
 
 class Unpaired(NamedTuple):
@@ -41,7 +47,11 @@ class Suite(Protocol):
         ...
 
     def images(self, corruption: str, severity: int, start: int, stop: int) -> Images:
-        """Give the images start..stop of one cell."""
+        """Return the images start..stop of one cell."""
+        ...
+
+    def images_at(self, corruption: str, severity: int, positions: Positions) -> Images:
+        """Return the images at these positions of one cell, in this order."""
         ...
 
 
@@ -55,6 +65,7 @@ class GeneratedSuite:
     frost: Frost
     name: str = "generated"
     unpaired: Unpaired | None = None
+    latest: list[Tensor] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def corruptions(self) -> tuple[str, ...]:
@@ -73,10 +84,23 @@ class GeneratedSuite:
         }
 
     def images(self, corruption: str, severity: int, start: int, stop: int) -> Images:
-        """Give the images start..stop of one cell: the same pixels however they are cut."""
-        check_range(start, stop, len(self.clean))
+        """Return the images start..stop of one cell: the same pixels however they are cut."""
+        return self.images_at(corruption, severity, range_of(start, stop, len(self.clean)))
+
+    def images_at(self, corruption: str, severity: int, positions: Positions) -> Images:
+        """Return the images at these positions of one cell: the same pixels in any selection."""
+        check_positions(positions, len(self.clean))
         own = {"seed": self.seed, "preset": self.preset, "frost": self.frost}
-        return corrupt(self.clean[start:stop], corruption, severity, start=start, **own)
+        images = self.clean_at(positions)
+        return corrupt_indexed(images, positions.numpy(), corruption, severity, **own)
+
+    def clean_at(self, positions: Positions) -> Images:
+        """Return clean images; the latest selection is kept, as every cell asks for the same."""
+        if is_range(positions):
+            return self.clean[int(positions[0]) : int(positions[-1]) + 1]
+        if not (self.latest and torch.equal(self.latest[0], positions)):
+            self.latest[:] = positions.clone(), self.clean[positions]
+        return self.latest[1]
 
 
 def generated_suite(
@@ -92,10 +116,29 @@ def generated_suite(
     return GeneratedSuite(images, seed, resolve_preset(preset, height, width), frost)
 
 
-def check_range(start: int, stop: int, num_images: int) -> None:
-    """Refuse images that a suite does not have."""
+def range_of(start: int, stop: int, num_images: int) -> Positions:
+    """Return the positions start..stop.
+
+    Raises:
+        ValueError: a suite of this many images does not have them.
+    """
     if not 0 <= start <= stop <= num_images:
         raise ValueError(f"0 <= start <= stop <= {num_images}, got {start} and {stop}")
+    return torch.arange(start, stop)
+
+
+def check_positions(positions: Positions, num_images: int) -> None:
+    """Raise a ValueError for positions that a suite of this many images does not have."""
+    if len(positions) and not 0 <= int(positions.min()) <= int(positions.max()) < num_images:
+        raise ValueError(
+            f"positions must be in 0..{num_images - 1}, got {int(positions.min())}.."
+            f"{int(positions.max())}"
+        )
+
+
+def is_range(positions: Positions) -> bool:
+    """Return whether each position follows the one before, as in a slice."""
+    return len(positions) > 0 and bool((positions.diff() == 1).all())
 
 
 def chosen_names(suite: Suite, wanted: tuple[str, ...] | None) -> list[str]:

@@ -52,14 +52,6 @@ class QualityRow(NamedTuple):
     same_as_clean: float | None  # None where it says nothing: clean, or with other clean images
 
 
-class SeedRow(NamedTuple):
-    """One summary over runs that differ by seed alone: paired differences, t-interval."""
-
-    title: str
-    differences: list[float]
-    interval: Interval
-
-
 def summary_rows(assessment: Assessment) -> list[SummaryRow]:
     """Give clean and every summary that has a meaning here, the incomplete ones as "n of 19".
 
@@ -221,43 +213,3 @@ def quality(model: str, images: str, cells: list[Cell]) -> QualityRow:
         sum(cell.calibration_error for cell in cells) / len(cells),
         sum(agreeing) / n if len(agreeing) == len(cells) else None,
     )
-
-
-def seed_rows(records: list[RunRecord]) -> list[SeedRow]:
-    """Compare over seeds, where at least two runs differ by their seed alone; else nothing."""
-    if len(records) < 2 or not differ_by_seed_alone(records):
-        return []
-    rows = []
-    for row in summary_rows(records[0].assessment):
-        last = list(records[0].assessment.models)[-1]
-        found = [
-            comparison.difference
-            for record in records
-            for comparison in record.assessment.comparisons
-            if (comparison.summary, comparison.model) == (row.name, last)
-        ]
-        if len(found) == len(records):
-            rows.append(SeedRow(row.title, found, t_interval(found)))
-    return rows
-
-
-def differ_by_seed_alone(records: list[RunRecord]) -> bool:
-    """Tell whether these are runs of one recipe, each with a seed of its own, assessed alike."""
-    seeds = [record.seed for record in records]
-    recipes = [
-        record.recipe | {"seed": None, "data": {**record.recipe.get("data", {}), "root": None}}
-        for record in records
-    ]
-    cells = [[row.title for row in summary_rows(record.assessment)] for record in records]
-    alike = all(recipe == recipes[0] for recipe in recipes) and all(c == cells[0] for c in cells)
-    return alike and None not in seeds and len(set(seeds)) == len(seeds)
-
-
-def t_interval(differences: list[float], level: float = 0.95) -> Interval:
-    """Give the mean of paired differences and its t-interval: what a claim on a method rests on."""
-    from scipy.special import stdtrit
-
-    n = len(differences)
-    mean, error = float(np.mean(differences)), float(np.std(differences, ddof=1)) / n**0.5
-    reach = float(stdtrit(n - 1, (1 + level) / 2)) * error
-    return Interval(mean, mean - reach, mean + reach)

@@ -15,7 +15,8 @@ from ruggedize.report.disagreements import (
     grouped_examples,
 )
 from ruggedize.report.figures import drawings
-from ruggedize.report.record import RunRecord, read_run
+from ruggedize.report.record import RunRecord, has_chosen_epoch, read_run
+from ruggedize.report.seeds import OverSeeds, over_seeds
 from ruggedize.report.wording import FILTERS, scale_of, verdict
 from ruggedize.runs import UserError
 
@@ -53,7 +54,7 @@ def write_report(run_folders: Sequence[Path], out: Path) -> None:
 
     Args:
         run_folders: folders that hold `assessment.json`, its predictions and whatever else a run
-            leaves; runs of one recipe under several seeds are also compared over seeds.
+            leaves; runs that differ by their seed alone are also compared over seeds.
         out: the page.
 
     Raises:
@@ -64,11 +65,11 @@ def write_report(run_folders: Sequence[Path], out: Path) -> None:
     runs.refuse_unwritable_file(Path(out))
     records = [read_run(Path(folder)) for folder in run_folders]
     chapters = [chapter(record, f"run{place}") for place, record in enumerate(records)]
-    page = render(chapters, compare.seed_rows(records))
+    page = render(chapters, over_seeds(records))
     runs.write_atomically(Path(out), page.encode("utf-8"))
 
 
-def render(chapters: list[Chapter], seeds: list[compare.SeedRow]) -> str:
+def render(chapters: list[Chapter], seeds: OverSeeds) -> str:
     """Fill the template; all text is escaped there."""
     from jinja2 import Environment, StrictUndefined
     from plotly.offline import get_plotlyjs
@@ -83,6 +84,7 @@ def render(chapters: list[Chapter], seeds: list[compare.SeedRow]) -> str:
         chapters=chapters,
         seeds=seeds,
         verdict=verdict,
+        has_chosen_epoch=has_chosen_epoch,
         plotly=get_plotlyjs() if drawn else "",
         style=STYLE.read_text(encoding="utf-8"),
         scale_of=scale_of,

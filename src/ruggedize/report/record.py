@@ -1,17 +1,15 @@
 """What a run folder tells: read once, before anything is compared or drawn."""
 
 import json
-import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ruggedize.assess.assessment import Assessment, load_assessment
+from ruggedize.assess.choice import EXAMPLES, FILE_NAME
 from ruggedize.assess.predictions import Predictions, load_predictions, predictions_folder
 from ruggedize.runs import UserError, read_lines, refuse_missing_run
-
-EXAMPLE_NAME = re.compile(r"(?P<corruption>\w+)-(?P<severity>\d)-(?P<index>\d+)\.png")
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def read_run(folder: Path) -> RunRecord:
         metrics={name: read_lines(folder / name / "metrics.jsonl") for name in assessment.models},
         delivered={name: read_object(folder / name / "delivered.json") for name in predictions},
         views=views.read_bytes() if views.exists() else None,
-        examples=tuple(read_examples(folder / "examples")),
+        examples=tuple(read_examples(folder / "examples", assessment)),
     )
 
 
@@ -99,6 +97,19 @@ def refuse_strangers(
             )
 
 
+def has_chosen_epoch(record: RunRecord, name: str) -> bool:
+    """Return whether a model's delivered epoch was chosen among several, by validation.
+
+    Averages are compared where there are any, else raw weights under early stopping; without
+    either, the last epoch is delivered.
+    """
+    rows = record.metrics[name]
+    averages = [row for row in rows if row["validation"]["averaged"]]
+    if averages:
+        return len(averages) > 1
+    return len(rows) > 1 and "early_stopping" in record.recipe.get(name, {})
+
+
 def read_text(path: Path) -> str:
     """Read a text file; one that is not there is empty."""
     return path.read_text(encoding="utf-8") if path.exists() else ""
@@ -109,11 +120,15 @@ def read_object(path: Path) -> dict[str, Any]:
     return json.loads(read_text(path) or "{}")
 
 
-def read_examples(folder: Path) -> list[Picture]:
-    """Read the example pictures, in order of their names."""
-    pictures = []
+def read_examples(folder: Path, assessment: Assessment) -> list[Picture]:
+    """Load the pictures that the assessment names, in order of their names.
+
+    An assessment of an earlier version names none: all pictures in the folder are loaded.
+    """
+    pictures, named = [], assessment.facts.get(EXAMPLES)
     for path in sorted(folder.glob("*.png")):
-        if match := EXAMPLE_NAME.fullmatch(path.name):
+        match = FILE_NAME.fullmatch(path.name)
+        if match and (named is None or path.name in named):
             severity, index = int(match["severity"]), int(match["index"])
             pictures.append(Picture(match["corruption"], severity, index, path.read_bytes()))
     return pictures

@@ -1,0 +1,159 @@
+"""Compare runs over seeds, which a claim about a method rests on. No torch."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ruggedize.assess.bootstrap import Interval
+from ruggedize.report.compare import summary_rows
+from ruggedize.report.record import RunRecord
+
+NOT_COMPARED = ("seed", "data.root", "data.streaming", "data.workers")  # the same images, read so
+IN_TRAINING = ("precision", "device", "processes", "parts")  # of `delivered.json`
+MOST_NAMED = 8
+LONGEST_SHOWN = 40  # characters of a value
+
+
+class SeedRow(NamedTuple):
+    """One summary over runs that differ by seed alone: paired differences, t-interval."""
+
+    title: str
+    differences: list[float]
+    interval: Interval
+
+
+class OverSeeds(NamedTuple):
+    """A comparison over seeds, or what stands in its way."""
+
+    rows: list[SeedRow]
+    obstacles: list[str]
+    has_own_draws: bool = False  # the corruptions of each run are drawn with its own seed
+
+
+def over_seeds(records: list[RunRecord]) -> OverSeeds:
+    """Compare last and first model over runs that differ by their seed alone."""
+    if len(records) < 2:
+        return OverSeeds([], [])
+    if found := obstacles(records):
+        return OverSeeds([], found)
+    last = list(records[0].assessment.models)[-1]
+    rows = []
+    for row in summary_rows(records[0].assessment):
+        differences = [
+            comparison.difference
+            for record in records
+            for comparison in record.assessment.comparisons
+            if (comparison.summary, comparison.model) == (row.name, last)
+        ]
+        if differences:  # none where the summary is incomplete
+            rows.append(SeedRow(row.title, differences, t_interval(differences)))
+    draws = {record.assessment.suite_facts.get("seed") for record in records}
+    return OverSeeds(rows, [], len(draws) > 1)
+
+
+def obstacles(records: list[RunRecord]) -> list[str]:
+    """List, in sentences, why these runs cannot be compared over seeds."""
+    found = [
+        f"{record.name} holds one model, so it has no difference between models."
+        for record in records
+        if len(record.assessment.models) < 2
+    ]
+    found += [
+        f"The seed of {record.name} is unknown: it has no recipe.toml."
+        for record in records
+        if record.seed is None
+    ]
+    found += repetitions(records)
+    if names := differences(records):
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        listed = ", ".join(names[:MOST_NAMED])
+        found.append(f"These runs differ in more than their seed: {listed}{more}.")
+    return list(dict.fromkeys(found))
+
+
+def repetitions(records: list[RunRecord]) -> Iterator[str]:
+    """Yield a sentence for each run that adds no seed to those before it."""
+    for place, record in enumerate(records):
+        for earlier in records[:place]:
+            if sentence := repetition(earlier, record):
+                yield sentence
+                break
+
+
+def repetition(first: RunRecord, second: RunRecord) -> str:
+    """Return what two runs have in common that runs of two seeds have not; empty if nothing."""
+    both = f"{first.name} and {second.name}"
+    if first.assessment == second.assessment:
+        return f"{both} are the same run."
+    ours, theirs = (record.assessment.facts.get("models", {}) for record in (first, second))
+    if shared := [name for name, sha256 in ours.items() if theirs.get(name) == sha256]:
+        return f"{both} hold the same {' and '.join(shared)}."
+    if first.seed is not None and first.seed == second.seed:
+        return f"{both} have the same seed, {first.seed}."
+    return ""
+
+
+def differences(records: list[RunRecord]) -> list[str]:
+    """Name what differs between runs besides the seed, with the values where they are short."""
+    everything = [settings(record) for record in records]
+    names = []
+    for name in dict.fromkeys(name for found in everything for name in found):
+        values = [found.get(name) for found in everything]
+        if any(value != values[0] for value in values):
+            texts = list(dict.fromkeys("none" if v is None else str(v) for v in values))
+            is_short = all(len(text) <= LONGEST_SHOWN for text in texts)
+            names.append(f"{name} ({', '.join(texts)})" if is_short else name)
+    return names
+
+
+def settings(record: RunRecord) -> dict[str, Any]:
+    """Return by name what a run's accuracies follow from besides the seed."""
+    found = {name: value for name, value in flat(record.recipe) if name not in NOT_COMPARED}
+    found["digest of the source"] = record.environment.get("source")
+    for package, version in record.environment.get("packages", {}).items():
+        found[f"version of {package}"] = version
+    for name, delivered in record.delivered.items():
+        found |= {f"{name}: {key} in training": delivered.get(key) for key in IN_TRAINING}
+    return found | assessed(record)
+
+
+def assessed(record: RunRecord) -> dict[str, Any]:
+    """Return by name how and on which images a run was assessed."""
+    assessment = record.assessment
+    images, unpaired = assessment.images, assessment.unpaired
+    first = next(iter(record.predictions.values()))
+    return {
+        "models": list(assessment.models),
+        "version of ruggedize in the assessment": assessment.ruggedize,
+        **{f"{name}: precision in the assessment": p for name, p in assessment.precision.items()},
+        "suite": assessment.suite,
+        **{f"suite: {name}": v for name, v in assessment.suite_facts.items() if name != "seed"},
+        "suite: paired with the test images": unpaired is None,
+        "suite: number of images": unpaired and unpaired.num_images,
+        "number of test images": images.num_images,
+        "number of test images available": images.available,
+        "classes": images.classes,
+        "which test images": first.index.tolist(),
+        "labels of the test images": first.labels.tolist(),
+        "corruptions and severities": list(first.cells),
+    }
+
+
+def flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the entries of nested tables under dotted names."""
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def t_interval(differences: list[float], level: float = 0.95) -> Interval:
+    """Return the mean of paired differences with its t-interval."""
+    from scipy.special import stdtrit
+
+    n = len(differences)
+    mean, error = float(np.mean(differences)), float(np.std(differences, ddof=1)) / n**0.5
+    reach = float(stdtrit(n - 1, (1 + level) / 2)) * error
+    return Interval(mean, mean - reach, mean + reach)

@@ -1,0 +1,52 @@
+"""What `assess` takes from the run folders it is given."""
+
+from pathlib import Path
+
+import pytest
+
+from ruggedize import runs
+from ruggedize.assess import AssessOptions, load_assessment
+from ruggedize.data import DataOptions
+from ruggedize.examining import assess_files
+from ruggedize.models import ResNet9Options, build, save_model
+from ruggedize.recipe import load_recipe, recipe_toml
+from ruggedize.runs import UserError
+
+OPTIONS = AssessOptions(num_images=10, corruptions=("shot_noise", "frost"), severities=(1,))
+DIGITS = DataOptions(name="digits")
+
+
+def run_folder(folder: Path, seed: int, frost: str = "procedural") -> Path:
+    """Write a run that needs no training: a network as it begins, and the recipe."""
+    model = build(ResNet9Options(width=8), tuple("0123456789"), 32, 32, seed)
+    save_model(model, folder / "student" / "model.safetensors", {})
+    recipe = load_recipe("demo", (f"seed={seed}", f"assess.frost={frost}"))
+    runs.write_atomically(folder / "recipe.toml", recipe_toml(recipe).encode())
+    return folder
+
+
+def facts(places: list[Path], data: DataOptions | None = None, **given) -> tuple[str, str]:
+    out = places[0].parent / "found.json"
+    assess_files(places, out, data, OPTIONS, **given)
+    found = load_assessment(out).suite_facts
+    return found["seed"], found["frost"]
+
+
+def test_a_run_is_assessed_with_its_own_seed_and_frost(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", 3)
+    assert facts([run]) == ("3", "procedural")
+    assert facts([run], DIGITS) == ("3", "procedural")
+    assert facts([run], seed=0, frost="photographs") == ("0", "photographs")
+
+
+def test_of_several_runs_the_first_ones_seed_is_taken(tmp_path: Path) -> None:
+    several = [run_folder(tmp_path / f"run{seed}", seed) for seed in (4, 5)]
+    assert facts(several) == ("4", "procedural")
+    assert facts(several[::-1]) == ("5", "procedural")
+
+
+def test_a_models_file_alone_is_assessed_with_seed_0(tmp_path: Path) -> None:
+    file = run_folder(tmp_path / "run", 3) / "student" / "model.safetensors"
+    assert facts([file], DIGITS) == ("0", "photographs")
+    with pytest.raises(UserError, match="which data"):
+        facts([file])
