@@ -10,9 +10,9 @@ from torch import nn
 
 from ruggedize import runs
 from ruggedize.assess import (
+    AssessmentFacts,
     AssessOptions,
     assess,
-    example_facts,
     save_assessment,
     save_examples,
 )
@@ -99,8 +99,11 @@ def tiny_run(
     chosen = {name: model for name, model in tiny_models(seed).items() if name in models}
     examination = assess(chosen, image_set, suite, options)
     pictures = save_examples(examination, image_set, suite, folder / "examples")
-    overlaps = {"overlaps": {"randaugment Brightness": ["brightness"]}}
-    save_assessment(examination, folder, overlaps | example_facts(pictures))
+    facts = AssessmentFacts(
+        overlaps={"randaugment Brightness": ("brightness",)},
+        examples=tuple(path.name for path in pictures),
+    )
+    save_assessment(examination, folder, facts)
     recipe = f'seed = {seed}\n\n[data]\nname = "<script>alert(1)</script>"\nroot = "/{seed}"\n'
     runs.write_atomically(folder / "recipe.toml", recipe.encode())
     runs.write_json(folder / "environment.json", runs.environment())

@@ -8,10 +8,10 @@ from accelerate import Accelerator
 
 from ruggedize import runs
 from ruggedize.assess import (
+    AssessmentFacts,
     AssessOptions,
     assess,
     chosen_cells,
-    example_facts,
     load_assessment,
     save_assessment,
     save_examples,
@@ -23,7 +23,7 @@ from ruggedize.corruptions import (
     refuse_incomplete,
     stored_suite,
 )
-from ruggedize.data import ImageSet, Splits, load_splits
+from ruggedize.data import ImageSet, Splits, data_digest, load_splits
 from ruggedize.models import load_model, num_parameters, outline, refuse_too_small
 from ruggedize.recipe import Recipe, differing_keys, load_recipe, recipe_toml
 from ruggedize.report import write_report
@@ -72,7 +72,9 @@ def run(
     """
     folder, accelerator = Path(out), accelerator or default_accelerator()
     claim_folder(folder, recipe)
-    if not is_finished(folder):
+    if is_finished(folder):
+        check_same_data(folder, recipe)
+    else:
         data = load_splits(recipe.data, progress=progress)
         refuse_the_impossible(recipe, data, accelerator)
         with first_process_writes(accelerator, folder):
@@ -96,8 +98,19 @@ def is_assessed(folder: Path) -> bool:
     """Tell whether the models that are there are those that were assessed."""
     if not all((folder / name).exists() for name in ASSESSED):
         return False
-    known = load_assessment(folder / "assessment.json").facts.get("models", {})
+    known = load_assessment(folder / "assessment.json").facts.models
     return all(known.get(name, now) == now for name, now in hashes(folder).items())
+
+
+def check_same_data(folder: Path, recipe: Recipe) -> None:
+    """Raise UserError if the data of a finished run has changed; decodes nothing.
+
+    Data that is no longer there is not compared.
+    """
+    then = load_assessment(folder / "assessment.json").facts.data
+    now = data_digest(recipe.data) if then else None
+    if then and now:
+        then.check_unchanged(now, f"the run in {folder}")
 
 
 def models_of(folder: Path) -> dict[str, Path]:
@@ -205,14 +218,16 @@ def examine(
         files = models_of(folder)
         models = {name: load_model(path).to(device) for name, path in files.items()}
         suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
-        facts = {
-            "overlaps": overlaps(recipe.views.noise, suite.corruptions),
-            "left_out": data.left_out,
-            "models": hashes(folder),
-        }
         examination = assess(models, data.test, suite, recipe.assess, progress=progress)
         pictures = save_examples(examination, data.test, suite, folder / "examples")
-        save_assessment(examination, folder, facts | example_facts(pictures))
+        facts = AssessmentFacts(
+            overlaps=overlaps(recipe.views.noise, suite.corruptions),
+            left_out=data.left_out,
+            models=hashes(folder),
+            data=data.digest,
+            examples=tuple(path.name for path in pictures),
+        )
+        save_assessment(examination, folder, facts)
     write_report([folder], folder / "report.html")
 
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ruggedize import runs
-from ruggedize.assess import AssessOptions, assess, save_assessment
+from ruggedize.assess import AssessmentFacts, AssessOptions, assess, save_assessment
 from ruggedize.chain import GENERATED, models_of, suite_for
 from ruggedize.corruptions.names import Frost, reject_idle_frost
 from ruggedize.data import DataOptions, load_splits
@@ -75,9 +74,11 @@ def assess_files(  # noqa: PLR0913
     if seed is None:
         seed = recipe.seed if recipe else 0
     suite = suite_for(options, data.test, wanted.root, seed)
-    facts: dict[str, Any] = {"left_out": data.left_out}
-    if recipe:
-        facts["overlaps"] = overlaps(recipe.views.noise, suite.corruptions)
+    facts = AssessmentFacts(
+        left_out=data.left_out,
+        overlaps=overlaps(recipe.views.noise, suite.corruptions) if recipe else None,
+        data=data.digest,
+    )
     examination = assess(models, data.test, suite, options, progress=progress)
     save_assessment(examination, out, facts)
 

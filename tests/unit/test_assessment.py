@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ruggedize.assess import AssessOptions, assess, load_assessment, load_predictions
+from ruggedize.assess import AssessmentFacts, AssessOptions, assess, load_assessment, load_predictions
 from ruggedize.assess.assessment import COMPLETE, Cell, model_assessment
 from ruggedize.assess.choice import choose_examples
 from ruggedize.assess.examination import save_assessment
@@ -109,7 +109,7 @@ def test_each_summary_is_the_mean_of_its_own_cells() -> None:
 def test_an_assessment_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
     image_set = tiny_images()
     examination = assess(tiny_models(), image_set, TinySuite(image_set.images), FP32)
-    facts = {"overlaps": {"randaugment Brightness": ["brightness"]}}
+    facts = AssessmentFacts(overlaps={"randaugment Brightness": ("brightness",)})
     path = save_assessment(examination, tmp_path, facts)
     assert path == tmp_path / "assessment.json"
     again = load_assessment(path)

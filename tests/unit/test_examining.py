@@ -8,7 +8,7 @@ from ruggedize import runs
 from ruggedize.assess import AssessOptions, load_assessment
 from ruggedize.data import DataOptions
 from ruggedize.examining import assess_files
-from ruggedize.models import ResNet9Options, build, save_model
+from ruggedize.models import ResNet9Options, create_model, save_model
 from ruggedize.recipe import load_recipe, recipe_toml
 from ruggedize.runs import UserError
 
@@ -18,7 +18,7 @@ DIGITS = DataOptions(name="digits")
 
 def run_folder(folder: Path, seed: int, frost: str = "procedural") -> Path:
     """Write a run that needs no training: a network as it begins, and the recipe."""
-    model = build(ResNet9Options(width=8), tuple("0123456789"), 32, 32, seed)
+    model = create_model(ResNet9Options(width=8), tuple("0123456789"), 32, 32, seed)
     save_model(model, folder / "student" / "model.safetensors", {})
     recipe = load_recipe("demo", (f"seed={seed}", f"assess.frost={frost}"))
     runs.write_atomically(folder / "recipe.toml", recipe_toml(recipe).encode())

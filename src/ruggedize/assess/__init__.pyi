@@ -3,8 +3,8 @@ from .assessment import load_assessment as load_assessment
 from .evaluate import assess as assess
 from .examination import Examination as Examination
 from .examination import save_assessment as save_assessment
-from .examples import example_facts as example_facts
 from .examples import save_examples as save_examples
+from .facts import AssessmentFacts as AssessmentFacts
 from .options import AssessOptions as AssessOptions
 from .options import parsed_severities as parsed_severities
 from .predictions import Predictions as Predictions

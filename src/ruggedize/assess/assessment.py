@@ -3,11 +3,12 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ruggedize import runs
+from ruggedize.assess.facts import AssessmentFacts
 from ruggedize.corruptions.names import ALL, BENCHMARK, SEVERITIES
 from ruggedize.runs import UserError
 
@@ -118,7 +119,7 @@ class Assessment(BaseModel):
     images: ImageFacts
     unpaired: UnpairedFacts | None = None
     precision: dict[str, str]
-    facts: dict[str, Any]
+    facts: AssessmentFacts = AssessmentFacts()
     models: dict[str, ModelAssessment]
     comparisons: tuple[Comparison, ...]
 

@@ -8,7 +8,6 @@ import numpy as np
 from ruggedize.assess.predictions import Predictions
 
 NUM_EXAMPLES = 16
-EXAMPLES = "examples"  # the key of the pictures' names in an assessment's facts
 FILE_NAME = re.compile(r"(?P<corruption>\w+)-(?P<severity>[1-5])-(?P<index>[0-9]+)\.png")
 
 

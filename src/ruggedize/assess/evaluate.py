@@ -221,7 +221,6 @@ def examination(
         images=images,
         unpaired=unpaired_facts(suite, other),
         precision={name: model.precision for name, model in examined.items()},
-        facts={},
         models=counted,
         comparisons=tuple(comparisons(counted, kept)),
     )

@@ -1,9 +1,10 @@
 """An assessment together with the predictions that it was counted from, on disk. No torch."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ruggedize.assess.assessment import Assessment, write_assessment
+from ruggedize.assess.facts import AssessmentFacts
 from ruggedize.assess.predictions import Predictions, predictions_folder, save_predictions
 
 
@@ -15,9 +16,9 @@ class Examination(NamedTuple):
 
 
 def save_assessment(
-    examination: Examination, place: Path, facts: dict[str, Any] | None = None
+    examination: Examination, place: Path, facts: AssessmentFacts | None = None
 ) -> Path:
-    """Write the predictions, then the assessment with these facts added; give its path.
+    """Save the predictions, then the assessment with these facts; return its path.
 
     `place` is a run folder (which gets `assessment.json`) or a `.json` file. The assessment is
     written last: where it exists, all of it does.
@@ -26,6 +27,5 @@ def save_assessment(
     for name, predictions in examination.predictions.items():
         save_predictions(predictions, predictions_folder(path) / f"{name}.safetensors")
     found = examination.assessment
-    everything = found.model_dump() | {"facts": found.facts | (facts or {})}
-    write_assessment(path, Assessment.model_validate(everything))
+    write_assessment(path, found.model_copy(update={"facts": facts}) if facts else found)
     return path

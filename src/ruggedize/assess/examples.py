@@ -1,13 +1,12 @@
 """Pictures on which two models disagree: clean beside corrupted, as a person may judge them."""
 
 import io
-from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 
 from ruggedize import runs
-from ruggedize.assess.choice import EXAMPLES, FILE_NAME, choose_examples
+from ruggedize.assess.choice import FILE_NAME, choose_examples
 from ruggedize.assess.examination import Examination
 from ruggedize.corruptions import Suite
 from ruggedize.data import ImageSet
@@ -22,7 +21,7 @@ def save_examples(
 
     Each holds the clean image on the left and the corrupted one on the right. There are none for a
     suite that is not paired with the clean images. Pictures of an earlier assessment are removed
-    from the folder. To keep the report to these pictures, save `example_facts` with the assessment.
+    from the folder. To keep the report to these pictures, name them in the facts of the assessment.
     """
     remove_examples(folder)
     names = list(examination.predictions)
@@ -39,11 +38,6 @@ def save_examples(
         runs.write_atomically(path, side_by_side(image_set.images[place], corrupted[0]))
         paths.append(path)
     return paths
-
-
-def example_facts(paths: Iterable[Path]) -> dict[str, list[str]]:
-    """Return the fact by which an assessment names its pictures."""
-    return {EXAMPLES: [path.name for path in paths]}
 
 
 def remove_examples(folder: Path) -> None:

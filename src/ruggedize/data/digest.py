@@ -9,6 +9,7 @@ from jaxtyping import Int64, UInt8
 from pydantic import BaseModel, ConfigDict
 
 from ruggedize.data.file_list import FileList
+from ruggedize.runs import UserError
 
 DIGEST_BYTES = 8
 FROZEN = ConfigDict(frozen=True, extra="forbid")
@@ -33,6 +34,19 @@ class DataDigest(BaseModel):
     model_config = FROZEN
     place: str
     parts: dict[str, PartDigest]
+
+    def for_training(self) -> "DataDigest":
+        """Return the digest without the test images, which no training touches."""
+        parts = {name: part for name, part in self.parts.items() if name != "test"}
+        return self.model_copy(update={"parts": parts})
+
+    def check_unchanged(self, now: "DataDigest", what: str) -> None:
+        """Raise UserError if the data differs now from that of `what`, a run or a training."""
+        if changes := self.changes(now):
+            raise UserError(
+                f"the data of {what} has changed ({now.place}): {'; '.join(changes)};\n"
+                "bring it back as it was, or give another folder with --out"
+            )
 
     def changes(self, now: "DataDigest") -> list[str]:
         """Describe what differs now from the data that this digest was made of."""

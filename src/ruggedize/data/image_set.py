@@ -126,6 +126,6 @@ class Splits:
         return iter((self.train, self.validation, self.test))
 
     @property
-    def left_out(self) -> list[str]:
+    def left_out(self) -> tuple[str, ...]:
         """The files of a folder that could not be decoded and were left out."""
-        return sorted({name for part in self for name in part.left_out})
+        return tuple(sorted({name for part in self for name in part.left_out}))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ruggedize.assess.assessment import Assessment, load_assessment
-from ruggedize.assess.choice import EXAMPLES, FILE_NAME
+from ruggedize.assess.choice import FILE_NAME
 from ruggedize.assess.predictions import Predictions, load_predictions, predictions_folder
 from ruggedize.runs import UserError, read_lines, refuse_missing_run
 
@@ -46,7 +46,7 @@ class RunRecord:
     def overlaps(self) -> dict[str, list[str]]:
         """Say which noise the student has trained on is akin to which corruption."""
         akin: dict[str, list[str]] = {}
-        for operation, corruptions in self.assessment.facts.get("overlaps", {}).items():
+        for operation, corruptions in (self.assessment.facts.overlaps or {}).items():
             for corruption in corruptions:
                 akin.setdefault(corruption, []).append(operation)
         return akin
@@ -125,7 +125,7 @@ def read_examples(folder: Path, assessment: Assessment) -> list[Picture]:
 
     An assessment of an earlier version names none: all pictures in the folder are loaded.
     """
-    pictures, named = [], assessment.facts.get(EXAMPLES)
+    pictures, named = [], assessment.facts.examples
     for path in sorted(folder.glob("*.png")):
         match = FILE_NAME.fullmatch(path.name)
         if match and (named is None or path.name in named):

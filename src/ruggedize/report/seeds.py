@@ -86,7 +86,7 @@ def repetition(first: RunRecord, second: RunRecord) -> str:
     both = f"{first.name} and {second.name}"
     if first.assessment == second.assessment:
         return f"{both} are the same run."
-    ours, theirs = (record.assessment.facts.get("models", {}) for record in (first, second))
+    ours, theirs = (record.assessment.facts.models for record in (first, second))
     if shared := [name for name, sha256 in ours.items() if theirs.get(name) == sha256]:
         return f"{both} hold the same {' and '.join(shared)}."
     if first.seed is not None and first.seed == second.seed:

@@ -116,11 +116,18 @@ def is_delivered(job: Job) -> bool:
 
 
 def is_same_training(job: Job, saved: Any) -> bool:
-    """Return whether these facts are the job's; what cannot be understood is another training."""
+    """Return whether these facts are the job's; what cannot be understood is another training.
+
+    Raises:
+        UserError: they are the job's, and the data has changed since.
+    """
     try:
-        return isinstance(saved, dict) and not job.facts.differing(saved)
+        is_same = isinstance(saved, dict) and not job.facts.differing(saved)
     except (KeyError, TypeError, ValueError):
         return False
+    if is_same:
+        job.facts.check_data(saved)
+    return is_same
 
 
 def refuse_changed_model(folder: Path) -> None:

@@ -3,17 +3,19 @@
 from dataclasses import dataclass
 from typing import Any
 
+from ruggedize.data import DataDigest
 from ruggedize.training.options import TrainingOptions
 from ruggedize.views.options import ViewOptions
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """Everything that a training depends on, except for the images themselves."""
+    """Everything that a training depends on; the images themselves by their digest."""
 
     name: str  # of the training; its options are named after it: teacher.batch_size
     options: TrainingOptions
     views: ViewOptions
+    data: DataDigest | None
     others: dict[str, Any]  # JSON: seed, parents, classes, ...
 
     def to_json(self) -> dict[str, Any]:
@@ -21,6 +23,7 @@ class Facts:
         return {
             "options": self.options.model_dump(mode="json"),
             "views": self.views.model_dump(mode="json"),
+            "data": self.data and self.data.model_dump(mode="json"),
             **self.others,
         }
 
@@ -35,12 +38,19 @@ class Facts:
         """
         options = type(self.options).model_validate(saved["options"])
         views = ViewOptions.model_validate(saved["views"])
-        theirs = saved | Facts(name="", options=options, views=views, others={}).to_json()
-        ours = {key: value for key, value in self.to_json().items() if key in saved}
+        known = Facts(name="", options=options, views=views, data=None, others={}).to_json()
+        theirs = {key: value for key, value in (saved | known).items() if key != "data"}
+        ours = {key: value for key, value in self.to_json().items() if key in theirs}
         left, right = (
             flat({self.named(key): facts[key] for key in facts}) for facts in (ours, theirs)
         )
         return sorted(key for key in left.keys() | right.keys() if left.get(key) != right.get(key))
+
+    def check_data(self, saved: dict[str, Any]) -> None:
+        """Raise UserError if the data has changed since these facts were saved."""
+        then = saved.get("data")
+        if then and self.data:
+            DataDigest.model_validate(then).check_unchanged(self.data, f"the {self.name}")
 
     def named(self, key: str) -> str:
         """Return what a user calls this fact."""

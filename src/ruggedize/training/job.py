@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from ruggedize.data import ImageBatch, ImageSet
+from ruggedize.data import DataDigest, ImageBatch, ImageSet
 from ruggedize.images.types import Views
 from ruggedize.models import Classifier
 from ruggedize.runs import Progress, UserError
@@ -34,6 +34,7 @@ class Job:
     refresh_views: Callable[[ImageBatch], Views]  # views for batch norm, fixed by the seed
     train: ImageSet
     validation: ImageSet
+    data: DataDigest | None = None  # of what `train` and `validation` were read from
     options: TrainingOptions
     views: ViewOptions
     seed: int
@@ -72,6 +73,7 @@ class Job:
             name=self.name,
             options=self.options,
             views=self.views,
+            data=self.data,
             others={
                 "seed": self.seed,
                 "parents": self.parents,

@@ -100,6 +100,7 @@ class State:
             ) from error
 
     def _take(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+        self.facts.check_data(numbers["facts"])
         if names := self.facts.differing(numbers["facts"]):
             raise UserError(
                 "the folder holds the state of another training, which differs in "

@@ -65,6 +65,7 @@ def train_student(  # noqa: PLR0913
             refresh_views=lambda part: refresher.noisy(part.images, part.index, 0),
             train=data.train,
             validation=data.validation,
+            data=data.digest and data.digest.for_training(),
             options=options,
             views=views,
             seed=seed,

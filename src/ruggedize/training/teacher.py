@@ -54,6 +54,7 @@ def train_teacher(  # noqa: PLR0913
             refresh_views=lambda part: refresher.clean(part.images, part.index, 0),
             train=data.train,
             validation=data.validation,
+            data=data.digest and data.digest.for_training(),
             options=options,
             views=views,
             seed=seed,

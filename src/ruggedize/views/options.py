@@ -1,11 +1,9 @@
 """How views are made: the `[views]` part of a recipe. Imports neither torch nor numba."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
-
-if TYPE_CHECKING:
-    import numpy as np
 
 Semantics = Literal["tf", "tf-2021", "torchvision", "timm", "timm-inc1"]  # whose RandAugment
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -106,7 +104,7 @@ class CustomNoise(BaseModel):
         return self
 
     def apply(
-        self, images: "np.ndarray", out: "np.ndarray", index: "np.ndarray", stream: "np.uint64"
+        self, images: np.ndarray, out: np.ndarray, index: np.ndarray, stream: np.uint64
     ) -> None:
         """Write the noisy images.
 

@@ -1,0 +1,24 @@
+"""What is recorded beside the figures of an assessment. No torch."""
+
+from pydantic import BaseModel, ConfigDict
+
+from ruggedize.data import DataDigest
+
+
+class AssessmentFacts(BaseModel):
+    """Where the figures come from, as far as it is known.
+
+    Args:
+        overlaps: the corruptions that each noise of the training overlaps; None: not known.
+        left_out: files of a folder that could not be decoded.
+        models: the SHA-256 of each model's file.
+        data: what identifies the data; None: not known.
+        examples: the file names of the pictures on which models disagree; None: not known.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    overlaps: dict[str, tuple[str, ...]] | None = None
+    left_out: tuple[str, ...] = ()
+    models: dict[str, str] = {}
+    data: DataDigest | None = None
+    examples: tuple[str, ...] | None = None
