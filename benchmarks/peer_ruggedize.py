@@ -24,7 +24,8 @@ VALIDATED = 128
 
 def training_step(turns: Turns) -> None:
     """Train a teacher, ResNet50V2, on images that are views already: nothing is flipped or cut."""
-    options = load_recipe("keras-example").teacher.model_dump() | {"averaging": {"kind": "none"}}
+    options = load_recipe("keras-example").teacher.model_dump()
+    options |= {"averaging": {"kind": "none"}, "deliver": "auto"}
     with tempfile.TemporaryDirectory() as folder:
         train_teacher(
             images(SIDE, turns),

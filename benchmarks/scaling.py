@@ -106,6 +106,7 @@ def worker(name: str, threads: str, out: str) -> None:
     training = TRAININGS[name]
     options = load_recipe(training["recipe"]).teacher.model_dump()
     options |= {"epochs": EPOCHS, "averaging": "none", "early_stopping": None}
+    options |= {"deliver": "auto"}
     images = pictures(training["size"], training["num_images"])
     few = image_set(images[:HELD_OUT])
     train_teacher(

@@ -211,22 +211,48 @@ def test_narrow_pages_abbreviate_and_show_that_a_table_goes_on(html: str) -> Non
     assert "no-repeat local" in style
 
 
-@pytest.mark.parametrize(
-    ("weights", "claim"),
-    [
-        ("raw", "delivered are the raw weights of epoch 3, 90.00 % on the validation split"),
-        ("ema", "raw weights are no candidates"),
-    ],
-)
-def test_what_was_delivered_says_among_what_was_chosen(
-    tmp_path: Path, weights: str, claim: str
-) -> None:
+def test_the_report_shows_what_was_delivered_beside_what_was_not_and_why(tmp_path: Path) -> None:
+    folder = tiny_run(tmp_path / "run", models=("teacher",))
+    difference = {"metric": "accuracy", "raw_minus_average": 0.0764, "num_images": 1000}
+    delivered = {
+        "weights": "raw",
+        "epoch": 3,
+        "validation": {"loss": 0.4, "accuracy": 0.9},
+        "chosen_by": "accuracy",
+        "at_epoch": {
+            "raw": {"loss": 0.4, "accuracy": 0.9},
+            "averaged": {"loss": 0.61, "accuracy": 0.8236},
+            "difference": difference | {"standard_error": 0.0113},
+        },
+        "reason": "the raw weights are better by more than two standard errors",
+    }
+    runs.write_json(folder / "teacher" / "delivered.json", delivered)
+    text = text_of(folder)
+    assert "the raw weights of epoch 3 delivered, 90.00 % on the validation split" in text
+    assert "best of all epochs by validation accuracy" in text
+    assert "raw weights had 90.00 % (loss 0.4000), their average 82.36 % (0.6100)" in text
+    assert "+7.64 points (standard error 1.1), over 1,000 validation images" in text
+    assert "Reason: the raw weights are better" in text
+    lower = difference | {"metric": "loss", "raw_minus_average": -0.21, "standard_error": None}
+    delivered["at_epoch"] |= {"difference": lower}
+    delivered |= {"weights": "ema", "chosen_by": None}
+    runs.write_json(folder / "teacher" / "delivered.json", delivered)
+    text = text_of(folder)
+    assert "the average of the weights (ema) of epoch 3 delivered" in text
+    assert "\N{MINUS SIGN}0.21, over 1,000 validation images" in text
+    assert "best of all epochs" not in text
+
+
+@pytest.mark.parametrize("weights", ["raw", "ema"])
+def test_a_note_without_a_comparison_claims_none(tmp_path: Path, weights: str) -> None:
     folder = tiny_run(tmp_path / "run", models=("teacher",))
     delivered = {"weights": weights, "epoch": 3, "validation": {"loss": 0.4, "accuracy": 0.9}}
     runs.write_json(folder / "teacher" / "delivered.json", delivered)
     text = text_of(folder)
-    assert claim in text
-    assert ("candidates" in text) == (weights == "ema")
+    assert "of epoch 3 delivered, 90.00 % on the validation split." in text
+    assert "average of the weights" in text or weights == "raw"
+    for claim in ("best of all epochs", "minus average", "Reason"):
+        assert claim not in text
 
 
 def without_averages(folder: Path, early_stopping: bool) -> None:
@@ -239,6 +265,7 @@ def without_averages(folder: Path, early_stopping: bool) -> None:
     recipe = folder / "recipe.toml"
     runs.write_atomically(recipe, recipe.read_bytes() + section)
     delivered = {"weights": "raw", "epoch": 4, "validation": {"loss": 0.4, "accuracy": 0.9}}
+    delivered["chosen_by"] = "accuracy" if early_stopping else None
     runs.write_json(folder / "teacher" / "delivered.json", delivered)
 
 
@@ -252,7 +279,7 @@ def test_an_epoch_was_chosen_only_where_epochs_were_compared(
     without_averages(folder, early_stopping)
     text = text_of(folder)
     assert "90.00 % on the validation split" in text
-    assert ("by which the epoch was chosen" in text) == chosen
+    assert ("best of all epochs" in text) == chosen
 
 
 def test_a_single_average_was_not_chosen_among_epochs(tmp_path: Path) -> None:

@@ -8,29 +8,35 @@ from typing import Any
 import pytest
 import torch
 
+from ruggedize.training.schedules import rate_at
+from ruggedize.training.state import KEPT
 from tests.behaviour.runs import tiny_demo
 from tests.distributed.launching import LAUNCHERS, launched, one_by_one
 from tests.distributed.test_two_processes import TOLERANCE
 from tests.distributed.trainings import left_by, trained
+from tests.distributed.worker import job_of
 
 pytestmark = pytest.mark.more
 
 LIMIT = 60.0  # seconds from a death to the end of the others
-IN_SECOND_EPOCH = 7  # of five steps an epoch
+STEPS = 5  # of an epoch
+IN_SECOND_EPOCH = 7
 GHOSTS: dict[str, Any] = {"network": "as it is", "ghost_batches": 2, "batch_size": 16}
 WISHES: dict[str, dict[str, Any]] = {"without batch norm": {}, "ghost batches": GHOSTS}
 
 
-def broken_off(folder: Path, num_processes: int, victim: int, kind: str, **wish: Any) -> None:
-    """Start a training in which one process is killed in the second epoch; see the others end."""
-    dying = json.dumps(wish | {"dies": f"{victim} at {IN_SECOND_EPOCH}"})
+def broken_off(
+    folder: Path, num_processes: int, victim: int, kind: str, at: int = IN_SECOND_EPOCH, **wish: Any
+) -> None:
+    """Start a training in which one process is killed after a step; see the others end."""
+    dying = json.dumps(wish | {"dies": f"{victim} at {at}"})
     result = launched(
         "tests.distributed.worker", folder, dying, num_processes=num_processes, kind=kind
     )
     assert time.time() - folder.with_name(f"{folder.name}-died").stat().st_mtime < LIMIT
     assert result.returncode != 0
     assert not (folder / "model.safetensors").exists()
-    assert len(list((folder / "state").iterdir())) == 1
+    assert len(list((folder / "state").iterdir())) == min(KEPT, at // STEPS)
 
 
 @pytest.mark.parametrize("victim", [0, 1])
@@ -82,3 +88,18 @@ def test_a_run_goes_on_with_another_number_of_processes(
     for part, weight in unbroken.weights.items():
         near = TOLERANCE[weight.dtype]
         torch.testing.assert_close(run.weights[part], weight, **near, msg=part)
+
+
+def test_where_the_steps_of_an_epoch_change_rates_stay_on_the_schedule(tmp_path: Path) -> None:
+    """The last three of 67 images are a batch for one process and too few for two."""
+    wish: dict[str, Any] = {"batch_size": 16, "epochs": 10, "num_images": 67}
+    broken_off(tmp_path / "run", 1, 0, "torch", at=8 * 5 + 1, **wish)
+    trained(tmp_path / "run", 2, **wish)
+    rows = left_by(tmp_path / "run", 2).rows
+    assert [row["steps"] for row in rows[-3:]] == [40, 44, 48]  # 48 steps taken of 40 planned
+    job = job_of(tmp_path, "without", 67, {"batch_size": 16})
+    lr, schedule = job.options.optimiser.lr, job.options.schedule
+    plan = [(5 * epoch + 4, 50) for epoch in range(8)] + [(35, 40), (39, 40)]
+    expected = [lr * rate_at(schedule, step, num_steps) for step, num_steps in plan]
+    assert [row["lr"] for row in rows] == pytest.approx(expected)
+    assert all(row["lr"] > 0 for row in rows)

@@ -19,7 +19,7 @@ from ruggedize.models import Classifier
 from ruggedize.models.batch_norm import replace_batch_norm
 from ruggedize.training.job import Job
 from ruggedize.training.loop import fit
-from tests.training_jobs import CLASSES, three_colours, tiny_job
+from tests.training_jobs import CLASSES, NUM_IMAGES, three_colours, tiny_job
 
 BATCH_SIZE = 15  # neither 15 nor the last batch of 4 divides evenly between two processes
 NUM_VALIDATION = 31  # nor does this
@@ -44,10 +44,12 @@ def without_batch_norm(job: Job) -> Job:
     return dataclasses.replace(job, model=model)
 
 
-def job_of(folder: Path, network: str, options: dict[str, Any]) -> Job:
-    """Give the training of a net without batch norm (float32), with frozen one, or as it is."""
+def job_of(folder: Path, network: str, num_images: int, options: dict[str, Any]) -> Job:
+    """Return the training of a net without batch norm (float32), with frozen one, or as it is."""
     job = tiny_job(folder, **(OPTIONS | options))
-    job = dataclasses.replace(job, validation=three_colours(NUM_VALIDATION, 1))
+    job = dataclasses.replace(
+        job, train=three_colours(num_images, 0), validation=three_colours(NUM_VALIDATION, 1)
+    )
     if network == "without":
         return without_batch_norm(job)
     if network == "frozen":
@@ -56,9 +58,15 @@ def job_of(folder: Path, network: str, options: dict[str, Any]) -> Job:
     return job
 
 
-def main(folder: Path, network: str = "without", dies: str = "", **options: Any) -> None:
+def main(
+    folder: Path,
+    network: str = "without",
+    dies: str = "",
+    num_images: int = NUM_IMAGES,
+    **options: Any,
+) -> None:
     """Train; `dies` names a process and the step after which it kills itself: "1 at 3"."""
-    job = job_of(folder, network, options)
+    job = job_of(folder, network, num_images, options)
     rank = job.accelerator.process_index
     victim, moment = (int(part) for part in (dies or "-1 at 0").split(" at "))
     made: list[tuple[int, int]] = []  # the latest batch: indices, and sums of the views

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from ruggedize.assess import AssessmentFacts, AssessOptions, assess, load_assessment, load_predictions
+from ruggedize.assess import (
+    AssessmentFacts,
+    AssessOptions,
+    assess,
+    load_assessment,
+    load_predictions,
+)
 from ruggedize.assess.assessment import COMPLETE, Cell, model_assessment
 from ruggedize.assess.choice import choose_examples
 from ruggedize.assess.examination import save_assessment

@@ -1,11 +1,13 @@
 """Recipes: bases, changes, round trip, and errors that name the cure."""
 
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from ruggedize.recipe import (
+    SHIPPED,
     Recipe,
     differing_keys,
     load_recipe,
@@ -37,7 +39,8 @@ def test_a_base_may_be_a_file_beside_the_recipe(tmp_path: Path) -> None:
 
 
 def test_a_bare_word_chooses_a_kind_and_leaves_none_of_the_other_kinds_settings() -> None:
-    recipe = load_recipe("keras-example", ("teacher.averaging=none", "student.model=resnet9"))
+    unaveraged = ("teacher.averaging=none", "teacher.deliver=auto")
+    recipe = load_recipe("keras-example", (*unaveraged, "student.model=resnet9"))
     assert recipe.teacher.averaging.kind == "none"
     assert recipe.student.model.name == "resnet9"
     changed = load_recipe("keras-example", ('teacher.averaging={kind="ema", decay=0.9}',))
@@ -121,8 +124,33 @@ def test_differing_keys_are_named_but_where_the_data_lies_does_not_count() -> No
 
 def test_keras_full_differs_from_keras_example_in_scale_alone() -> None:
     keys = differing_keys(load_recipe("keras-example"), load_recipe("keras-full"))
-    scale = [f"{who}.{key}" for who in ("student", "teacher") for key in ("batch_size", "epochs")]
-    assert keys == scale
+    scale = ("batch_size", "epochs", "ghost_batches")
+    assert keys == [f"{who}.{key}" for who in ("student", "teacher") for key in scale]
+
+
+def test_keras_full_normalises_as_many_images_as_its_author_s_replicas() -> None:
+    recipe = load_recipe("keras-full")
+    for options in (recipe.teacher, recipe.student):
+        assert options.batch_size / options.ghost_batches == 128
+
+
+COMMANDS = [
+    line.split()
+    for name in shipped_recipes()
+    for line in (SHIPPED / f"{name}.toml").read_text().splitlines()
+    if line.startswith("# ruggedize run ")
+]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_command_in_a_recipe_s_header_works_as_printed(words: list[str]) -> None:
+    name = words[3]
+    changes = tuple(after for word, after in pairwise(words) if word == "--set")
+    assert (load_recipe(name, changes) != load_recipe(name)) == bool(changes)
+
+
+def test_some_header_switches_averaging_off() -> None:
+    assert any("teacher.averaging=none" in words for words in COMMANDS)
 
 
 def test_a_choice_called_none_is_kept_when_a_resolved_recipe_is_read_again(tmp_path: Path) -> None:

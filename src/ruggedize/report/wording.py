@@ -68,6 +68,14 @@ def unbroken(text: str) -> str:
     return text.replace("-", "\N{NON-BREAKING HYPHEN}")
 
 
+def paired(difference: dict[str, Any]) -> str:
+    """Write a paired difference of a metric with its standard error, as `delivered.json` has it."""
+    metric, error = difference["metric"], difference["standard_error"]
+    scale, unit = (100, " points") if metric == "accuracy" else (1, "")
+    text = f"{metric}: {scale * difference['raw_minus_average']:+.4g}{unit}".replace("-", MINUS)
+    return text if error is None else f"{text} (standard error {scale * error:.2g})"
+
+
 def counted(number: int, singular: str, plural: str = "") -> str:
     """Write a number before what it counts."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
@@ -111,6 +119,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "spaced": spaced,
     "unbroken": unbroken,
     "counted": counted,
+    "paired": paired,
     "scale_end": scale_end,
     "data_uri": data_uri,
     "sign_of": sign_of,
