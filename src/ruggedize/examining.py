@@ -8,7 +8,7 @@ from ruggedize.assess import AssessmentFacts, AssessOptions, assess, save_assess
 from ruggedize.chain import GENERATED, models_of, suite_for
 from ruggedize.corruptions.names import Frost, reject_idle_frost
 from ruggedize.data import DataOptions, load_splits
-from ruggedize.models import load_model
+from ruggedize.models import Classifier, load_model
 from ruggedize.recipe import Recipe, load_recipe
 from ruggedize.runs import Progress, UserError, no_progress
 from ruggedize.training.launching import default_accelerator
@@ -43,32 +43,17 @@ def assess_files(  # noqa: PLR0913
         UserError: a model or the data is missing, sizes or classes differ, an option has no effect,
             or `out` cannot be written.
     """
-    if out.suffix != ".json":
-        raise UserError(f"an assessment is a .json file, got --out {out}; name it {out}.json")
-    runs.refuse_unwritable_file(out)
-    if out.name == "assessment.json" and (out.parent / "recipe.toml").exists():
-        raise UserError(
-            f"{out} is the run's own, made as its recipe says;\n"
-            "give another file with --out (or delete it, and `ruggedize run` makes it again)"
-        )
+    reject_impossible_place(out)
     if options.suite != GENERATED:
         refuse_how_to_generate(options.suite, {"--seed": seed, "--frost": frost})
     reject_idle_frost(frost, options.corruptions)
-    files = model_files(places)
-    device = default_accelerator().device
-    models = {name: load_model(path).to(device) for name, path in files.items()}
-    sizes = {model.image_size for model in models.values()}
-    if len(sizes) > 1:
-        raise UserError(
-            f"these models take stored images of {', '.join(map(str, sorted(sizes)))} pixels;\n"
-            "assess models of one size at a time"
-        )
+    models = loaded_models(places)
     recipe = earlier_recipe(places)
     wanted = data_options or (recipe.data if recipe else None)
     if wanted is None:
         raise UserError("which data? give --data NAME, or a run folder that holds a recipe.toml")
-    wanted = wanted.model_copy(update={"image_size": sizes.pop()})
-    data = load_splits(wanted, progress=progress)
+    image_size = next(iter(models.values())).image_size
+    data = load_splits(wanted.model_copy(update={"image_size": image_size}), progress=progress)
     ice = frost or (recipe.assess.frost if recipe else options.frost)
     options = options.model_copy(update={"frost": ice})
     if seed is None:
@@ -81,6 +66,35 @@ def assess_files(  # noqa: PLR0913
     )
     examination = assess(models, data.test, suite, options, progress=progress)
     save_assessment(examination, out, facts)
+
+
+def reject_impossible_place(out: Path) -> None:
+    """Raise a UserError if the assessment cannot be written there, or would replace a run's own."""
+    if out.suffix != ".json":
+        raise UserError(f"an assessment is a .json file, got --out {out}; name it {out}.json")
+    runs.refuse_unwritable_file(out)
+    if out.name == "assessment.json" and (out.parent / "recipe.toml").exists():
+        raise UserError(
+            f"{out} is the run's own, made as its recipe says;\n"
+            "give another file with --out (or delete it, and `ruggedize run` makes it again)"
+        )
+
+
+def loaded_models(places: Sequence[Path]) -> dict[str, Classifier]:
+    """Load the models by name, onto the device.
+
+    Raises:
+        UserError: a model is missing or damaged, or their image sizes differ.
+    """
+    device = default_accelerator().device
+    models = {name: load_model(path).to(device) for name, path in model_files(places).items()}
+    sizes = {model.image_size for model in models.values()}
+    if len(sizes) > 1:
+        raise UserError(
+            f"these models take stored images of {', '.join(map(str, sorted(sizes)))} pixels;\n"
+            "assess models of one size at a time"
+        )
+    return models
 
 
 def refuse_how_to_generate(suite: str, given: dict[str, object]) -> None:
