@@ -36,7 +36,13 @@ def test_a_run_is_assessed_with_its_own_seed_and_frost(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", 3)
     assert facts([run]) == ("3", "procedural")
     assert facts([run], DIGITS) == ("3", "procedural")
-    assert facts([run], seed=0, frost="photographs") == ("0", "photographs")
+    assert facts([run], seed=0) == ("0", "procedural")
+
+
+@pytest.mark.usefixtures("photographs")
+def test_the_frost_that_is_given_replaces_the_runs_own(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", 3)
+    assert facts([run], frost="photographs") == ("3", "photographs")
 
 
 def test_of_several_runs_the_first_ones_seed_is_taken(tmp_path: Path) -> None:
@@ -45,6 +51,7 @@ def test_of_several_runs_the_first_ones_seed_is_taken(tmp_path: Path) -> None:
     assert facts(several[::-1]) == ("5", "procedural")
 
 
+@pytest.mark.usefixtures("photographs")
 def test_a_models_file_alone_is_assessed_with_seed_0(tmp_path: Path) -> None:
     file = run_folder(tmp_path / "run", 3) / "student" / "model.safetensors"
     assert facts([file], DIGITS) == ("0", "photographs")
