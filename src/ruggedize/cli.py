@@ -143,7 +143,9 @@ def attempted(arguments: list[str]) -> str:
 
 
 def nobody_reads(descriptor: int) -> bool:
-    """Tell whether the other end of a pipe is closed: whoever read has had enough."""
+    """Return whether the reading end of a pipe was closed; False where it is not known (Windows)."""
+    if not hasattr(select, "poll"):
+        return False
     poll = select.poll()
     poll.register(descriptor, 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))
