@@ -16,7 +16,6 @@ $(INSTALLED): pyproject.toml constraints.txt requirements.lock
 	touch $@
 
 demo: setup
-	rm -rf runs/demo-seed0
 	$(BIN)/ruggedize run demo --out runs/demo-seed0
 
 test: setup
