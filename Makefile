@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
-INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet
+PIP_INSTALL := python -m pip install --disable-pip-version-check --quiet
+INSTALL := $(BIN)/$(PIP_INSTALL)
+OLDEST := build/oldest
+WHEEL := build/wheel
 
-.PHONY: setup demo test test-more test-long check bench docs lock audit
+.PHONY: setup demo test test-more test-long test-oldest test-wheel check bench docs lock audit
 
 setup: $(INSTALLED)
 
@@ -16,7 +19,6 @@ $(INSTALLED): pyproject.toml constraints.txt requirements.lock
 	touch $@
 
 demo: setup
-	rm -rf runs/demo-seed0
 	$(BIN)/ruggedize run demo --out runs/demo-seed0
 
 test: setup
@@ -27,6 +29,24 @@ test-more: setup
 
 test-long: setup
 	$(BIN)/python -m pytest -m long --timeout 3600
+
+test-oldest: $(OLDEST)/installed
+	$(OLDEST)/bin/python -m pytest -m "not more and not long" --ignore tests/unit/test_lock.py
+
+$(OLDEST)/installed: pyproject.toml constraints.txt tests/oldest_versions.py
+	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m tests.oldest_versions > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/$(PIP_INSTALL) --constraint $(OLDEST)/constraints.txt --editable '.[dev]'
+	touch $@
+
+# The demo from the wheel alone: no checkout, no tools for development.
+test-wheel: setup
+	rm -rf build/dist $(WHEEL)
+	$(BIN)/python -m build --no-isolation --outdir build/dist
+	$(PYTHON) -m venv $(WHEEL)
+	$(WHEEL)/bin/$(PIP_INSTALL) --constraint constraints.txt build/dist/*.whl
+	mkdir $(WHEEL)/empty
+	cd $(WHEEL)/empty && ../bin/ruggedize run demo
 
 check: setup
 	$(BIN)/ruff format --check .

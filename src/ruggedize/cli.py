@@ -20,14 +20,19 @@ from typing import Any, NoReturn
 
 import tyro
 
+import ruggedize
 from ruggedize.commands import COMMANDS
+from ruggedize.display import Messages
 from ruggedize.runs import UserError, shown
 
 DESCRIPTION = """Train and test image classifiers that withstand noise, blur, weather and
 compression.
 
-ruggedize recipes lists what can be run; ruggedize run demo needs no data and a few minutes."""
+ruggedize recipes lists what can be run; ruggedize run demo needs no data and a few minutes.
+ruggedize --version prints the version."""
 
+NOTES = ("ruggedize.images.kernel",)  # loggers whose level INFO is shown
+NOTES_IN_PLACE_OF_BARS = ("ruggedize.training.pace",)
 GO_ON = ("run", "train-teacher", "train-student", "corrupt")
 MAKE_ROOM = "what was saved is whole: make room and give the same command again"
 RAISE_LIMIT = "what was saved is whole: raise the limit on a file's size (ulimit -f) and go on"
@@ -113,8 +118,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # names of files need not be text
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    level = logging.WARNING if is_first_here() else logging.ERROR
-    logging.basicConfig(level=level, format="%(levelname)s: %(message)s")
+    begin_logging()
     signal.signal(signal.SIGTERM, terminate)
     try:
         if refusal := attempted(sys.argv[1:]):
@@ -124,8 +128,19 @@ def main() -> None:
         sys.exit(130 if isinstance(stop, KeyboardInterrupt) else stop.code)
 
 
+def begin_logging() -> None:
+    """Show warnings, and the notes of some modules; of several processes only the first one's."""
+    level = logging.WARNING if is_first_here() else logging.ERROR
+    logging.basicConfig(level=level, handlers=[Messages()], format="%(message)s")
+    for name in NOTES if sys.stderr.isatty() else (*NOTES, *NOTES_IN_PLACE_OF_BARS):
+        logging.getLogger(name).setLevel(logging.INFO if is_first_here() else logging.ERROR)
+
+
 def attempted(arguments: list[str]) -> str:
     """Run a command; give what is to be said where it cannot be done, or nothing."""
+    if arguments == ["--version"]:
+        print(f"ruggedize {ruggedize.__version__}")
+        return ""
     try:
         parse(arguments)()
     except UserError as error:
@@ -143,7 +158,9 @@ def attempted(arguments: list[str]) -> str:
 
 
 def nobody_reads(descriptor: int) -> bool:
-    """Tell whether the other end of a pipe is closed: whoever read has had enough."""
+    """Return whether the reading end of a pipe was closed."""
+    if not hasattr(select, "poll"):  # Windows: not known
+        return False
     poll = select.poll()
     poll.register(descriptor, 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))

@@ -1,6 +1,10 @@
-"""What the command line shows: progress bars and tables (rich)."""
+"""What the command line shows: progress, messages and tables (rich)."""
 
+import logging
+import sys
+import time
 from types import TracebackType
+from typing import NamedTuple, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -14,9 +18,35 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from ruggedize.progress import EpochTask, time_left
+
+SECONDS_BETWEEN_LINES = 60.0  # of a long task, where no bars are drawn
+
+
+class Messages(logging.StreamHandler[TextIO]):
+    """Write log records to standard error: warnings with their level, notes without."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record to the stream of the moment: while it draws, rich puts its own there."""
+        self.stream = sys.stderr
+        super().emit(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of a record."""
+        text = super().format(record)
+        return f"{record.levelname}: {text}" if record.levelno >= logging.WARNING else text
+
+
+class Begun(NamedTuple):
+    """A task as it was when it was first heard of, and when a line of it was last printed."""
+
+    done: int
+    seconds: float
+    last_line: float
+
 
 class Bars:
-    """Progress bars, one a task, drawn on standard error; plain lines where it is no terminal."""
+    """Progress bars, one per task, on standard error; lines of text where that is no terminal."""
 
     def __init__(self, *, shown: bool = True) -> None:
         self.console = Console(stderr=True, quiet=not shown, markup=False, emoji=False)
@@ -27,12 +57,14 @@ class Bars:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=self.console,
-            disable=not (shown and self.console.is_terminal),
         )
+        self.draws = shown and self.console.is_terminal
         self.tasks: dict[str, TaskID] = {}
+        self.begun: dict[str, Begun] = {}
 
     def __enter__(self) -> "Bars":
-        self.progress.start()
+        if self.draws:
+            self.progress.start()
         return self
 
     def __exit__(
@@ -41,18 +73,33 @@ class Bars:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.progress.stop()
+        if self.draws:
+            self.progress.stop()
 
     def __call__(self, task: str, done: int, total: int) -> None:
-        """Move a task's bar, drawing it when the task is first heard of."""
-        if not self.console.is_terminal:
-            if done == total:
-                self.console.print(f"{task}: {done:,} of {total:,}", highlight=False)
+        """Move the bar of a task, or print a line when it ends and every minute before."""
+        if not self.draws:
+            self._print_line(task, done, total)
             return
         if task not in self.tasks:
             self._retire_finished()
             self.tasks[task] = self.progress.add_task(task, total=total)
         self.progress.update(self.tasks[task], completed=done)
+
+    def _print_line(self, task: str, done: int, total: int) -> None:
+        """Print how far a task is, if it ends now or a minute has passed since its last line."""
+        now = time.monotonic()
+        first = self.begun.setdefault(task, Begun(done, now, now))
+        text = f"{task}: {done:,} of {total:,}"
+        if done == total:
+            del self.begun[task]
+            if not isinstance(task, EpochTask):
+                self.console.print(text, highlight=False, soft_wrap=True)
+        elif now - first.last_line >= SECONDS_BETWEEN_LINES:
+            self.begun[task] = first._replace(last_line=now)
+            speed = (done - first.done) / (now - first.seconds)
+            left = f", {time_left((total - done) / speed)}" if speed > 0 else ""
+            self.console.print(text + left, highlight=False, soft_wrap=True)
 
     def _retire_finished(self) -> None:
         """Take finished bars away: more bars than the terminal has rows would hide the newest."""

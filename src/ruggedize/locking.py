@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from ruggedize.runs import PARTIAL, UserError
 NAME = ".lock"
 WITHOUT_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP})  # some network drives
 HELD: set[TextIO] = set()  # a forked child shares its parent's locks, and must not outlive them
+LOCKED_BYTE = 1 << 30  # on Windows: no process could read a locked byte of the text
 log = logging.getLogger(__name__)
 
 
@@ -23,7 +25,8 @@ def let_go() -> None:
         file.close()
 
 
-os.register_at_fork(after_in_child=let_go)
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=let_go)
 
 
 @contextmanager
@@ -51,17 +54,28 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 
 def take(file: TextIO, folder: Path) -> None:
-    """Take the lock of a folder, or refuse."""
-    import fcntl
-
+    """Lock a folder's file; raise `UserError` if another process holds the lock."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        lock(file)
+    except (BlockingIOError, PermissionError):  # the latter on Windows
         raise in_use(folder) from None
     except OSError as error:
         if error.errno not in WITHOUT_LOCKS:
             raise
         log.warning("%s lies on a drive without locks: let no second process write there", folder)
+
+
+def lock(file: TextIO) -> None:
+    """Take an exclusive lock without waiting; it ends when the file is closed."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.lseek(file.fileno(), LOCKED_BYTE, os.SEEK_SET)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def in_use(folder: Path) -> UserError:

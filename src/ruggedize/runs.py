@@ -99,7 +99,9 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def flush_folder(folder: Path) -> None:
-    """Bring a folder's list of names to the disk: a renamed file is else lost with the power."""
+    """Flush a folder's entries to disk; without it a power failure can lose a renamed file."""
+    if os.name == "nt":  # Windows cannot open a folder
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

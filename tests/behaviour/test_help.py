@@ -2,6 +2,7 @@
 
 import pytest
 
+import ruggedize as package
 from ruggedize.cli import COMMANDS
 from tests.behaviour.runs import ruggedize
 
@@ -33,3 +34,11 @@ def test_repeatable_is_said_once(helps: dict[str, str]) -> None:
 def test_an_arguments_text_runs_on_over_the_sources_lines() -> None:
     lines = ruggedize("run", "--help").stdout.splitlines()
     assert any("Without it a run that was cut" in line for line in lines)
+
+
+def test_the_version_is_printed() -> None:
+    result = ruggedize("--version")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"ruggedize {package.__version__}\n"
+    assert "--version" in ruggedize("--help").stdout
+    assert ruggedize("--versio").returncode == 2

@@ -1,6 +1,5 @@
 """The page in a real browser, offline: wide and narrow, light and dark."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ import pytest
 from PIL import Image
 
 from ruggedize.report import write_report
+from tests.conftest import missing
 from tests.tiny_assessment import tiny_run
 
 pytestmark = pytest.mark.more
@@ -41,9 +41,7 @@ def browser() -> str:
     for name in NAMES:
         if path := shutil.which(name):
             return path
-    if os.environ.get("CI") == "true":
-        pytest.fail("no Chromium; install it: apt-get install chromium")
-    pytest.skip("no Chromium")
+    raise missing("no Chromium; install it: apt-get install chromium")
 
 
 @pytest.fixture(scope="module")

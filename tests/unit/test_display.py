@@ -1,9 +1,13 @@
-"""Tables in the terminal: texts begin at one edge, figures end at one."""
+"""Tables and progress: columns begin or end at one edge; lines where there is no terminal."""
+
+import logging
+import time
 
 import pytest
 
 from ruggedize.commands import recipes
-from ruggedize.display import table
+from ruggedize.display import Bars, Messages, table
+from ruggedize.progress import EpochTask, time_left
 
 
 def test_texts_stand_left_and_figures_right() -> None:
@@ -20,3 +24,54 @@ def test_what_a_recipe_does_begins_at_one_edge(
     cells = [line.split("│")[2] for line in capsys.readouterr().out.splitlines() if "│" in line]
     assert len(cells) > 4
     assert all(cell[0] == " " and cell[1] != " " for cell in cells)
+
+
+def lines_of(
+    task: str,
+    seconds: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> list[str]:
+    """Return the lines of a task whose progress is reported at these times, without a terminal."""
+    with Bars() as bars:
+        for number, now in enumerate(seconds, 1):
+            monkeypatch.setattr(time, "monotonic", lambda now=now: now)
+            bars(task, 10 * number, 10 * len(seconds))
+    return capsys.readouterr().err.splitlines()
+
+
+def test_without_a_terminal_a_long_task_has_a_line_each_minute_and_at_its_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = [0.0, 30.0, 59.0, 61.0, 90.0, 122.0, 130.0]
+    assert lines_of("assess", times, monkeypatch, capsys) == [
+        "assess: 40 of 70, about 61 s left",
+        "assess: 60 of 70, about 24 s left",
+        "assess: 70 of 70",
+    ]
+    assert lines_of("assess", times[:3], monkeypatch, capsys) == ["assess: 30 of 30"]
+
+
+def test_without_a_terminal_an_epoch_s_end_is_left_to_its_own_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = EpochTask("teacher epoch 1/2")
+    assert lines_of(task, [0.0, 61.0, 62.0], monkeypatch, capsys) == [
+        "teacher epoch 1/2: 20 of 30, about 61 s left"
+    ]
+    assert lines_of(str(task), [0.0, 1.0], monkeypatch, capsys) == ["teacher epoch 1/2: 20 of 20"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(4.4, "4 s"), (89.4, "89 s"), (150, "2 min"), (5300, "88 min"), (7500, "2 h 5 min")],
+)
+def test_durations_are_rough(seconds: float, text: str) -> None:
+    assert time_left(seconds) == f"about {text} left"
+
+
+def test_warnings_carry_their_level_and_notes_do_not(capsys: pytest.CaptureFixture[str]) -> None:
+    messages = Messages()
+    for level in (logging.INFO, logging.WARNING):
+        messages.handle(logging.LogRecord("x", level, "", 0, "%d images", (3,), None))
+    assert capsys.readouterr().err.splitlines() == ["3 images", "WARNING: 3 images"]

@@ -213,6 +213,9 @@ def signals_put_off() -> Iterator[None]:
     processes, of which the main one shall answer: it may have a step to finish first. A worker ends
     when it is told to, or left alone.
     """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows, whose worker processes are not forked
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield

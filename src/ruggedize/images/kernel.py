@@ -5,15 +5,41 @@ import logging
 import os
 from collections.abc import Callable
 from functools import cache
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core import event
 from platformdirs import user_cache_path
 
 PACKAGE = Path(__file__).resolve().parents[1]
 settings: Any = numba.config  # pyright: ignore[reportPrivateImportUsage]
 KERNEL_FOLDERS = ("images", "views", "corruptions")
+COMPILATION = "numba:compile"  # numba's event; code that is loaded from disk causes none
+log = logging.getLogger(__name__)
+
+
+class FirstCompilation(event.Listener):
+    """Logs one line, at level INFO, when a process begins to compile kernels."""
+
+    def on_start(self, event: event.Event) -> None:
+        """Log the line if it is a kernel of ours, and not in a worker process."""
+        module = (event.data or {})["dispatcher"].py_func.__module__
+        if module.startswith(f"{PACKAGE.name}.") and parent_process() is None:
+            note_compilation()
+
+    def on_end(self, event: event.Event) -> None:
+        """Do nothing."""
+
+
+@cache
+def note_compilation() -> None:
+    """Log that kernels are compiled."""
+    log.info("compiling kernels for the first time; this takes up to half a minute, once")
+
+
+event.register(COMPILATION, FirstCompilation())
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,7 +76,7 @@ def cache_folder() -> Path:
 @cache
 def warn_once_that_nothing_is_kept() -> None:
     """Say that compiled kernels cannot be kept, and what to do about it."""
-    logging.getLogger(__name__).warning(
+    log.warning(
         "no folder for compiled kernels can be written: they are compiled anew in every process; "
         "set NUMBA_CACHE_DIR to a folder that can be written"
     )

@@ -24,6 +24,7 @@ from ruggedize.training.memory_need import warn_if_too_large
 from ruggedize.training.normalisation import divide_batch_norm
 from ruggedize.training.optimisers import optimiser_for
 from ruggedize.training.options import Plateau
+from ruggedize.training.pace import Pace, epoch_task
 from ruggedize.training.processes import first_process_writes, sum_over_processes
 from ruggedize.training.questions import agreed_signal, asked, refuse_divergence, stop_if_asked
 from ruggedize.training.schedules import Patience
@@ -78,10 +79,12 @@ def train(job: Job) -> None:
     network = job.accelerator.prepare_model(network)  # wraps for several processes, else nothing
     log.info("%s: %s on %s", job.name, precision, device)
     warn_if_too_large(job, autocast)
+    pace = Pace()
     while state.counters.epoch < options.epochs and not state.counters.stopped:
         with Signals() as signals:
             run_epoch(job, state, network, autocast, signals)
             end_epoch(job, state, autocast)
+            pace.log_epoch(job, state.counters)
             stop_if_asked(job, agreed_signal(job, signals), signals)
     deliver(job, state, autocast, precision)
 
@@ -120,8 +123,8 @@ def run_epoch(
         counters.step_in_epoch += 1
         if state.average:
             state.average.update(job.model, batch.step + 1)
-        title = f"{job.name} epoch {counters.epoch + 1}/{job.options.epochs}"
-        job.progress(title, counters.step_in_epoch, job.steps_per_epoch)
+        task = epoch_task(job, counters.epoch + 1)
+        job.progress(task, counters.step_in_epoch, job.steps_per_epoch)
         what = asked(job, state, signals, time.monotonic() - saved)
         if what.save or what.signal_number:
             saved = time.monotonic()
