@@ -22,6 +22,7 @@ from ruggedize.training.beginning import (
     is_delivered,
     refuse_different_states,
 )
+from ruggedize.training.compiling import compiled
 from ruggedize.training.divergence import NotFinite, refusal
 from ruggedize.training.feeding import batches_of_epoch
 from ruggedize.training.interruption import Signals
@@ -82,7 +83,7 @@ def train(job: Job) -> None:
     refuse_different_states(job, state.counters.step)
     network: nn.Module = job.model
     if options.compile:
-        network = torch.compile(job.model)  # pyright: ignore[reportAssignmentType]
+        network = compiled(job.model, device)
     network = job.accelerator.prepare_model(network)  # wraps for several processes, else nothing
     log.info("%s: %s on %s", job.name, precision, device)
     warn_if_too_large(job, autocast)
