@@ -37,7 +37,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     "arguments": frozenset({"corruptions"}),
     "data_commands": PUBLIC_ENTRY | {"arguments"},
     "commands": PUBLIC_ENTRY | {"arguments", "data_commands"},
-    "cli": frozenset({"commands", "display", "runs"}),
+    "watchdog": frozenset(),
+    "cli": frozenset({"commands", "display", "runs", "watchdog"}),
     "__main__": frozenset({"cli"}),
     "__init__": frozenset(),
 }

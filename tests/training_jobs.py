@@ -32,8 +32,11 @@ def three_colours(n: int, seed: int) -> ImageSet:
     )
 
 
-def tiny_job(folder: Path, weights_seed: int = 1, **changes: object) -> Job:
-    """Give a training of four steps an epoch, float32, whose options can be changed."""
+def tiny_job(
+    folder: Path, weights_seed: int = 1, accelerator: Accelerator | None = None, **changes: object
+) -> Job:
+    """Build a training of four steps an epoch, float32, whose options can be changed."""
+    accelerator = accelerator or Accelerator(cpu=True)
     options = TrainingOptions.model_validate(
         {
             "model": {"name": "resnet9", "width": 8},
@@ -65,6 +68,6 @@ def tiny_job(folder: Path, weights_seed: int = 1, **changes: object) -> Job:
         seed=0,
         folder=folder,
         parents={},
-        accelerator=Accelerator(cpu=True),
+        accelerator=accelerator,
         progress=no_progress,
     )

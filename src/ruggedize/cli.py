@@ -24,6 +24,7 @@ import ruggedize
 from ruggedize.commands import COMMANDS
 from ruggedize.display import Messages
 from ruggedize.runs import UserError, shown
+from ruggedize.watchdog import GRACE_SECONDS, Watchdog
 
 DESCRIPTION = """Train and test image classifiers that withstand noise, blur, weather and
 compression.
@@ -113,19 +114,21 @@ def terminate(number: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Run a command; a user's mistake is said in at most three lines and gives status 2.
 
-    Ctrl-C gives 130 and SIGTERM 143, as a shell would say; both with the command that goes on.
+    Ctrl-C gives 130 and SIGTERM 143, as a shell would say; both with the command that goes on. A
+    process that has not ended 20 seconds after such a signal is ended.
     """
     for stream in (sys.stdout, sys.stderr):  # names of files need not be text
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     begin_logging()
     signal.signal(signal.SIGTERM, terminate)
-    try:
-        if refusal := attempted(sys.argv[1:]):
-            refuse(refusal)
-    except (KeyboardInterrupt, Terminated) as stop:
-        say_how_to_go_on()
-        sys.exit(130 if isinstance(stop, KeyboardInterrupt) else stop.code)
+    with Watchdog(line_when_ended()):
+        try:
+            if refusal := attempted(sys.argv[1:]):
+                refuse(refusal)
+        except (KeyboardInterrupt, Terminated) as stop:
+            say_how_to_go_on()
+            sys.exit(130 if isinstance(stop, KeyboardInterrupt) else stop.code)
 
 
 def begin_logging() -> None:
@@ -190,6 +193,15 @@ def with_names_on_one_line(message: str) -> str:
             if part.strip() and not part.isprintable():
                 message = message.replace(part, shown(part))
     return message
+
+
+def line_when_ended() -> str:
+    """Return what the watchdog prints; of several processes the first one prints."""
+    if os.environ.get("RANK", "0") != "0":
+        return ""
+    kept = sys.argv[1:2] and sys.argv[1] in GO_ON
+    more = "; what was saved last is kept, and the same command continues" if kept else ""
+    return f"ruggedize: did not stop within {GRACE_SECONDS:.0f} s and was ended{more}"
 
 
 def say_how_to_go_on() -> None:

@@ -143,7 +143,7 @@ def predict(
     skip_bad_images: Switch = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """Classify images with a trained model.
+    """Classify images with a trained model, on the GPU if there is one.
 
     Args:
         model: A run folder (its student is used) or a model.safetensors file.
@@ -156,11 +156,13 @@ def predict(
     from ruggedize.data.file_list import FileList
     from ruggedize.data.streaming import decode_all
     from ruggedize.models import load_model
+    from ruggedize.training.launching import default_accelerator
 
     classifier = load_model(model / "student" / "model.safetensors" if model.is_dir() else model)
     paths = [path for place in images for path in list_images(place)]
     if not paths:
         raise UserError("there is no image to classify; give image files or folders of them")
+    classifier.to(default_accelerator().device)
     rows, bad = [], []
     for start in range(0, len(paths), AT_ONCE):
         some = paths[start : start + AT_ONCE]

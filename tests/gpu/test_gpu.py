@@ -1,16 +1,18 @@
 """The chain on an accelerator: the same steps, and the same model file read back on the CPU."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate import Accelerator
+from PIL import Image
 
 from ruggedize.chain import run
-from ruggedize.models import load_model
+from ruggedize.commands import predict
+from ruggedize.models import load_model, save_model
 from ruggedize.recipe import load_recipe
 from ruggedize.training.feeding import batches_of_epoch
+from tests.accelerators import only_accelerator
 from tests.behaviour.runs import TINY
 from tests.training_jobs import tiny_job
 
@@ -20,9 +22,9 @@ pytestmark = [
 ]
 
 
-def test_the_chain_runs_on_the_device_and_its_models_run_anywhere(tmp_path: Path) -> None:
-    accelerator = Accelerator()
-    assert accelerator.device.type == "cuda"
+def test_the_chain_runs_on_the_device_and_its_models_run_anywhere(
+    tmp_path: Path, accelerator: Accelerator
+) -> None:
     report = run(load_recipe("demo", TINY), tmp_path / "run", accelerator=accelerator)
     assert report.exists()
     model = load_model(tmp_path / "run" / "student" / "model.safetensors")
@@ -32,11 +34,22 @@ def test_the_chain_runs_on_the_device_and_its_models_run_anywhere(tmp_path: Path
 
 
 def test_batches_made_ahead_are_those_made_on_the_spot(tmp_path: Path) -> None:
-    here = tiny_job(tmp_path)
-    there = dataclasses.replace(here, accelerator=Accelerator())
-    pairs = zip(batches_of_epoch(here, 1, 0), batches_of_epoch(there, 1, 0), strict=True)
-    for ours, theirs in pairs:
-        assert theirs.pair.clean is not None
-        assert theirs.pair.clean.is_pinned()
-        assert torch.equal(ours.pair.clean, theirs.pair.clean)
-        assert torch.equal(ours.pair.labels, theirs.pair.labels)
+    with only_accelerator(cpu=True) as here:
+        ours = list(batches_of_epoch(tiny_job(tmp_path, accelerator=here), 1, 0))
+    with only_accelerator() as there:
+        theirs = list(batches_of_epoch(tiny_job(tmp_path, accelerator=there), 1, 0))
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.pair.clean is not None
+        assert other.pair.clean is not None
+        assert other.pair.clean.is_pinned()
+        assert torch.equal(one.pair.clean, other.pair.clean)
+        assert torch.equal(one.pair.labels, other.pair.labels)
+
+
+def test_images_are_classified_on_the_device(tmp_path: Path, accelerator: Accelerator) -> None:
+    save_model(tiny_job(tmp_path, accelerator=accelerator).model, tmp_path / "model.safetensors")
+    Image.new("RGB", (20, 20)).save(tmp_path / "picture.png")
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    predict(tmp_path / "model.safetensors", (tmp_path / "picture.png",))
+    assert torch.cuda.max_memory_allocated() > before

@@ -12,7 +12,6 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ruggedize.runs import UserError
-from ruggedize.training.job import Job
 from ruggedize.training.loop import fit
 from ruggedize.training.objectives import Pair, Sums
 from tests.behaviour.runs import steps_saved
@@ -26,14 +25,10 @@ pytestmark = [
 TOO_MUCH = 1 << 45  # bytes
 
 
-def on_gpu(job: Job) -> Job:
-    return dataclasses.replace(job, accelerator=Accelerator())
-
-
 def test_a_step_that_does_not_fit_is_taken_in_parts(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, accelerator: Accelerator
 ) -> None:
-    job = on_gpu(tiny_job(tmp_path, epochs=2))
+    job = tiny_job(tmp_path, accelerator=accelerator, epochs=2)
 
     def objective(model: nn.Module, pair: Pair) -> tuple[Tensor, Sums]:
         if len(pair.labels) > 4:
@@ -46,8 +41,12 @@ def test_a_step_that_does_not_fit_is_taken_in_parts(
     assert (tmp_path / "model.safetensors").exists()
 
 
-def test_a_validation_that_does_not_fit_is_taken_by_halves(tmp_path: Path) -> None:
-    roomy, cramped = (on_gpu(tiny_job(tmp_path / name, epochs=1)) for name in ("one", "two"))
+def test_a_validation_that_does_not_fit_is_taken_by_halves(
+    tmp_path: Path, accelerator: Accelerator
+) -> None:
+    roomy, cramped = (
+        tiny_job(tmp_path / name, accelerator=accelerator, epochs=1) for name in ("one", "two")
+    )
 
     def fill(model: nn.Module, arguments: tuple[Tensor, ...]) -> None:
         if not model.training and len(arguments[0]) > 4:
@@ -61,7 +60,9 @@ def test_a_validation_that_does_not_fit_is_taken_by_halves(tmp_path: Path) -> No
     assert scores[0] == pytest.approx(scores[1], rel=1e-3)
 
 
-def test_a_loss_that_is_no_number_is_found_before_anything_is_saved(tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number_is_found_before_anything_is_saved(
+    tmp_path: Path, accelerator: Accelerator
+) -> None:
     with pytest.raises(UserError, match=r"NaN at step 7 \(epoch 2\)"):
-        fit(on_gpu(spoilt(tmp_path, math.nan)))
+        fit(spoilt(tmp_path, math.nan, accelerator=accelerator))
     assert steps_saved(tmp_path) == [4]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ruggedize import seeding
@@ -28,9 +29,15 @@ from tests.unit.test_state import FP32, equal
 BAD = 7  # the step, counted from 1, whose loss is spoilt: the third of the second epoch
 
 
-def spoilt(folder: Path, value: float, bad: int = BAD, **changes: object) -> Job:
-    """Give a training whose loss takes this value at one step."""
-    job, calls = tiny_job(folder, **changes), []
+def spoilt(
+    folder: Path,
+    value: float,
+    bad: int = BAD,
+    accelerator: Accelerator | None = None,
+    **changes: object,
+) -> Job:
+    """Build a training whose loss takes this value at one step."""
+    job, calls = tiny_job(folder, accelerator=accelerator, **changes), []
 
     def objective(model: nn.Module, pair: Pair) -> tuple[Tensor, Sums]:
         loss, sums = job.objective(model, pair)

@@ -14,6 +14,7 @@ from ruggedize.memory import is_out_of_memory
 from ruggedize.models import autocast_for, resolved_precision
 from ruggedize.training.averaging import average_for
 from ruggedize.training.beginning import begin, check, is_delivered, refuse_different_states
+from ruggedize.training.compiling import compiled
 from ruggedize.training.delivery import EpochScores, deliver, validate_epoch, weights_to_deliver
 from ruggedize.training.divergence import NotFinite, refusal
 from ruggedize.training.feeding import batches_of_epoch
@@ -75,7 +76,7 @@ def train(job: Job) -> None:
     refuse_different_states(job, state.counters.step)
     network: nn.Module = job.model
     if options.compile:
-        network = torch.compile(job.model)  # pyright: ignore[reportAssignmentType]
+        network = compiled(job.model, device)
     network = job.accelerator.prepare_model(network)  # wraps for several processes, else nothing
     log.info("%s: %s on %s", job.name, precision, device)
     warn_if_too_large(job, autocast)
