@@ -94,7 +94,7 @@ def refresh(
     refresh_batch_norm(network, views, autocast, sum_over_processes(accelerator))
 
 
-def deliver(job: Job, state: State, autocast: torch.autocast, precision: str) -> None:
+def deliver(job: Job, state: State, autocast: torch.autocast) -> None:
     """Write the weights that the options ask for, and a note on them.
 
     The model is written last: where it exists, so does all that belongs to it.
@@ -112,7 +112,7 @@ def deliver(job: Job, state: State, autocast: torch.autocast, precision: str) ->
         **choice(job, counters),
         "validation": score(found, job.accelerator)._asdict(),
         "final_decay": state.average.last_decay() if state.average else None,
-        "precision": precision,
+        "precision": job.precision,
         "device": str(job.accelerator.device.type),
         "processes": job.accelerator.num_processes,
         "parts": counters.num_parts,

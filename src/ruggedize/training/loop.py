@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ruggedize import runs
 from ruggedize.memory import is_out_of_memory
-from ruggedize.models import autocast_for, resolved_precision
+from ruggedize.models import autocast_for
 from ruggedize.training.averaging import average_for
 from ruggedize.training.beginning import begin, check, is_delivered, refuse_different_states
 from ruggedize.training.compiling import compiled
@@ -63,8 +63,7 @@ def train(job: Job) -> None:
     """Do what `fit` promises in a folder that is held."""
     options = job.options
     device = job.accelerator.device
-    precision = resolved_precision(options.precision, device)
-    autocast = autocast_for(precision, device)
+    autocast = autocast_for(job.precision, device)
     layout = torch.channels_last if options.channels_last else torch.contiguous_format
     job.model.to(device=device, memory_format=layout)  # pyright: ignore
     divide_batch_norm(job.model, options, job.accelerator)
@@ -78,7 +77,8 @@ def train(job: Job) -> None:
     if options.compile:
         network = compiled(job.model, device)
     network = job.accelerator.prepare_model(network)  # wraps for several processes, else nothing
-    log.info("%s: %s on %s", job.name, precision, device)
+    state.counters.precision = job.precision  # older states have none
+    log.info("%s: %s on %s", job.name, job.precision, device)
     warn_if_too_large(job, autocast)
     pace = Pace()
     while state.counters.epoch < options.epochs and not state.counters.stopped:
@@ -87,7 +87,7 @@ def train(job: Job) -> None:
             end_epoch(job, state, autocast)
             pace.log_epoch(job, state.counters)
             stop_if_asked(job, agreed_signal(job, signals), signals)
-    deliver(job, state, autocast, precision)
+    deliver(job, state, autocast)
 
 
 def fresh_state(job: Job) -> State:
