@@ -38,7 +38,7 @@ def training_step(turns: Turns) -> None:
 
 def student_pipeline(turns: Turns, *, clean_view: str = "drawn") -> None:
     """Train the student of `keras-example`: two views, frozen teacher, student."""
-    recipe = load_recipe("keras-example", (f"student.clean_view={clean_view}",))
+    recipe = load_recipe("keras-example", (f"student.objective.clean_view={clean_view}",))
     with tempfile.TemporaryDirectory() as folder:
         teacher = Path(folder) / "teacher.safetensors"
         save_model(create_model(ResNet50V2Options(), CLASSES, 32, SIDE, seed=1), teacher)

@@ -76,7 +76,12 @@ def test_every_option_of_a_recipe_says_what_it_means() -> None:
 
 def test_flattening_shows_every_option() -> None:
     keys = flat(load_recipe("keras-example").model_dump(mode="json"))
-    assert {"seed", "views.crop", "student.temperature", "teacher.averaging.every"} <= keys.keys()
+    assert {
+        "seed",
+        "views.crop",
+        "student.objective.temperature",
+        "teacher.averaging.every",
+    } <= keys.keys()
 
 
 def test_help_comes_within_a_second() -> None:

@@ -1,20 +1,25 @@
 """Tiny real trainings for the tests: a small net on generated images."""
 
+import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import nn
 
-from ruggedize.data import ImageSet
+from ruggedize.data import ImageBatch, ImageSet
 from ruggedize.models import create_model
 from ruggedize.runs import no_progress
+from ruggedize.training.batch import Batch
 from ruggedize.training.job import Job
-from ruggedize.training.objectives import Pair, supervised
+from ruggedize.training.objective import Context, Objective, Term, make_objective
 from ruggedize.training.options import TrainingOptions
 from ruggedize.training.precision import training_precision
 from ruggedize.views import ViewMaker, ViewOptions
 
+Terms = Mapping[str, Term]
 CLASSES = ("dark", "light", "red")
 NUM_IMAGES = 64
 
@@ -53,16 +58,24 @@ def tiny_job(
     train = three_colours(NUM_IMAGES, 0)
     views = ViewOptions(pad=2)
     maker = ViewMaker(views, image_size=16, seed=3)
-
+    model = create_model(options.model, CLASSES, 16, 16, weights_seed)
+    context = Context(
+        name="teacher",
+        model=model,
+        maker=maker,
+        views=options.views,
+        teachers={},
+        train=train,
+        precision="fp32",
+        accelerator=accelerator,
+        progress=no_progress,
+    )
     return Job(
         name="teacher",
-        model=create_model(options.model, CLASSES, 16, 16, weights_seed),
-        objective=supervised(options.label_smoothing),
-        make_pair=lambda part, epoch: Pair(
-            maker.clean(part.images, part.index, epoch), None, part.labels
-        ),
-        refresh_views=lambda part: maker.clean(part.images, part.index, 0),
-        train=train,
+        model=model,
+        objective=make_objective(options.objective, context),
+        refresher=maker,
+        sources={"labelled": train},
         validation=three_colours(30, 1),
         options=options,
         views=views,
@@ -73,3 +86,32 @@ def tiny_job(
         accelerator=accelerator,
         progress=no_progress,
     )
+
+
+class Altered:
+    """An objective whose loss passes through a function of the test's."""
+
+    def __init__(self, inner: Objective, change: Callable[[Terms, Batch], Terms]) -> None:
+        self.inner, self.change = inner, change
+        self.sources, self.sees = inner.sources, inner.sees
+
+    def batch(self, images: Mapping[str, ImageBatch], epoch: int, step: int) -> Batch:
+        return self.inner.batch(images, epoch, step)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+        return self.change(self.inner.loss(model, batch), batch)
+
+
+def altered(job: Job, change: Callable[[Terms, Batch], Terms]) -> Job:
+    """Return the training with a changed loss."""
+    return dataclasses.replace(job, objective=Altered(job.objective, change))
+
+
+def times(terms: Terms, factor: float) -> Terms:
+    """Multiply every term."""
+    return {name: term._replace(total=term.total * factor) for name, term in terms.items()}
+
+
+def num_images(batch: Batch) -> int:
+    """Count the labelled images of a batch or micro-batch."""
+    return len(batch["labelled"]["labels"])

@@ -24,12 +24,19 @@ from ruggedize.corruptions import (
     stored_suite,
 )
 from ruggedize.data import ImageSet, Splits, data_digest, load_splits
-from ruggedize.models import load_model, num_parameters, outline, refuse_too_small
+from ruggedize.models import num_parameters, outline, refuse_too_small
 from ruggedize.recipe import Recipe, differing_keys, load_recipe, recipe_toml
 from ruggedize.report import write_report
 from ruggedize.runs import Progress, UserError, no_progress, sha256
 from ruggedize.seeding import stream_key
-from ruggedize.training import refuse_smaller, refuse_untrainable, train_student, train_teacher
+from ruggedize.training import (
+    StudentOptions,
+    TrainingOptions,
+    load_trained,
+    refuse_smaller,
+    refuse_untrainable,
+    train_stage,
+)
 from ruggedize.training.beginning import refuse_changed_model
 from ruggedize.training.launching import default_accelerator, naming_lost_processes
 from ruggedize.training.memory_need import refuse_too_large
@@ -37,15 +44,8 @@ from ruggedize.training.normalisation import refuse_division
 from ruggedize.training.processes import first_process_writes
 from ruggedize.views import ViewMaker, ViewOptions, overlaps, view_sheet
 
-NAMES = ("teacher", "student")
+NAMES = ("teacher", "student")  # of the stages that every run has
 GENERATED = "generated"
-ASSESSED = ("assessment.json", *(f"predictions/{name}.safetensors" for name in NAMES))
-PRODUCTS = (
-    "recipe.toml",
-    *(f"{name}/model.safetensors" for name in NAMES),
-    *ASSESSED,
-    "report.html",
-)
 
 
 @naming_lost_processes()
@@ -56,7 +56,7 @@ def run(
     accelerator: Accelerator | None = None,
     progress: Progress = no_progress,
 ) -> Path:
-    """Train teacher and student, assess both and write the report; give the report's path.
+    """Train every stage, assess all models and write the report; return the report's path.
 
     A run that was cut off goes on where it stood; what is finished is not done again.
 
@@ -72,7 +72,7 @@ def run(
     """
     folder, accelerator = Path(out), accelerator or default_accelerator()
     claim_folder(folder, recipe)
-    if is_finished(folder):
+    if is_finished(folder, recipe):
         check_same_data(folder, recipe)
     else:
         data = load_splits(recipe.data, progress=progress)
@@ -83,23 +83,26 @@ def run(
     return folder / "report.html"
 
 
-def is_finished(folder: Path) -> bool:
-    """Tell whether all that a run makes is there.
+def is_finished(folder: Path, recipe: Recipe) -> bool:
+    """Whether all that a run makes is there.
 
     Raises:
         UserError: a model is not the one that was delivered.
     """
-    for name in NAMES:
+    for name in recipe.all_stages:
         refuse_changed_model(folder / name)
-    return all((folder / name).exists() for name in PRODUCTS) and is_assessed(folder)
+    written = all((folder / name).exists() for name in ("recipe.toml", "report.html"))
+    trained = all(path.exists() for path in models_of(folder, recipe).values())
+    return written and trained and is_assessed(folder, recipe)
 
 
-def is_assessed(folder: Path) -> bool:
-    """Tell whether the models that are there are those that were assessed."""
-    if not all((folder / name).exists() for name in ASSESSED):
+def is_assessed(folder: Path, recipe: Recipe) -> bool:
+    """Whether the models that are there are those that were assessed."""
+    predictions = [folder / "predictions" / f"{name}.safetensors" for name in recipe.all_stages]
+    if not all(path.exists() for path in (folder / "assessment.json", *predictions)):
         return False
     known = load_assessment(folder / "assessment.json").facts.models
-    return all(known.get(name, now) == now for name, now in hashes(folder).items())
+    return all(known.get(name, now) == now for name, now in hashes(folder, recipe).items())
 
 
 def check_same_data(folder: Path, recipe: Recipe) -> None:
@@ -113,14 +116,26 @@ def check_same_data(folder: Path, recipe: Recipe) -> None:
         then.check_unchanged(now, f"the run in {folder}")
 
 
-def models_of(folder: Path) -> dict[str, Path]:
-    """Say where a run's models are."""
-    return {name: folder / name / "model.safetensors" for name in NAMES}
+def models_of(folder: Path, recipe: Recipe) -> dict[str, Path]:
+    """Return a run's model files by stage: first the stages that learn from no other one.
+
+    The first is the baseline of all comparisons, and the last what the run is about.
+    """
+    stages = recipe.all_stages
+    alone = [name for name, options in stages.items() if teacher_of(options) is None]
+    others = [name for name in stages if name not in alone]
+    return {name: folder / name / "model.safetensors" for name in (*alone, *others)}
 
 
-def hashes(folder: Path) -> dict[str, str]:
-    """Give the SHA-256 of a run's models."""
-    return {name: sha256(path) for name, path in models_of(folder).items() if path.exists()}
+def teacher_of(options: TrainingOptions) -> str | None:
+    """Return the stage that a stage learns from; None: no other one."""
+    return options.learns_from if isinstance(options, StudentOptions) else None
+
+
+def hashes(folder: Path, recipe: Recipe) -> dict[str, str]:
+    """Return the SHA-256 of a run's models."""
+    files = models_of(folder, recipe)
+    return {name: sha256(path) for name, path in files.items() if path.exists()}
 
 
 def complete(
@@ -130,10 +145,20 @@ def complete(
     if accelerator.is_main_process:
         begin(folder, recipe, data)
     accelerator.wait_for_everyone()
-    teacher, student = models_of(folder).values()
-    shared = {"seed": recipe.seed, "accelerator": accelerator, "progress": progress}
-    train_teacher(data, recipe.views, recipe.teacher, teacher.parent, **shared)
-    train_student(data, recipe.views, recipe.student, teacher, student.parent, **shared)
+    files = models_of(folder, recipe)
+    for name, options in recipe.all_stages.items():
+        source = teacher_of(options)
+        train_stage(
+            name,
+            data,
+            recipe.views,
+            options,
+            folder / name,
+            teachers={source: files[source]} if source else {},
+            seed=recipe.seed,
+            accelerator=accelerator,
+            progress=progress,
+        )
     if accelerator.is_main_process:  # the others have nothing left to do, and do not wait
         examine(folder, recipe, data, accelerator.device, progress)
 
@@ -143,14 +168,15 @@ def refuse_the_impossible(recipe: Recipe, data: Splits, accelerator: Accelerator
     suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
     chosen_cells(suite, recipe.assess)
     refuse_impossible_views(recipe.views, data.train.image_size)
-    for name, part in zip(NAMES, (recipe.teacher, recipe.student), strict=True):
+    for name, part in recipe.all_stages.items():
         refuse_too_small(part.model, recipe.views.input_size(data.train.image_size))
         refuse_division(name, part, accelerator)
         refuse_untrainable(name, part, len(data.train), accelerator)
         refuse_too_large(name, part, len(data.train.classes), accelerator.device)
-    sizes = [num_parameters(outline(part.model, 2)) for part in (recipe.teacher, recipe.student)]
-    if not recipe.student.allow_smaller_student:
-        refuse_smaller(teacher=sizes[0], student=sizes[1])
+    sizes = {name: num_parameters(outline(p.model, 2)) for name, p in recipe.all_stages.items()}
+    for name, part in recipe.all_stages.items():
+        if isinstance(part, StudentOptions) and part.learns_from and not part.allow_smaller_student:
+            refuse_smaller(teacher=sizes[part.learns_from], student=sizes[name])
 
 
 def refuse_impossible_views(views: ViewOptions, image_size: int) -> None:
@@ -166,7 +192,7 @@ def claim_folder(folder: Path, recipe: Recipe) -> None:
     runs.refuse_unwritable_folder(folder)
     written = folder / "recipe.toml"
     if not written.exists():
-        if any((folder / name).exists() for name in NAMES):
+        if any((folder / name).exists() for name in recipe.all_stages):
             raise UserError(
                 f"{folder} holds a training, and no {written.name} that says of which run;\n"
                 "give another folder with --out"
@@ -213,17 +239,20 @@ def write_view_sheet(data: Splits, recipe: Recipe, out: Path) -> None:
 def examine(
     folder: Path, recipe: Recipe, data: Splits, device: torch.device, progress: Progress
 ) -> None:
-    """Assess teacher and student on the test split, and write the report."""
-    if not is_assessed(folder):
-        files = models_of(folder)
-        models = {name: load_model(path).to(device) for name, path in files.items()}
+    """Assess the models of all stages on the test split, and write the report."""
+    if not is_assessed(folder, recipe):
+        num_classes = len(data.test.classes)
+        models = {
+            name: load_trained(path, recipe.all_stages[name], num_classes).to(device)
+            for name, path in models_of(folder, recipe).items()
+        }
         suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
         examination = assess(models, data.test, suite, recipe.assess, progress=progress)
         pictures = save_examples(examination, data.test, suite, folder / "examples")
         facts = AssessmentFacts(
             overlaps=overlaps(recipe.views.noise, suite.corruptions),
             left_out=data.left_out,
-            models=hashes(folder),
+            models=hashes(folder, recipe),
             data=data.digest,
             examples=tuple(path.name for path in pictures),
         )

@@ -54,7 +54,7 @@ def run(
         skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
         resume: Go on only: refuse to begin where --out holds no run yet. (Without it a run that
             was cut off goes on just the same.)
-        changes: Change an option, e.g. --set student.temperature=4.
+        changes: Change an option, e.g. --set student.objective.temperature=4.
     """
     from ruggedize.chain import is_finished
     from ruggedize.chain import run as run_chain
@@ -64,7 +64,7 @@ def run(
     folder = out or Path("runs") / f"{Path(recipe).stem}-seed{resolved.seed}"
     if resume and not (folder / "recipe.toml").exists():
         raise UserError(f"{folder} holds no run to go on with;\nleave out --resume to begin one")
-    finished = is_finished(folder)
+    finished = is_finished(folder, resolved)
     accelerator = joined()
     with Bars(shown=accelerator.is_main_process) as bars:
         report_path = run_chain(resolved, folder, accelerator=accelerator, progress=bars)
@@ -129,7 +129,7 @@ def train_student(
         seed: Overrules the recipe's seed.
         data_root: Folder that holds the data set.
         skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
-        changes: Change an option, e.g. --set student.temperature=4.
+        changes: Change an option, e.g. --set student.objective.temperature=4.
     """
     from ruggedize.data import load_splits
     from ruggedize.models import read_description

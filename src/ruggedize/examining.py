@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ruggedize import runs
 from ruggedize.assess import AssessmentFacts, AssessOptions, assess, save_assessment
-from ruggedize.chain import GENERATED, models_of, suite_for
+from ruggedize.chain import GENERATED, NAMES, models_of, suite_for
 from ruggedize.corruptions.names import Frost, reject_idle_frost
 from ruggedize.data import DataOptions, load_splits
 from ruggedize.models import Classifier, load_model
@@ -130,7 +130,11 @@ def models_at(place: Path) -> list[Path]:
         if not place.suffix:
             runs.refuse_missing_run(place)
         return [place]
-    found = [file for file in models_of(place).values() if file.exists()]
+    written = place / "recipe.toml"
+    files = [place / name / "model.safetensors" for name in NAMES]
+    if written.exists():
+        files = [*models_of(place, load_recipe(written)).values()]
+    found = [file for file in files if file.exists()]
     if not found:
         raise UserError(f"{place} holds no teacher/ or student/model.safetensors; run it first")
     return found

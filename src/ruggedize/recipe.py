@@ -11,9 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ruggedize.assess.options import AssessOptions
 from ruggedize.data.options import DataOptions
+from ruggedize.recipe_tables import CHOOSERS, StageName, merged, with_stages
 from ruggedize.runs import UserError
 from ruggedize.training.facts import flat
-from ruggedize.training.options import StudentOptions, TrainingOptions
+from ruggedize.training.objective_options import ConsistencyOptions
+from ruggedize.training.options import StageOptions, StudentOptions, TrainingOptions
 from ruggedize.views.options import ViewOptions
 
 SHIPPED = resources.files("ruggedize") / "recipes"
@@ -27,7 +29,6 @@ KINDS = {  # what pydantic calls a fault, and what a recipe has in that place
     "bool": "true or false",
 }
 DEEPEST = 8  # parts of an option's dotted name
-CHOOSERS = ("kind", "name")  # a table in which one of these differs is another thing altogether
 
 
 class Recipe(BaseModel):
@@ -39,17 +40,43 @@ class Recipe(BaseModel):
     views: ViewOptions = ViewOptions()
     teacher: TrainingOptions
     student: StudentOptions
+    stages: dict[StageName, StageOptions] = Field(
+        default={}, description="further stages by name, trained in this order after the student"
+    )
     assess: AssessOptions = AssessOptions()
 
     @model_validator(mode="after")
     def one_geometry(self) -> "Recipe":
-        """Refuse to share with the noisy view a geometry that the clean view has not."""
-        if self.views.geometry == "shared" and self.student.clean_view == "test":
-            raise ValueError(
-                'views.geometry = "shared" and student.clean_view = "test" exclude each other: the '
-                'test view is neither flipped nor cropped; set views.geometry = "independent"'
-            )
+        """Raise if the noisy view shares a geometry that the teacher's view does not have."""
+        for name, options in self.all_stages.items():
+            objective = options.objective
+            asks = isinstance(objective, ConsistencyOptions) and objective.clean_view == "test"
+            if self.views.geometry == "shared" and asks:
+                raise ValueError(
+                    f'views.geometry = "shared" and {name}.objective.clean_view = "test" exclude '
+                    "each other: the test view is neither flipped nor cropped; "
+                    'set views.geometry = "independent"'
+                )
         return self
+
+    @model_validator(mode="after")
+    def stages_before(self) -> "Recipe":
+        """Raise if a stage learns from one that is not trained before it."""
+        before: list[str] = []
+        for name, options in self.all_stages.items():
+            source = options.learns_from if isinstance(options, StudentOptions) else None
+            if source is not None and source not in before:
+                raise ValueError(
+                    f"{name} learns from {source}, which is no stage before it; "
+                    f"name one of {', '.join(before)}"
+                )
+            before.append(name)
+        return self
+
+    @property
+    def all_stages(self) -> dict[str, TrainingOptions]:
+        """All stages by name, in the order in which they are trained."""
+        return {"teacher": self.teacher, "student": self.student, **self.stages}
 
 
 def shipped_recipes() -> dict[str, str]:
@@ -74,7 +101,7 @@ def load_recipe(name_or_path: str | Path, changes: tuple[str, ...] = ()) -> Reci
     if key := beyond_64_bits(table):
         raise UserError(f"recipe {name_or_path}: {key} is no 64-bit integer; give a smaller one")
     try:
-        return Recipe.model_validate(without_unset(table))
+        return Recipe.model_validate(without_unset(with_stages(table, str(name_or_path))))
     except ValidationError as error:
         raise UserError(f"recipe {name_or_path}: {explained(error)}") from None
 
@@ -155,21 +182,6 @@ def parsed_change(change: str) -> dict[str, Any]:
     return value
 
 
-def merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Lay one table over another; a table of another kind replaces the one below it."""
-    result = dict(under)
-    for key, value in over.items():
-        below = result.get(key)
-        if isinstance(below, str) and isinstance(value, dict):
-            below = {chooser_for(key): below}
-        if isinstance(below, dict) and isinstance(value, dict):
-            same = all(value.get(c, below.get(c)) == below.get(c) for c in CHOOSERS)
-            result[key] = merged(below, value) if same or key == "data" else value
-        else:
-            result[key] = value
-    return result
-
-
 def without_unset(table: dict[str, Any]) -> dict[str, Any]:
     """Leave out what is set to "none": an option of the base that does not apply here."""
     named = ("averaging", "kind")  # where "none" is the name of a choice
@@ -188,11 +200,6 @@ def beyond_64_bits(value: Any, key: str = "") -> str:
     return next((found for part, name in inner if (found := beyond_64_bits(part, name))), "")
 
 
-def chooser_for(key: str) -> str:
-    """Tell what a bare string under this key stands for."""
-    return "name" if key == "model" else "kind"
-
-
 def explained(error: ValidationError) -> str:
     """Put one fault into one line: where, what came, what is allowed; an unknown key first."""
     faults = error.errors()
@@ -203,7 +210,8 @@ def explained(error: ValidationError) -> str:
     path, models = walk(above)
     if fault["type"] == "extra_forbidden":
         known = sorted({key for model in models for key in model.model_fields})
-        near = difflib.get_close_matches(last, known, 1, cutoff=0.5)
+        inner = [f"{'.'.join(path)}.{name}" for name in nested(models, last)]
+        near = inner or difflib.get_close_matches(last, known, 1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
         return f"unknown key {'.'.join([*path, last])}; {hint}"
     place = ".".join(walk([*above, last])[0]) or "recipe"
@@ -215,6 +223,16 @@ def explained(error: ValidationError) -> str:
     kind = next((KINDS[word] for word in KINDS if fault["type"].startswith(word)), None)
     allowed = f"it must be {kind.format(value)}" if kind else fault["msg"]
     return f"{place}: {allowed} (got {value})"
+
+
+def nested(models: list[type[BaseModel]], key: str) -> list[str]:
+    """Return where a key is known one table deeper: an objective's temperature, for example."""
+    return [
+        f"{name}.{key}"
+        for model in models
+        for name, field in model.model_fields.items()
+        if any(key in kind.model_fields for kind in option_types(field.annotation))
+    ]
 
 
 def walk(parts: list[str]) -> tuple[list[str], list[type[BaseModel]]]:

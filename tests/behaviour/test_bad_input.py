@@ -40,10 +40,13 @@ BAD = {
     ),
     "an infinite rate": (["run", "demo", "--set", "teacher.optimiser.lr=inf"], ["finite"]),
     "no temperature": (
-        ["run", "demo", "--set", "student.temperature=0"],
+        ["run", "demo", "--set", "student.objective.temperature=0"],
         ["equal to 0.01"],
     ),
-    "a negative weight": (["run", "demo", "--set", "student.consistency_weight=-1"], ["-1"]),
+    "a negative weight": (
+        ["run", "demo", "--set", "student.objective.consistency_weight=-1"],
+        ["-1"],
+    ),
     "a net beyond all memory": (
         ["run", "demo", "--set", "teacher.model.width=8000000000"],
         ["teacher.model.width", "1024"],

@@ -21,7 +21,7 @@ MISTAKES = {
     "a misspelt flag": (["run", "demo", "--sed", "3"], ["--sed", "--seed"]),
     "a value of the wrong type": (["run", "demo", "--seed", "x"], ["--seed", "x"]),
     "a missing argument": (["run"], ["run", "--help"]),
-    "an unknown key": (["run", "demo", "--set", "student.temprature=3"], ["temperature"]),
+    "an unknown key": (["run", "demo", "--set", "student.objective.temprature=3"], ["temperature"]),
     "a change without a value": (["run", "demo", "--set", "student"], ["section.key=value"]),
     "severity 9": (
         ["assess", "model.safetensors", "--data", "digits", "--severities", "9", "--out", "a.json"],

@@ -68,9 +68,9 @@ def test_the_same_command_again_does_nothing(finished: Path) -> None:
 
 
 def test_another_recipe_in_the_same_folder_is_refused_with_the_keys(finished: Path) -> None:
-    result = ruggedize(*tiny_demo(finished, "student.temperature=7"))
+    result = ruggedize(*tiny_demo(finished, "student.objective.temperature=7"))
     assert result.returncode == 2
-    assert "student.temperature" in result.stderr
+    assert "student.objective.temperature" in result.stderr
     assert result.stderr.count("\n") <= 3
 
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from ruggedize.runs import UserError
+from ruggedize.training.batch import Batch
 from ruggedize.training.job import Job
 from ruggedize.training.loop import fit
-from ruggedize.training.objectives import Pair, Sums
-from tests.training_jobs import NUM_IMAGES, tiny_job
+from tests.training_jobs import NUM_IMAGES, Terms, altered, times, tiny_job
 
 STEP = 18  # of 48; the fault strikes here, in the second of three epochs
 SHARE = 2  # images of a batch for each process
@@ -32,11 +32,8 @@ def faulty(job: Job, fault: str) -> Job:
         if fault == "signal" and len(calls) == STEP:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def objective(model: nn.Module, pair: Pair) -> tuple[Tensor, Sums]:
-        loss, sums = job.objective(model, pair)
-        if fault == "nan" and len(calls) == STEP - 1:
-            loss = loss * math.nan
-        return loss, sums | {"loss": loss.detach()}
+    def change(terms: Terms, batch: Batch) -> Terms:
+        return times(terms, math.nan) if fault == "nan" and len(calls) == STEP - 1 else terms
 
     def within_the_network(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         struck = fault == "memory" or len(calls) >= LATE
@@ -47,7 +44,7 @@ def faulty(job: Job, fault: str) -> Job:
         first = next(m for m in job.model.modules() if isinstance(m, nn.Conv2d))
         first.register_forward_pre_hook(within_the_network)
 
-    return dataclasses.replace(job, progress=progress, objective=objective)
+    return altered(dataclasses.replace(job, progress=progress), change)
 
 
 def main(folder: Path, fault: str, batch_size: int) -> None:
@@ -56,7 +53,8 @@ def main(folder: Path, fault: str, batch_size: int) -> None:
     logging.basicConfig(level=logging.WARNING)
     job = tiny_job(folder, epochs=3, batch_size=batch_size, averaging="ema")
     if job.accelerator.process_index == 1 and fault == "data":
-        job = dataclasses.replace(job, train=job.train.select(range(NUM_IMAGES - 1)))
+        fewer = job.train.select(range(NUM_IMAGES - 1))
+        job = dataclasses.replace(job, sources={"labelled": fewer})
     elif job.accelerator.process_index == 1 and fault == "states":
         job = dataclasses.replace(job, folder=folder / "elsewhere")
     elif job.accelerator.process_index == 1:

@@ -19,7 +19,7 @@ from ruggedize.models import Classifier
 from ruggedize.models.batch_norm import replace_batch_norm
 from ruggedize.training.job import Job
 from ruggedize.training.loop import fit
-from tests.training_jobs import CLASSES, NUM_IMAGES, three_colours, tiny_job
+from tests.training_jobs import CLASSES, NUM_IMAGES, Altered, three_colours, tiny_job
 
 BATCH_SIZE = 15  # neither 15 nor the last batch of 4 divides evenly between two processes
 NUM_VALIDATION = 31  # nor does this
@@ -48,7 +48,9 @@ def job_of(folder: Path, network: str, num_images: int, options: dict[str, Any])
     """Return the training of a net without batch norm (float32), with frozen one, or as it is."""
     job = tiny_job(folder, **(OPTIONS | options))
     job = dataclasses.replace(
-        job, train=three_colours(num_images, 0), validation=three_colours(NUM_VALIDATION, 1)
+        job,
+        sources={"labelled": three_colours(num_images, 0)},
+        validation=three_colours(NUM_VALIDATION, 1),
     )
     if network == "without":
         return without_batch_norm(job)
@@ -73,11 +75,12 @@ def main(
     seen: list[list[tuple[int, int]]] = []  # of every step
     gradients: dict[str, torch.Tensor] = {}
 
-    def make_pair(part, epoch):
-        pair = job.make_pair(part, epoch)
-        sums = [zlib.crc32(view.numpy().tobytes()) for view in pair.clean]
-        made[:] = zip(part.index.tolist(), sums, strict=True)
-        return pair
+    class Noting(Altered):
+        def batch(self, images, epoch, step):
+            batch = super().batch(images, epoch, step)
+            sums = [zlib.crc32(view.numpy().tobytes()) for view in batch["labelled"]["view"]]
+            made[:] = zip(images["labelled"].index.tolist(), sums, strict=True)
+            return batch
 
     def progress(task: str, done: int, total: int) -> None:
         seen.append(made[:])
@@ -98,7 +101,8 @@ def main(
 
     handle = register_optimizer_step_pre_hook(note_gradients)
     try:
-        fit(dataclasses.replace(job, make_pair=make_pair, progress=progress))
+        objective = Noting(job.objective, lambda terms, batch: terms)
+        fit(dataclasses.replace(job, objective=objective, progress=progress))
     finally:
         handle.remove()
     digest = hashlib.sha256()

@@ -38,7 +38,7 @@ def curve(folder: Path, weights_seed: int = 1) -> list[float]:
             batch = next(batches_of_epoch(job, epoch, position))
             state.counters.epoch, state.counters.step = epoch, number
             sums = step(job, state, job.model, precision, batch)
-            losses.append(float(sums["loss"] / sums["images"]))
+            losses.append(float(sums["labelled/loss"] / sums["count/labelled"]))
         return losses
     finally:
         torch.set_num_threads(threads)

@@ -1,8 +1,6 @@
 """A GPU that is out of memory, and a loss on it that is no number."""
 
-import dataclasses
 import json
-import logging
 import math
 from pathlib import Path
 
@@ -12,10 +10,10 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ruggedize.runs import UserError
+from ruggedize.training.batch import Batch
 from ruggedize.training.loop import fit
-from ruggedize.training.objectives import Pair, Sums
 from tests.behaviour.runs import steps_saved
-from tests.training_jobs import tiny_job
+from tests.training_jobs import Terms, altered, tiny_job
 from tests.unit.test_divergence import spoilt
 
 pytestmark = [
@@ -25,20 +23,20 @@ pytestmark = [
 TOO_MUCH = 1 << 45  # bytes
 
 
-def test_a_step_that_does_not_fit_is_taken_in_parts(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, accelerator: Accelerator
+def test_a_step_that_does_not_fit_fits_in_micro_batches(
+    tmp_path: Path, accelerator: Accelerator
 ) -> None:
-    job = tiny_job(tmp_path, accelerator=accelerator, epochs=2)
+    def change(terms: Terms, batch: Batch) -> Terms:
+        labels = batch["labelled"]["labels"]
+        if len(labels) > 4:
+            torch.empty(TOO_MUCH, dtype=torch.uint8, device=labels.device)
+        return terms
 
-    def objective(model: nn.Module, pair: Pair) -> tuple[Tensor, Sums]:
-        if len(pair.labels) > 4:
-            torch.empty(TOO_MUCH, dtype=torch.uint8, device=pair.labels.device)
-        return job.objective(model, pair)
-
-    with caplog.at_level(logging.WARNING):
-        fit(dataclasses.replace(job, objective=objective))
-    assert "in 4 parts, and batch norm sees 4 images at a time" in caplog.text
-    assert (tmp_path / "model.safetensors").exists()
+    common = {"accelerator": accelerator, "epochs": 2, "ghost_batches": 4}
+    with pytest.raises(UserError, match="microbatches = 2"):
+        fit(altered(tiny_job(tmp_path / "whole", **common), change))
+    fit(altered(tiny_job(tmp_path / "parts", microbatches=4, **common), change))
+    assert (tmp_path / "parts" / "model.safetensors").exists()
 
 
 def test_a_validation_that_does_not_fit_is_taken_by_halves(

@@ -1,36 +1,61 @@
 """Losses against plain NumPy, written from the formula."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ruggedize.training.objectives import Pair, consistency, softened_kl, supervised
-from ruggedize.training.options import StudentOptions
+from ruggedize.runs import no_progress
+from ruggedize.training import Context, Objective, Term
+from ruggedize.training.batch import IMAGES, LABELLED, Batch
+from ruggedize.training.losses import jensen_shannon_sum, softened_kl
+from ruggedize.training.objective import make_objective
+from ruggedize.training.objective_options import (
+    ConsistencyOptions,
+    JsdOptions,
+    MeanTeacherOptions,
+    SupervisedOptions,
+)
+from ruggedize.training.objectives.mean_teacher import MeanTeacher
+from ruggedize.training.step import means_of, scales_of, sums_of, weighted
+from ruggedize.views import ViewMaker, ViewOptions
+from tests.training_jobs import three_colours, tiny_job
 
 N, K = 12, 5
+IMAGES_SEEN = torch.zeros(N, 3, 4, 4, dtype=torch.uint8)
 
 
 class FixedLogits(nn.Module):
-    """A network whose logits are its parameters."""
+    """A network whose logits are its parameters, one row for each view."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, views: int = 1) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
-        self.logits = nn.Parameter(3 * torch.randn(N, K, generator=generator))
+        self.logits = nn.Parameter(3 * torch.randn(N * views, K, generator=generator))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.logits + 0
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(1, keepdims=True))
-    return powers / powers.sum(1, keepdims=True)
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
 
 
 def kl_oracle(student: np.ndarray, teacher: np.ndarray, temperature: float) -> float:
     p, q = softmax(teacher / temperature), softmax(student / temperature)
     return float((p * (np.log(p) - np.log(q))).sum())
+
+
+def jsd_oracle(views: np.ndarray) -> float:
+    """Sum, over images, the mean KL divergence of the views' predictions from their mean."""
+    p = softmax(views)
+    mean = p.mean(1, keepdims=True)
+    return float((p * (np.log(p) - np.log(mean))).sum() / views.shape[1])
 
 
 def cross_entropy_oracle(logits: np.ndarray, labels: np.ndarray, smoothing: float) -> float:
@@ -39,48 +64,108 @@ def cross_entropy_oracle(logits: np.ndarray, labels: np.ndarray, smoothing: floa
     return float(-(target * np.log(softmax(logits))).sum())
 
 
-@pytest.fixture
-def pair() -> Pair:
-    labels = torch.from_numpy(np.random.default_rng(0).integers(0, K, N))
-    images = torch.zeros(N, 3, 4, 4, dtype=torch.uint8)
-    return Pair(images, images, labels)
+def own_labels() -> Tensor:
+    return torch.from_numpy(np.random.default_rng(0).integers(0, K, N))
 
 
-def options(**changes: float) -> StudentOptions:
-    return StudentOptions.model_validate({"model": "resnet9"} | changes)
+def batch_of(labels: Tensor | None = None, **views: Tensor) -> Batch:
+    labels = own_labels() if labels is None else labels
+    counts = {IMAGES: N, LABELLED: int((labels >= 0).sum())}
+    return Batch({LABELLED: {"labels": labels, **views}}, counts)
+
+
+def context(student: nn.Module, teacher: nn.Module | None = None) -> Context:
+    return Context(
+        name="student",
+        model=student,  # type: ignore[arg-type]
+        maker=ViewMaker(ViewOptions(pad=1), image_size=16, seed=0),
+        views=None,
+        teachers={"teacher": teacher} if teacher else {},  # type: ignore[dict-item]
+        train=three_colours(9, 0),
+        precision="fp32",
+        accelerator=Accelerator(cpu=True),
+        progress=no_progress,
+    )
+
+
+def numpy(model: FixedLogits) -> np.ndarray:
+    return model.logits.detach().double().numpy()
+
+
+def total(terms: Mapping[str, Term]) -> float:
+    """The loss summed over the images, as its formula says."""
+    return sum(term.weight * term.total.item() for term in terms.values())
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_supervised_loss_is_the_summed_cross_entropy(pair: Pair, smoothing: float) -> None:
+def test_supervised_loss_is_the_summed_cross_entropy(smoothing: float) -> None:
     model = FixedLogits(1)
-    loss, sums = supervised(smoothing)(model, pair)
-    logits = model.logits.detach().double().numpy()
-    assert loss.item() == pytest.approx(
-        cross_entropy_oracle(logits, pair.labels.numpy(), smoothing), rel=1e-5
-    )
-    assert sums["correct"] == (logits.argmax(1) == pair.labels.numpy()).sum()
+    objective = make_objective(SupervisedOptions(label_smoothing=smoothing), context(model))
+    terms = objective.loss(model, batch_of(view=IMAGES_SEEN))
+    labels = own_labels().numpy()
+    expected = cross_entropy_oracle(numpy(model), labels, smoothing)
+    assert total(terms) == pytest.approx(expected, rel=1e-5)
+    assert terms["accuracy"].total == (numpy(model).argmax(1) == labels).sum()
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0, 10.0])
 @pytest.mark.parametrize("squared", [False, True])
-def test_consistency_loss_follows_the_formula(
-    pair: Pair, temperature: float, squared: bool
-) -> None:
+def test_consistency_loss_follows_the_formula(temperature: float, squared: bool) -> None:
     student, teacher = FixedLogits(1), FixedLogits(2)
-    own = options(temperature=temperature, consistency_weight=0.3, temperature_squared=squared)
-    loss, sums = consistency(teacher, own)(student, pair)
-    ours, theirs = (m.logits.detach().double().numpy() for m in (student, teacher))
+    options = ConsistencyOptions(
+        temperature=temperature, consistency_weight=0.3, temperature_squared=squared
+    )
+    objective = make_objective(options, context(student, teacher))
+    terms = objective.loss(student, batch_of(clean=IMAGES_SEEN, noisy=IMAGES_SEEN))
+    ours, theirs = numpy(student), numpy(teacher)
     kl = kl_oracle(ours, theirs, temperature) * (temperature**2 if squared else 1)
-    expected = 0.7 * cross_entropy_oracle(ours, pair.labels.numpy(), 0.0) + 0.3 * kl
-    assert loss.item() == pytest.approx(expected, rel=1e-4)
-    assert sums["consistency"].item() == pytest.approx(kl, rel=1e-4)
-    assert sums["agreement"] == (ours.argmax(1) == theirs.argmax(1)).sum()
+    expected = 0.7 * cross_entropy_oracle(ours, own_labels().numpy(), 0.0) + 0.3 * kl
+    assert total(terms) == pytest.approx(expected, rel=1e-4)
+    assert terms["consistency"].total.item() == pytest.approx(kl, rel=1e-4)
+    assert terms["agreement"].total == (ours.argmax(1) == theirs.argmax(1)).sum()
 
 
-def test_the_teacher_gets_no_gradient_and_the_student_does(pair: Pair) -> None:
+def test_jsd_loss_follows_the_formula() -> None:
+    model = FixedLogits(1, views=3)
+    objective = make_objective(JsdOptions(weight=5.0), context(model))
+    views = IMAGES_SEEN[:, None].expand(-1, 3, -1, -1, -1)
+    terms = objective.loss(model, batch_of(views=views))
+    logits = numpy(model).reshape(N, 3, K)
+    clean = cross_entropy_oracle(logits[:, 0], own_labels().numpy(), 0.0)
+    assert total(terms) == pytest.approx(clean + 5.0 * jsd_oracle(logits), rel=1e-4)
+
+
+def test_views_that_agree_have_no_divergence() -> None:
+    same = torch.randn(4, 1, K).expand(4, 3, K)
+    assert jensen_shannon_sum(same).item() == pytest.approx(0.0, abs=1e-5)
+    assert jensen_shannon_sum(torch.randn(4, 3, K)).item() > 0.1
+
+
+def test_mean_teacher_agrees_with_the_average_of_its_own_weights() -> None:
+    student = FixedLogits(1)
+    options = MeanTeacherOptions(decay=0.9, consistency_weight=0.4, temperature=2.0)
+    objective = make_objective(options, context(student))
+    assert isinstance(objective, MeanTeacher)
+    expected = numpy(student).copy()  # the average, by hand
+    batch = batch_of(clean=IMAGES_SEEN, noisy=IMAGES_SEEN)
+    for number in range(1, 4):
+        terms = objective.loss(student, batch)
+        kl = kl_oracle(numpy(student), expected, 2.0)
+        clean = cross_entropy_oracle(numpy(student), own_labels().numpy(), 0.0)
+        assert total(terms) == pytest.approx(0.6 * clean + 0.4 * kl, rel=1e-4, abs=1e-4)
+        with torch.no_grad():
+            student.logits += number
+        objective.after_step(student, number)
+        decay = min(0.9, (1 + number) / (10 + number))
+        expected = decay * expected + (1 - decay) * numpy(student)
+        np.testing.assert_allclose(objective.teacher.logits.numpy(), expected, rtol=1e-5)
+
+
+def test_the_teacher_gets_no_gradient_and_the_student_does() -> None:
     student, teacher = FixedLogits(1), FixedLogits(2)
-    loss, _ = consistency(teacher, options())(student, pair)
-    loss.backward()
+    objective = make_objective(ConsistencyOptions(), context(student, teacher))
+    batch = batch_of(clean=IMAGES_SEEN, noisy=IMAGES_SEEN)
+    weighted(objective.loss(student, batch), {IMAGES: 1.0, LABELLED: 1.0}).backward()
     assert teacher.logits.grad is None
     assert student.logits.grad is not None
 
@@ -100,20 +185,44 @@ def test_without_t_squared_a_temperature_of_ten_hardly_pulls() -> None:
     assert norms[1] < norms[0] / 20
 
 
-def test_unlabelled_images_count_in_the_consistency_term_alone(pair: Pair) -> None:
+def losses_of(objective: Objective, model: nn.Module, batch: Batch, folder: Path) -> float:
+    """The loss that a step minimises, every term divided by its own count."""
+    job = tiny_job(folder)
+    return float(weighted(objective.loss(model, batch), scales_of(job, batch.counts)))
+
+
+def test_every_term_is_divided_by_its_own_count(tmp_path: Path) -> None:
+    """Half of the labels are missing: they count in the consistency term alone."""
     student, teacher = FixedLogits(1), FixedLogits(2)
-    unlabelled = pair._replace(labels=torch.full_like(pair.labels, -1))
-    _, sums = consistency(teacher, options())(student, unlabelled)
-    assert sums["cross_entropy"] == 0
-    assert sums["labelled"] == 0
-    assert sums["consistency"] > 0
+    objective = make_objective(ConsistencyOptions(temperature=1.0), context(student, teacher))
+    labels = own_labels()
+    labels[::2] = -1
+    batch = batch_of(labels, clean=IMAGES_SEEN, noisy=IMAGES_SEEN)
+    kept = labels.numpy() >= 0
+    right = np.log(softmax(numpy(student)))[kept, labels.numpy()[kept]]
+    kl = kl_oracle(numpy(student), numpy(teacher), 1.0)
+    expected = 0.5 * -right.mean() + 0.5 * kl / N
+    assert losses_of(objective, student, batch, tmp_path) == pytest.approx(expected, rel=1e-4)
+    sums = {name: float(value) for name, value in sums_of(objective.loss(student, batch)).items()}
+    sums |= {f"count/{name}": float(count) for name, count in batch.counts.items()}
+    means = means_of(sums)
+    assert means["loss"] == pytest.approx(expected, rel=1e-4)
+    assert means["cross_entropy"] == pytest.approx(-right.mean(), rel=1e-4)
 
 
-def test_a_weight_of_zero_leaves_cross_entropy_on_the_noisy_view(pair: Pair) -> None:
+def test_without_any_label_only_the_consistency_term_remains(tmp_path: Path) -> None:
+    student, teacher = FixedLogits(1), FixedLogits(2)
+    objective = make_objective(ConsistencyOptions(), context(student, teacher))
+    unlabelled = torch.full((N,), -1)
+    batch = batch_of(unlabelled, clean=IMAGES_SEEN, noisy=IMAGES_SEEN)
+    assert objective.loss(student, batch)["cross_entropy"].total == 0
+    assert losses_of(objective, student, batch, tmp_path) > 0
+
+
+def test_a_weight_of_zero_leaves_cross_entropy_on_the_noisy_view() -> None:
     student = FixedLogits(1)
-    loss, sums = consistency(None, options(consistency_weight=0.0))(student, pair)
-    logits = student.logits.detach().double().numpy()
-    assert loss.item() == pytest.approx(
-        cross_entropy_oracle(logits, pair.labels.numpy(), 0.0), rel=1e-5
-    )
-    assert "consistency" not in sums
+    objective = make_objective(ConsistencyOptions(consistency_weight=0.0), context(student))
+    terms = objective.loss(student, batch_of(noisy=IMAGES_SEEN))
+    expected = cross_entropy_oracle(numpy(student), own_labels().numpy(), 0.0)
+    assert total(terms) == pytest.approx(expected, rel=1e-5)
+    assert "consistency" not in terms

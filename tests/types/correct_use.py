@@ -28,7 +28,7 @@ from ruggedize import (
 from ruggedize.assess import Assessment, AssessOptions, assess
 from ruggedize.data import Splits
 from ruggedize.models import ResNet9Options, create_model
-from ruggedize.training import StudentOptions, TrainingOptions
+from ruggedize.training import ConsistencyOptions, StudentOptions, TrainingOptions
 from ruggedize.views import RandAugmentOptions, ViewOptions
 
 
@@ -51,7 +51,9 @@ def train() -> Classifier:
 def options() -> tuple[TrainingOptions, StudentOptions, ViewOptions]:
     network = ResNet9Options(width=16)
     teacher = TrainingOptions(model=network, epochs=3, batch_size=64)
-    student = StudentOptions(model=network, temperature=2.0, consistency_weight=0.5)
+    student = StudentOptions(
+        model=network, objective=ConsistencyOptions(temperature=2.0, consistency_weight=0.5)
+    )
     views = ViewOptions(pad=4, geometry="shared", noise=(RandAugmentOptions(magnitude=9),))
     return teacher, student, views
 

@@ -34,7 +34,7 @@ def misuse(images: Tensor, some: ImageSet, model: Classifier, folder: Path) -> N
     print(model.predict(images).label)  # error
     print(data.training)  # error
     print(some.take([0]).classes)  # error
-    print(recipe.student.temprature)  # error
+    print(recipe.student.objective.temprature)  # error
     AssessOptions(severities=5)  # error
     ViewOptions(geometry="same")  # error
     TrainingOptions(epochs=3)  # error

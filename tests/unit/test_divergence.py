@@ -1,6 +1,5 @@
 """A loss that is not finite stops the training at that step, with the state before it."""
 
-import dataclasses
 import json
 import math
 import os
@@ -9,21 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
 
 from ruggedize import seeding
 from ruggedize.runs import UserError
-from ruggedize.training import questions
-from ruggedize.training import step as step_module
+from ruggedize.training import divergence, questions
+from ruggedize.training.batch import Batch
 from ruggedize.training.divergence import NOT_FINITE, FirstBadStep
 from ruggedize.training.feeding import batches_of_epoch
 from ruggedize.training.job import Job
 from ruggedize.training.loop import fit, fresh_state
-from ruggedize.training.objectives import Pair, Sums
 from ruggedize.training.state import State, load_newest_state, save_state
 from ruggedize.training.step import step
 from tests.behaviour.runs import steps_saved
-from tests.training_jobs import tiny_job
+from tests.training_jobs import Terms, altered, times, tiny_job
 from tests.unit.test_state import FP32, equal
 
 BAD = 7  # the step, counted from 1, whose loss is spoilt: the third of the second epoch
@@ -39,15 +36,11 @@ def spoilt(
     """Build a training whose loss takes this value at one step."""
     job, calls = tiny_job(folder, accelerator=accelerator, **changes), []
 
-    def objective(model: nn.Module, pair: Pair) -> tuple[Tensor, Sums]:
-        loss, sums = job.objective(model, pair)
-        if len(pair.labels) == job.options.batch_size:  # not the few images of a look at memory
-            calls.append(pair)
-        if len(calls) == bad:
-            loss = loss * value
-        return loss, sums | {"loss": loss.detach()}
+    def change(terms: Terms, batch: Batch) -> Terms:
+        calls.append(batch)
+        return times(terms, value) if len(calls) == bad else terms
 
-    return dataclasses.replace(job, objective=objective)
+    return altered(job, change)
 
 
 def after(job: Job, num_steps: int) -> State:
@@ -112,8 +105,8 @@ def test_where_looking_costs_a_wait_nothing_is_saved_from_that_step_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: int, epoch: int, saved: list[int]
 ) -> None:
     """As on a GPU: the weights have moved by the time that the step is known."""
-    for part in (step_module, questions):
-        monkeypatch.setattr(part, "looking_is_free", lambda device: False)
+    for part in (divergence, questions):
+        monkeypatch.setattr(part, "sync_is_free", lambda device: False)
     with pytest.raises(UserError, match=rf"NaN at step {bad} \(epoch {epoch}\)"):
         fit(spoilt(tmp_path / "stopped", math.nan, bad))
     assert steps_saved(tmp_path / "stopped") == saved
@@ -126,8 +119,8 @@ def test_where_looking_costs_a_wait_nothing_is_saved_from_that_step_on(
 def test_where_looking_costs_a_wait_it_is_asked_before_every_save(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for part in (step_module, questions):
-        monkeypatch.setattr(part, "looking_is_free", lambda device: False)
+    for part in (divergence, questions):
+        monkeypatch.setattr(part, "sync_is_free", lambda device: False)
     monkeypatch.setattr(questions, "SAVE_SECONDS", -1.0)
     with pytest.raises(UserError, match="NaN at step 7"):
         fit(spoilt(tmp_path, math.nan))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ruggedize.training.feeding import batches_of_epoch, in_background
-from tests.training_jobs import NUM_IMAGES, tiny_job
+from tests.training_jobs import NUM_IMAGES, num_images, tiny_job
 
 
 def test_items_come_in_their_order_and_from_another_thread() -> None:
@@ -49,10 +49,11 @@ def test_an_epoch_shows_every_image_once_and_can_begin_in_its_midst(tmp_path: Pa
     job = tiny_job(tmp_path)
     whole = list(batches_of_epoch(job, 3, 0))
     rest = list(batches_of_epoch(job, 3, 2))
-    assert sum(batch.num_images for batch in whole) == NUM_IMAGES
+    assert sum(num_images(planned.batch) for planned in whole) == NUM_IMAGES
     assert len(rest) == len(whole) - 2
     for ours, theirs in zip(whole[2:], rest, strict=True):
-        assert torch.equal(ours.pair.clean, theirs.pair.clean)
-        assert torch.equal(ours.pair.labels, theirs.pair.labels)
+        for name in ("view", "labels"):
+            assert torch.equal(ours.batch["labelled"][name], theirs.batch["labelled"][name])
     other = next(batches_of_epoch(job, 4, 0))
-    assert not torch.equal(whole[0].pair.clean, other.pair.clean)  # another epoch, another order
+    views = (planned.batch["labelled"]["view"] for planned in (whole[0], other))
+    assert not torch.equal(*views)  # another epoch, another order

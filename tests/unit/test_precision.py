@@ -206,7 +206,7 @@ def trained(out: Path, epochs: int, teacher: Path | None = None) -> dict[str, An
     if teacher is None:
         train_teacher(data, views, TrainingOptions.model_validate(options), out, accelerator=alone)
     else:
-        asked = StudentOptions.model_validate(options | {"clean_view": "test"})
+        asked = StudentOptions.model_validate(options | {"objective": {"clean_view": "test"}})
         train_student(data, views, asked, teacher, out, accelerator=alone)
     return json.loads((out / "delivered.json").read_text())
 

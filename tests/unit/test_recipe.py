@@ -57,15 +57,15 @@ def test_a_setting_of_the_chosen_kind_is_merged_into_it() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("student.temprature=4", ("student.temprature", "temperature")),
+        ("student.objective.temprature=4", ("student.objective.temprature", "temperature")),
         ("techer.epochs=4", ("techer", "teacher")),
         ("teacher.optimiser.lrr=1", ("teacher.optimiser.lrr", "did you mean lr?")),
         ("views.noise=[{kind='randaugment', layers=3}]", ("views.noise.0.layers", "num_layers")),
         (
-            "student.temperature=0",
-            ("student.temperature", "equal to 0.01", "got 0"),
+            "student.objective.temperature=0",
+            ("student.objective.temperature", "equal to 0.01", "got 0"),
         ),
-        ("student.consistency_weight=-1", ("student.consistency_weight", "-1")),
+        ("student.objective.consistency_weight=-1", ("student.objective.consistency_weight", "-1")),
         ("teacher.averaging=foo", ("teacher.averaging", "foo")),
         ("teacher.epochs=many", ("teacher.epochs", "many")),
         ("views.crop=97", ("crop", "97", "96")),
@@ -117,9 +117,9 @@ def test_broken_toml_is_refused(tmp_path: Path) -> None:
 def test_differing_keys_are_named_but_where_the_data_lies_does_not_count() -> None:
     recipe = load_recipe("keras-example")
     moved = load_recipe("keras-example", ("data.root='/elsewhere'",))
-    other = load_recipe("keras-example", ("student.temperature=4", "seed=1"))
+    other = load_recipe("keras-example", ("student.objective.temperature=4", "seed=1"))
     assert differing_keys(recipe, moved) == []
-    assert differing_keys(recipe, other) == ["seed", "student.temperature"]
+    assert differing_keys(recipe, other) == ["seed", "student.objective.temperature"]
 
 
 def test_keras_full_differs_from_keras_example_in_scale_alone() -> None:
@@ -159,7 +159,9 @@ def test_a_choice_called_none_is_kept_when_a_resolved_recipe_is_read_again(tmp_p
     assert load_recipe(tmp_path / "recipe.toml") == recipe
 
 
-@pytest.mark.parametrize("change", ["seed={}", "student.temperature={}", "assess.severities=[{}]"])
+@pytest.mark.parametrize(
+    "change", ["seed={}", "student.objective.temperature={}", "assess.severities=[{}]"]
+)
 def test_a_number_that_toml_does_not_know_is_refused(change: str) -> None:
     for number in ("0x" + "f" * 5_000, "9223372036854775808"):
         with pytest.raises(UserError, match="is no 64-bit integer"):

@@ -211,7 +211,7 @@ def test_without_any_state_a_training_begins(tmp_path: Path) -> None:
 
 def test_the_state_of_another_training_is_refused(tmp_path: Path) -> None:
     save_state(fresh_state(tiny_job(tmp_path)), tmp_path / "state")
-    other = fresh_state(tiny_job(tmp_path, label_smoothing=0.1))
+    other = fresh_state(tiny_job(tmp_path, objective={"label_smoothing": 0.1}))
     with pytest.raises(UserError, match="another training"):
         load_newest_state(other, tmp_path / "state")
 
@@ -236,7 +236,7 @@ def test_a_model_without_a_state_is_not_overwritten(tmp_path: Path) -> None:
     for path in (tmp_path / "state").iterdir():
         path.unlink()
     with pytest.raises(UserError, match=r"holds a model and no state .*\n.*another folder"):
-        fit(tiny_job(tmp_path, label_smoothing=0.1, epochs=1))
+        fit(tiny_job(tmp_path, objective={"label_smoothing": 0.1}, epochs=1))
     assert (tmp_path / "model.safetensors").read_bytes() == before
 
 

@@ -10,8 +10,9 @@ from ruggedize.data import Splits
 from ruggedize.models import create_model, load_model, save_model
 from ruggedize.recipe import load_recipe
 from ruggedize.runs import UserError, no_progress
-from ruggedize.training import StudentOptions, targets, train_student
-from ruggedize.training.targets import known_targets
+from ruggedize.training import StudentOptions, train_student
+from ruggedize.training.objectives import targets
+from ruggedize.training.objectives.targets import known_targets
 from ruggedize.views import ViewOptions
 from tests.training_jobs import CLASSES, three_colours
 
@@ -21,7 +22,7 @@ OPTIONS = StudentOptions.model_validate(
         "epochs": 2,
         "batch_size": 16,
         "precision": "fp32",
-        "clean_view": "test",
+        "objective": {"clean_view": "test"},
     }
 )
 
@@ -67,10 +68,10 @@ def test_the_student_learns_the_same_where_there_is_no_room_for_the_table(
     assert "asked in every step" in caplog.text
     for name, weight in known.items():
         torch.testing.assert_close(asked[name], weight, rtol=1e-4, atol=1e-5, msg=name)
-    drawn = trained(teacher_file, tmp_path / "drawn", clean_view="drawn")
+    drawn = trained(teacher_file, tmp_path / "drawn", objective={"clean_view": "drawn"})
     assert not torch.allclose(drawn["network.head.weight"], known["network.head.weight"])
 
 
 def test_a_geometry_cannot_be_shared_with_the_test_view() -> None:
     with pytest.raises(UserError, match=r'set views\.geometry = "independent"'):
-        load_recipe("cifar10-cpu", ("student.clean_view=test",))
+        load_recipe("cifar10-cpu", ("student.objective.clean_view=test",))

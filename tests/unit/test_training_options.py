@@ -18,7 +18,7 @@ TINY = {"model": "resnet9"}
 )
 def test_an_option_without_effect_is_refused(changes: dict, cure: str):
     with pytest.raises(ValidationError, match=cure):
-        StudentOptions.model_validate(TINY | changes)
+        StudentOptions.model_validate(TINY | {"objective": changes})
     for name in changes:
         rest = {key: value for key, value in changes.items() if key != name}
-        StudentOptions.model_validate(TINY | rest)
+        StudentOptions.model_validate(TINY | {"objective": rest})

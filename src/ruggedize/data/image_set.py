@@ -121,6 +121,7 @@ class Splits:
     validation: ImageSet
     test: ImageSet
     digest: DataDigest | None = None
+    unlabelled: ImageSet | None = None  # for objectives that learn from images without labels
 
     def __iter__(self) -> Iterator[ImageSet]:
         return iter((self.train, self.validation, self.test))

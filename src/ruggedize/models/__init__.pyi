@@ -11,7 +11,7 @@ from .files import save_model as save_model
 from .inference import answer_in_parts as answer_in_parts
 from .inference import images_at_once as images_at_once
 from .options import AirbenchOptions as AirbenchOptions
-from .options import CustomOptions as CustomOptions
+from .options import CustomModel as CustomModel
 from .options import ModelOptions as ModelOptions
 from .options import PreActResNet18Options as PreActResNet18Options
 from .options import ResNet9Options as ResNet9Options

@@ -1,6 +1,7 @@
 """Batch norm over parts of a batch or over several processes; weights, names and files stay."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -23,18 +24,19 @@ class GhostBatchNorm(nn.BatchNorm2d):
     def __init__(self, layer: nn.BatchNorm2d, num_parts: int) -> None:
         super().__init__(layer.num_features, layer.eps, layer.momentum)
         self.num_parts = num_parts
+        self.updates_statistics = True  # False for all micro-batches of a step but the first
 
     def forward(self, input: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """Normalise each part by its own mean and variance; in eval mode by the running ones."""
         if not self.training or self.momentum is None:
             return super().forward(input)
         first, *others = input.tensor_split(self.num_parts)
-        normalised = [super().forward(first)]
-        for part in others:
-            normalised.append(
-                F.batch_norm(part, None, None, self.weight, self.bias, training=True, eps=self.eps)
-            )
-        return torch.cat(normalised)
+        update = super().forward if self.updates_statistics else self.normalise
+        return torch.cat([update(first), *map(self.normalise, others)])
+
+    def normalise(self, part: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Normalise by the part's own mean and variance."""
+        return F.batch_norm(part, None, None, self.weight, self.bias, training=True, eps=self.eps)
 
 
 class SynchronisedBatchNorm(nn.SyncBatchNorm):
@@ -52,6 +54,19 @@ class SynchronisedBatchNorm(nn.SyncBatchNorm):
         if self.momentum is None:
             return AnyBatchNorm.forward(self, input)
         return super().forward(input)
+
+
+@contextmanager
+def updating_statistics(network: nn.Module, update: bool) -> Iterator[None]:
+    """Update the running statistics of ghost batch norm in this block, or leave them alone."""
+    layers = [module for module in network.modules() if isinstance(module, GhostBatchNorm)]
+    for layer in layers:
+        layer.updates_statistics = update
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.updates_statistics = True
 
 
 def batch_norms(network: nn.Module) -> list[AnyBatchNorm]:

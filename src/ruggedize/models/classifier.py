@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ruggedize.images.types import Images, Views
 from ruggedize.images.warp import resize
 from ruggedize.models.inference import answer_in_parts, images_at_once
-from ruggedize.models.options import CustomOptions, ModelOptions
+from ruggedize.models.options import CustomModel, ModelOptions
 
 HALF_RANGE = 127.5  # pixels 0..255 become -1..1
 HALF = (0.5, 0.5, 0.5)
@@ -54,7 +54,7 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         self.network = network
-        self.architecture: ModelOptions = architecture or CustomOptions()
+        self.architecture: ModelOptions = architecture or CustomModel()
         self.classes = tuple(classes)
         self.image_size = image_size or input_size
         self.input_size = input_size

@@ -8,7 +8,7 @@ from torch import nn
 from ruggedize.images.types import Images, ImageSource
 from ruggedize.models.architecture import Architecture
 from ruggedize.models.classifier import Classifier
-from ruggedize.models.options import ModelOptions
+from ruggedize.models.options import CustomModel, ModelOptions
 from ruggedize.runs import UserError
 
 NETS = "ruggedize.models.nets"
@@ -38,8 +38,19 @@ def create_model(
 
     Raises:
         ValueError: the architecture is fitted to images, and there are none.
-        UserError: the options say "custom": such a network cannot be built from its name.
+        UserError: the options name a network of one's own without bringing its code.
     """
+    if isinstance(options, CustomModel):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = options.layout(len(classes))
+        return Classifier(
+            network,
+            architecture=options,
+            classes=classes,
+            image_size=image_size,
+            input_size=input_size,
+        )
     architecture = architecture_of(options)
     classifier = blank(options, classes, image_size, input_size)
     generator = torch.Generator().manual_seed(seed)
@@ -75,11 +86,15 @@ def blank(
 def outline(options: ModelOptions, num_classes: int) -> nn.Module:
     """Return a network on the meta device: shapes without values."""
     with torch.device("meta"):
+        if isinstance(options, CustomModel):
+            return options.layout(num_classes)
         return architecture_of(options).layout(options, num_classes)
 
 
 def refuse_too_small(options: ModelOptions, input_size: int) -> None:
     """Raise UserError where pooling leaves nothing of the views; computes shapes only."""
+    if isinstance(options, CustomModel):
+        return
     try:
         outline(options, 2)(torch.empty(2, 3, input_size, input_size, device="meta"))
     except RuntimeError:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ruggedize.models.classifier import HALF, Channels, Classifier
 from ruggedize.models.construction import outline
-from ruggedize.models.options import ModelOptions
+from ruggedize.models.options import CustomModel, ModelOptions
 from ruggedize.runs import UserError, write_atomically
 
 LARGEST_SIDE = 1024  # of images, as a recipe may ask for; a file could claim to need all memory
@@ -46,8 +46,9 @@ def save_model(
 
 def packed_model(classifier: Classifier, parents: Mapping[str, str] | None = None) -> bytes:
     """Give a model file's bytes: equal for equal weights and descriptions."""
+    is_custom = isinstance(classifier.architecture, CustomModel)  # its code is not in the file
     description = Description(
-        architecture=classifier.architecture,
+        architecture=CustomModel() if is_custom else classifier.architecture,
         classes=classifier.classes,
         image_size=classifier.image_size,
         input_size=classifier.input_size,

@@ -1,8 +1,20 @@
 """Which network a model is; no torch here, so that a recipe is read in milliseconds."""
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    field_validator,
+)
+
+from ruggedize.runs import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 MOST = 1024  # layers or channels; a slip of the pen beyond it would take all memory
@@ -78,11 +90,23 @@ class WideResNetOptions(BaseModel):
         return depth
 
 
-class CustomOptions(BaseModel):
-    """A network of your own, passed from Python; a recipe cannot name one."""
+class CustomModel(BaseModel):
+    """A network of your own, passed from Python: subclass it and define `layout`."""
 
     model_config = FROZEN
     name: Literal["custom"] = "custom"
+
+    def layout(self, num_classes: int) -> "nn.Module":
+        """Return the network: it maps normalised float images `[n, 3, h, w]` to logits `[n, k]`.
+
+        Raises:
+            UserError: a recipe or a model file named it, and neither brings its code along.
+        """
+        raise UserError(
+            "the network is one of your own and cannot be built from its name;\n"
+            "pass it from Python: load_model(..., network=...), or a subclass of CustomModel that "
+            "defines layout"
+        )
 
 
 ModelOptions = Annotated[
@@ -92,7 +116,7 @@ ModelOptions = Annotated[
         | AirbenchOptions
         | PreActResNet18Options
         | WideResNetOptions
-        | CustomOptions,
+        | SerializeAsAny[CustomModel],
         Field(discriminator="name"),
     ],
     BeforeValidator(name_alone),

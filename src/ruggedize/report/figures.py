@@ -152,7 +152,8 @@ def loss_curves(record: RunRecord) -> Drawn | None:
     figure = epoch_figure(record, "nats an image")
     parts = (("loss", "solid"), ("cross_entropy", "dash"), ("consistency", "dot"))
     for place, (name, rows) in enumerate(record.metrics.items()):
-        for key, dash in parts:
+        has_parts = any("consistency" in row for row in rows)
+        for key, dash in parts if has_parts else parts[:1]:
             add_metric(figure, place, f"{name}, {key.replace('_', ' ')}", (rows, key), dash)
     caption = ""
     if len(record.metrics) > 1:

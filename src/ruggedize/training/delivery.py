@@ -84,7 +84,7 @@ def refresh(
     """
     chosen = seeding.generator(job.seed, f"{job.name}/refresh").permutation(job.num_images)
     chosen = chosen[:num_images]
-    at_once = max(job.fewest_images, job.options.batch_size // state.counters.num_parts)
+    at_once = max(job.fewest_images, job.options.batch_size // job.options.microbatches)
     num_batches = min(-(-len(chosen) // at_once), len(chosen) // job.fewest_images)
     batches = np.array_split(chosen, num_batches)  # of one size or one less: all count alike
     accelerator = job.accelerator
@@ -115,7 +115,7 @@ def deliver(job: Job, state: State, autocast: torch.autocast) -> None:
         "precision": job.precision,
         "device": str(job.accelerator.device.type),
         "processes": job.accelerator.num_processes,
-        "parts": counters.num_parts,
+        "microbatches": job.options.microbatches,
         "threads": torch.get_num_threads(),
     }
     if job.accelerator.is_main_process:

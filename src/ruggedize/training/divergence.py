@@ -1,6 +1,7 @@
 """A loss or gradient that is infinite or NaN: the training stops, and says at which images."""
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator
@@ -9,6 +10,9 @@ from torch import Tensor
 from ruggedize import runs, seeding
 from ruggedize.runs import UserError
 from ruggedize.training.job import Job
+
+if TYPE_CHECKING:
+    from ruggedize.training.state import State
 
 NOT_FINITE = "not_finite.json"
 SHOWN = 8  # image indices in the message; the file has all
@@ -39,8 +43,22 @@ class FirstBadStep:
         return int(first) if math.isfinite(first) else None
 
 
-def looking_is_free(device: torch.device) -> bool:
-    """Tell whether a value may be read at every step: a GPU would have to be waited for."""
+def check_finite(job: Job, state: "State", loss: Tensor, gradient_norm: Tensor, step: int) -> None:
+    """Note whether a step's loss and gradient are finite; `step` counts from 1.
+
+    Raises:
+        NotFinite: they are not, on the CPU, where reading them costs nothing; the buffers are
+            restored and the gradients are gone. A GPU is read now and then.
+    """
+    state.first_bad.note(loss, gradient_norm, step)
+    if sync_is_free(job.accelerator.device) and (bad := state.first_bad.read(job.accelerator)):
+        state.optimiser.zero_grad(set_to_none=True)
+        state.buffers.restore()
+        raise NotFinite(bad)
+
+
+def sync_is_free(device: torch.device) -> bool:
+    """Whether a value may be read at every step; a GPU would have to be waited for."""
     return device.type == "cpu"
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +15,12 @@ from ruggedize.images.types import Views
 from ruggedize.models import Classifier
 from ruggedize.models.precision import Precision
 from ruggedize.runs import Progress, UserError
+from ruggedize.training.batch import LABELLED
 from ruggedize.training.facts import Facts
-from ruggedize.training.objectives import Objective, Pair
+from ruggedize.training.objective import Objective
 from ruggedize.training.options import TrainingOptions
 from ruggedize.training.schedules import rate_at
-from ruggedize.views import ViewOptions
-
-MakePair = Callable[[ImageBatch, int], Pair]  # (some training images, epoch)
+from ruggedize.views import ViewMaker, ViewOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +30,8 @@ class Job:
     name: str  # teacher, student: its folder and the purpose of its random draws
     model: Classifier
     objective: Objective
-    make_pair: MakePair
-    refresh_views: Callable[[ImageBatch], Views]  # views for batch norm, fixed by the seed
-    train: ImageSet
+    refresher: ViewMaker  # of the views that batch norm is refreshed on
+    sources: Mapping[str, ImageSet]  # the training images that the objective asks for
     validation: ImageSet
     data: DataDigest | None = None  # of what `train` and `validation` were read from
     options: TrainingOptions
@@ -44,6 +42,22 @@ class Job:
     parents: dict[str, str]  # hashes of the models that this one learns from
     accelerator: Accelerator
     progress: Progress
+
+    @property
+    def train(self) -> ImageSet:
+        """The labelled training images; their number makes an epoch."""
+        return self.sources[LABELLED]
+
+    def refresh_views(self, part: ImageBatch) -> Views:
+        """Return the views that batch norm is refreshed on, fixed by the seed."""
+        make = self.refresher.clean if self.objective.sees == "clean" else self.refresher.noisy
+        return make(part.images, part.index, 0)
+
+    @property
+    def ghosts_each(self) -> int:
+        """The parts that ghost batch norm divides a micro-batch into."""
+        share = self.options.ghost_batches // self.accelerator.num_processes
+        return max(1, share // self.options.microbatches)
 
     @property
     def num_images(self) -> int:

@@ -13,6 +13,7 @@ from ruggedize import runs
 from ruggedize.memory import is_out_of_memory
 from ruggedize.models import autocast_for
 from ruggedize.training.averaging import average_for
+from ruggedize.training.batch import IMAGES
 from ruggedize.training.beginning import begin, check, is_delivered, refuse_different_states
 from ruggedize.training.compiling import compiled
 from ruggedize.training.delivery import EpochScores, deliver, validate_epoch, weights_to_deliver
@@ -21,7 +22,7 @@ from ruggedize.training.feeding import batches_of_epoch
 from ruggedize.training.interruption import Signals
 from ruggedize.training.job import Job
 from ruggedize.training.launching import naming_lost_processes
-from ruggedize.training.memory_need import warn_if_too_large
+from ruggedize.training.memory_need import out_of_memory
 from ruggedize.training.normalisation import divide_batch_norm
 from ruggedize.training.optimisers import optimiser_for
 from ruggedize.training.options import Plateau
@@ -30,7 +31,7 @@ from ruggedize.training.processes import first_process_writes, sum_over_processe
 from ruggedize.training.questions import agreed_signal, asked, refuse_divergence, stop_if_asked
 from ruggedize.training.schedules import Patience
 from ruggedize.training.state import Counters, State, load_newest_state, save_state
-from ruggedize.training.step import add, out_of_memory, step
+from ruggedize.training.step import add, means_of, step
 from ruggedize.training.validation import Score
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,6 @@ def train(job: Job) -> None:
     network = job.accelerator.prepare_model(network)  # wraps for several processes, else nothing
     state.counters.precision = job.precision  # older states have none
     log.info("%s: %s on %s", job.name, job.precision, device)
-    warn_if_too_large(job, autocast)
     pace = Pace()
     while state.counters.epoch < options.epochs and not state.counters.stopped:
         with Signals() as signals:
@@ -99,6 +99,7 @@ def fresh_state(job: Job) -> State:
         average=average_for(job.model, options.averaging, job.num_steps),
         plateau=Patience(options.schedule) if isinstance(options.schedule, Plateau) else None,
         stopping=Patience(options.early_stopping) if options.early_stopping else None,
+        objective=job.objective,
         facts=job.facts,
     )
 
@@ -202,17 +203,13 @@ def epoch_row(job: Job, state: State, scores: EpochScores) -> dict[str, Any]:
     """Divide the epoch's sums, once, into the row of `metrics.jsonl`."""
     counters = state.counters
     sums = reduce_sums(job, counters.sums)
-    images = sums.pop("images")
-    labelled = max(sums.pop("labelled"), 1.0)
-    accuracy = sums.pop("correct") / labelled
-    means = {name: value / images for name, value in sums.items()}
+    images = sums[f"count/{IMAGES}"]
     last = job.planned_step(counters.epoch, counters.step_in_epoch) - 1
     found = scores.to_json()
     return {
         "epoch": counters.epoch + 1,
         "steps": counters.step,
-        **means,
-        "accuracy": accuracy,
+        **means_of(sums),
         "validation": {kind: found[kind] for kind in ("raw", "averaged")},
         "difference": found["difference"],
         "lr": job.learning_rate(last, counters.rate_share),

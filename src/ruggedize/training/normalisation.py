@@ -23,6 +23,12 @@ def refuse_division(name: str, options: TrainingOptions, accelerator: Accelerato
             f"{name}.ghost_batches = {parts} cannot be shared by {processes} processes;\n"
             f"take a multiple of {processes}, or another number of processes"
         )
+    if parts > 1 and parts // processes % options.microbatches:
+        raise UserError(
+            f"{name}.microbatches = {options.microbatches} does not divide the "
+            f"{parts // processes} ghost batches of each of {processes} processes;\n"
+            "take a divisor of it"
+        )
     if options.sync_batch_norm and (processes == 1 or accelerator.device.type == "cpu"):
         where = "on a CPU" if accelerator.device.type == "cpu" else "with one process"
         raise UserError(
@@ -34,6 +40,11 @@ def refuse_division(name: str, options: TrainingOptions, accelerator: Accelerato
 def divide_batch_norm(model: nn.Module, options: TrainingOptions, accelerator: Accelerator) -> None:
     """Let a network's batch norm see what the options say, in this process."""
     if options.ghost_batches == 1 and not options.sync_batch_norm:
+        if options.microbatches > 1 and batch_norms(model):
+            raise UserError(
+                f"microbatches = {options.microbatches} would change what batch norm normalises;\n"
+                f"set ghost_batches = {options.microbatches} (or a multiple of it) as well"
+            )
         return
     if not batch_norms(model):
         raise UserError(
@@ -43,5 +54,5 @@ def divide_batch_norm(model: nn.Module, options: TrainingOptions, accelerator: A
     if options.sync_batch_norm:
         replace_batch_norm(model, SynchronisedBatchNorm)
     else:
-        parts = options.ghost_batches // accelerator.num_processes
+        parts = options.ghost_batches // accelerator.num_processes // options.microbatches
         replace_batch_norm(model, partial(GhostBatchNorm, num_parts=parts))

@@ -2,9 +2,14 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from ruggedize.models.options import ModelOptions
+from ruggedize.training.objective_options import (
+    ConsistencyOptions,
+    ObjectiveOptions,
+    SupervisedOptions,
+)
 
 FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -155,10 +160,17 @@ Averaging = Annotated[
 
 
 class TrainingOptions(BaseModel):
-    """How one network is trained; the teacher's options."""
+    """How one network is trained; the options of the teacher."""
 
     model_config = FROZEN
     model: ModelOptions = Field(description="architecture: a name, or a table with its width")
+    objective: ObjectiveOptions = Field(
+        default=SupervisedOptions(),
+        description="supervised, consistency, jsd or mean-teacher, and its settings",
+    )
+    views: Literal["clean", "noisy"] | None = Field(
+        default=None, description="which view the supervised objective sees; none: clean"
+    )
     epochs: int = Field(default=5, ge=1, description="passes over the training images at most")
     batch_size: int = Field(default=128, ge=2, description="images a step, over all processes")
     optimiser: Optimiser = Field(default=Adam(), description="adam, adamw or sgd, and its settings")
@@ -178,9 +190,6 @@ class TrainingOptions(BaseModel):
         default="accuracy",
         description="validation metric for plateau, early stopping and the epoch to deliver",
     )
-    label_smoothing: float = Field(
-        default=0.0, ge=0, lt=1, description="share spread over all classes"
-    )
     clip_norm: float | None = Field(default=None, gt=0, description="largest norm of the gradient")
     precision: Literal["auto", "bf16", "fp32"] = Field(
         default="auto",
@@ -192,6 +201,12 @@ class TrainingOptions(BaseModel):
         ge=1,
         description="equal parts of a batch, over all processes, that batch norm normalises "
         "separately; with 4, one, two and four processes give the same result",
+    )
+    microbatches: int = Field(
+        default=1,
+        ge=1,
+        description="parts of a step that are computed one after the other, to save memory; with "
+        "batch norm a divisor of ghost_batches, so that the result stays the same",
     )
     sync_batch_norm: bool = Field(
         default=False, description="batch norm over all processes' images (several GPUs only)"
@@ -211,6 +226,38 @@ class TrainingOptions(BaseModel):
             )
         return self
 
+    @field_validator("objective", mode="before")
+    @classmethod
+    def usual_kind(cls, value: Any) -> Any:
+        """Let a table of options without a kind stand for the stage's usual objective."""
+        if isinstance(value, dict) and "kind" not in value:
+            return {"kind": cls.model_fields["objective"].default.kind} | value
+        return value
+
+    @model_validator(mode="after")
+    def check_views(self) -> "TrainingOptions":
+        """Raise if an objective is told which view to see and makes its own."""
+        if self.views is not None and self.objective.kind not in ("supervised", "custom"):
+            raise ValueError(
+                f"views says what the supervised objective sees, and {self.objective.kind} makes "
+                "its own views; leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def check_microbatches(self) -> "TrainingOptions":
+        """Raise if micro-batches would divide what batch norm is to see as a whole."""
+        if self.sync_batch_norm and self.microbatches > 1:
+            raise ValueError(
+                "microbatches divides the batch that sync_batch_norm joins; leave one of them out"
+            )
+        if self.ghost_batches > 1 and self.ghost_batches % self.microbatches:
+            raise ValueError(
+                f"microbatches = {self.microbatches} does not divide ghost_batches = "
+                f"{self.ghost_batches}; take a divisor of it"
+            )
+        return self
+
     @model_validator(mode="after")
     def parts_that_batch_norm_can_take(self) -> "TrainingOptions":
         """Refuse parts of a single image, and two answers to what batch norm sees."""
@@ -227,46 +274,23 @@ class TrainingOptions(BaseModel):
 
 
 class StudentOptions(TrainingOptions):
-    """How the student is trained: as a teacher is, and to agree with its teacher.
+    """How the student is trained: as a teacher is, and to agree with its teacher."""
 
-    Loss: (1 - consistency_weight) * cross entropy(labels, noisy view)
-    + consistency_weight * KL(teacher(clean view) || student(noisy view)) of softened predictions.
-    """
-
-    temperature: float = Field(
-        default=10.0, ge=0.01, description="softens both predictions in the KL term"
+    objective: ObjectiveOptions = Field(
+        default=ConsistencyOptions(),
+        description="consistency, supervised, jsd or mean-teacher, and its settings",
     )
-    consistency_weight: float = Field(
-        default=0.5, ge=0, le=1, description="share of the KL term; 0 trains without any teacher"
-    )
-    clean_view: Literal["drawn", "test"] = Field(
-        default="drawn",
-        description="what the teacher sees: flips and crops drawn anew in each epoch, or the test "
-        "view, about which it is asked once and not in every step (if its answers fit in 1 GB)",
-    )
-    temperature_squared: bool = Field(
-        default=False,
-        description="multiply the KL term by T^2 (Hinton et al. 2015), so that it pulls",
+    learns_from: str | None = Field(
+        default="teacher", description="the stage whose model is the teacher of the objective"
     )
     allow_smaller_student: bool = Field(
         default=False, description="permit a student with fewer parameters than its teacher"
     )
 
-    @model_validator(mode="after")
-    def some_target(self) -> "StudentOptions":
-        """Refuse options of the KL term or the labels where there are none."""
-        if self.consistency_weight == 0 and self.temperature_squared:
-            raise ValueError(
-                "temperature_squared does nothing with consistency_weight = 0; leave it out"
-            )
-        if self.consistency_weight == 0 and self.clean_view == "test":
-            raise ValueError(
-                'clean_view = "test" does nothing with consistency_weight = 0, where there is no '
-                "teacher; leave it out"
-            )
-        if self.consistency_weight == 1 and self.label_smoothing:
-            raise ValueError(
-                "label_smoothing does nothing with consistency_weight = 1, which leaves the labels "
-                "out; set it to 0"
-            )
-        return self
+
+class StageOptions(StudentOptions):
+    """A further stage of a run, such as a next generation or a control without a teacher."""
+
+    learns_from: str | None = Field(
+        default=None, description="the stage whose model is the teacher; none: no teacher"
+    )

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 
-from ruggedize.training.divergence import looking_is_free, refusal
+from ruggedize.training.divergence import refusal, sync_is_free
 from ruggedize.training.interruption import SIGNALS, Signals
 from ruggedize.training.job import Job
 from ruggedize.training.processes import sum_over_processes
@@ -59,7 +59,7 @@ def refuse_divergence(job: Job, state: State) -> None:
 
     The CPU has looked at every step; a GPU is asked now and then, and before anything is saved.
     """
-    if looking_is_free(job.accelerator.device):
+    if sync_is_free(job.accelerator.device):
         return
     if bad := state.first_bad.read(job.accelerator):
         raise refusal(job, bad, state.counters.rate_share)

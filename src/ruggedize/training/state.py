@@ -18,6 +18,7 @@ from ruggedize.training.averaging import Average
 from ruggedize.training.buffers import Buffers
 from ruggedize.training.divergence import FirstBadStep
 from ruggedize.training.facts import Facts
+from ruggedize.training.objective import Objective, StatefulObjective
 from ruggedize.training.schedules import Patience
 
 SHOWN = 8  # names of facts in a message
@@ -42,7 +43,6 @@ class Counters:
     sums: dict[str, float] = field(default_factory=dict)  # of the epoch under way
     seconds: float = 0.0  # of the epoch under way
     precision: str = ""  # that the training began with, for `auto`; older states lack it
-    num_parts: int = 1  # that each process's share of a batch is divided into, to fit into memory
     rows: list[dict[str, Any]] = field(default_factory=list)  # of metrics.jsonl
 
 
@@ -55,11 +55,11 @@ class State:
     average: Average | None
     plateau: Patience | None
     stopping: Patience | None
+    objective: Objective
     facts: Facts  # what was asked for; the state of another training is rejected
     counters: Counters = field(default_factory=Counters)
     best: dict[str, Tensor] = field(default_factory=dict)  # weights to deliver
     damaged: list[Path] = field(default_factory=list)  # states passed over, to be removed
-    trials: int = 0  # steps that this process has taken, to see whether they fit into memory
     buffers: Buffers = field(init=False)
     first_bad: FirstBadStep = field(init=False)
 
@@ -74,6 +74,9 @@ class State:
             named |= {f"optimiser/{index}/{slot}": value for slot, value in slots.items()}
         if self.average:
             named |= {f"average/{i}": value for i, value in enumerate(self.average.weights)}
+        if isinstance(self.objective, StatefulObjective):
+            own = self.objective.state_dict()
+            named |= {f"objective/{name}": value for name, value in own.items()}
         return named | {f"best/{name}": value for name, value in self.best.items()}
 
     def numbers(self) -> dict[str, Any]:
@@ -118,6 +121,8 @@ class State:
             self.plateau.load(numbers["plateau"])
         if self.stopping:
             self.stopping.load(numbers["stopping"])
+        if isinstance(self.objective, StatefulObjective):
+            self.objective.load_state_dict(part(tensors, "objective/"))
         self.counters = Counters(**numbers["counters"])
         self.best = part(tensors, "best/")
 
