@@ -12,6 +12,7 @@ from ruggedize.runs import no_progress
 from ruggedize.training.job import Job
 from ruggedize.training.objectives import Pair, supervised
 from ruggedize.training.options import TrainingOptions
+from ruggedize.training.precision import training_precision
 from ruggedize.views import ViewMaker, ViewOptions
 
 CLASSES = ("dark", "light", "red")
@@ -66,6 +67,7 @@ def tiny_job(
         options=options,
         views=views,
         seed=0,
+        precision=training_precision(options, folder, accelerator),
         folder=folder,
         parents={},
         accelerator=accelerator,

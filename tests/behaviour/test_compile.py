@@ -41,7 +41,7 @@ def test_a_compiled_step_is_the_uncompiled_one(tmp_path: Path) -> None:
     for name in ("plain", "compiled", "other"):
         (row,) = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
         rows[name] = json.loads(row)
-    plain, compiled, other = (rows[name]["validation"]["raw"]["loss"] for name in rows)
+    plain, compiled, other = (rows[name]["validation"]["averaged"]["loss"] for name in rows)
     assert rows["compiled"]["loss"] == pytest.approx(rows["plain"]["loss"], rel=1e-4)
     assert compiled == pytest.approx(plain, rel=1e-3)
     assert other != pytest.approx(plain, rel=1e-3)

@@ -35,7 +35,7 @@ def teacher_file(tmp_path: Path) -> Path:
 def test_the_logits_stand_at_the_indices_of_their_images(teacher_file: Path) -> None:
     teacher, everything = load_model(teacher_file), three_colours(40, 0)
     train = everything.select([31, 2, 17])  # indices with gaps, in any order
-    table = known_targets(teacher, train, OPTIONS, Accelerator(cpu=True), no_progress)
+    table = known_targets(teacher, train, "fp32", Accelerator(cpu=True), no_progress)
     assert table is not None
     assert table.shape == (32, len(CLASSES))
     with torch.no_grad():

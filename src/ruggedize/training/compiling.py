@@ -14,5 +14,5 @@ def compiled(network: nn.Module, device: torch.device) -> nn.Module:
     (docs/decisions/0005). `TORCHINDUCTOR_COMPILE_THREADS` takes precedence.
     """
     in_process = device.type == "cuda" and "TORCHINDUCTOR_COMPILE_THREADS" not in os.environ
-    options: dict[str, str | int | bool] | None = {"compile_threads": 1} if in_process else None
-    return torch.compile(network, options=options)  # pyright: ignore[reportReturnType]
+    compile_here = torch.compile(options={"compile_threads": 1} if in_process else None)
+    return compile_here(network)  # pyright: ignore

@@ -13,6 +13,7 @@ from torch import Tensor
 from ruggedize.data import ImageSet
 from ruggedize.images.types import Views
 from ruggedize.models import Classifier
+from ruggedize.models.precision import Precision
 from ruggedize.runs import Progress, UserError
 from ruggedize.training.objectives import Objective, Pair
 from ruggedize.training.options import TrainingOptions
@@ -36,6 +37,7 @@ class Job:
     options: TrainingOptions
     views: ViewOptions
     seed: int
+    precision: Precision  # resolved: the options may say auto
     folder: Path
     parents: dict[str, str]  # hashes of the models that this one learns from
     accelerator: Accelerator

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ruggedize import runs, seeding
 from ruggedize.memory import is_out_of_memory
-from ruggedize.models import autocast_for, packed_model, resolved_precision
+from ruggedize.models import autocast_for, packed_model
 from ruggedize.training.averaging import average_for, averaged_copy, refresh_batch_norm
 from ruggedize.training.beginning import (
     MODEL,
@@ -70,8 +70,7 @@ def train(job: Job) -> None:
     """Do what `fit` promises in a folder that is held."""
     options = job.options
     device = job.accelerator.device
-    precision = resolved_precision(options.precision, device)
-    autocast = autocast_for(precision, device)
+    autocast = autocast_for(job.precision, device)
     layout = torch.channels_last if options.channels_last else torch.contiguous_format
     job.model.to(device=device, memory_format=layout)  # pyright: ignore
     divide_batch_norm(job.model, options, job.accelerator)
@@ -85,14 +84,15 @@ def train(job: Job) -> None:
     if options.compile:
         network = compiled(job.model, device)
     network = job.accelerator.prepare_model(network)  # wraps for several processes, else nothing
-    log.info("%s: %s on %s", job.name, precision, device)
+    state.counters.precision = job.precision  # older states have none
+    log.info("%s: %s on %s", job.name, job.precision, device)
     warn_if_too_large(job, autocast)
     while state.counters.epoch < options.epochs and not state.counters.stopped:
         with Signals() as signals:
             run_epoch(job, state, network, autocast, signals)
             end_epoch(job, state, autocast)
             stop_if_asked(job, agreed_signal(job, signals), signals)
-    deliver(job, state, autocast, precision)
+    deliver(job, state, autocast)
 
 
 def fresh_state(job: Job) -> State:
@@ -258,7 +258,7 @@ def refresh(
     refresh_batch_norm(network, views, autocast, sum_over_processes(accelerator))
 
 
-def deliver(job: Job, state: State, autocast: torch.autocast, precision: str) -> None:
+def deliver(job: Job, state: State, autocast: torch.autocast) -> None:
     """Write the model: the best average, else the best or the last raw weights, as asked for.
 
     The model is written last: where it exists, so does all that belongs to it.
@@ -276,7 +276,7 @@ def deliver(job: Job, state: State, autocast: torch.autocast, precision: str) ->
         "weights": job.options.averaging.kind if counters.best_is_average else "raw",
         "epoch": counters.best_epoch or counters.epoch,
         "validation": score._asdict(),
-        "precision": precision,
+        "precision": job.precision,
         "device": str(job.accelerator.device.type),
         "processes": job.accelerator.num_processes,
         "parts": counters.num_parts,

@@ -169,7 +169,9 @@ class TrainingOptions(BaseModel):
     )
     clip_norm: float | None = Field(default=None, gt=0, description="largest norm of the gradient")
     precision: Literal["auto", "bf16", "fp32"] = Field(
-        default="auto", description="auto: bfloat16 where the processor or GPU computes in it"
+        default="auto",
+        description="what the network computes in; auto: bfloat16 on a GPU that has it, on a CPU "
+        "the faster of bfloat16 and float32, measured once per machine",
     )
     ghost_batches: int = Field(
         default=1,
@@ -182,7 +184,8 @@ class TrainingOptions(BaseModel):
     )
     channels_last: bool = Field(default=True, description="memory layout: faster on CPU and on GPU")
     compile: bool = Field(
-        default=False, description="torch.compile (needs a C++ compiler on the CPU)"
+        default=False,
+        description="torch.compile (needs a C++ compiler on the CPU; untested on GPUs)",
     )
 
     @model_validator(mode="after")

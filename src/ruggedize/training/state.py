@@ -6,7 +6,7 @@ import logging
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -38,6 +38,7 @@ class Counters:
     best_is_average: bool = False
     sums: dict[str, float] = field(default_factory=dict)  # of the epoch under way
     seconds: float = 0.0  # of the epoch under way
+    precision: str = ""  # that the training began with, for `auto`; older states lack it
     num_parts: int = 1  # that each process's share of a batch is divided into, to fit into memory
     rows: list[dict[str, Any]] = field(default_factory=list)  # of metrics.jsonl
 
@@ -190,6 +191,19 @@ def saved_fingerprint(folder: Path) -> str | None:
     for path in sorted(saved_states(folder), reverse=True)[:1]:
         with suppress(SafetensorError, ValueError, RuntimeError):
             return read_state(path)[1].get("fingerprint")
+    return None
+
+
+def saved_precision(folder: Path) -> Literal["bf16", "fp32"] | None:
+    """Return the precision that the states in a folder record; None where none can be read.
+
+    All states of a training record the same one, so a damaged one passes for a whole one.
+    """
+    for path in sorted(saved_states(folder), reverse=True):
+        with suppress(OSError, SafetensorError, *UNREADABLE), safe_open(path, "pt") as file:
+            precision = numbers_in(file.metadata())["counters"]["precision"]
+            if precision in ("bf16", "fp32"):
+                return precision
     return None
 
 

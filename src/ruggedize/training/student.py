@@ -18,6 +18,7 @@ from ruggedize.training.loop import fit
 from ruggedize.training.memory_need import refuse_too_large
 from ruggedize.training.objectives import Pair, consistency
 from ruggedize.training.options import StudentOptions
+from ruggedize.training.precision import training_precision
 from ruggedize.training.targets import known_targets
 from ruggedize.training.teacher import fresh_model, view_maker
 from ruggedize.views import ViewMaker, ViewOptions
@@ -52,9 +53,10 @@ def train_student(  # noqa: PLR0913
     frozen = frozen_teacher(Path(teacher), model, options, accelerator.device)
     maker = view_maker(views, data.train.image_size, seed, "student")
     refresher = view_maker(views, data.train.image_size, seed, "student/refresh")
+    precision = training_precision(options, folder, accelerator)
     make_pair = pairs(maker, with_teacher=frozen is not None)
     if frozen is not None and options.clean_view == "test":
-        ask = partial(known_targets, frozen, data.train, options, accelerator, progress)
+        ask = partial(known_targets, frozen, data.train, precision, accelerator, progress)
         make_pair = pairs_with_test_view(maker, ask)
     fit(
         Job(
@@ -68,6 +70,7 @@ def train_student(  # noqa: PLR0913
             options=options,
             views=views,
             seed=seed,
+            precision=precision,
             folder=folder,
             parents={"teacher": sha256(Path(teacher))},
             accelerator=accelerator,

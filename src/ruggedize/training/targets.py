@@ -13,10 +13,9 @@ from ruggedize.models import (
     answer_in_parts,
     autocast_for,
     images_at_once,
-    resolved_precision,
 )
+from ruggedize.models.precision import Precision
 from ruggedize.runs import Progress
-from ruggedize.training.options import StudentOptions
 from ruggedize.training.processes import sum_over_processes
 
 LARGEST_TABLE = 1 << 30  # bytes
@@ -26,7 +25,7 @@ log = logging.getLogger(__name__)
 def known_targets(
     teacher: Classifier,
     train: ImageSet,
-    options: StudentOptions,
+    precision: Precision,
     accelerator: Accelerator,
     progress: Progress,
 ) -> Float32[torch.Tensor, "m k"] | None:
@@ -43,7 +42,7 @@ def known_targets(
         )
         return None
     device = accelerator.device
-    autocast = autocast_for(resolved_precision(options.precision, device), device)
+    autocast = autocast_for(precision, device)
     table = torch.zeros(rows, len(train.classes), device=device)
     most = images_at_once(teacher.input_size)
     everything = np.array_split(np.arange(len(train)), -(-len(train) // most))

@@ -15,6 +15,7 @@ from ruggedize.training.loop import fit
 from ruggedize.training.memory_need import refuse_too_large
 from ruggedize.training.objectives import Pair, supervised
 from ruggedize.training.options import TrainingOptions
+from ruggedize.training.precision import training_precision
 from ruggedize.views import ViewMaker, ViewOptions
 
 
@@ -57,6 +58,7 @@ def train_teacher(  # noqa: PLR0913
             options=options,
             views=views,
             seed=seed,
+            precision=training_precision(options, folder, accelerator),
             folder=folder,
             parents={},
             accelerator=accelerator,
