@@ -19,6 +19,7 @@ MODEL_FILES = "initial.safetensors model.safetensors metrics.jsonl delivered.jso
 LOGGED = {
     "epoch", "steps", "loss", "cross_entropy", "consistency", "accuracy", "validation", "lr",
     "teacher_entropy", "student_entropy", "agreement", "images_per_second", "seconds",
+    "difference", "best",
 }  # fmt: skip
 
 
@@ -45,6 +46,7 @@ def test_every_epoch_of_the_student_is_logged_in_full(finished: Path) -> None:
     assert [row["epoch"] for row in rows] == [1, 2]
     assert all(row.keys() == LOGGED for row in rows)
     assert all(row["validation"].keys() == {"raw", "averaged"} for row in rows)
+    assert rows[-1]["difference"]["num_images"] == 200
     assert 0 < rows[-1]["teacher_entropy"] < 2.31
 
 

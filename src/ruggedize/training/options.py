@@ -213,7 +213,8 @@ class TrainingOptions(BaseModel):
     )
     channels_last: bool = Field(default=True, description="memory layout: faster on CPU and on GPU")
     compile: bool = Field(
-        default=False, description="torch.compile (needs a C++ compiler on the CPU)"
+        default=False,
+        description="torch.compile (needs a C++ compiler on the CPU; untested on GPUs)",
     )
 
     @model_validator(mode="after")
