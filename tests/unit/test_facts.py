@@ -90,7 +90,7 @@ def test_a_fact_that_was_not_recorded_is_not_compared(tmp_path: Path) -> None:
         ({"seed": 1}, "seed"),
         ({"parents": {"teacher": "0" * 64}}, "parents.teacher"),
         ({"validation": three_colours(31, 1)}, "images.validation"),
-        ({"train": three_colours(65, 0)}, "images.training"),
+        ({"sources": {"labelled": three_colours(65, 0)}}, "images.training"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

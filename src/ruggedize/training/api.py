@@ -1,6 +1,7 @@
 """The functions that train: a teacher, a student, or any other stage."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -113,7 +114,6 @@ def train_stage(  # noqa: PLR0913
     paths = {stage: Path(path) for stage, path in (teachers or {}).items()}
     refuse_too_large(name, options, len(data.train.classes), accelerator.device)
     model = fresh_model(data, views, options, seed, name)
-    precision = training_precision(options, folder, accelerator)
     frozen = {s: frozen_teacher(p, model, options, accelerator.device) for s, p in paths.items()}
     context = Context(
         name=name,
@@ -122,30 +122,44 @@ def train_stage(  # noqa: PLR0913
         views=options.views,
         teachers=frozen,
         train=data.train,
-        precision=precision,
+        precision=training_precision(options, folder, accelerator),
         accelerator=accelerator,
         progress=progress,
     )
+    job = planned(context, data, views, options, seed, folder)
+    parents = {stage: sha256(path) for stage, path in paths.items()}
+    fit(replace(job, parents=parents))
+    return load_trained(folder / MODEL, options, len(data.train.classes))
+
+
+def planned(
+    context: Context,
+    data: Splits,
+    views: ViewOptions,
+    options: TrainingOptions,
+    seed: int,
+    folder: Path,
+) -> Job:
+    """Return the training of a stage, for the loop."""
+    assert isinstance(context.model, Classifier)
     objective = make_objective(options.objective, context)
-    job = Job(
-        name=name,
-        model=model,
+    return Job(
+        name=context.name,
+        model=context.model,
         objective=objective,
-        refresher=view_maker(views, data.train.image_size, seed, f"{name}/refresh"),
-        sources=sources_for(name, objective, data),
+        refresher=view_maker(views, data.train.image_size, seed, f"{context.name}/refresh"),
+        sources=sources_for(context.name, objective, data),
         validation=data.validation,
         data=data.digest and data.digest.for_training(),
         options=options,
         views=views,
         seed=seed,
-        precision=precision,
+        precision=context.precision,
         folder=folder,
-        parents={stage: sha256(path) for stage, path in paths.items()},
-        accelerator=accelerator,
-        progress=progress,
+        parents={},
+        accelerator=context.accelerator,
+        progress=context.progress,
     )
-    fit(job)
-    return load_trained(folder / MODEL, options, len(data.train.classes))
 
 
 def load_trained(path: Path, options: TrainingOptions, num_classes: int) -> Classifier:
