@@ -136,6 +136,28 @@ def test_a_run_killed_at_a_moment_ends_the_same(unbroken: Path, tmp_path: Path, 
     killed_once(unbroken, tmp_path / "run", seed)
 
 
+@pytest.mark.more
+@pytest.mark.parametrize("kind", ["jsd", "mean-teacher"])
+def test_every_objective_is_resumed_to_the_same_bytes(tmp_path: Path, kind: str) -> None:
+    own = (*CHANGES[:4], "student.epochs=2", f"student.objective={kind}")
+
+    def command(out: Path) -> list[str]:
+        return tiny_demo(out, *own)
+
+    assert ruggedize(*command(tmp_path / "whole")).returncode == 0
+    process = saving_often(*command(tmp_path / "killed"))
+    wait_until(process, lambda: step_saved("student", 7)(tmp_path / "killed"))
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "it ended before it was killed"
+    assert ruggedize(*command(tmp_path / "killed")).returncode == 0
+    for name in RESULTS:
+        whole, resumed = (tmp_path / run / name for run in ("whole", "killed"))
+        assert whole.read_bytes() == resumed.read_bytes(), name
+    first = (tmp_path / "whole" / "student" / "initial.safetensors").read_bytes()
+    assert first != (tmp_path / "whole" / "student" / "model.safetensors").read_bytes()
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(25))
 def test_a_run_killed_at_any_moment_ends_the_same(

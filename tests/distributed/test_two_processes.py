@@ -23,6 +23,13 @@ WISHES = {
     "frozen batch norm": {"network": "frozen"},
     "two ghost batches": {"network": "as it is", "ghost_batches": 2, "averaging": SWA},
     "four ghost batches": {"network": "as it is", "ghost_batches": 4, "batch_size": 22},
+    "jsd": {"network": "as it is", "ghost_batches": 2, "objective": {"kind": "jsd"}},
+    "mean teacher": {
+        "network": "as it is",
+        "ghost_batches": 2,
+        "objective": {"kind": "mean-teacher", "decay": 0.8},
+    },
+    "micro-batches": {"network": "as it is", "ghost_batches": 4, "microbatches": 2},
     "plateau and stopping": {
         "network": "without",
         "epochs": 9,

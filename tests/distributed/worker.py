@@ -78,7 +78,9 @@ def main(
     class Noting(Altered):
         def batch(self, images, epoch, step):
             batch = super().batch(images, epoch, step)
-            sums = [zlib.crc32(view.numpy().tobytes()) for view in batch["labelled"]["view"]]
+            named = {key: value for key, value in batch["labelled"].items() if key != "labels"}
+            views = zip(*named.values(), strict=True)  # of each image
+            sums = [zlib.crc32(b"".join(v.numpy().tobytes() for v in each)) for each in views]
             made[:] = zip(images["labelled"].index.tolist(), sums, strict=True)
             return batch
 
