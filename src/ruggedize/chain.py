@@ -1,6 +1,7 @@
 """The whole chain: teacher, student, assessment and report, each part done once."""
 
 import io
+import tomllib
 from pathlib import Path
 
 import torch
@@ -24,8 +25,8 @@ from ruggedize.corruptions import (
     stored_suite,
 )
 from ruggedize.data import ImageSet, Splits, data_digest, load_splits
-from ruggedize.models import num_parameters, outline, refuse_too_small
-from ruggedize.recipe import Recipe, differing_keys, load_recipe, recipe_toml
+from ruggedize.models import Classifier, num_parameters, outline, refuse_too_small
+from ruggedize.recipe import WHERE_AND_HOW, Recipe, differing_keys, load_recipe, recipe_toml
 from ruggedize.report import write_report
 from ruggedize.runs import Progress, UserError, no_progress, sha256
 from ruggedize.seeding import stream_key
@@ -38,6 +39,7 @@ from ruggedize.training import (
     train_stage,
 )
 from ruggedize.training.beginning import refuse_changed_model
+from ruggedize.training.facts import flat, holds_custom
 from ruggedize.training.launching import default_accelerator, naming_lost_processes
 from ruggedize.training.memory_need import refuse_too_large
 from ruggedize.training.normalisation import refuse_division
@@ -147,20 +149,32 @@ def complete(
     accelerator.wait_for_everyone()
     files = models_of(folder, recipe)
     for name, options in recipe.all_stages.items():
-        source = teacher_of(options)
         train_stage(
             name,
             data,
             recipe.views,
             options,
             folder / name,
-            teachers={source: files[source]} if source else {},
+            teachers=teachers_of(name, recipe, files, len(data.train.classes)),
             seed=recipe.seed,
             accelerator=accelerator,
             progress=progress,
         )
     if accelerator.is_main_process:  # the others have nothing left to do, and do not wait
         examine(folder, recipe, data, accelerator.device, progress)
+
+
+def teachers_of(
+    name: str, recipe: Recipe, files: dict[str, Path], num_classes: int
+) -> dict[str, Path | Classifier]:
+    """Return the teacher of a stage by its name: its file, or a loaded network of one's own."""
+    source = teacher_of(recipe.all_stages[name])
+    if source is None:
+        return {}
+    options = recipe.all_stages[source]
+    is_custom = options.model.name == "custom"
+    model = load_trained(files[source], options, num_classes) if is_custom else files[source]
+    return {source: model}
 
 
 def refuse_the_impossible(recipe: Recipe, data: Splits, accelerator: Accelerator) -> None:
@@ -199,7 +213,7 @@ def claim_folder(folder: Path, recipe: Recipe) -> None:
             )
         return
     try:
-        keys = differing_keys(load_recipe(written), recipe)
+        keys = keys_that_differ(written, recipe)
     except UserError as error:
         raise UserError(
             f"{written} was changed, or is of another version: {error}".partition("\n")[0]
@@ -211,6 +225,19 @@ def claim_folder(folder: Path, recipe: Recipe) -> None:
             f"{', ...' if len(keys) > 8 else ''};\n"
             "give another folder with --out, or delete this one"
         )
+
+
+def keys_that_differ(written: Path, recipe: Recipe) -> list[str]:
+    """Name the options in which a run's recipe differs from another one.
+
+    What is of the user's own is compared as it was written: its code is not in the file.
+    """
+    table = recipe.model_dump(mode="json", exclude_none=True)
+    if not holds_custom(table):
+        return differing_keys(load_recipe(written), recipe)
+    ours, theirs = flat(table), flat(tomllib.loads(written.read_text(encoding="utf-8")))
+    keys = sorted(ours.keys() | theirs.keys())
+    return [key for key in keys if key not in WHERE_AND_HOW and ours.get(key) != theirs.get(key)]
 
 
 def begin(folder: Path, recipe: Recipe, data: Splits) -> None:

@@ -4,6 +4,7 @@ from .api import train_stage as train_stage
 from .api import train_student as train_student
 from .api import train_teacher as train_teacher
 from .batch import Batch as Batch
+from .batch import counts_of as counts_of
 from .job import refuse_untrainable as refuse_untrainable
 from .objective import Context as Context
 from .objective import Objective as Objective

@@ -1,5 +1,7 @@
 """The functions that train: a teacher, a student, or any other stage."""
 
+import copy
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +11,14 @@ from accelerate import Accelerator
 
 from ruggedize import seeding
 from ruggedize.data import ImageSet, Splits
-from ruggedize.models import Classifier, CustomModel, create_model, load_model, num_parameters
+from ruggedize.models import (
+    Classifier,
+    CustomModel,
+    create_model,
+    load_model,
+    num_parameters,
+    packed_model,
+)
 from ruggedize.runs import Progress, UserError, no_progress, sha256
 from ruggedize.training.batch import LABELLED, UNLABELLED
 from ruggedize.training.beginning import MODEL
@@ -92,7 +101,7 @@ def train_stage(  # noqa: PLR0913
     options: TrainingOptions,
     out: Path | str,
     *,
-    teachers: Mapping[str, Path | str] | None = None,
+    teachers: Mapping[str, Path | str | Classifier] | None = None,
     seed: int = 0,
     accelerator: Accelerator | None = None,
     progress: Progress = no_progress,
@@ -105,16 +114,16 @@ def train_stage(  # noqa: PLR0913
         name: of the stage; its random draws belong to this name.
         data: training, validation and, if the objective asks for them, unlabelled images.
         options: network, objective, optimiser, schedule, averaging, ...
-        teachers: model files of the teachers that the objective learns from, by stage.
+        teachers: those that the objective learns from, by stage: model files or classifiers.
 
     Raises:
         UserError: something that was asked for cannot be done; nothing has been written then.
     """
     folder, accelerator = Path(out), accelerator or default_accelerator()
-    paths = {stage: Path(path) for stage, path in (teachers or {}).items()}
+    given = teachers or {}
     refuse_too_large(name, options, len(data.train.classes), accelerator.device)
     model = fresh_model(data, views, options, seed, name)
-    frozen = {s: frozen_teacher(p, model, options, accelerator.device) for s, p in paths.items()}
+    frozen = {s: frozen_teacher(t, model, options, accelerator.device) for s, t in given.items()}
     context = Context(
         name=name,
         model=model,
@@ -127,7 +136,7 @@ def train_stage(  # noqa: PLR0913
         progress=progress,
     )
     job = planned(context, data, views, options, seed, folder)
-    parents = {stage: sha256(path) for stage, path in paths.items()}
+    parents = {stage: hash_of_model(teacher) for stage, teacher in given.items()}
     fit(replace(job, parents=parents))
     return load_trained(folder / MODEL, options, len(data.train.classes))
 
@@ -214,14 +223,30 @@ def view_maker(views: ViewOptions, image_size: int, seed: int, purpose: str) -> 
         raise UserError(f"views: {error}") from None
 
 
+def hash_of_model(model: Path | str | Classifier) -> str:
+    """Return the SHA-256 of a model's file, or of the file that a classifier would be."""
+    if isinstance(model, Classifier):
+        return hashlib.sha256(packed_model(model)).hexdigest()
+    return sha256(Path(model))
+
+
 def frozen_teacher(
-    path: Path, student: Classifier, options: TrainingOptions, device: torch.device
+    given: Path | str | Classifier,
+    student: Classifier,
+    options: TrainingOptions,
+    device: torch.device,
 ) -> Classifier:
-    """Load a teacher for inference and check that the student may learn from it."""
-    teacher = load_model(path, classes=student.classes)
+    """Return a teacher for inference, a copy or from its file.
+
+    Raises:
+        UserError: the student may not learn from it.
+    """
+    is_file = not isinstance(given, Classifier)
+    teacher = load_model(given, classes=student.classes) if is_file else copy.deepcopy(given)
+    name = given if is_file else "the teacher"
     if teacher.input_size != student.input_size:
         raise UserError(
-            f"{path} takes images of {teacher.input_size} pixels, the student's views have "
+            f"{name} takes images of {teacher.input_size} pixels, the student's views have "
             f"{student.input_size};\nuse the same views.resize and views.crop for both"
         )
     if not (isinstance(options, StudentOptions) and options.allow_smaller_student):

@@ -36,10 +36,12 @@ class Facts:
         Raises:
             KeyError, TypeError, ValueError: these facts are of a version that is not understood.
         """
-        options = type(self.options).model_validate(saved["options"])
-        views = ViewOptions.model_validate(saved["views"])
-        known = Facts(name="", options=options, views=views, data=None, others={}).to_json()
-        theirs = {key: value for key, value in (saved | known).items() if key != "data"}
+        theirs = {key: value for key, value in saved.items() if key != "data"}
+        if not holds_custom(saved):  # whose code is not in the file
+            options = type(self.options).model_validate(saved["options"])
+            views = ViewOptions.model_validate(saved["views"])
+            known = Facts(name="", options=options, views=views, data=None, others={}).to_json()
+            theirs |= {key: known[key] for key in ("options", "views")}
         ours = {key: value for key, value in self.to_json().items() if key in theirs}
         left, right = (
             flat({self.named(key): facts[key] for key in facts}) for facts in (ours, theirs)
@@ -55,6 +57,14 @@ class Facts:
     def named(self, key: str) -> str:
         """Return what a user calls this fact."""
         return self.name if key == "options" else key
+
+
+def holds_custom(table: Any) -> bool:
+    """Whether options in JSON name a model, an objective or noise of the user's own."""
+    if isinstance(table, dict):
+        own = "custom" in (table.get("kind"), table.get("name"))
+        return own or any(map(holds_custom, table.values()))
+    return isinstance(table, list) and any(map(holds_custom, table))
 
 
 def flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
