@@ -26,7 +26,7 @@ from ruggedize import load_recipe, runs, train_student
 from ruggedize.data import ImageSet, Splits
 from ruggedize.models import Classifier, create_model, resolved_precision, save_model
 from ruggedize.training import StudentOptions
-from ruggedize.training.averaging import Average
+from ruggedize.training.average import Average
 from ruggedize.views import ViewMaker
 
 RECIPES = ("keras-example", "cifar10-cpu")

@@ -12,11 +12,10 @@ from torch import nn
 from ruggedize.data import ImageBatch, ImageSet
 from ruggedize.models import create_model
 from ruggedize.runs import no_progress
-from ruggedize.training.batch import Batch
-from ruggedize.training.job import Job
-from ruggedize.training.objective import Context, Objective, Term, make_objective
+from ruggedize.training.compute import training_precision
+from ruggedize.training.objective import Batch, Context, Objective, Term, make_objective
 from ruggedize.training.options import TrainingOptions
-from ruggedize.training.precision import training_precision
+from ruggedize.training.stage import Job
 from ruggedize.views import ViewMaker, ViewOptions
 
 Terms = Mapping[str, Term]

@@ -38,12 +38,13 @@ from ruggedize.training import (
     refuse_untrainable,
     train_stage,
 )
-from ruggedize.training.beginning import refuse_changed_model
-from ruggedize.training.facts import flat, holds_custom
-from ruggedize.training.launching import default_accelerator, naming_lost_processes
-from ruggedize.training.memory_need import refuse_too_large
-from ruggedize.training.normalisation import refuse_division
-from ruggedize.training.processes import first_process_writes
+from ruggedize.training.distributed import (
+    default_accelerator,
+    first_process_writes,
+    naming_lost_processes,
+)
+from ruggedize.training.preflight import refuse_changed_model, refuse_division, refuse_too_large
+from ruggedize.training.stage import flat, holds_custom
 from ruggedize.views import ViewMaker, ViewOptions, overlaps, view_sheet
 
 NAMES = ("teacher", "student")  # of the stages that every run has

@@ -33,7 +33,7 @@ ruggedize recipes lists what can be run; ruggedize run demo needs no data and a 
 ruggedize --version prints the version."""
 
 NOTES = ("ruggedize.images.kernel",)  # loggers whose level INFO is shown
-NOTES_IN_PLACE_OF_BARS = ("ruggedize.training.pace",)
+NOTES_IN_PLACE_OF_BARS = ("ruggedize.training.loop",)
 GO_ON = ("run", "train-teacher", "train-student", "corrupt")
 MAKE_ROOM = "what was saved is whole: make room and give the same command again"
 RAISE_LIMIT = "what was saved is whole: raise the limit on a file's size (ulimit -f) and go on"

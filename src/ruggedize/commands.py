@@ -261,7 +261,7 @@ def recipes() -> None:
 
 def joined() -> "Accelerator":
     """Join the processes that were launched together; all but the first keep silent."""
-    from ruggedize.training.launching import default_accelerator
+    from ruggedize.training.distributed import default_accelerator
 
     accelerator = default_accelerator()
     console.quiet = not accelerator.is_main_process

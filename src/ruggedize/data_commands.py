@@ -156,7 +156,7 @@ def predict(
     from ruggedize.data.file_list import FileList
     from ruggedize.data.streaming import decode_all
     from ruggedize.models import load_model
-    from ruggedize.training.launching import default_accelerator
+    from ruggedize.training.distributed import default_accelerator
 
     classifier = load_model(model / "student" / "model.safetensors" if model.is_dir() else model)
     paths = [path for place in images for path in list_images(place)]

@@ -11,7 +11,7 @@ from ruggedize.data import DataOptions, load_splits
 from ruggedize.models import Classifier, load_model
 from ruggedize.recipe import Recipe, load_recipe
 from ruggedize.runs import Progress, UserError, no_progress
-from ruggedize.training.launching import default_accelerator
+from ruggedize.training.distributed import default_accelerator
 from ruggedize.views import overlaps
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ruggedize.cli import main
-from ruggedize.training import loop, questions
+from ruggedize.training import distributed, loop
 
-questions.SAVE_SECONDS = -1.0
+distributed.SAVE_SECONDS = -1.0
 STEPS = 3
 step = loop.step
 

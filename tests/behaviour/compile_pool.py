@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ruggedize.locking import only_writer
-from ruggedize.training.interruption import Signals
+from ruggedize.training.safety import Signals
 from ruggedize.watchdog import Watchdog
 
 

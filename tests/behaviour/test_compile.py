@@ -24,7 +24,7 @@ for name, change in changes.items():
 COMPILED = """
 import sys, torch
 from torch import nn
-from ruggedize.training.compiling import compiled
+from ruggedize.training.compute import compiled
 network = compiled(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), torch.device(sys.argv[1]))
 network(torch.ones(2, 4)).sum().backward()
 from torch._inductor.async_compile import AsyncCompile

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from ruggedize.runs import UserError
-from ruggedize.training.batch import Batch
-from ruggedize.training.job import Job
 from ruggedize.training.loop import fit
+from ruggedize.training.objective import Batch
+from ruggedize.training.stage import Job
 from tests.training_jobs import NUM_IMAGES, Terms, altered, times, tiny_job
 
 STEP = 18  # of 48; the fault strikes here, in the second of three epochs

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from ruggedize.models import autocast_for
-from ruggedize.training.feeding import batches_of_epoch
+from ruggedize.training.batches import batches_of_epoch
 from ruggedize.training.loop import fresh_state
 from ruggedize.training.step import step
 from tests.training_jobs import tiny_job

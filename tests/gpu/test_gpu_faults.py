@@ -10,8 +10,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ruggedize.runs import UserError
-from ruggedize.training.batch import Batch
 from ruggedize.training.loop import fit
+from ruggedize.training.objective import Batch
 from tests.behaviour.runs import steps_saved
 from tests.training_jobs import Terms, altered, tiny_job
 from tests.unit.test_divergence import spoilt

@@ -11,16 +11,21 @@ from torch import Tensor, nn
 
 from ruggedize.runs import no_progress
 from ruggedize.training import Context, Objective, Term
-from ruggedize.training.batch import IMAGES, LABELLED, Batch
-from ruggedize.training.losses import jensen_shannon_sum, softened_kl
-from ruggedize.training.objective import make_objective
-from ruggedize.training.objective_options import (
+from ruggedize.training.objective import (
+    IMAGES,
+    LABELLED,
+    Batch,
+    jensen_shannon_sum,
+    make_objective,
+    softened_kl,
+)
+from ruggedize.training.objectives.mean_teacher import MeanTeacher
+from ruggedize.training.objectives.options import (
     ConsistencyOptions,
     JsdOptions,
     MeanTeacherOptions,
     SupervisedOptions,
 )
-from ruggedize.training.objectives.mean_teacher import MeanTeacher
 from ruggedize.training.step import means_of, scales_of, sums_of, weighted
 from ruggedize.views import ViewMaker, ViewOptions
 from tests.training_jobs import three_colours, tiny_job

@@ -27,9 +27,9 @@ from ruggedize.models.options import (
     WideResNetOptions,
 )
 from ruggedize.runs import UserError
-from ruggedize.training.averaging import refresh_batch_norm
-from ruggedize.training.normalisation import divide_batch_norm, refuse_division
+from ruggedize.training.average import refresh_batch_norm
 from ruggedize.training.options import TrainingOptions
+from ruggedize.training.preflight import divide_batch_norm, refuse_division
 from tests.training_jobs import CLASSES
 
 NETWORKS = [

@@ -15,7 +15,7 @@ from torch import Tensor
 from ruggedize.training.delivery import EpochScores, remember_if_best, weights_to_deliver
 from ruggedize.training.loop import fit, fresh_state
 from ruggedize.training.options import TrainingOptions
-from ruggedize.training.validation import Difference, Score
+from ruggedize.training.validate import Difference, Score
 from tests.training_jobs import three_colours, tiny_job
 
 # A plain mean over all steps since the first, as early and bad as they are.

@@ -11,13 +11,13 @@ from accelerate import Accelerator
 
 from ruggedize import seeding
 from ruggedize.runs import UserError
-from ruggedize.training import divergence, questions
-from ruggedize.training.batch import Batch
-from ruggedize.training.divergence import NOT_FINITE, FirstBadStep
-from ruggedize.training.feeding import batches_of_epoch
-from ruggedize.training.job import Job
+from ruggedize.training import distributed, safety
+from ruggedize.training.batches import batches_of_epoch
+from ruggedize.training.checkpoint import State, load_newest_state, save_state
 from ruggedize.training.loop import fit, fresh_state
-from ruggedize.training.state import State, load_newest_state, save_state
+from ruggedize.training.objective import Batch
+from ruggedize.training.safety import NOT_FINITE, FirstBadStep
+from ruggedize.training.stage import Job
 from ruggedize.training.step import step
 from tests.behaviour.runs import steps_saved
 from tests.training_jobs import Terms, altered, times, tiny_job
@@ -105,7 +105,7 @@ def test_where_looking_costs_a_wait_nothing_is_saved_from_that_step_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: int, epoch: int, saved: list[int]
 ) -> None:
     """As on a GPU: the weights have moved by the time that the step is known."""
-    for part in (divergence, questions):
+    for part in (safety, distributed):
         monkeypatch.setattr(part, "sync_is_free", lambda device: False)
     with pytest.raises(UserError, match=rf"NaN at step {bad} \(epoch {epoch}\)"):
         fit(spoilt(tmp_path / "stopped", math.nan, bad))
@@ -119,9 +119,9 @@ def test_where_looking_costs_a_wait_nothing_is_saved_from_that_step_on(
 def test_where_looking_costs_a_wait_it_is_asked_before_every_save(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for part in (divergence, questions):
+    for part in (safety, distributed):
         monkeypatch.setattr(part, "sync_is_free", lambda device: False)
-    monkeypatch.setattr(questions, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(distributed, "SAVE_SECONDS", -1.0)
     with pytest.raises(UserError, match="NaN at step 7"):
         fit(spoilt(tmp_path, math.nan))
     assert steps_saved(tmp_path) == [5, 6]

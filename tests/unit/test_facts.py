@@ -11,9 +11,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 
 from ruggedize.runs import UserError
-from ruggedize.training.job import Job
+from ruggedize.training.checkpoint import hash_of, load_newest_state, save_state
 from ruggedize.training.loop import fit, fresh_state
-from ruggedize.training.state import hash_of, load_newest_state, save_state
+from ruggedize.training.stage import Job
 from ruggedize.views import ViewOptions
 from tests.training_jobs import three_colours, tiny_job
 

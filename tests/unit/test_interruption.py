@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ruggedize.training import interruption
-from ruggedize.training.interruption import SIGNALS, Signals
-from ruggedize.training.job import Job
+from ruggedize.training import safety
+from ruggedize.training.checkpoint import load_newest_state
 from ruggedize.training.loop import fit, fresh_state
-from ruggedize.training.state import load_newest_state
+from ruggedize.training.safety import SIGNALS, Signals
+from ruggedize.training.stage import Job
 from tests.training_jobs import tiny_job
 
 
@@ -49,7 +49,7 @@ def test_the_same_signal_relayed_at_once_is_one_signal(monkeypatch: pytest.Monke
     done: list[str] = []
 
     def work(seconds: float) -> None:
-        monkeypatch.setattr(interruption, "ECHO_SECONDS", seconds)
+        monkeypatch.setattr(safety, "ECHO_SECONDS", seconds)
         with Signals():
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)

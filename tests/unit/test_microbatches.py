@@ -12,15 +12,14 @@ from ruggedize.chain import run
 from ruggedize.models import ResNet9Options, outline
 from ruggedize.recipe import load_recipe
 from ruggedize.runs import UserError
-from ruggedize.training import memory_need
-from ruggedize.training.batch import Batch, grouped
-from ruggedize.training.feeding import batches_of_epoch
-from ruggedize.training.job import Job
+from ruggedize.training import preflight
+from ruggedize.training.batches import batches_of_epoch
+from ruggedize.training.checkpoint import State
 from ruggedize.training.loop import fit, fresh_state
-from ruggedize.training.memory_need import refuse_too_large
-from ruggedize.training.normalisation import divide_batch_norm
+from ruggedize.training.objective import Batch, grouped
 from ruggedize.training.options import Adam, Ema, TrainingOptions
-from ruggedize.training.state import State
+from ruggedize.training.preflight import divide_batch_norm, refuse_too_large
+from ruggedize.training.stage import Job
 from ruggedize.training.step import step
 from ruggedize.views import ViewMaker
 from tests.training_jobs import Terms, altered, num_images, tiny_job
@@ -132,9 +131,9 @@ def test_weights_that_do_not_fit_are_rejected_before_the_network_is_built(
     weights = sum(weight.nbytes for weight in outline(options.model, 10).parameters())
     need = weights * (1 + 1 + 2 + 2)  # weights, gradients, Adam's two, an average and the best
     cpu = torch.device("cpu")
-    monkeypatch.setattr(memory_need, "available_memory", lambda: need)
+    monkeypatch.setattr(preflight, "available_memory", lambda: need)
     refuse_too_large(name, options, 10, cpu)
-    monkeypatch.setattr(memory_need, "available_memory", lambda: need - 1)
+    monkeypatch.setattr(preflight, "available_memory", lambda: need - 1)
     with pytest.raises(UserError, match=f"{name}.model has .* weights.*\n.*smaller {name}.model"):
         refuse_too_large(name, options, 10, cpu)
     refuse_too_large(name, options, 10, torch.device("cuda"))  # it raises when it is full
@@ -143,7 +142,7 @@ def test_weights_that_do_not_fit_are_rejected_before_the_network_is_built(
 def test_a_run_with_a_student_beyond_all_memory_does_not_begin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory_need, "available_memory", lambda: 1 << 30)
+    monkeypatch.setattr(preflight, "available_memory", lambda: 1 << 30)
     recipe = load_recipe("demo", ("student.model={name='resnet9', width=512}",))
     with pytest.raises(UserError, match=r"student.model has .* weights"):
         run(recipe, tmp_path / "run")

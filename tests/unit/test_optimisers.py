@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ruggedize.training.optimisers import optimiser_for, set_rate
+from ruggedize.training.optim import optimiser_for, set_rate
 from ruggedize.training.options import Adam, AdamW, Sgd
 
 

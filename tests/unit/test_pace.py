@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from ruggedize.runs import read_lines
-from ruggedize.training.loop import fit
-from ruggedize.training.pace import summary
+from ruggedize.training.loop import fit, summary
 from tests.training_jobs import tiny_job
 
 ROW = {
@@ -31,7 +30,7 @@ def test_an_epoch_is_summed_up_in_words() -> None:
 def test_every_epoch_of_a_training_has_its_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO, logger="ruggedize.training.pace"):
+    with caplog.at_level(logging.INFO, logger="ruggedize.training.loop"):
         fit(tiny_job(tmp_path, epochs=3))
     lines = [record.getMessage() for record in caplog.records if "epoch" in record.getMessage()]
     rows = read_lines(tmp_path / "metrics.jsonl")

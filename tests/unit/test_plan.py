@@ -9,11 +9,11 @@ import pytest
 
 from ruggedize import seeding
 from ruggedize.runs import UserError
-from ruggedize.training import job as job_module
-from ruggedize.training.job import Job
+from ruggedize.training import stage as job_module
+from ruggedize.training.checkpoint import load_newest_state
 from ruggedize.training.loop import fit, fresh_state
-from ruggedize.training.schedules import rate_at
-from ruggedize.training.state import load_newest_state
+from ruggedize.training.optim import rate_at
+from ruggedize.training.stage import Job
 from tests.training_jobs import tiny_job
 from tests.unit.test_divergence import spoilt
 

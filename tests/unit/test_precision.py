@@ -24,9 +24,9 @@ from ruggedize.models.precision import (
 )
 from ruggedize.runs import processor
 from ruggedize.training import StudentOptions, TrainingOptions, train_student, train_teacher
+from ruggedize.training.checkpoint import save_state, saved_precision
+from ruggedize.training.compute import training_precision
 from ruggedize.training.loop import fresh_state
-from ruggedize.training.precision import training_precision
-from ruggedize.training.state import save_state, saved_precision
 from ruggedize.views import ViewOptions
 from tests.training_jobs import three_colours, tiny_job
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ruggedize.training.optim import Patience, rate_at
 from ruggedize.training.options import Constant, Cosine, EarlyStopping, OneCycle, Plateau
-from ruggedize.training.schedules import Patience, rate_at
 
 
 def test_a_constant_rate_stays() -> None:

@@ -8,11 +8,11 @@ import torch
 
 from ruggedize.models import autocast_for
 from ruggedize.runs import UserError
-from ruggedize.training.feeding import batches_of_epoch
-from ruggedize.training.interruption import Signals
+from ruggedize.training.batches import batches_of_epoch
+from ruggedize.training.checkpoint import KEPT, State, load_newest_state, save_state
+from ruggedize.training.distributed import asked
 from ruggedize.training.loop import end_epoch, fit, fresh_state, run_epoch
-from ruggedize.training.questions import asked
-from ruggedize.training.state import KEPT, State, load_newest_state, save_state
+from ruggedize.training.safety import Signals
 from ruggedize.training.step import step
 from tests.training_jobs import tiny_job
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from ruggedize.runs import UserError
-from ruggedize.training.job import Job
 from ruggedize.training.loop import fit
-from ruggedize.training.validation import Outcomes, outcomes, raw_minus_average, score
+from ruggedize.training.stage import Job
+from ruggedize.training.validate import Outcomes, outcomes, raw_minus_average, score
 from tests.training_jobs import three_colours, tiny_job
 from tests.unit.test_state import FP32
 

@@ -20,15 +20,13 @@ from ruggedize.models import (
     packed_model,
 )
 from ruggedize.runs import Progress, UserError, no_progress, sha256
-from ruggedize.training.batch import LABELLED, UNLABELLED
-from ruggedize.training.beginning import MODEL
-from ruggedize.training.job import Job
-from ruggedize.training.launching import default_accelerator
+from ruggedize.training.compute import training_precision
+from ruggedize.training.distributed import default_accelerator
 from ruggedize.training.loop import fit
-from ruggedize.training.memory_need import refuse_too_large
-from ruggedize.training.objective import Context, Objective, make_objective
+from ruggedize.training.objective import LABELLED, UNLABELLED, Context, Objective, make_objective
 from ruggedize.training.options import StudentOptions, TrainingOptions
-from ruggedize.training.precision import training_precision
+from ruggedize.training.preflight import MODEL, refuse_too_large
+from ruggedize.training.stage import Job
 from ruggedize.views import ViewMaker, ViewOptions
 
 

@@ -10,13 +10,13 @@ from torch import nn
 
 from ruggedize import runs, seeding
 from ruggedize.models import packed_model
-from ruggedize.training.averaging import averaged_copy, refresh_batch_norm
-from ruggedize.training.beginning import DELIVERED, MODEL
-from ruggedize.training.job import Job
+from ruggedize.training.average import averaged_copy, refresh_batch_norm
+from ruggedize.training.checkpoint import Counters, State
+from ruggedize.training.distributed import sum_over_processes
 from ruggedize.training.options import NoAveraging
-from ruggedize.training.processes import sum_over_processes
-from ruggedize.training.state import Counters, State
-from ruggedize.training.validation import Difference, Score, outcomes, raw_minus_average, score
+from ruggedize.training.preflight import DELIVERED, MODEL
+from ruggedize.training.stage import Job
+from ruggedize.training.validate import Difference, Score, outcomes, raw_minus_average, score
 
 REFRESH_IMAGES = 5_000  # for the statistics of the average at an epoch's end
 log = logging.getLogger(__name__)

@@ -12,27 +12,36 @@ from torch import Tensor, nn
 from ruggedize import runs
 from ruggedize.memory import is_out_of_memory
 from ruggedize.models import autocast_for
-from ruggedize.training.averaging import average_for
-from ruggedize.training.batch import IMAGES
-from ruggedize.training.beginning import begin, check, is_delivered, refuse_different_states
-from ruggedize.training.compiling import compiled
+from ruggedize.progress import EpochTask, time_left
+from ruggedize.training.average import average_for
+from ruggedize.training.batches import batches_of_epoch
+from ruggedize.training.checkpoint import Counters, State, load_newest_state, save_state
+from ruggedize.training.compute import compiled
 from ruggedize.training.delivery import EpochScores, deliver, validate_epoch, weights_to_deliver
-from ruggedize.training.divergence import NotFinite, refusal
-from ruggedize.training.feeding import batches_of_epoch
-from ruggedize.training.interruption import Signals
-from ruggedize.training.job import Job
-from ruggedize.training.launching import naming_lost_processes
-from ruggedize.training.memory_need import out_of_memory
-from ruggedize.training.normalisation import divide_batch_norm
-from ruggedize.training.optimisers import optimiser_for
+from ruggedize.training.distributed import (
+    agreed_signal,
+    asked,
+    first_process_writes,
+    naming_lost_processes,
+    refuse_divergence,
+    stop_if_asked,
+    sum_over_processes,
+)
+from ruggedize.training.objective import IMAGES
+from ruggedize.training.optim import Patience, optimiser_for
 from ruggedize.training.options import Plateau
-from ruggedize.training.pace import Pace, epoch_task
-from ruggedize.training.processes import first_process_writes, sum_over_processes
-from ruggedize.training.questions import agreed_signal, asked, refuse_divergence, stop_if_asked
-from ruggedize.training.schedules import Patience
-from ruggedize.training.state import Counters, State, load_newest_state, save_state
+from ruggedize.training.preflight import (
+    begin,
+    check,
+    divide_batch_norm,
+    is_delivered,
+    out_of_memory,
+    refuse_different_states,
+)
+from ruggedize.training.safety import NotFinite, Signals, refusal
+from ruggedize.training.stage import Job
 from ruggedize.training.step import add, means_of, step
-from ruggedize.training.validation import Score
+from ruggedize.training.validate import Score
 
 log = logging.getLogger(__name__)
 
@@ -216,3 +225,37 @@ def epoch_row(job: Job, state: State, scores: EpochScores) -> dict[str, Any]:
         "images_per_second": images / counters.seconds,
         "seconds": counters.seconds,
     }
+
+
+class Pace:
+    """Measures epochs from end to end, validation included."""
+
+    def __init__(self) -> None:
+        self.last_end = time.monotonic()
+
+    def log_epoch(self, job: Job, counters: Counters) -> None:
+        """Log the epoch that has just ended."""
+        row, now = counters.rows[-1], time.monotonic()
+        seconds = max(now - self.last_end, row["seconds"])  # a resumed epoch began earlier
+        self.last_end = now
+        if job.accelerator.is_main_process:
+            epochs_left = 0 if counters.stopped else job.options.epochs - counters.epoch
+            log.info("%s: %s", epoch_task(job, row["epoch"]), summary(row, seconds * epochs_left))
+
+
+def epoch_task(job: Job, epoch: int) -> EpochTask:
+    """Return the name of an epoch's task; epochs count from 1."""
+    return EpochTask(f"{job.name} epoch {epoch}/{job.options.epochs}")
+
+
+def summary(row: dict[str, Any], seconds_left: float) -> str:
+    """Return a row of `metrics.jsonl` in words."""
+    scores = row["validation"]
+    accuracy = f"validation accuracy {100 * scores['raw']['accuracy']:.2f} %"
+    if scores["averaged"]:
+        accuracy += f" (average {100 * scores['averaged']['accuracy']:.2f} %)"
+    speed = f"{row['images_per_second']:,.0f} images/s"
+    parts = [f"loss {row['loss']:.4f}", accuracy, speed]
+    if seconds_left:
+        parts.append(time_left(seconds_left))
+    return ", ".join(parts)

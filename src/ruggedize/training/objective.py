@@ -1,21 +1,93 @@
-"""The interface of objectives, and what they have at hand."""
+"""The interface of objectives, and the sums that they are made of."""
 
 import importlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
+import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
+from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from ruggedize.data import ImageBatch, ImageSet
+from ruggedize.images.types import Labels
 from ruggedize.runs import Progress
-from ruggedize.training.batch import Batch
-from ruggedize.training.objective_options import CustomObjective, ObjectiveOptions
+from ruggedize.training.objectives.options import CustomObjective, ObjectiveOptions
 from ruggedize.views import ViewMaker
 
+LABELLED, UNLABELLED = "labelled", "unlabelled"  # sources of images
+IMAGES = "images"  # the count of all images of the source "labelled"
 OBJECTIVES = "ruggedize.training.objectives"
 Sees = Literal["clean", "noisy"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One process's share of a step, made on the CPU by an objective.
+
+    Args:
+        tensors: by source and name, `[n, ...]` with one row for each image of the source.
+        counts: what the terms of the loss are divided by, after they are summed over the
+            processes, by name. They may not depend on the model: they are needed before its
+            gradient is computed.
+    """
+
+    tensors: Mapping[str, Mapping[str, Tensor]]
+    counts: Mapping[str, int]
+
+    def __getitem__(self, source: str) -> Mapping[str, Tensor]:
+        return self.tensors[source]
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on a device; the copy may still be under way."""
+        return self._changed(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin(self) -> "Batch":
+        """Return the batch in memory that a GPU reads while it computes."""
+        return self._changed(Tensor.pin_memory)
+
+    def split(self, num_parts: int, ghost_batches: int = 1) -> list["Batch"]:
+        """Return micro-batches with the same ratio of sources; counts are those of the whole.
+
+        The batch is divided as ghost batch norm divides it, and each micro-batch gets
+        `ghost_batches` neighbouring parts, so that the same images are normalised together.
+        """
+        parts = {
+            source: {
+                name: grouped(tensor, num_parts, ghost_batches) for name, tensor in named.items()
+            }
+            for source, named in self.tensors.items()
+        }
+        return [
+            replace(
+                self,
+                tensors={
+                    source: {name: pieces[number] for name, pieces in named.items()}
+                    for source, named in parts.items()
+                },
+            )
+            for number in range(num_parts)
+        ]
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        tensors = {
+            source: {name: change(tensor) for name, tensor in named.items()}
+            for source, named in self.tensors.items()
+        }
+        return replace(self, tensors=tensors)
+
+
+def grouped(tensor: Tensor, num_groups: int, each: int) -> list[Tensor]:
+    """Divide a tensor into equal parts (or one less), and join `each` neighbours to a group."""
+    sizes = [len(part) for part in tensor.tensor_split(num_groups * each)]
+    return list(tensor.split([sum(sizes[n : n + each]) for n in range(0, len(sizes), each)]))
+
+
+def counts_of(part: ImageBatch) -> dict[str, int]:
+    """Return the number of images, and of those that have a label."""
+    return {IMAGES: len(part), LABELLED: int((part.labels >= 0).sum())}
 
 
 class Term(NamedTuple):
@@ -117,3 +189,61 @@ def make_objective(options: ObjectiveOptions, context: Context) -> Objective:
         return options.make(context)
     module = importlib.import_module(f"{OBJECTIVES}.{options.kind.replace('-', '_')}")
     return module.make(options, context)
+
+
+Logits = Float[Tensor, "n k"]
+
+
+def cross_entropy_sum(logits: Logits, labels: Labels, smoothing: float) -> Float32[Tensor, ""]:
+    """Return the cross entropy summed over the labelled images; -1 is no label."""
+    return F.cross_entropy(
+        logits, labels, reduction="sum", ignore_index=-1, label_smoothing=smoothing
+    )
+
+
+def softened_kl(student: Logits, teacher: Logits, temperature: float) -> Float32[Tensor, ""]:
+    """Return KL(softmax(teacher / T) || softmax(student / T)) summed over the batch."""
+    return F.kl_div(
+        F.log_softmax(student / temperature, dim=1),
+        F.log_softmax(teacher / temperature, dim=1),
+        reduction="sum",
+        log_target=True,
+    )
+
+
+def jensen_shannon_sum(views: Float[Tensor, "n v k"]) -> Float32[Tensor, ""]:
+    """Return the Jensen-Shannon divergence of the predictions for v views, summed over images.
+
+    Source: Hendrycks et al. 2020, "AugMix", equation 1: the mean KL divergence of each view's
+    prediction from the mean prediction M, whose logarithm is taken of at least 1e-7.
+    """
+    log_probabilities = F.log_softmax(views, dim=2)
+    probabilities = log_probabilities.exp()
+    log_mean = probabilities.mean(1, keepdim=True).clamp(1e-7, 1).log()
+    return (probabilities * (log_probabilities - log_mean)).sum() / views.shape[1]
+
+
+def entropy_sum(logits: Logits) -> Float32[Tensor, ""]:
+    """Return the entropy of the predictions (temperature 1) summed over the batch."""
+    log_probabilities = F.log_softmax(logits, dim=1)
+    return -(log_probabilities.exp() * log_probabilities).sum()
+
+
+@torch.no_grad()
+def student_metrics(logits: Logits, labels: Labels) -> dict[str, Term]:
+    """Return the accuracy and the entropy of the network that is trained."""
+    correct = (logits.argmax(1) == labels).sum().float()
+    return {
+        "accuracy": Term(correct, LABELLED, 0.0),
+        "student_entropy": Term(entropy_sum(logits), IMAGES, 0.0),
+    }
+
+
+@torch.no_grad()
+def agreement_metrics(student: Logits, teacher: Logits) -> dict[str, Term]:
+    """Return the teacher's entropy and how often both agree: a broken teacher shows here."""
+    same = (student.argmax(1) == teacher.argmax(1)).sum().float()
+    return {
+        "teacher_entropy": Term(entropy_sum(teacher), IMAGES, 0.0),
+        "agreement": Term(same, IMAGES, 0.0),
+    }

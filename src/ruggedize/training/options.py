@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from ruggedize.models.options import ModelOptions
-from ruggedize.training.objective_options import (
+from ruggedize.training.objectives.options import (
     ConsistencyOptions,
     ObjectiveOptions,
     SupervisedOptions,

@@ -7,14 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from ruggedize.models.batch_norm import updating_statistics
-from ruggedize.training.batch import Batch
-from ruggedize.training.divergence import check_finite
-from ruggedize.training.feeding import StepBatch
-from ruggedize.training.job import Job
-from ruggedize.training.objective import StatefulObjective, Term
-from ruggedize.training.optimisers import set_rate
-from ruggedize.training.processes import sum_over_processes
-from ruggedize.training.state import State
+from ruggedize.training.batches import StepBatch
+from ruggedize.training.checkpoint import State
+from ruggedize.training.distributed import sum_over_processes
+from ruggedize.training.objective import Batch, StatefulObjective, Term
+from ruggedize.training.optim import set_rate
+from ruggedize.training.safety import check_finite
+from ruggedize.training.stage import Job
 
 Sums = dict[str, Tensor]  # of terms under PER/NAME, of counts under count/PER
 

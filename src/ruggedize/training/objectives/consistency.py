@@ -11,15 +11,19 @@ from torch import Tensor, nn
 from ruggedize.data import ImageBatch
 from ruggedize.models import Classifier
 from ruggedize.runs import UserError
-from ruggedize.training.batch import IMAGES, LABELLED, Batch, counts_of
-from ruggedize.training.losses import (
+from ruggedize.training.objective import (
+    IMAGES,
+    LABELLED,
+    Batch,
+    Context,
+    Term,
     agreement_metrics,
+    counts_of,
     cross_entropy_sum,
     softened_kl,
     student_metrics,
 )
-from ruggedize.training.objective import Context, Term
-from ruggedize.training.objective_options import ConsistencyOptions
+from ruggedize.training.objectives.options import ConsistencyOptions
 from ruggedize.training.objectives.targets import known_targets
 
 

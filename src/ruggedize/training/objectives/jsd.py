@@ -9,10 +9,18 @@ from torch import nn
 
 from ruggedize import seeding
 from ruggedize.data import ImageBatch
-from ruggedize.training.batch import IMAGES, LABELLED, Batch, counts_of
-from ruggedize.training.losses import cross_entropy_sum, jensen_shannon_sum, student_metrics
-from ruggedize.training.objective import Context, Term
-from ruggedize.training.objective_options import JsdOptions
+from ruggedize.training.objective import (
+    IMAGES,
+    LABELLED,
+    Batch,
+    Context,
+    Term,
+    counts_of,
+    cross_entropy_sum,
+    jensen_shannon_sum,
+    student_metrics,
+)
+from ruggedize.training.objectives.options import JsdOptions
 from ruggedize.views import ViewMaker
 
 NUM_VIEWS = 3  # clean, noisy, noisy

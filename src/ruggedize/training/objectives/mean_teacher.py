@@ -10,16 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from ruggedize.data import ImageBatch
-from ruggedize.training.averaging import decay_after
-from ruggedize.training.batch import IMAGES, LABELLED, Batch, counts_of
-from ruggedize.training.losses import (
+from ruggedize.training.average import decay_after
+from ruggedize.training.objective import (
+    IMAGES,
+    LABELLED,
+    Batch,
+    Context,
+    Term,
     agreement_metrics,
+    counts_of,
     cross_entropy_sum,
     softened_kl,
     student_metrics,
 )
-from ruggedize.training.objective import Context, Term
-from ruggedize.training.objective_options import MeanTeacherOptions
+from ruggedize.training.objectives.options import MeanTeacherOptions
 from ruggedize.views import ViewMaker
 
 

@@ -6,10 +6,17 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from ruggedize.data import ImageBatch
-from ruggedize.training.batch import LABELLED, Batch, counts_of
-from ruggedize.training.losses import cross_entropy_sum, student_metrics
-from ruggedize.training.objective import Context, Sees, Term
-from ruggedize.training.objective_options import SupervisedOptions
+from ruggedize.training.objective import (
+    LABELLED,
+    Batch,
+    Context,
+    Sees,
+    Term,
+    counts_of,
+    cross_entropy_sum,
+    student_metrics,
+)
+from ruggedize.training.objectives.options import SupervisedOptions
 from ruggedize.views import ViewMaker
 
 

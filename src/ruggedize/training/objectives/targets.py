@@ -16,7 +16,7 @@ from ruggedize.models import (
 )
 from ruggedize.models.precision import Precision
 from ruggedize.runs import Progress
-from ruggedize.training.processes import sum_over_processes
+from ruggedize.training.distributed import sum_over_processes
 
 LARGEST_TABLE = 1 << 30  # bytes
 log = logging.getLogger(__name__)

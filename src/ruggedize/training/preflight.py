@@ -1,21 +1,128 @@
-"""What is checked, and what is written, before a training's first step."""
+"""What is checked and written before the first step."""
 
 import json
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
+from torch import nn
 
 from ruggedize import runs
-from ruggedize.models import save_model
+from ruggedize.memory import available_memory, processes_here
+from ruggedize.models import outline, save_model
+from ruggedize.models.batch_norm import (
+    GhostBatchNorm,
+    SynchronisedBatchNorm,
+    batch_norms,
+    replace_batch_norm,
+)
 from ruggedize.runs import UserError
-from ruggedize.training.averaging import reachable_decay, updates_for
-from ruggedize.training.divergence import NOT_FINITE
-from ruggedize.training.job import Job, refuse_untrainable
-from ruggedize.training.normalisation import refuse_division
-from ruggedize.training.options import Ema
-from ruggedize.training.state import saved_facts
+from ruggedize.training.average import reachable_decay, updates_for
+from ruggedize.training.checkpoint import saved_facts
+from ruggedize.training.options import Ema, NoAveraging, Sgd, TrainingOptions
+from ruggedize.training.safety import NOT_FINITE
+from ruggedize.training.stage import Job, refuse_untrainable
+
+GIB = 1 << 30
+
+
+def refuse_too_large(
+    name: str, options: TrainingOptions, num_classes: int, device: torch.device
+) -> None:
+    """Raise UserError, before it is built, for a network for the CPU whose weights do not fit.
+
+    The system would end the process without a message. A GPU raises when it is full.
+    """
+    memory, here = available_memory(), processes_here()
+    if device.type != "cpu" or memory is None or options.model.name == "custom":
+        return
+    weights = bytes_of_weights(outline(options.model, num_classes))
+    need = here * (weights + fixed_need(options, weights))
+    if need > memory:
+        raise UserError(
+            f"{name}.model has {weights // 4:,} weights: they, their gradients, the optimiser and "
+            f"copies take {need / GIB:.1f} GB of memory, and {memory / GIB:.1f} GB are there;\n"
+            f"take a smaller {name}.model"
+        )
+
+
+def bytes_of_weights(network: nn.Module) -> int:
+    """Return the bytes of all weights."""
+    return sum(weight.nbytes for weight in network.parameters())
+
+
+def fixed_need(options: TrainingOptions, weights: int) -> int:
+    """Return what comes with so many bytes of weights: gradients, slots, average and best."""
+    slots = int(options.optimiser.momentum > 0) if isinstance(options.optimiser, Sgd) else 2
+    averaged = not isinstance(options.averaging, NoAveraging)
+    copies = 2 if averaged else int(bool(options.early_stopping))
+    return weights * (1 + slots + copies)
+
+
+def out_of_memory(job: Job) -> UserError:
+    """Return the error of a step that did not fit into memory, with what helps.
+
+    Of several processes the others end with this one: the launcher, or the broken connection,
+    ends them.
+    """
+    name, options = job.name, job.options
+    has_batch_norm = bool(batch_norms(job.model))
+    parts = 2 * options.microbatches
+    helps = f"set {name}.microbatches = {parts}"
+    if has_batch_norm and options.ghost_batches % parts:
+        helps += f" and {name}.ghost_batches = {parts}, which changes what batch norm sees"
+    return UserError(
+        f"{name}: {job.accelerator.device} is out of memory;\n"
+        f"{helps}, lower {name}.batch_size (now {options.batch_size}), or take a smaller "
+        f"{name}.model or smaller views.resize and views.crop, with another --out"
+    )
+
+
+def refuse_division(name: str, options: TrainingOptions, accelerator: Accelerator) -> None:
+    """Refuse parts that the processes cannot share, and what the device cannot do."""
+    processes, parts = accelerator.num_processes, options.ghost_batches
+    if parts > 1 and parts % processes:
+        raise UserError(
+            f"{name}.ghost_batches = {parts} cannot be shared by {processes} processes;\n"
+            f"take a multiple of {processes}, or another number of processes"
+        )
+    if parts > 1 and parts // processes % options.microbatches:
+        raise UserError(
+            f"{name}.microbatches = {options.microbatches} does not divide the "
+            f"{parts // processes} ghost batches of each of {processes} processes;\n"
+            "take a divisor of it"
+        )
+    if options.sync_batch_norm and (processes == 1 or accelerator.device.type == "cpu"):
+        where = "on a CPU" if accelerator.device.type == "cpu" else "with one process"
+        raise UserError(
+            f"{name}.sync_batch_norm joins the batches of several GPUs, and this runs {where};\n"
+            "leave it out, or give the parts a fixed number: ghost_batches"
+        )
+
+
+def divide_batch_norm(model: nn.Module, options: TrainingOptions, accelerator: Accelerator) -> None:
+    """Let a network's batch norm see what the options say, in this process."""
+    if options.ghost_batches == 1 and not options.sync_batch_norm:
+        if options.microbatches > 1 and batch_norms(model):
+            raise UserError(
+                f"microbatches = {options.microbatches} would change what batch norm normalises;\n"
+                f"set ghost_batches = {options.microbatches} (or a multiple of it) as well"
+            )
+        return
+    if not batch_norms(model):
+        raise UserError(
+            "ghost_batches and sync_batch_norm change batch norm, and this network has none;\n"
+            "leave them out"
+        )
+    if options.sync_batch_norm:
+        replace_batch_norm(model, SynchronisedBatchNorm)
+    else:
+        parts = options.ghost_batches // accelerator.num_processes // options.microbatches
+        replace_batch_norm(model, partial(GhostBatchNorm, num_parts=parts))
+
 
 MODEL = "model.safetensors"
 DELIVERED = "delivered.json"  # written before the model: what it is, and its hash

@@ -1,15 +1,29 @@
-"""The precision of a training: decided when it begins, and kept when it is resumed."""
+"""What a training computes with: its precision, and torch.compile."""
 
+import os
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 
 from ruggedize.models import resolved_precision
 from ruggedize.models.precision import Precision
+from ruggedize.training.checkpoint import saved_precision
+from ruggedize.training.distributed import sum_over_processes
 from ruggedize.training.options import TrainingOptions
-from ruggedize.training.processes import sum_over_processes
-from ruggedize.training.state import saved_precision
+
+
+def compiled(network: nn.Module, device: torch.device) -> nn.Module:
+    """Return a network that torch compiles at its first step.
+
+    On a GPU kernels are compiled in this process, one after the other. By default torch compiles
+    them in a pool of processes, and when that pool dies the training waits forever
+    (docs/decisions/0005). `TORCHINDUCTOR_COMPILE_THREADS` takes precedence.
+    """
+    in_process = device.type == "cuda" and "TORCHINDUCTOR_COMPILE_THREADS" not in os.environ
+    compile_here = torch.compile(options={"compile_threads": 1} if in_process else None)
+    return compile_here(network)  # pyright: ignore
 
 
 def training_precision(

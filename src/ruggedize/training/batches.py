@@ -10,8 +10,8 @@ from jaxtyping import Int64
 
 from ruggedize import seeding
 from ruggedize.data import ImageBatch, ImageSet
-from ruggedize.training.batch import LABELLED, Batch
-from ruggedize.training.job import Job
+from ruggedize.training.objective import LABELLED, Batch
+from ruggedize.training.stage import Job
 
 AHEAD = 2  # batches that wait in pinned memory for the GPU
 Item = TypeVar("Item")

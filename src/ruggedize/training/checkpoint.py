@@ -1,4 +1,4 @@
-"""Everything that a training's future depends on, in one file that is whole or absent."""
+"""The state of a training, in one file that is whole or absent."""
 
 import hashlib
 import json
@@ -14,12 +14,32 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ruggedize.runs import UserError, write_atomically
-from ruggedize.training.averaging import Average
-from ruggedize.training.buffers import Buffers
-from ruggedize.training.divergence import FirstBadStep
-from ruggedize.training.facts import Facts
+from ruggedize.training.average import Average
 from ruggedize.training.objective import Objective, StatefulObjective
-from ruggedize.training.schedules import Patience
+from ruggedize.training.optim import Patience
+from ruggedize.training.safety import FirstBadStep
+from ruggedize.training.stage import Facts
+
+
+class Buffers:
+    """A copy of all buffers as they were when it was last kept."""
+
+    def __init__(self, model: nn.Module) -> None:
+        kinds: dict[torch.dtype, list[Tensor]] = {}
+        for buffer in model.buffers():
+            kinds.setdefault(buffer.dtype, []).append(buffer)
+        self.kinds = [(own, [buffer.clone() for buffer in own]) for own in kinds.values()]
+
+    def keep(self) -> None:
+        """Copy the buffers: a kernel or two, whatever their number."""
+        for own, copies in self.kinds:
+            torch._foreach_copy_(copies, own)  # pyright: ignore
+
+    def restore(self) -> None:
+        """Put the copy back."""
+        for own, copies in self.kinds:
+            torch._foreach_copy_(own, copies)  # pyright: ignore
+
 
 SHOWN = 8  # names of facts in a message
 KEPT = 2  # the newest states; an older one serves when the newest is damaged

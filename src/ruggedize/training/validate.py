@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ruggedize.data import ImageSet
 from ruggedize.models import Classifier, answer_in_parts, images_at_once
-from ruggedize.training.processes import sum_over_processes
+from ruggedize.training.distributed import sum_over_processes
 
 Metric = Literal["loss", "accuracy"]
 SIGNIFICANT = 2.0  # standard errors
