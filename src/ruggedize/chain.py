@@ -28,7 +28,7 @@ from ruggedize.data import ImageSet, Splits, data_digest, load_splits
 from ruggedize.models import Classifier, num_parameters, outline, refuse_too_small
 from ruggedize.recipe import WHERE_AND_HOW, Recipe, differing_keys, load_recipe, recipe_toml
 from ruggedize.report import write_report
-from ruggedize.runs import Progress, UserError, no_progress, sha256
+from ruggedize.runs import Progress, UserError, flat, holds_custom, no_progress, sha256
 from ruggedize.seeding import stream_key
 from ruggedize.training import (
     StudentOptions,
@@ -44,7 +44,6 @@ from ruggedize.training.distributed import (
     naming_lost_processes,
 )
 from ruggedize.training.preflight import refuse_changed_model, refuse_division, refuse_too_large
-from ruggedize.training.stage import flat, holds_custom
 from ruggedize.views import ViewMaker, ViewOptions, overlaps, view_sheet
 
 NAMES = ("teacher", "student")  # of the stages that every run has
@@ -285,6 +284,8 @@ def examine(
             examples=tuple(path.name for path in pictures),
         )
         save_assessment(examination, folder, facts)
+    else:
+        check_same_data(folder, recipe)
     write_report([folder], folder / "report.html")
 
 

@@ -12,10 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruggedize.assess.options import AssessOptions
 from ruggedize.data.options import DataOptions
 from ruggedize.recipe_tables import CHOOSERS, StageName, merged, with_stages
-from ruggedize.runs import UserError
+from ruggedize.runs import UserError, flat
 from ruggedize.training.objectives.options import ConsistencyOptions
 from ruggedize.training.options import StageOptions, StudentOptions, TrainingOptions
-from ruggedize.training.stage import flat
 from ruggedize.views.options import ViewOptions
 
 SHIPPED = resources.files("ruggedize") / "recipes"

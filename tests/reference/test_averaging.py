@@ -22,7 +22,7 @@ from ruggedize.training.batches import batches_of_epoch
 from ruggedize.training.checkpoint import State
 from ruggedize.training.delivery import refresh
 from ruggedize.training.loop import fresh_state
-from ruggedize.training.options import Ema, Swa
+from ruggedize.training.optim_options import Ema, Swa
 from ruggedize.training.stage import Job
 from ruggedize.training.step import step as take_step
 from ruggedize.training.validate import outcomes, score

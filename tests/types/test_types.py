@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
 import ruggedize
 from tests.distributed.launching import ROOT
 
 HERE = Path(__file__).parent
 PARTS = ("assess", "corruptions", "data", "models", "report", "training", "views")
+CALLS = ("__init__", "__call__")
 MARK = "# error"
 
 
@@ -60,7 +62,9 @@ def public_objects() -> dict[str, Any]:
         found |= {f"{name}.{public}": getattr(module, public) for public in module.__all__}
     for name, value in [*found.items()]:
         if inspect.isclass(value) and value.__module__.startswith("ruggedize"):
-            members = {key: own for key, own in vars(value).items() if not key.startswith("_")}
+            members = {
+                key: own for key, own in vars(value).items() if key[0] != "_" or key in CALLS
+            }
             found |= {
                 f"{name}.{key}": own.fget if isinstance(own, property) else own
                 for key, own in members.items()
@@ -78,7 +82,9 @@ def vague(value: object) -> list[str]:
     ]
 
 
-FOR_CHECKERS = {"Image": object}  # names that are imported for type checkers alone
+FOR_CHECKERS = {"nn": nn} | dict.fromkeys(("Image", "Context", "Objective"), object)
+    ("Image", "nn", "Context", "Objective"), object
+)  # names that are imported for type checkers alone
 
 
 @pytest.mark.parametrize("name", public_objects())

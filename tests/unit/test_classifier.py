@@ -63,5 +63,5 @@ def test_a_file_of_ones_own_network_asks_for_it(tmp_path: Path) -> None:
 
 def test_a_network_with_other_weights_is_rejected(tmp_path: Path) -> None:
     save_model(classifier(), tmp_path / "model.safetensors")
-    with pytest.raises(UserError, match=r"custom with 4 classes, but 0\.weight is"):
+    with pytest.raises(UserError, match=r"custom with 4 classes, but 0\.bias is"):
         load_model(tmp_path / "model.safetensors", network=nn.Sequential(nn.Conv2d(3, 5, 3)))

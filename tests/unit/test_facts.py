@@ -10,6 +10,8 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 
+from ruggedize.data import DataDigest
+from ruggedize.data.digest import PartDigest
 from ruggedize.runs import UserError
 from ruggedize.training.checkpoint import hash_of, load_newest_state, save_state
 from ruggedize.training.loop import fit, fresh_state
@@ -142,3 +144,15 @@ def test_a_finished_training_that_is_not_understood_is_a_clear_error(
     rewrite(tmp_path, of_an_earlier_layout)
     with pytest.raises(UserError, match=r"cannot read .*\n.*another folder"):
         fit(tiny_job(tmp_path, epochs=1))
+
+
+def test_the_same_data_may_lie_elsewhere_in_another_process(tmp_path: Path) -> None:
+    def digest(place: str, labels: str = "ab") -> int:
+        part = PartDigest(images=64, labels=labels, content="cd")
+        job = dataclasses.replace(
+            tiny_job(tmp_path), data=DataDigest(place=place, parts={"train": part})
+        )
+        return int(job.digest())
+
+    assert digest("/disk1/photos") == digest("/disk2/photos")
+    assert digest("/disk1/photos") != digest("/disk1/photos", labels="other")

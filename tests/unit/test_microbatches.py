@@ -17,7 +17,8 @@ from ruggedize.training.batches import batches_of_epoch
 from ruggedize.training.checkpoint import State
 from ruggedize.training.loop import fit, fresh_state
 from ruggedize.training.objective import Batch, grouped
-from ruggedize.training.options import Adam, Ema, TrainingOptions
+from ruggedize.training.optim_options import Adam, Ema
+from ruggedize.training.options import TrainingOptions
 from ruggedize.training.preflight import divide_batch_norm, refuse_too_large
 from ruggedize.training.stage import Job
 from ruggedize.training.step import step

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ruggedize.training.optim import optimiser_for, set_rate
-from ruggedize.training.options import Adam, AdamW, Sgd
+from ruggedize.training.optim_options import Adam, AdamW, Sgd
 
 
 def network() -> nn.Module:

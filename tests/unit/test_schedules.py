@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ruggedize.training.optim import Patience, rate_at
-from ruggedize.training.options import Constant, Cosine, EarlyStopping, OneCycle, Plateau
+from ruggedize.training.optim_options import Constant, Cosine, EarlyStopping, OneCycle, Plateau
 
 
 def test_a_constant_rate_stays() -> None:

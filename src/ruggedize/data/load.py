@@ -75,13 +75,17 @@ def load_splits(
 
 
 def data_digest(options: DataOptions) -> DataDigest | None:
-    """Return the digest of the data as it is now, decoding nothing; None where it is not there."""
-    try:
-        if options.name in NAMES:
-            return named_digest(options.name, *load_named(options, download=False))
-        return folder_digest(path := folder_of(options), list_parts(path))
-    except (UserError, OSError):
+    """Return the digest of the data as it is now, decoding nothing; None where it is not there.
+
+    Raises:
+        UserError, OSError: it is there, and incomplete or cannot be read.
+    """
+    if options.name in LAYOUTS and find_folder(LAYOUTS[options.name], options.root) is None:
         return None
+    if options.name in NAMES:
+        return named_digest(options.name, *load_named(options, download=False))
+    path = folder_of(options)
+    return folder_digest(path, list_parts(path)) if path.is_dir() else None
 
 
 def named_digest(name: str, train: ImageSet, test: ImageSet) -> DataDigest:

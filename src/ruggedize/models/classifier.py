@@ -36,6 +36,9 @@ class Classifier(nn.Module):
         mean: subtracted from pixels in 0..1, for red, green and blue.
         std: divided by after that; the defaults map pixels to -1..1.
         architecture: what the network was built from, if it is one of ours.
+
+    Raises:
+        ValueError: `classes` is a single string, or `std` is not positive.
     """
 
     offset: Tensor | None
@@ -53,6 +56,10 @@ class Classifier(nn.Module):
         architecture: ModelOptions | None = None,
     ) -> None:
         super().__init__()
+        if isinstance(classes, str) or min(std) <= 0:
+            raise ValueError(
+                f"classes must be a list of names and std positive, got {classes!r} and {std}"
+            )
         self.network = network
         self.architecture: ModelOptions = architecture or CustomModel()
         self.classes = tuple(classes)

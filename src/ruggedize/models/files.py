@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ class Description(BaseModel):
     image_size: int = Field(ge=1, le=LARGEST_SIDE)
     input_size: int = Field(ge=1, le=LARGEST_SIDE)
     mean: Channels = HALF
-    std: Channels = HALF
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = HALF
     parents: dict[str, str] = {}
 
 
@@ -97,10 +97,17 @@ def load_model(
             f"the data has {len(classes)} ({listed(classes)})\n"
             "give a model that was trained on these classes"
         )
-    own = network or outline(description.architecture, len(description.classes))
+    if network is not None and description.architecture.name != "custom":
+        raise UserError(
+            f"{path} holds {spelled(description.architecture)}, which needs no network of your own;"
+            "\nleave network out"
+        )
+    own = network
+    if own is None:
+        own = outline(description.architecture, len(description.classes))
     refuse_other_weights(path, description, own.state_dict(), weights)  # before they take memory
     classifier = Classifier(
-        own if network else own.to_empty(device="cpu"),
+        own if network is not None else own.to_empty(device="cpu"),
         architecture=description.architecture,
         classes=description.classes,
         image_size=description.image_size,

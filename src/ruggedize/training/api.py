@@ -21,7 +21,7 @@ from ruggedize.models import (
 )
 from ruggedize.runs import Progress, UserError, no_progress, sha256
 from ruggedize.training.compute import training_precision
-from ruggedize.training.distributed import default_accelerator
+from ruggedize.training.distributed import default_accelerator, naming_lost_processes
 from ruggedize.training.loop import fit
 from ruggedize.training.objective import LABELLED, UNLABELLED, Context, Objective, make_objective
 from ruggedize.training.options import StudentOptions, TrainingOptions
@@ -92,6 +92,7 @@ def train_student(  # noqa: PLR0913
     )
 
 
+@naming_lost_processes()
 def train_stage(  # noqa: PLR0913
     name: str,
     data: Splits,

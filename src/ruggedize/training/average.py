@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from ruggedize.training.options import Ema, NoAveraging, Swa
+from ruggedize.training.optim_options import Ema, NoAveraging, Swa
 
 
 class Average:

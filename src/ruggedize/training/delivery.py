@@ -13,7 +13,7 @@ from ruggedize.models import packed_model
 from ruggedize.training.average import averaged_copy, refresh_batch_norm
 from ruggedize.training.checkpoint import Counters, State
 from ruggedize.training.distributed import sum_over_processes
-from ruggedize.training.options import NoAveraging
+from ruggedize.training.optim_options import NoAveraging
 from ruggedize.training.preflight import DELIVERED, MODEL
 from ruggedize.training.stage import Job
 from ruggedize.training.validate import Difference, Score, outcomes, raw_minus_average, score
@@ -140,8 +140,18 @@ def choice(job: Job, counters: Counters) -> dict[str, Any]:
         "deliver": job.options.deliver,
         "reason": reason(job, counters),
         "chosen_by": job.options.watch if counters.best_epoch else None,
+        "num_candidates": num_candidates(counters),
         "at_epoch": row["validation"] | {"difference": row["difference"]},
     }
+
+
+def num_candidates(counters: Counters) -> int:
+    """Return the number of epochs among which the delivered one was chosen."""
+    if not counters.best_epoch:
+        return 1
+    if not counters.best_by_average:
+        return len(counters.rows)
+    return sum(row["validation"]["averaged"] is not None for row in counters.rows)
 
 
 def reason(job: Job, counters: Counters) -> str:
@@ -162,8 +172,9 @@ def reason(job: Job, counters: Counters) -> str:
 
 def log_choice(job: Job, delivered: dict[str, Any]) -> None:
     """Log both scores and what is delivered, as a warning where an average has failed."""
-    has_failed = job.options.deliver == "auto" and delivered["weights"] == "raw"
-    level = logging.WARNING if has_failed and delivered["at_epoch"]["averaged"] else logging.INFO
+    deliver, is_raw = job.options.deliver, delivered["weights"] == "raw"
+    has_lost = deliver == "auto" and delivered["at_epoch"]["averaged"]
+    level = logging.WARNING if is_raw and (has_lost or deliver == "average") else logging.INFO
     log.log(
         level,
         "%s: delivering the %s of epoch %d, because %s%s",

@@ -120,14 +120,20 @@ def asked(job: Job, state: State, signals: Signals, seconds: float) -> Asked:
     if not alone:
         if not now_and_then:
             return Asked(save=False, signal_number=0)
-        # the first process's clock counts: saving adds up over the processes
-        mine = [float(due and job.accelerator.is_main_process)]
-        answer = torch.tensor(mine, device=job.accelerator.device)
-        due = bool(sum_over_processes(job.accelerator)(answer))
+        due = agreed(job, due)
     number = agreed_signal(job, signals)
     if now_and_then or due or number:
         refuse_divergence(job, state)
     return Asked(due, number)
+
+
+def agreed(job: Job, due: bool) -> bool:
+    """Return what the first process says: its clock counts, since saving is a joint work."""
+    if job.accelerator.num_processes == 1:
+        return due
+    mine = [float(due and job.accelerator.is_main_process)]
+    answer = torch.tensor(mine, device=job.accelerator.device)
+    return bool(sum_over_processes(job.accelerator)(answer))
 
 
 def agreed_signal(job: Job, signals: Signals) -> int:

@@ -19,6 +19,7 @@ from ruggedize.training.checkpoint import Counters, State, load_newest_state, sa
 from ruggedize.training.compute import compiled
 from ruggedize.training.delivery import EpochScores, deliver, validate_epoch, weights_to_deliver
 from ruggedize.training.distributed import (
+    agreed,
     agreed_signal,
     asked,
     first_process_writes,
@@ -29,7 +30,7 @@ from ruggedize.training.distributed import (
 )
 from ruggedize.training.objective import IMAGES
 from ruggedize.training.optim import Patience, optimiser_for
-from ruggedize.training.options import Plateau
+from ruggedize.training.optim_options import Plateau
 from ruggedize.training.preflight import (
     begin,
     check,
@@ -43,6 +44,7 @@ from ruggedize.training.stage import Job
 from ruggedize.training.step import add, means_of, step
 from ruggedize.training.validate import Score
 
+LOST_SECONDS = 20.0  # of work at most that is not saved before a validation
 log = logging.getLogger(__name__)
 
 
@@ -143,6 +145,9 @@ def run_epoch(
             save_within_epoch(job, state, sums)
         stop_if_asked(job, what.signal_number, signals)
     counters.seconds = earlier + time.monotonic() - started
+    if agreed(job, time.monotonic() - saved > LOST_SECONDS):
+        refuse_divergence(job, state)
+        save_within_epoch(job, state, sums)  # validation may take longer than a stop waits for
     counters.sums = {name: float(value) for name, value in sums.items()}
 
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from ruggedize.training.options import (
+from ruggedize.training.optim_options import (
     Adam,
     AdamW,
     Constant,

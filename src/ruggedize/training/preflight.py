@@ -22,7 +22,8 @@ from ruggedize.models.batch_norm import (
 from ruggedize.runs import UserError
 from ruggedize.training.average import reachable_decay, updates_for
 from ruggedize.training.checkpoint import saved_facts
-from ruggedize.training.options import Ema, NoAveraging, Sgd, TrainingOptions
+from ruggedize.training.optim_options import Ema, NoAveraging, Sgd
+from ruggedize.training.options import TrainingOptions
 from ruggedize.training.safety import NOT_FINITE
 from ruggedize.training.stage import Job, refuse_untrainable
 
@@ -230,10 +231,10 @@ def is_same_training(job: Job, saved: Any) -> bool:
     """
     try:
         is_same = isinstance(saved, dict) and not job.facts.differing(saved)
+        if is_same:
+            job.facts.check_data(saved)
     except (KeyError, TypeError, ValueError):
         return False
-    if is_same:
-        job.facts.check_data(saved)
     return is_same
 
 

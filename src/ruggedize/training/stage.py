@@ -15,7 +15,7 @@ from ruggedize.data import DataDigest, ImageBatch, ImageSet
 from ruggedize.images.types import Views
 from ruggedize.models import Classifier
 from ruggedize.models.precision import Precision
-from ruggedize.runs import Progress, UserError
+from ruggedize.runs import Progress, UserError, flat, holds_custom
 from ruggedize.training.objective import LABELLED, Objective
 from ruggedize.training.optim import rate_at
 from ruggedize.training.options import TrainingOptions
@@ -71,25 +71,6 @@ class Facts:
     def named(self, key: str) -> str:
         """Return what a user calls this fact."""
         return self.name if key == "options" else key
-
-
-def holds_custom(table: Any) -> bool:
-    """Whether options in JSON name a model, an objective or noise of the user's own."""
-    if isinstance(table, dict):
-        own = "custom" in (table.get("kind"), table.get("name"))
-        return own or any(map(holds_custom, table.values()))
-    return isinstance(table, list) and any(map(holds_custom, table))
-
-
-def flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested tables to dotted keys."""
-    result = {}
-    for key, value in table.items():
-        if isinstance(value, dict):
-            result |= flat(value, f"{prefix}{key}.")
-        else:
-            result[prefix + key] = value
-    return result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,8 +153,13 @@ class Job:
         )
 
     def digest(self) -> Tensor:
-        """Return 63 bits that stand for the facts and for which images there are, int64 `[1]`."""
-        digest = hashlib.sha256(json.dumps(self.facts.to_json(), sort_keys=True).encode())
+        """Return 63 bits that stand for the facts and for which images there are, int64 `[1]`.
+
+        Where the data lies does not count: it may lie on each machine's own disk.
+        """
+        facts = self.facts.to_json()
+        facts["data"] = facts["data"] and facts["data"]["parts"]
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
         for part in (self.train, self.validation):
             digest.update(part.index.numpy().tobytes() + part.labels.numpy().tobytes())
         return torch.tensor([int.from_bytes(digest.digest()[:8]) >> 1])
