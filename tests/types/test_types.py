@@ -82,9 +82,8 @@ def vague(value: object) -> list[str]:
     ]
 
 
+# names that are imported for type checkers alone
 FOR_CHECKERS = {"nn": nn} | dict.fromkeys(("Image", "Context", "Objective"), object)
-    ("Image", "nn", "Context", "Objective"), object
-)  # names that are imported for type checkers alone
 
 
 @pytest.mark.parametrize("name", public_objects())
