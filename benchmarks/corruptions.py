@@ -19,9 +19,8 @@ from benchmarks.compilation import compilation
 from benchmarks.cores import on_one_core
 from benchmarks.pictures import pictures
 from benchmarks.record import Content, Pair, add_group, begun, interleaved, quartiles, timed
-from ruggedize.corruptions import CORRUPTIONS, corrupt
+from ruggedize.corruptions import CORRUPTIONS, chosen_names, corrupt, generated_suite
 from ruggedize.corruptions.names import SEVERITIES
-from ruggedize.corruptions.photographs import check_photographs, frost_folder
 from ruggedize.images.blocks import available_cores
 
 Preset = Literal["cifar", "imagenet"]
@@ -45,7 +44,7 @@ print(time.perf_counter() - started)
 
 def measure(rounds: int) -> dict[str, Content]:
     """Measure both sizes, all of CIFAR-10-C, and the first compilation."""
-    check_photographs(frost_folder())
+    chosen_names(generated_suite(pictures(32, 1)), None)  # raises if photographs are missing
     found = {}
     for size, (preset, num_images, num_peer) in SIZES.items():
         content = begun(rounds, ("imagecorruptions",))

@@ -21,13 +21,13 @@ OPTIONS = {
     "run": "recipe out seed data_root skip_bad_images resume changes",
     "train-teacher": "recipe out seed data_root skip_bad_images changes",
     "train-student": "recipe teacher out seed data_root skip_bad_images changes",
-    "assess": "models data data_root skip_bad_images suite corruptions frost severities"
-    " num_images seed out",
+    "assess": "models data data_root skip_bad_images suite corruptions"
+    " corruption_options severities num_images seed out",
     "report": "runs out",
     "views": "recipe out seed data_root skip_bad_images changes",
     "predict": "model images skip_bad_images as_csv",
-    "corrupt": "data out data_root image_size skip_bad_images corruptions seed preset frost sheet"
-    " image",
+    "corrupt": "data out data_root image_size skip_bad_images corruptions seed preset"
+    " corruption_options sheet image",
     "fetch": "name data_root",
     "recipes": "",
 }

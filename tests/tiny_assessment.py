@@ -55,7 +55,7 @@ class TinySuite:
     asked: list[tuple[str, int, tuple[int, ...]]] = field(default_factory=list)
 
     def describe(self) -> dict[str, str]:
-        return {"preset": "tiny", "frost": "none"}
+        return {"preset": "tiny", "frost.textures": "none"}
 
     def images(self, corruption: str, severity: int, start: int, stop: int) -> torch.Tensor:
         return self.images_at(corruption, severity, torch.arange(start, stop))

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from ruggedize.corruptions.names import Frost
+from ruggedize.corruptions.options import allowed_texts
 
 
 def only_real(default: str) -> str:
@@ -32,7 +32,10 @@ Folder = Annotated[Path | None, named("DIR")]
 Whole = Annotated[int | None, named("INT")]
 Name = Annotated[str | None, named("NAME")]
 Names = Annotated[str | None, named("NAME,...")]
-FrostKind = Annotated[Frost | None, named("photographs|procedural")]
+Options = Annotated[
+    tyro.conf.UseAppendAction[tuple[str, ...]],
+    tyro.conf.arg(name="option", metavar=allowed_texts()),
+]
 File = Annotated[Path | None, named("FILE")]
 DataName = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
 Changes = Annotated[

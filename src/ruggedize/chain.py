@@ -292,7 +292,7 @@ def examine(
 def suite_for(options: AssessOptions, test: ImageSet, root: Path | None, seed: int) -> Suite:
     """Give the suite that the options name: made from the test images, or a folder."""
     if options.suite == GENERATED:
-        return generated_suite(test.images, seed=seed, frost=options.frost)
+        return generated_suite(test.images, seed=seed, options=options.corruption_options)
     folder = find_suite(options.suite, root)
     suite = stored_suite(folder, test)
     if options.corruptions is None:

@@ -10,10 +10,10 @@ from rich.console import Console
 from ruggedize.arguments import (
     Changes,
     Folder,
-    FrostKind,
     Models,
     Name,
     Names,
+    Options,
     RecipeName,
     Runs,
     Switch,
@@ -156,7 +156,7 @@ def assess(
     skip_bad_images: Switch = False,
     suite: str = "generated",
     corruptions: Names = None,
-    frost: FrostKind = None,
+    corruption_options: Options = (),
     severities: str = "1-5",
     num_images: Whole = None,
     seed: Whole = None,
@@ -171,9 +171,8 @@ def assess(
         skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
         suite: Where the corrupted images come from: "generated" makes them from the test images;
             else a folder laid out as CIFAR-10-C or ImageNet-C, here or where the data lie.
-        corruptions: Which ones, divided by commas: fog,frost. Default: all of the suite.
-        frost: The ice of the generated frost: the official photographs (ruggedize fetch frost) or
-            procedural textures of our own. Default: that of the first run folder, else photographs.
+        corruptions: Which ones, divided by commas: fog,snow. Default: all of the suite.
+        corruption_options: Set an option of a corruption. Default: the run's, else the first value.
         severities: Severities from 1 to 5: "5", "1-5" or "1,3,5".
         num_images: Assess only this many test images.
         seed: Fixes the random draws of generated corruptions. Default: that of the first run
@@ -181,7 +180,7 @@ def assess(
         out: The assessment, a JSON file; predictions are written beside it.
     """
     from ruggedize.assess import AssessOptions, parsed_severities
-    from ruggedize.corruptions import parsed_names
+    from ruggedize.corruptions import parsed_names, parsed_options
     from ruggedize.data import DataOptions
     from ruggedize.examining import assess_files
     from ruggedize.report import load_summary_rows
@@ -201,8 +200,9 @@ def assess(
         corruptions=None if corruptions is None else parsed_names(corruptions),
         num_images=num_images,
     )
+    own = {"seed": seed, "corruption_options": parsed_options(corruption_options)}
     with Bars() as bars:
-        assess_files(models, out, where, options, seed=seed, frost=frost, progress=bars)
+        assess_files(models, out, where, options, **own, progress=bars)
     columns, rows = load_summary_rows(out)
     console.print(table("assessment", columns, rows))
     console.print(f"assessment: {out}", soft_wrap=True)

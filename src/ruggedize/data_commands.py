@@ -15,9 +15,9 @@ from ruggedize.arguments import (
     DataName,
     File,
     Folder,
-    FrostKind,
     Names,
     OneModel,
+    Options,
     Pictures,
     Switch,
     Whole,
@@ -44,7 +44,7 @@ def corrupt(
     corruptions: Names = None,
     seed: int = 0,
     preset: Literal["auto", "cifar", "imagenet"] = "auto",
-    frost: FrostKind = None,
+    corruption_options: Options = (),
     sheet: File = None,
     image: Whole = None,
 ) -> None:
@@ -59,16 +59,20 @@ def corrupt(
         data_root: Folder that holds the data set.
         image_size: Side in pixels at which a folder's images are kept.
         skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
-        corruptions: Which ones, divided by commas: fog,frost. Default: all.
+        corruptions: Which ones, divided by commas: fog,snow. Default: all.
         seed: Fixes the random draws.
         preset: Whose constants; auto goes by the image's size.
-        frost: The ice of the corruption frost: the official photographs (ruggedize fetch frost) or
-            procedural textures of our own. Default: photographs.
+        corruption_options: Set an option of a corruption. Default: the first value.
         sheet: Draw one image under these corruptions at every severity, to this PNG file.
         image: Which test image --sheet shows. Default: 0, the first.
     """
-    from ruggedize.corruptions import export_suite, generated_suite, parsed_names
-    from ruggedize.corruptions.names import reject_idle_frost
+    from ruggedize.corruptions import (
+        export_suite,
+        generated_suite,
+        parsed_names,
+        parsed_options,
+        reject_idle_options,
+    )
     from ruggedize.data import load_data
 
     if seed < 0:
@@ -77,10 +81,11 @@ def corrupt(
     if image is not None and sheet is None:
         raise UserError("--image says which image --sheet shows; give --sheet FILE too")
     chosen = None if corruptions is None else parsed_names(corruptions)
-    reject_idle_frost(frost, chosen)
+    given = parsed_options(corruption_options)
+    reject_idle_options(given, chosen)
     options = {"image_size": image_size, "skip_bad_images": skip_bad_images}
     test = load_data(data, data_root, **options).test
-    suite = generated_suite(test.images, seed=seed, preset=preset, frost=frost or "photographs")
+    suite = generated_suite(test.images, seed=seed, preset=preset, options=given)
     if sheet is not None:
         write_sheet(suite, test, image or 0, chosen, sheet)
         console.print(f"sheet: {sheet}", soft_wrap=True)

@@ -1,12 +1,12 @@
 """Assess models that lie on disk: of run folders, or files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ruggedize import runs
 from ruggedize.assess import AssessmentFacts, AssessOptions, assess, save_assessment
 from ruggedize.chain import GENERATED, NAMES, models_of, suite_for
-from ruggedize.corruptions.names import Frost, reject_idle_frost
+from ruggedize.corruptions import reject_idle_options
 from ruggedize.data import DataOptions, load_splits
 from ruggedize.models import Classifier, load_model
 from ruggedize.recipe import Recipe, load_recipe
@@ -22,7 +22,7 @@ def assess_files(  # noqa: PLR0913
     options: AssessOptions,
     *,
     seed: int | None = None,
-    frost: Frost | None = None,
+    corruption_options: Mapping[str, Mapping[str, str]] | None = None,
     progress: Progress = no_progress,
 ) -> None:
     """Assess models on disk and write the assessment, with its predictions beside it.
@@ -36,7 +36,8 @@ def assess_files(  # noqa: PLR0913
         data_options: the data; by default the run's.
         options: which cells, how many images, which precision.
         seed: of the generated corruptions' draws; by default the run's, else 0.
-        frost: the generated frost's ice; by default the run's, else that of the options.
+        corruption_options: of generated corruptions, over the run's, or else over those of the
+            options.
         progress: called as images are assessed.
 
     Raises:
@@ -44,9 +45,10 @@ def assess_files(  # noqa: PLR0913
             or `out` cannot be written.
     """
     reject_impossible_place(out)
+    given = corruption_options or {}
     if options.suite != GENERATED:
-        refuse_how_to_generate(options.suite, {"--seed": seed, "--frost": frost})
-    reject_idle_frost(frost, options.corruptions)
+        refuse_how_to_generate(options.suite, {"--seed": seed, "--option": given or None})
+    reject_idle_options(given, options.corruptions)
     models = loaded_models(places)
     recipe = earlier_recipe(places)
     wanted = data_options or (recipe.data if recipe else None)
@@ -54,8 +56,8 @@ def assess_files(  # noqa: PLR0913
         raise UserError("which data? give --data NAME, or a run folder that holds a recipe.toml")
     image_size = next(iter(models.values())).image_size
     data = load_splits(wanted.model_copy(update={"image_size": image_size}), progress=progress)
-    ice = frost or (recipe.assess.frost if recipe else options.frost)
-    options = options.model_copy(update={"frost": ice})
+    below = (recipe.assess if recipe else options).corruption_options
+    options = options.model_copy(update={"corruption_options": overlaid(below, given)})
     if seed is None:
         seed = recipe.seed if recipe else 0
     suite = suite_for(options, data.test, wanted.root, seed)
@@ -66,6 +68,14 @@ def assess_files(  # noqa: PLR0913
     )
     examination = assess(models, data.test, suite, options, progress=progress)
     save_assessment(examination, out, facts)
+
+
+def overlaid(
+    below: Mapping[str, Mapping[str, str]], over: Mapping[str, Mapping[str, str]]
+) -> dict[str, dict[str, str]]:
+    """Return the options of all corruptions, those of `over` first."""
+    names = [*below, *(name for name in over if name not in below)]
+    return {name: {**below.get(name, {}), **over.get(name, {})} for name in names}
 
 
 def reject_impossible_place(out: Path) -> None:

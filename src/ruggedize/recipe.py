@@ -4,12 +4,12 @@ import difflib
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ruggedize.assess.options import AssessOptions
+from ruggedize.assess.options import AssessOptions, published_only
 from ruggedize.data.options import DataOptions
 from ruggedize.recipe_tables import CHOOSERS, StageName, merged, with_stages
 from ruggedize.runs import UserError, flat
@@ -22,6 +22,7 @@ WHERE_AND_HOW = ("data.root", "data.streaming", "data.workers")  # of reading: t
 KINDS = {  # what pydantic calls a fault, and what a recipe has in that place
     "tuple_type": "a list, e.g. [{}]",
     "model": "a table of options",
+    "dict": "a table of options",
     "int": "a whole number",
     "float": "a number",
     "string": 'a text, e.g. "{}"',
@@ -42,7 +43,7 @@ class Recipe(BaseModel):
     stages: dict[StageName, StageOptions] = Field(
         default={}, description="further stages by name, trained in this order after the student"
     )
-    assess: AssessOptions = AssessOptions()
+    assess: Annotated[AssessOptions, AfterValidator(published_only)] = AssessOptions()
 
     @model_validator(mode="after")
     def one_geometry(self) -> "Recipe":

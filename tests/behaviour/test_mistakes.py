@@ -14,6 +14,7 @@ from tests.behaviour.runs import command, env, ruggedize, tiny_demo
 from tests.behaviour.test_bad_input import assert_refused
 from tests.training_jobs import tiny_job
 
+CORRUPT = ("corrupt", "--data", "digits", "--out", "c")
 MISTAKES = {
     "an unknown recipe": (["run", "demmo"], ["demmo", "demo"]),
     "an unknown command": (["runn"], ["runn", "--help"]),
@@ -28,8 +29,36 @@ MISTAKES = {
         ["1-5", "9"],
     ),
     "a choice that there is not": (
-        ["assess", "model.safetensors", "--frost", "ice", "--out", "a.json"],
-        ["--frost", "photographs", "procedural"],
+        ["assess", "model.safetensors", "--option", "frost.textures=ice", "--out", "a.json"],
+        ["frost.textures", "photographs or procedural", "ice"],
+    ),
+    "an option that there is not": (
+        [*CORRUPT, "--option", "frost.ice=thin"],
+        ["frost", "no option ice", "textures"],
+    ),
+    "an option of a corruption that has none": (
+        [*CORRUPT, "--option", "fog.colour=grey"],
+        ["fog", "no option colour", "has none"],
+    ),
+    "an option of a misspelt corruption": (
+        [*CORRUPT, "--option", "forst.textures=procedural"],
+        ["forst", "frost?"],
+    ),
+    "an option without a value": (
+        [*CORRUPT, "--option", "procedural"],
+        ["--option", "frost.textures=photographs|procedural", "got procedural"],
+    ),
+    "a misspelt corruption in a recipe": (
+        ["run", "demo", "--set", "assess.corruptions=['fogg']"],
+        ["assess", "fogg", "fog?"],
+    ),
+    "an option of a corruption in a recipe": (
+        ["run", "demo", "--set", "assess.corruption_options.frost.textures=ice"],
+        ["assess.corruption_options", "photographs or procedural", "ice"],
+    ),
+    "a corruption's options that are no table": (
+        ["run", "demo", "--set", "assess.corruption_options.frost=procedural"],
+        ["assess.corruption_options.frost", "a table of options", "procedural"],
     ),
     "an impossible size": (
         ["corrupt", "--data", "photos", "--image-size", "0", "--out", "X-C"],
@@ -63,8 +92,8 @@ MISTAKES = {
         ["--seed", "leave it out"],
     ),
     "ice without frost": (
-        ["assess", "m", "--corruptions", "fog", "--frost", "procedural", "--out", "a.json"],
-        ["--frost procedural", "without the corruption frost"],
+        [*CORRUPT, "--corruptions", "fog", "--option", "frost.textures=procedural"],
+        ["--option frost.textures", "without the corruption frost"],
     ),
     "nothing to write": (["corrupt", "--data", "digits"], ["--out DIR", "--sheet FILE"]),
     "an image without a sheet": (

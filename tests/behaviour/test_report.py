@@ -97,7 +97,7 @@ def test_corruptions_akin_to_the_noise_are_marked(html: str) -> None:
 
 def test_provenance_is_in_the_page(html: str) -> None:
     text = Page(html).text
-    for fact in ("preset tiny", "frost none", "teacher fp32", "120 of 120", "torch"):
+    for fact in ("preset tiny", "frost.textures none", "teacher fp32", "120 of 120", "torch"):
         assert fact in text
 
 

@@ -106,7 +106,9 @@ OTHER = {
     ),
     "version of ruggedize in the assessment": in_assessment(ruggedize="0.0"),
     "suite (tiny, CIFAR-10-C)": in_assessment(suite="CIFAR-10-C"),
-    "suite: frost (none, procedural)": in_assessment(suite_facts={"frost": "procedural"}),
+    "suite: frost.textures (none, procedural)": in_assessment(
+        suite_facts={"frost.textures": "procedural"}
+    ),
     "number of test images available (120, 500)": in_assessment(images={"available": 500}),
     "classes": in_assessment(images={"classes": ["a", "b", "c", "d"]}),
 }

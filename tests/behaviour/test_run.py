@@ -205,7 +205,7 @@ def test_another_seed_gives_other_weights(finished: Path, tmp_path: Path) -> Non
 def test_assess_and_report_work_on_a_finished_run(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "again.json"
     arguments = ["assess", finished, "--severities", "5", "--num-images", "50"]
-    arguments += ["--frost", "procedural", "--out", out]
+    arguments += ["--option", "frost.textures=procedural", "--out", out]
     result = ruggedize(*arguments)
     assert result.returncode == 0, result.stderr
     assert json.loads(out.read_text())["models"].keys() == {"teacher", "student"}

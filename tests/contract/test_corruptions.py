@@ -1,6 +1,5 @@
 """What holds for every corruption, on any size and at every severity."""
 
-import functools
 import os
 from collections.abc import Callable
 
@@ -15,8 +14,14 @@ from ruggedize.images import blocks
 RANDOM = [name for name, row in CORRUPTIONS.items() if row.random]
 EXACT = [name for name, row in CORRUPTIONS.items() if not row.random]
 SIZES = [(28, 28), (32, 32), (64, 64), (96, 96), (40, 56)]
-corrupt = functools.partial(ruggedize.corrupt, frost="procedural")  # needs no photographs
+NO_FILES = {"frost": {"textures": "procedural"}}
 PHOTOGRAPH = pytest.param((224, 224), marks=pytest.mark.more)
+
+
+def corrupt(images: torch.Tensor, name: str, severity: int, **given) -> torch.Tensor:
+    """Corrupt without the photographs that frost would need."""
+    options = NO_FILES.get(name)
+    return ruggedize.corrupt(images, name, severity, options=options, **given)
 
 
 def pictures(n: int, size: tuple[int, int]) -> torch.Tensor:
@@ -191,8 +196,14 @@ def test_mistakes_are_told_with_their_cure():
         corrupt(images, "xyz", 1)
     with pytest.raises(ValueError, match="preset must be cifar, imagenet or auto, got 'tiny'"):
         corrupt(images, "contrast", 1, preset="tiny")  # pyright: ignore[reportArgumentType]
-    with pytest.raises(ValueError, match="frost must be photographs or procedural, got 'real'"):
-        ruggedize.corrupt(images, "frost", 1, frost="real")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(
+        ValueError, match=r"frost\.textures must be photographs or procedural, got 'real'"
+    ):
+        ruggedize.corrupt(images, "frost", 1, options={"textures": "real"})
+    with pytest.raises(ValueError, match=r"frost has no option ice; it has textures"):
+        ruggedize.corrupt(images, "frost", 1, options={"ice": "real"})
+    with pytest.raises(ValueError, match=r"fog has no option textures; it has none"):
+        ruggedize.corrupt(images, "fog", 1, options={"textures": "procedural"})
     with pytest.raises(ValueError, match=r"must be uint8 \[n, 3, h, w\], got torch.float32"):
         corrupt(images.float(), "contrast", 1)
     with pytest.raises(ValueError, match=r"got torch.uint8 \[2, 32, 32, 3\]"):

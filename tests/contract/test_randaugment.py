@@ -9,7 +9,7 @@ import torch
 from ruggedize.views import operations as op
 from ruggedize.views.augment import carry_out, plan_for, randaugment, randaugment_into
 from ruggedize.views.operations import SEMANTICS, operations
-from ruggedize.views.options import MAGNITUDE_SCALES, RandAugmentOptions
+from ruggedize.views.options import RandAugmentOptions
 from tests.single_operation import apply, pictures
 
 SIZES = [(28, 28), (32, 32), (72, 72), (96, 96), (40, 56), (5, 2), (1, 1)]
@@ -112,8 +112,12 @@ def test_options_and_arguments_mean_the_same(images: torch.Tensor) -> None:
     assert not np.array_equal(out, images.numpy())
 
 
-def test_the_options_know_the_scales_of_the_table() -> None:
-    assert {name: common.scale for name, common in SEMANTICS.items()} == MAGNITUDE_SCALES
+@pytest.mark.parametrize("semantics", ALL)
+def test_the_options_reach_to_the_end_of_the_scale_and_no_further(semantics) -> None:
+    scale = {"torchvision": 30}.get(semantics, 10)
+    assert RandAugmentOptions(semantics=semantics, magnitude=scale).magnitude == scale
+    with pytest.raises(ValueError, match=f"magnitude must be 0-{scale}"):
+        RandAugmentOptions(semantics=semantics, magnitude=scale + 1)
 
 
 def test_a_further_layer_leaves_the_earlier_ones_as_they_are(images: torch.Tensor) -> None:

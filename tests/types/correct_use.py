@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,6 +27,7 @@ from ruggedize import (
     write_report,
 )
 from ruggedize.assess import Assessment, AssessOptions, assess
+from ruggedize.corruptions import Corruption
 from ruggedize.data import Splits
 from ruggedize.models import ResNet9Options, create_model
 from ruggedize.training import ConsistencyOptions, StudentOptions, TrainingOptions
@@ -58,13 +60,22 @@ def options() -> tuple[TrainingOptions, StudentOptions, ViewOptions]:
     return teacher, student, views
 
 
+def divide(images: np.ndarray, out: np.ndarray, level: float) -> None:
+    out[:] = images / level
+
+
 def look(images: Tensor, data: Splits, model: Classifier) -> float | None:
     noisy: Tensor = randaugment(images, seed=0, semantics="timm")
     grainy: Tensor = corrupt(noisy, "gaussian_noise", severity=3, seed=0, preset="cifar")
     logits: Tensor = model(grainy)
     labels: Tensor = model.predict(data.test.images[:5]).labels
     print(logits.shape, labels.tolist(), list(CORRUPTIONS))
-    suite = generated_suite(data.test.images, frost="procedural")
+    suite = generated_suite(data.test.images, options={"frost": {"textures": "procedural"}})
+    icy: Tensor = corrupt(images, "frost", 1, options={"textures": "procedural"})
+    half = Corruption(name="half", cifar=(1.5, 2.0, 3.0, 4.0, 5.0), kernel=divide)
+    dark: Tensor = corrupt(icy, half, severity=3)
+    more = generated_suite(dark, extra=(half,), options={})
+    print(more.corruptions, half.levels("imagenet"), half.options.get("option"))
     found = assess({"mine": model}, data.test, suite, AssessOptions(severities=(5,)))
     assessment: Assessment = found.assessment
     return assessment.models["mine"].summary["severity5_top1"]

@@ -196,8 +196,9 @@ def test_mistakes_are_named() -> None:
     suite = TinySuite(image_set.images)
     with pytest.raises(UserError, match="has no corruption fog"):
         assess(tiny_models(), image_set, suite, AssessOptions(corruptions=("fog",)))
-    with pytest.raises(ValueError, match="no corruption fogg; did you mean fog"):
-        AssessOptions(corruptions=("fogg",))
+    misspelt = AssessOptions(corruptions=("contrst",))
+    with pytest.raises(UserError, match=r"no corruption contrst;\ndid you mean contrast\?"):
+        assess(tiny_models(), image_set, suite, misspelt)
     with pytest.raises(ValueError, match="severity must be 1-5, got 9"):
         AssessOptions(severities=(9,))
     with pytest.raises(UserError, match="ruggedize assess"):

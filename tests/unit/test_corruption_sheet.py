@@ -8,11 +8,12 @@ from ruggedize.corruptions import corruption_sheet, generated_suite
 from ruggedize.corruptions.sheet import GAP, MARGIN, NAMES, TITLE
 from ruggedize.runs import UserError
 
+PROCEDURAL = {"frost": {"textures": "procedural"}}  # needs no photographs
 CELL = 96  # of an image of 32 pixels
 
 
 def test_the_sheet_shows_the_suites_images(small_images: torch.Tensor) -> None:
-    suite = generated_suite(small_images, seed=5, frost="procedural")
+    suite = generated_suite(small_images, seed=5, options=PROCEDURAL)
     sheet = np.asarray(corruption_sheet(suite, small_images[7], 7))
     for row, name in enumerate(suite.corruptions):
         top = MARGIN + TITLE + row * (CELL + GAP)
@@ -28,7 +29,7 @@ def test_some_corruptions_are_shown_alone(small_images: torch.Tensor) -> None:
     suite = generated_suite(small_images)
     sheet = corruption_sheet(suite, small_images[0], 0, ("contrast", "pixelate"))
     assert sheet.height == 2 * MARGIN + TITLE + 2 * (CELL + GAP)
-    with pytest.raises(UserError, match="has no corruption fogg"):
+    with pytest.raises(UserError, match=r"has no corruption fogg;\ndid you mean fog\?"):
         corruption_sheet(suite, small_images[0], 0, ("fogg",))
 
 

@@ -16,11 +16,13 @@ OPTIONS = AssessOptions(num_images=10, corruptions=("shot_noise", "frost"), seve
 DIGITS = DataOptions(name="digits")
 
 
-def run_folder(folder: Path, seed: int, frost: str = "procedural") -> Path:
+def run_folder(folder: Path, seed: int, textures: str = "procedural") -> Path:
     """Write a run that needs no training: a network as it begins, and the recipe."""
     model = create_model(ResNet9Options(width=8), tuple("0123456789"), 32, 32, seed)
     save_model(model, folder / "student" / "model.safetensors", {})
-    recipe = load_recipe("demo", (f"seed={seed}", f"assess.frost={frost}"))
+    recipe = load_recipe(
+        "demo", (f"seed={seed}", f"assess.corruption_options.frost.textures={textures}")
+    )
     runs.write_atomically(folder / "recipe.toml", recipe_toml(recipe).encode())
     return folder
 
@@ -29,7 +31,7 @@ def facts(places: list[Path], data: DataOptions | None = None, **given) -> tuple
     out = places[0].parent / "found.json"
     assess_files(places, out, data, OPTIONS, **given)
     found = load_assessment(out).suite_facts
-    return found["seed"], found["frost"]
+    return found["seed"], found["frost.textures"]
 
 
 def test_a_run_is_assessed_with_its_own_seed_and_frost(tmp_path: Path) -> None:
@@ -42,7 +44,10 @@ def test_a_run_is_assessed_with_its_own_seed_and_frost(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("photographs")
 def test_the_frost_that_is_given_replaces_the_runs_own(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", 3)
-    assert facts([run], frost="photographs") == ("3", "photographs")
+    assert facts([run], corruption_options={"frost": {"textures": "photographs"}}) == (
+        "3",
+        "photographs",
+    )
 
 
 def test_of_several_runs_the_first_ones_seed_is_taken(tmp_path: Path) -> None:

@@ -12,11 +12,12 @@ import torch
 from ruggedize import chain, load_recipe
 from ruggedize.assess import AssessOptions, chosen_cells
 from ruggedize.corruptions import corrupt, fetch_frost, photographs, procedural
-from ruggedize.corruptions.frost import resized, textures
+from ruggedize.corruptions.frost import resized, scaled_pictures
 from ruggedize.corruptions.photographs import check_photographs
 from ruggedize.data import load_splits
 from ruggedize.runs import UserError
 
+PROCEDURAL = {"textures": "procedural"}
 PICTURES = {f"picture{i}.png": bytes([i]) * 1000 for i in range(6)}
 
 
@@ -116,12 +117,12 @@ def test_missing_photographs_are_asked_for_and_never_replaced(folder: Path):
         corrupt(images, "frost", 1)
     assert "procedural" in str(caught.value)
     assert str(caught.value).count("\n") <= 2
-    assert corrupt(images, "frost", 1, frost="procedural").float().mean() > 10
+    assert corrupt(images, "frost", 1, options=PROCEDURAL).float().mean() > 10
     assert corrupt(images, "fog", 1).shape == images.shape
 
 
 def test_a_run_asks_for_the_photographs_before_any_training(folder: Path, tmp_path: Path):
-    recipe = load_recipe("demo", ("assess.frost=photographs",))
+    recipe = load_recipe("demo", ("assess.corruption_options.frost.textures=photographs",))
     with pytest.raises(UserError, match="ruggedize fetch frost"):
         chain.run(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -132,7 +133,7 @@ def test_without_frost_nothing_is_asked_for(folder: Path):
     for options, is_asked in [
         (AssessOptions(), True),
         (AssessOptions(corruptions=("fog", "contrast")), False),
-        (AssessOptions(frost="procedural"), False),
+        (AssessOptions(corruption_options={"frost": PROCEDURAL}), False),
     ]:
         suite = chain.suite_for(options, data.test, None, 0)
         if is_asked:
@@ -140,7 +141,7 @@ def test_without_frost_nothing_is_asked_for(folder: Path):
                 chosen_cells(suite, options)
         else:
             assert chosen_cells(suite, options)
-        assert suite.describe()["frost"] == options.frost
+        assert suite.describe()["frost.textures"] == options.corruption_options["frost"]["textures"]
 
 
 def test_the_procedural_pictures_are_as_bright_as_the_photographs():
@@ -157,7 +158,7 @@ def test_the_procedural_pictures_are_as_bright_as_the_photographs():
 def test_a_texture_is_larger_than_the_image_whatever_its_size():
     for size in [(1, 1), (32, 32), (300, 20), (700, 650)]:
         for scale in (0.2, 1.0):
-            for texture in textures(None, scale, *size):
+            for texture in scaled_pictures(None, scale, *size):
                 assert texture.shape[1] > size[0]
                 assert texture.shape[2] > size[1]
     picture = procedural.grown_pictures()[0]

@@ -11,7 +11,7 @@ from ruggedize.seeding import stream_key
 
 
 def test_the_normal_quantiles_have_the_moments_of_the_normal_distribution():
-    values = noise.normal_quantiles().astype(float)
+    values = noise.normal_table().astype(float)
     assert abs(values.mean()) < 1e-6
     assert abs(values.std() - 1) < 1e-3
     assert abs((values**4).mean() - 3) < 0.01
@@ -20,10 +20,8 @@ def test_the_normal_quantiles_have_the_moments_of_the_normal_distribution():
 
 def test_the_normal_draws_use_all_quantiles_alike():
     draws = np.empty(1_000_001, np.float32)
-    noise.draw_normals(
-        np.uint64(image_key(stream_key(0, "test"), 5)), noise.normal_quantiles(), draws
-    )
-    sixteenths = np.quantile(noise.normal_quantiles(), np.arange(1, 16) / 16)
+    noise.draw_normals(np.uint64(image_key(stream_key(0, "test"), 5)), noise.normal_table(), draws)
+    sixteenths = np.quantile(noise.normal_table(), np.arange(1, 16) / 16)
     counts = np.bincount(np.searchsorted(sixteenths, draws), minlength=16)
     expected = len(draws) / 16
     assert ((counts - expected) ** 2 / expected).sum() < 37.7  # chi-square, 15 degrees, p = 0.001

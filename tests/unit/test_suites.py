@@ -5,6 +5,8 @@ import torch
 
 from ruggedize.corruptions import CORRUPTIONS, corrupt, generated_suite, suites
 
+PROCEDURAL = {"frost": {"textures": "procedural"}}  # needs no photographs
+
 
 def test_a_suite_gives_the_same_images_however_they_are_cut(small_images: torch.Tensor):
     suite = generated_suite(small_images, seed=3)
@@ -23,7 +25,7 @@ def test_a_suite_says_where_its_images_come_from(small_images: torch.Tensor):
         "preset": "cifar",
         "seed": "3",
         "size": "32x32",
-        "frost": "photographs",
+        "frost.textures": "photographs",
     }
     assert generated_suite(small_images, preset="imagenet").describe()["preset"] == "imagenet"
     assert set(suite.corruptions) == set(CORRUPTIONS)
@@ -47,12 +49,12 @@ def test_a_suite_corrupts_no_more_than_it_is_asked_for(
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_an_image_is_the_same_in_any_selection(small_images: torch.Tensor, name: str):
-    suite = generated_suite(small_images, seed=3, frost="procedural")
+    suite = generated_suite(small_images, seed=3, options=PROCEDURAL)
     whole = suite.images(name, 2, 0, len(small_images))
     for positions in (torch.tensor([1, 4, 5, 6, 23]), torch.tensor([7, 2, 7]), torch.tensor([5])):
         assert torch.equal(suite.images_at(name, 2, positions), whole[positions])
     if CORRUPTIONS[name].random:
-        as_first = corrupt(small_images[4:5], name, 2, seed=3, frost="procedural")
+        as_first = corrupt(small_images[4:5], name, 2, seed=3, options=PROCEDURAL.get(name))
         assert not torch.equal(as_first[0], whole[4])  # an index of its own gives other draws
 
 

@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from ruggedize.corruptions.names import ALL, SEVERITIES, Frost, unknown
+from ruggedize.corruptions.names import ALL, SEVERITIES, unknown
+from ruggedize.corruptions.options import PUBLISHED, allowed_texts, complete_options
 from ruggedize.runs import UserError
 
 
@@ -25,10 +26,11 @@ class AssessOptions(BaseModel):
     num_images: int | None = Field(
         default=None, ge=1, description="test images to use, spread evenly over the set; none: all"
     )
-    frost: Frost = Field(
-        default="photographs",
-        description="the ice of the corruption frost: the official photographs (`ruggedize fetch "
-        "frost`) or procedural textures of our own",
+    corruption_options: dict[str, dict[str, str]] = Field(
+        default={},
+        validate_default=True,
+        description="options of generated corruptions, { CORRUPTION = { OPTION = VALUE } }: "
+        + allowed_texts(),
     )
     precision: Literal["auto", "bf16", "fp32"] = Field(
         default="auto",
@@ -49,14 +51,29 @@ class AssessOptions(BaseModel):
 
     @field_validator("corruptions")
     @classmethod
-    def known_names(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        """Refuse a corruption that is none of the nineteen."""
-        for name in names or ():
-            if name not in ALL:
-                raise ValueError(unknown(name))
+    def at_least_one(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        """Raise if there are none; the suite knows which names it has."""
         if names == ():
             raise ValueError("give at least one corruption, or leave the option out")
         return names
+
+    @field_validator("corruption_options")
+    @classmethod
+    def every_option(cls, given: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        """Add the options that are not given, with their defaults; raise for unknown ones."""
+        return complete_options(given, PUBLISHED)
+
+
+def published_only(options: AssessOptions) -> AssessOptions:
+    """Return the options of a recipe, which can name no corruptions but the published ones.
+
+    Raises:
+        ValueError: they name another one.
+    """
+    for name in options.corruptions or ():
+        if name not in ALL:
+            raise ValueError(unknown(name))
+    return options
 
 
 def parsed_severities(text: str) -> tuple[int, ...]:

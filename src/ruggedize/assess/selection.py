@@ -11,6 +11,7 @@ from ruggedize.assess.assessment import CLEAN
 from ruggedize.assess.options import AssessOptions
 from ruggedize.corruptions import Suite, Unpaired, chosen_names
 from ruggedize.data import ImageSet
+from ruggedize.images.spread import evenly_spread
 from ruggedize.models import Classifier
 from ruggedize.runs import UserError
 
@@ -74,15 +75,9 @@ def choose_unpaired(unpaired: Unpaired, num_images: int | None) -> Chosen:
 
 
 def spread_positions(n: int, num_images: int | None) -> Int64[np.ndarray, " n"]:
-    """Return single positions, evenly spread: folders of images are sorted by class.
-
-    Two neighbours are at most `ceil(n / num_images)` apart, so a class of as many images in a row
-    is never skipped. Nothing is drawn at random.
-    """
-    if num_images is None or num_images >= n:
-        warn_of_fewer(n, num_images or 0)
-        return np.arange(n)
-    return np.arange(num_images) * n // num_images
+    """Return evenly spread positions (None: all), with a warning if there are too few."""
+    warn_of_fewer(n, num_images or 0)
+    return evenly_spread(n, n if num_images is None else num_images)
 
 
 def warn_of_fewer(there: int, wanted: int) -> None:

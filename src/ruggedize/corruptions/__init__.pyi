@@ -1,9 +1,11 @@
 from .catalogue import CORRUPTIONS as CORRUPTIONS
-from .catalogue import Corruption as Corruption
 from .corrupting import corrupt as corrupt
 from .corrupting import resolve_preset as resolve_preset
+from .corruption import Corruption as Corruption
 from .export import export_suite as export_suite
 from .names import parsed_names as parsed_names
+from .options import parsed_options as parsed_options
+from .options import reject_idle_options as reject_idle_options
 from .photographs import fetch_frost as fetch_frost
 from .sheet import corruption_sheet as corruption_sheet
 from .stored import find_suite as find_suite

@@ -1,9 +1,5 @@
 """The table of corruptions: what each is, its levels, and how its kernel is called."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
-
 from ruggedize.corruptions import (
     blur,
     color,
@@ -17,33 +13,13 @@ from ruggedize.corruptions import (
     spatter,
     zoom,
 )
+from ruggedize.corruptions.corruption import Corruption
+from ruggedize.corruptions.options import OPTIONS
 from ruggedize.images import jpeg
 
-Level = float | tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Corruption:
-    """A corruption: what it is and how its kernel is called.
-
-    `kernel(images, out, *prepare(level, height, width))` works on a block of images, uint8
-    `[n, 3, h, w]`; a random one also takes its stream and the images' indices, int64 `[n]`.
-    """
-
-    family: Literal["noise", "blur", "weather", "digital"]
-    group: Literal["benchmark15", "extra4"]
-    cifar: tuple[Level, ...]
-    """What severities 1-5 mean for small images: the constants of the CIFAR-10-C script."""
-    imagenet: tuple[Level, ...]
-    """What severities 1-5 mean for photographs: the constants of the ImageNet-C script."""
-    source: str
-    random: bool
-    prepare: Callable[..., tuple[object, ...]]
-    kernel: Callable[..., None]
-
-
-CORRUPTIONS: dict[str, Corruption] = {
-    "gaussian_noise": Corruption(
+ROWS = (
+    Corruption(
+        name="gaussian_noise",
         family="noise",
         group="benchmark15",
         cifar=(0.04, 0.06, 0.08, 0.09, 0.10),
@@ -53,7 +29,8 @@ CORRUPTIONS: dict[str, Corruption] = {
         prepare=noise.with_normals,
         kernel=noise.gaussian_noise_block,
     ),
-    "shot_noise": Corruption(
+    Corruption(
+        name="shot_noise",
         family="noise",
         group="benchmark15",
         cifar=(500, 250, 100, 75, 50),
@@ -63,7 +40,8 @@ CORRUPTIONS: dict[str, Corruption] = {
         prepare=noise.with_counts,
         kernel=noise.shot_noise_block,
     ),
-    "impulse_noise": Corruption(
+    Corruption(
+        name="impulse_noise",
         family="noise",
         group="benchmark15",
         cifar=(0.01, 0.02, 0.03, 0.05, 0.07),
@@ -73,7 +51,8 @@ CORRUPTIONS: dict[str, Corruption] = {
         prepare=noise.with_amount,
         kernel=noise.impulse_noise_block,
     ),
-    "defocus_blur": Corruption(
+    Corruption(
+        name="defocus_blur",
         family="blur",
         group="benchmark15",
         cifar=((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1.0, 0.2), (1.5, 0.1)),
@@ -83,7 +62,8 @@ CORRUPTIONS: dict[str, Corruption] = {
         prepare=blur.with_disk,
         kernel=blur.defocus_blur_block,
     ),
-    "glass_blur": Corruption(
+    Corruption(
+        name="glass_blur",
         family="blur",
         group="benchmark15",
         cifar=((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)),
@@ -93,7 +73,8 @@ CORRUPTIONS: dict[str, Corruption] = {
         prepare=glass.with_glass,
         kernel=glass.glass_blur_block,
     ),
-    "motion_blur": Corruption(
+    Corruption(
+        name="motion_blur",
         family="blur",
         group="benchmark15",
         cifar=((6, 1.0), (6, 1.5), (6, 2.0), (8, 2.0), (9, 2.5)),
@@ -103,7 +84,8 @@ CORRUPTIONS: dict[str, Corruption] = {
         prepare=blur.with_motion,
         kernel=blur.motion_blur_block,
     ),
-    "zoom_blur": Corruption(
+    Corruption(
+        name="zoom_blur",
         family="blur",
         group="benchmark15",
         cifar=((1.06, 0.01), (1.11, 0.01), (1.16, 0.01), (1.21, 0.01), (1.26, 0.01)),
@@ -113,7 +95,8 @@ CORRUPTIONS: dict[str, Corruption] = {
         prepare=zoom.with_zooms,
         kernel=zoom.zoom_blur_block,
     ),
-    "snow": Corruption(
+    Corruption(
+        name="snow",
         family="weather",
         group="benchmark15",
         cifar=(
@@ -135,7 +118,8 @@ CORRUPTIONS: dict[str, Corruption] = {
         prepare=snow.with_flakes,
         kernel=snow.snow_block,
     ),
-    "frost": Corruption(
+    Corruption(
+        name="frost",
         family="weather",
         group="benchmark15",
         cifar=(
@@ -156,8 +140,11 @@ CORRUPTIONS: dict[str, Corruption] = {
         random=True,
         prepare=frost.with_textures,
         kernel=frost.frost_block,
+        options=OPTIONS["frost"],
+        check=frost.check,
     ),
-    "fog": Corruption(
+    Corruption(
+        name="fog",
         family="weather",
         group="benchmark15",
         cifar=((0.2, 3.0), (0.5, 3.0), (0.75, 2.5), (1.0, 2.0), (1.5, 1.75)),
@@ -167,7 +154,8 @@ CORRUPTIONS: dict[str, Corruption] = {
         prepare=fog.with_cloud,
         kernel=fog.fog_block,
     ),
-    "brightness": Corruption(
+    Corruption(
+        name="brightness",
         family="weather",
         group="benchmark15",
         cifar=(0.05, 0.1, 0.15, 0.2, 0.3),
@@ -177,7 +165,8 @@ CORRUPTIONS: dict[str, Corruption] = {
         prepare=color.with_level,
         kernel=color.brightness_block,
     ),
-    "contrast": Corruption(
+    Corruption(
+        name="contrast",
         family="digital",
         group="benchmark15",
         cifar=(0.75, 0.5, 0.4, 0.3, 0.15),
@@ -187,7 +176,8 @@ CORRUPTIONS: dict[str, Corruption] = {
         prepare=color.with_level,
         kernel=color.contrast_block,
     ),
-    "elastic_transform": Corruption(
+    Corruption(
+        name="elastic_transform",
         family="digital",
         group="benchmark15",
         cifar=(
@@ -209,7 +199,8 @@ CORRUPTIONS: dict[str, Corruption] = {
         prepare=elastic.with_displacement,
         kernel=elastic.elastic_transform_block,
     ),
-    "pixelate": Corruption(
+    Corruption(
+        name="pixelate",
         family="digital",
         group="benchmark15",
         cifar=(0.95, 0.9, 0.85, 0.75, 0.65),
@@ -219,7 +210,8 @@ CORRUPTIONS: dict[str, Corruption] = {
         prepare=digital.with_boxes,
         kernel=digital.pixelate_block,
     ),
-    "jpeg_compression": Corruption(
+    Corruption(
+        name="jpeg_compression",
         family="digital",
         group="benchmark15",
         cifar=(80, 65, 58, 50, 40),
@@ -229,7 +221,8 @@ CORRUPTIONS: dict[str, Corruption] = {
         prepare=digital.with_quantisation,
         kernel=jpeg.through_jpeg,
     ),
-    "speckle_noise": Corruption(
+    Corruption(
+        name="speckle_noise",
         family="noise",
         group="extra4",
         cifar=(0.06, 0.1, 0.12, 0.16, 0.2),
@@ -239,7 +232,8 @@ CORRUPTIONS: dict[str, Corruption] = {
         prepare=noise.with_normals,
         kernel=noise.speckle_noise_block,
     ),
-    "gaussian_blur": Corruption(
+    Corruption(
+        name="gaussian_blur",
         family="blur",
         group="extra4",
         cifar=(0.4, 0.6, 0.7, 0.8, 1.0),
@@ -249,7 +243,8 @@ CORRUPTIONS: dict[str, Corruption] = {
         prepare=blur.with_taps,
         kernel=blur.gaussian_blur_block,
     ),
-    "spatter": Corruption(
+    Corruption(
+        name="spatter",
         family="weather",
         group="extra4",
         cifar=(
@@ -271,7 +266,8 @@ CORRUPTIONS: dict[str, Corruption] = {
         prepare=spatter.with_liquid,
         kernel=spatter.spatter_block,
     ),
-    "saturate": Corruption(
+    Corruption(
+        name="saturate",
         family="digital",
         group="extra4",
         cifar=((0.3, 0.0), (0.1, 0.0), (1.5, 0.0), (2.0, 0.1), (2.5, 0.2)),
@@ -281,4 +277,5 @@ CORRUPTIONS: dict[str, Corruption] = {
         prepare=color.with_scale_and_shift,
         kernel=color.saturate_block,
     ),
-}
+)
+CORRUPTIONS: dict[str, Corruption] = {row.name: row for row in ROWS}

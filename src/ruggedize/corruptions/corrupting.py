@@ -1,13 +1,16 @@
 """Apply a row of the table of corruptions to images, on the CPU's cores."""
 
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Int64
 
-from ruggedize.corruptions.catalogue import CORRUPTIONS, Corruption
-from ruggedize.corruptions.names import SEVERITIES, Frost, unknown
+from ruggedize.corruptions.catalogue import CORRUPTIONS
+from ruggedize.corruptions.corruption import Corruption
+from ruggedize.corruptions.names import SEVERITIES, unknown
+from ruggedize.corruptions.options import complete
 from ruggedize.images.blocks import run_blocks
 from ruggedize.images.types import Images
 from ruggedize.seeding import stream_key
@@ -21,13 +24,13 @@ SMALLEST_BLOCK_PIXELS = 8 * 32 * 32  # below this handing over costs more than i
 
 def corrupt(
     images: Images,
-    name: str,
+    corruption: str | Corruption,
     severity: int,
     *,
     seed: int = 0,
     start: int = 0,
     preset: Preset | Literal["auto"] = "auto",
-    frost: Frost = "photographs",
+    options: Mapping[str, str] | None = None,
 ) -> Images:
     """Return the images under one corruption; the input is not changed.
 
@@ -36,42 +39,43 @@ def corrupt(
 
     Args:
         images: RGB, uint8 `[n, 3, h, w]`, on the CPU.
-        name: one of `CORRUPTIONS`.
+        corruption: one of `CORRUPTIONS` by its name, or a `Corruption` of your own.
         severity: 1 (mild) to 5.
         seed: another seed gives other noise.
         start: the index of the first image in its data set.
         preset: whose constants: `cifar`, `imagenet`, or `auto`: by the image's shorter side,
             `cifar` up to 84 pixels.
-        frost: where the ice of `frost` comes from: the official `photographs` (`ruggedize fetch
-            frost`) or our own `procedural` textures.
+        options: of this corruption, as `CORRUPTIONS[name].options` lists them.
+
+    Raises:
+        ValueError: an unknown corruption, option or value, or images of another kind.
+        UserError: something is missing that the corruption needs.
     """
     check_images(images)
     indices = np.arange(start, start + len(images), dtype=np.int64)
-    return corrupt_indexed(images, indices, name, severity, seed=seed, preset=preset, frost=frost)
+    own = {"seed": seed, "preset": preset, "options": options or {}}
+    return corrupt_indexed(images, indices, find(corruption), severity, **own)
 
 
 def corrupt_indexed(
     images: Images,
     indices: Int64[np.ndarray, " n"],
-    name: str,
+    row: Corruption,
     severity: int,
     *,
     seed: int,
     preset: Preset | Literal["auto"],
-    frost: Frost,
+    options: Mapping[str, str],
 ) -> Images:
     """Return images with any indices under one corruption; the options are those of `corrupt`."""
     check_images(images)
-    check_frost(frost)
-    row = find(name)
     check_severity(severity)
     height, width = images.shape[2:]
-    levels = row.cifar if resolve_preset(preset, height, width) == "cifar" else row.imagenet
+    level = row.levels(resolve_preset(preset, height, width))[severity - 1]
     pixels = images.contiguous().numpy()
     out = torch.empty_like(images, memory_format=torch.contiguous_format)
-    source = {"frost": frost} if name == "frost" else {}
-    prepared = row.prepare(levels[severity - 1], height, width, **source)
-    stream = stream_key(seed, f"corruption/{name}/{severity}")
+    prepared = row.prepare(level, height, width, **complete(row.name, row.options, options))
+    stream = stream_key(seed, f"corruption/{row.name}/{severity}")
 
     def work(first: int, stop: int) -> None:
         draws = (stream, indices[first:stop]) if row.random else ()
@@ -90,11 +94,17 @@ def resolve_preset(preset: Preset | Literal["auto"], height: int, width: int) ->
     return preset
 
 
-def find(name: str) -> Corruption:
-    """Look a corruption up; an unknown name is an error that names the nearest known one."""
-    if name in CORRUPTIONS:
-        return CORRUPTIONS[name]
-    raise ValueError(unknown(name))
+def find(corruption: str | Corruption) -> Corruption:
+    """Return the corruption of a name, or the one given.
+
+    Raises:
+        ValueError: there is none of that name; names the nearest one.
+    """
+    if isinstance(corruption, Corruption):
+        return corruption
+    if corruption in CORRUPTIONS:
+        return CORRUPTIONS[corruption]
+    raise ValueError(unknown(corruption))
 
 
 def check_severity(severity: int) -> None:
@@ -103,12 +113,6 @@ def check_severity(severity: int) -> None:
         raise ValueError(
             f"severity must be 1-5, got {severity!r}; for the clean cell use the images themselves"
         )
-
-
-def check_frost(frost: Frost) -> None:
-    """Refuse ice of another kind."""
-    if frost not in get_args(Frost):
-        raise ValueError(f"frost must be photographs or procedural, got {frost!r}")
 
 
 def check_images(images: Images) -> None:

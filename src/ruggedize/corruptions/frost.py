@@ -1,31 +1,38 @@
 """Frost: ice on the window before the image."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from ruggedize.corruptions.names import Frost
-from ruggedize.corruptions.photographs import frost_folder, load_photographs
+from ruggedize.corruptions.photographs import check_photographs, frost_folder, load_photographs
 from ruggedize.corruptions.procedural import grown_pictures
 from ruggedize.images.draws import image_key, integer
 from ruggedize.images.kernel import kernel
 from ruggedize.images.truncation import truncated
 
+PHOTOGRAPHS = "photographs"  # as the value of the option `textures`; else procedural ones
 Textures = tuple[np.ndarray, ...]
 
 
+def check(options: Mapping[str, str]) -> None:
+    """Raise a UserError if the photographs are wanted and not there."""
+    if options["textures"] == PHOTOGRAPHS:
+        check_photographs(frost_folder())
+
+
 def with_textures(
-    level: tuple[float, float, float], height: int, width: int, frost: Frost = "photographs"
+    level: tuple[float, float, float], height: int, width: int, textures: str = PHOTOGRAPHS
 ) -> tuple[float, float, Textures]:
     """Prepare the frost; a level is image weight, frost weight and the scale of the pictures."""
     weight, frost_weight, scale = level
-    folder = frost_folder() if frost == "photographs" else None
-    return float(weight), float(frost_weight), textures(folder, scale, height, width)
+    folder = frost_folder() if textures == PHOTOGRAPHS else None
+    return float(weight), float(frost_weight), scaled_pictures(folder, scale, height, width)
 
 
 @lru_cache(maxsize=4)
-def textures(folder: Path | None, scale: float, height: int, width: int) -> Textures:
+def scaled_pictures(folder: Path | None, scale: float, height: int, width: int) -> Textures:
     """Scale the photographs of a folder, or the procedural pictures: uint8 `[3, h, w]` each.
 
     A picture from which an image of this size could not be cut is enlarged until it can.

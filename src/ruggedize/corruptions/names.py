@@ -5,11 +5,9 @@ Corruptions and Perturbations".
 """
 
 import difflib
-from typing import Literal
+from collections.abc import Iterable
 
 from ruggedize.runs import UserError
-
-Frost = Literal["photographs", "procedural"]  # where the ice of the corruption frost comes from
 
 BENCHMARK = (
     "gaussian_noise",
@@ -34,7 +32,7 @@ SEVERITIES = (1, 2, 3, 4, 5)
 
 
 def parsed_names(text: str) -> tuple[str, ...]:
-    """Read "fog" or "fog,frost"."""
+    """Parse "fog" or "fog,snow"."""
     names = tuple(name.strip() for name in text.split(","))
     for name in names:
         if name not in ALL:
@@ -42,14 +40,12 @@ def parsed_names(text: str) -> tuple[str, ...]:
     return names
 
 
-def reject_idle_frost(frost: Frost | None, corruptions: tuple[str, ...] | None) -> None:
-    """Raise a UserError if `--frost` is given and frost is not among `corruptions` (None: all)."""
-    if frost is not None and corruptions is not None and "frost" not in corruptions:
-        raise UserError(f"--frost {frost} does nothing without the corruption frost; leave it out")
+def unknown(name: str, known: Iterable[str] = ALL) -> str:
+    """Return the message that a corruption does not exist, with the nearest one."""
+    return f"there is no corruption {name}; {nearest(name, known)}"
 
 
-def unknown(name: str) -> str:
-    """Say that a corruption does not exist, and which is nearest."""
-    near = difflib.get_close_matches(name, ALL, 1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(ALL)}"
-    return f"there is no corruption {name}; {hint}"
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a hint: the nearest of the corruptions that there are, or else all of them."""
+    near = difflib.get_close_matches(name, known := list(known), 1)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"

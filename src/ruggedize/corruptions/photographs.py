@@ -44,7 +44,8 @@ def check_photographs(folder: Path) -> None:
             raise UserError(
                 f"frost needs its photographs, and {folder / name} is not there:\n"
                 "get them with `ruggedize fetch frost`, or choose our own textures with\n"
-                'frost = "procedural" (--set assess.frost=procedural; corrupt: --frost procedural)'
+                "--option frost.textures=procedural (of a recipe: --set "
+                "assess.corruption_options.frost.textures=procedural)"
             )
         if sha256(folder / name) != expected:
             raise UserError(

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from ruggedize.corruptions.noise import draw_normals, normal_quantiles
+from ruggedize.corruptions.noise import draw_normals, normal_table
 from ruggedize.images.draws import image_key, uniform
 from ruggedize.images.kernel import kernel
 from ruggedize.images.motion import motion_blur, motion_weights
@@ -18,7 +18,7 @@ def with_flakes(level: tuple[float, ...], height: int, width: int) -> tuple[obje
     loc, scale, zoom, threshold, radius, sigma, mix = level
     noise = float(loc), float(scale), float(threshold)
     places = (*zoomed_places(height, zoom), *zoomed_places(width, zoom))
-    return noise, places, motion_weights(radius, sigma), float(mix), normal_quantiles()
+    return noise, places, motion_weights(radius, sigma), float(mix), normal_table()
 
 
 def zoomed_places(size: int, zoom: float) -> tuple[np.ndarray, np.ndarray]:

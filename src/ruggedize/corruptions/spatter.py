@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ruggedize.corruptions.noise import draw_normals, normal_quantiles
+from ruggedize.corruptions.noise import draw_normals, normal_table
 from ruggedize.images.draws import image_key
 from ruggedize.images.edges import MARGIN, find_edges, measure_distances
 from ruggedize.images.filters import filter_3x3, filter_both_ways, gaussian_taps
@@ -24,7 +24,7 @@ def with_liquid(level: tuple[float, ...], height: int, width: int) -> tuple[obje
     loc, scale, sigma, threshold, strength, is_mud = level
     liquid = float(loc), float(scale), float(threshold), gaussian_taps(sigma)
     fading = gaussian_taps(strength) if is_mud else np.ones(1, np.float32)
-    return liquid, bool(is_mud), float(strength), fading, normal_quantiles()
+    return liquid, bool(is_mud), float(strength), fading, normal_table()
 
 
 @kernel

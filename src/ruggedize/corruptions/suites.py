@@ -1,5 +1,6 @@
 """Suites: where an assessment's corrupted images come from."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -7,9 +8,11 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from ruggedize.corruptions.corrupting import Preset, check_frost, corrupt_indexed, resolve_preset
-from ruggedize.corruptions.names import ALL, Frost
-from ruggedize.corruptions.photographs import check_photographs, frost_folder
+from ruggedize.corruptions.catalogue import CORRUPTIONS
+from ruggedize.corruptions.corrupting import Preset, corrupt_indexed, resolve_preset
+from ruggedize.corruptions.corruption import Corruption
+from ruggedize.corruptions.names import nearest, unknown
+from ruggedize.corruptions.options import complete_options
 from ruggedize.images.types import Images, ImageSource, Labels
 from ruggedize.runs import UserError
 
@@ -62,26 +65,32 @@ class GeneratedSuite:
     clean: ImageSource
     seed: int
     preset: Preset
-    frost: Frost
+    rows: Mapping[str, Corruption]
+    options: Mapping[str, Mapping[str, str]]
     name: str = "generated"
     unpaired: Unpaired | None = None
     latest: list[Tensor] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def corruptions(self) -> tuple[str, ...]:
-        """The corruptions that this suite can give, in the order of the paper."""
-        return ALL
+        """The corruptions of this suite: the published ones in the paper's order, then others."""
+        return tuple(self.rows)
 
     def describe(self) -> dict[str, str]:
-        """Say where the images come from."""
+        """Return where the images come from."""
         height, width = self.clean.shape[2:]
-        size = f"{height}x{width}"
-        return {
-            "preset": self.preset,
-            "seed": str(self.seed),
-            "size": size,
-            "frost": self.frost,
-        }
+        facts = {"preset": self.preset, "seed": str(self.seed), "size": f"{height}x{width}"}
+        for name, options in self.options.items():
+            facts |= {f"{name}.{option}": value for option, value in options.items()}
+        extra = [row for name, row in self.rows.items() if name not in CORRUPTIONS]
+        own = ", ".join(f"{row.name} {row.levels(self.preset)}" for row in extra)
+        return facts | ({"own corruptions": own} if own else {})
+
+    def check(self, corruptions: Sequence[str]) -> None:
+        """Raise a UserError if something is missing that one of these corruptions needs."""
+        for name in corruptions:
+            if check := self.rows[name].check:
+                check(self.options.get(name, {}))
 
     def images(self, corruption: str, severity: int, start: int, stop: int) -> Images:
         """Return the images start..stop of one cell: the same pixels however they are cut."""
@@ -90,9 +99,12 @@ class GeneratedSuite:
     def images_at(self, corruption: str, severity: int, positions: Positions) -> Images:
         """Return the images at these positions of one cell: the same pixels in any selection."""
         check_positions(positions, len(self.clean))
-        own = {"seed": self.seed, "preset": self.preset, "frost": self.frost}
-        images = self.clean_at(positions)
-        return corrupt_indexed(images, positions.numpy(), corruption, severity, **own)
+        if corruption not in self.rows:
+            raise ValueError(unknown(corruption, self.rows))
+        options = self.options.get(corruption, {})
+        own = {"seed": self.seed, "preset": self.preset, "options": options}
+        images, row = self.clean_at(positions), self.rows[corruption]
+        return corrupt_indexed(images, positions.numpy(), row, severity, **own)
 
     def clean_at(self, positions: Positions) -> Images:
         """Return clean images; the latest selection is kept, as every cell asks for the same."""
@@ -108,12 +120,30 @@ def generated_suite(
     *,
     seed: int = 0,
     preset: Preset | Literal["auto"] = "auto",
-    frost: Frost = "photographs",
+    options: Mapping[str, Mapping[str, str]] | None = None,
+    extra: Sequence[Corruption] = (),
 ) -> GeneratedSuite:
-    """Make a suite of a data set's own images; the other options are those of `corrupt`."""
-    check_frost(frost)
+    """Return a suite of a data set's own images, corrupted when they are asked for.
+
+    Args:
+        images: the clean images, as stored.
+        seed: another seed gives other noise.
+        preset: whose constants, as for `corrupt`.
+        options: of corruptions, by name: `{"frost": {"textures": "procedural"}}`.
+        extra: corruptions of your own, after the published nineteen. No summary over the
+            published ones counts them.
+
+    Raises:
+        ValueError: an unknown corruption, option or value, or a name that is there twice.
+    """
+    rows = dict(CORRUPTIONS)
+    for row in extra:
+        if row.name in rows:
+            raise ValueError(f"there are two corruptions {row.name}; name yours differently")
+        rows[row.name] = row
+    chosen = complete_options(options or {}, {name: row.options for name, row in rows.items()})
     height, width = images.shape[2:]
-    return GeneratedSuite(images, seed, resolve_preset(preset, height, width), frost)
+    return GeneratedSuite(images, seed, resolve_preset(preset, height, width), rows, chosen)
 
 
 def range_of(start: int, stop: int, num_images: int) -> Positions:
@@ -142,17 +172,17 @@ def is_range(positions: Positions) -> bool:
 
 
 def chosen_names(suite: Suite, wanted: tuple[str, ...] | None) -> list[str]:
-    """Give the corruptions that are wanted (None: all) in the suite's order.
+    """Return the corruptions that are wanted (None: all) in the suite's order.
 
     Raises:
-        UserError: the suite has not all of them, or the photographs of its frost are not there.
+        UserError: the suite lacks one of them, or something is missing that one of them needs.
     """
     if lacking := [name for name in wanted or () if name not in suite.corruptions]:
         raise UserError(
             f"the suite {suite.name} has no corruption {', '.join(lacking)};\n"
-            f"it has {', '.join(suite.corruptions)}"
+            f"{nearest(lacking[0], suite.corruptions)}"
         )
     chosen = [name for name in suite.corruptions if wanted is None or name in wanted]
-    if "frost" in chosen and isinstance(suite, GeneratedSuite) and suite.frost == "photographs":
-        check_photographs(frost_folder())
+    if isinstance(suite, GeneratedSuite):
+        suite.check(chosen)
     return chosen

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from ruggedize.images.borders import reflected
 from ruggedize.images.color import fill_all
 from ruggedize.images.kernel import kernel
 
@@ -111,14 +112,7 @@ def mirror_rest(source, out, y, line, first, stop):
     for x in range(width):
         if first <= x < stop:
             continue
-        i = mirrored((y_in + x * step_y) >> FRACTION_BITS, height)
-        j = mirrored((x_in + x * step_x) >> FRACTION_BITS, width)
+        i = reflected((y_in + x * step_y) >> FRACTION_BITS, height)
+        j = reflected((x_in + x * step_x) >> FRACTION_BITS, width)
         for channel in range(3):
             out[channel, y, x] = source[channel, i, j]
-
-
-@kernel
-def mirrored(position, size):
-    """Fold a position back into 0..size-1; the edge is repeated."""
-    position %= 2 * size
-    return position if position < size else 2 * size - 1 - position

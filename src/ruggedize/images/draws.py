@@ -1,11 +1,22 @@
 """Random values from a counter: one 64-bit hash a value, the same wherever it is asked for."""
 
+from functools import cache
+from statistics import NormalDist
+
 import numpy as np
+from jaxtyping import Float64
 
 from ruggedize.images.kernel import kernel
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 TO_UNIT = 1.0 / 9007199254740992.0  # 2^-53
+
+
+@cache
+def normal_quantiles(number: int) -> Float64[np.ndarray, " number"]:
+    """Return equally likely values of the standard normal distribution, in ascending order."""
+    chances = (np.arange(number) + 0.5) / number
+    return np.array([NormalDist().inv_cdf(chance) for chance in chances])
 
 
 @kernel

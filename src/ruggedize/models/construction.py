@@ -5,7 +5,8 @@ import importlib
 import torch
 from torch import nn
 
-from ruggedize.images.types import Images, ImageSource
+from ruggedize.images.spread import evenly_spread
+from ruggedize.images.types import ImageSource
 from ruggedize.models.architecture import Architecture
 from ruggedize.models.classifier import Classifier
 from ruggedize.models.options import CustomModel, ModelOptions
@@ -60,7 +61,7 @@ def create_model(
             raise ValueError(
                 f"{options.name} fits its first layer to images; give create_model(..., images=...)"
             )
-        some = evenly_spread(images)
+        some = images[torch.from_numpy(evenly_spread(len(images), FITTED_TO))]
         architecture.fit(classifier.network, classifier.normalised(classifier.test_view(some)))
     return classifier
 
@@ -102,12 +103,6 @@ def refuse_too_small(options: ModelOptions, input_size: int) -> None:
             f"{options.name} leaves nothing of views of {input_size} pixels;\n"
             "take larger images (data.image_size, views.resize) or another model"
         ) from None
-
-
-def evenly_spread(images: ImageSource) -> Images:
-    """Return enough images to fit a layer to, spread evenly over a set that may be sorted."""
-    number = min(len(images), FITTED_TO)
-    return images[torch.arange(number) * len(images) // max(1, number)]
 
 
 def num_parameters(module: nn.Module) -> int:

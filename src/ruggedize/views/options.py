@@ -5,13 +5,14 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
 
+from ruggedize.views.operations import SEMANTICS
+
 Semantics = Literal["tf", "tf-2021", "torchvision", "timm", "timm-inc1"]  # whose RandAugment
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 DESCRIBED = ConfigDict(
     frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
 )
-MAGNITUDE_SCALES = {"tf": 10, "tf-2021": 10, "timm": 10, "timm-inc1": 10, "torchvision": 30}
 LARGEST_SIDE = 1024  # of views, as of stored images; a slip beyond it would take all memory
 SMALLEST_TF_2021 = 64  # below this its 90-pixel translations and 36-pixel squares leave nothing
 
@@ -33,7 +34,7 @@ class RandAugmentOptions(BaseModel):
     @model_validator(mode="after")
     def check_magnitude(self) -> "RandAugmentOptions":
         """Refuse a magnitude beyond the scale of the semantics."""
-        scale = MAGNITUDE_SCALES[self.semantics]
+        scale = SEMANTICS[self.semantics].scale
         if self.magnitude > scale:
             raise ValueError(
                 f"magnitude must be 0-{scale} with semantics {self.semantics!r}, "

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ruggedize.data.image_set import ImageSet
+from ruggedize.images.spread import evenly_spread
 from ruggedize.images.types import Images
 from ruggedize.views.lettering import lettering
 from ruggedize.views.pairs import ViewMaker
@@ -28,8 +29,7 @@ def view_sheet(image_set: ImageSet, maker: ViewMaker, *, epoch: int = 0) -> "Ima
 
     The views are enlarged without smoothing, so that every pixel that the model sees shows.
     """
-    number = min(SIDE * SIDE, len(image_set))
-    shown = image_set.take(np.arange(number) * len(image_set) // max(1, number))
+    shown = image_set.take(evenly_spread(len(image_set), SIDE * SIDE))
     clean, noisy = maker.pair(shown.images, shown.index, epoch)
     names = [image_set.classes[label] if label >= 0 else "" for label in shown.labels.tolist()]
     grids = [draw_grid("clean views", clean, names), draw_grid("noisy views", noisy, names)]

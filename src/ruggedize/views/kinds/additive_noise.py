@@ -2,12 +2,11 @@
 
 import math
 from functools import cache
-from statistics import NormalDist
 
 import numpy as np
 
 from ruggedize.images.blocks import run_blocks
-from ruggedize.images.draws import bits, image_key, uniform
+from ruggedize.images.draws import bits, image_key, normal_quantiles, uniform
 from ruggedize.images.kernel import kernel
 from ruggedize.views.options import AdditiveNoiseOptions
 
@@ -46,10 +45,11 @@ def overlaps(options: AdditiveNoiseOptions) -> dict[str, tuple[str, ...]]:
 @cache
 def quantiles(distribution: str) -> np.ndarray:
     """Return equally likely values of unit variance and mean 0: float32 `[NUM_QUANTILES]`."""
-    chances = (np.arange(NUM_QUANTILES) + 0.5) / NUM_QUANTILES
     if distribution == "gaussian":
-        chances = np.array([NormalDist().inv_cdf(chance) for chance in chances])
-    values = chances - chances.mean()
+        values = normal_quantiles(NUM_QUANTILES)
+    else:
+        values = (np.arange(NUM_QUANTILES) + 0.5) / NUM_QUANTILES
+    values = values - values.mean()
     return (values / values.std()).astype(np.float32)
 
 

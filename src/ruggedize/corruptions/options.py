@@ -1,0 +1,83 @@
+"""The options that corruptions have, by the name of the corruption; no torch, for the recipe."""
+
+from collections.abc import Iterable, Mapping
+
+from ruggedize.corruptions.names import ALL, unknown
+from ruggedize.runs import UserError
+
+Options = Mapping[str, tuple[str, ...]]  # the values of each option; the first is the default
+Chosen = Mapping[str, Mapping[str, str]]  # by corruption: a value for each option
+
+OPTIONS: dict[str, Options] = {"frost": {"textures": ("photographs", "procedural")}}
+PUBLISHED: dict[str, Options] = {name: OPTIONS.get(name, {}) for name in ALL}
+
+
+def complete_options(given: Chosen, table: Mapping[str, Options]) -> dict[str, dict[str, str]]:
+    """Return the options of all corruptions of a table that have any, each with its value.
+
+    Raises:
+        ValueError: an unknown corruption, option or value; names what is allowed.
+    """
+    for name in given:
+        if name not in table:
+            raise ValueError(unknown(name, table))
+    return {
+        name: complete(name, options, given.get(name, {}))
+        for name, options in table.items()
+        if options or given.get(name)
+    }
+
+
+def complete(corruption: str, options: Options, given: Mapping[str, str]) -> dict[str, str]:
+    """Return every option of a corruption with its value: the given one, or its default.
+
+    Raises:
+        ValueError: an unknown option or value; names what is allowed.
+    """
+    for option, value in given.items():
+        if option not in options:
+            known = f"it has {', '.join(options)}" if options else "it has none"
+            raise ValueError(f"{corruption} has no option {option}; {known}")
+        if value not in options[option]:
+            allowed = " or ".join(options[option])
+            raise ValueError(f"{corruption}.{option} must be {allowed}, got {value!r}")
+    return {option: given.get(option, values[0]) for option, values in options.items()}
+
+
+def parsed_options(texts: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Parse options of the command line, each CORRUPTION.OPTION=VALUE.
+
+    Raises:
+        UserError: one is not of this form, or names something unknown.
+    """
+    parsed: dict[str, dict[str, str]] = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        corruption, dot, option = key.partition(".")
+        if not (sign and dot):
+            raise UserError(f"--option takes {allowed_texts()}; got {text[:80]}")
+        parsed.setdefault(corruption.strip(), {})[option.strip()] = value.strip()
+    try:
+        complete_options(parsed, PUBLISHED)
+    except ValueError as error:
+        raise UserError(f"--option {error}") from None
+    return parsed
+
+
+def allowed_texts() -> str:
+    """Return how options are written on the command line: "frost.textures=a|b"."""
+    return ", ".join(
+        f"{name}.{option}={'|'.join(values)}"
+        for name, options in OPTIONS.items()
+        for option, values in options.items()
+    )
+
+
+def reject_idle_options(given: Chosen, corruptions: tuple[str, ...] | None) -> None:
+    """Raise a UserError if an option is given of a corruption that is not wanted (None: all)."""
+    for name, options in given.items():
+        if options and corruptions is not None and name not in corruptions:
+            raise UserError(
+                f"--option {name}.{next(iter(options))} does nothing without the corruption "
+                f"{name}; leave it out"
+            )
