@@ -97,7 +97,7 @@ def test_bad_files_are_named_and_can_be_left_out(photos, caplog):
     assert sorted(said.splitlines()[:5]) == sorted(faults)
     assert len(splits.train.left_out) == 4
     assert splits.test.left_out == ("test/plum/bad.jpg",)
-    assert splits.left_out == sorted(bad)
+    assert splits.left_out == tuple(sorted(bad))
     kept = torch.cat([splits.train.index, splits.validation.index]).sort().values
     assert kept.tolist() == [*range(10), *range(14, 25)]  # the others keep their index
 

@@ -26,7 +26,9 @@ def partly_labelled(job: Job) -> Job:
 def test_unlabelled_validation_images_are_skipped(tmp_path: Path) -> None:
     job = tiny_job(tmp_path)
     some = partly_labelled(job)
-    only = dataclasses.replace(job, validation=job.validation.take([i for i in range(30) if i % 3]))
+    only = dataclasses.replace(
+        job, validation=job.validation.select([i for i in range(30) if i % 3])
+    )
     scores = [
         score(
             outcomes(job.model, each.validation, job.model, FP32, job.accelerator), job.accelerator
