@@ -12,7 +12,7 @@ from ruggedize import load_recipe, train_student, train_teacher
 from ruggedize.data import ImageSet, Splits
 from ruggedize.models import ResNet50V2Options, create_model, save_model
 from ruggedize.runs import Progress
-from ruggedize.training import TrainingOptions, questions
+from ruggedize.training import TrainingOptions, distributed
 from ruggedize.views import ViewOptions
 
 BATCH_SIZE = 128
@@ -54,7 +54,7 @@ def student_pipeline(turns: Turns, *, clean_view: str = "drawn") -> None:
 
 def between_turns(turns: Turns) -> Progress:
     """Report each step; no state is saved, which would fall into some turns and not others."""
-    questions.SAVE_SECONDS = math.inf
+    distributed.SAVE_SECONDS = math.inf
 
     def progress(title: str, done: int, total: int) -> None:
         if title.startswith(("teacher", "student")):  # not while the teacher is asked, before all
