@@ -15,7 +15,6 @@ from ruggedize.report.seeds import OverSeeds, over_seeds, t_interval
 from tests.behaviour.pages import Page
 from tests.tiny_assessment import FP32, tiny_run
 
-
 TRAIN = {"images": 90, "labels": "0a", "content": "1b"}
 
 

@@ -125,7 +125,10 @@ def trained_on(name: str, training: dict[str, Any]) -> dict[str, Any]:
     images, data = training.get("images", {}), training.get("data") or {}
     return {
         **{f"{name}: number of {part} images": images.get(part) for part in IMAGES},
-        **{f"{name}: digest of the {part} data": found for part, found in data.get("parts", {}).items()},
+        **{
+            f"{name}: digest of the {part} data": found
+            for part, found in data.get("parts", {}).items()
+        },
     }
 
 
