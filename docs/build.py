@@ -20,6 +20,20 @@ HEAD = """# Every option of a recipe
 A recipe is a TOML file. `base = "NAME"` starts from a shipped recipe or from a file beside it;
 what the file says goes over its base, and `--set section.key=value` over both. Where an option
 chooses a kind, the bare word is enough: `averaging = "ema"` is `averaging = { kind = "ema" }`.
+
+- **Objectives.** `objective` is `supervised` (labels alone), `consistency` (labels, and a frozen
+  teacher), `jsd` (labels, and the same prediction for a clean and two noisy views) or
+  `mean-teacher` (labels, and the network's own moving average). Losses:
+  [method.md](method.md#objectives).
+- **Stages.** `teacher` and `student` are in every recipe; `[stages.NAME]` adds one, trained after
+  them. `like = "STAGE"` takes the options of a stage before it, `learns_from = "STAGE"` its model
+  as the teacher.
+- **`control = true`** adds the stage `noise-only`: the student's options, noisy views, labels
+  alone.
+- **`student.generations = N`** adds `student-2` to `student-N`, each taught by the one before it.
+- **`microbatches`** computes a step in parts, one after the other, to save memory.
+
+A resolved recipe (`recipe.toml` in a run's folder) has all of these spelled out as stages.
 """
 
 

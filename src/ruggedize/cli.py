@@ -32,8 +32,12 @@ compression.
 ruggedize recipes lists what can be run; ruggedize run demo needs no data and a few minutes.
 ruggedize --version prints the version."""
 
-NOTES = ("ruggedize.images.kernel",)  # loggers whose level INFO is shown
-NOTES_IN_PLACE_OF_BARS = ("ruggedize.training.loop",)
+NOTES = (  # loggers whose level INFO is shown
+    "ruggedize.images.kernel",
+    "ruggedize.models.precision",
+    "ruggedize.training.loop",
+    "ruggedize.training.delivery",
+)
 GO_ON = ("run", "train-teacher", "train-student", "corrupt")
 MAKE_ROOM = "what was saved is whole: make room and give the same command again"
 RAISE_LIMIT = "what was saved is whole: raise the limit on a file's size (ulimit -f) and go on"
@@ -135,7 +139,7 @@ def begin_logging() -> None:
     """Show warnings, and the notes of some modules; of several processes only the first one's."""
     level = logging.WARNING if is_first_here() else logging.ERROR
     logging.basicConfig(level=level, handlers=[Messages()], format="%(message)s")
-    for name in NOTES if sys.stderr.isatty() else (*NOTES, *NOTES_IN_PLACE_OF_BARS):
+    for name in NOTES:
         logging.getLogger(name).setLevel(logging.INFO if is_first_here() else logging.ERROR)
 
 
@@ -162,7 +166,7 @@ def attempted(arguments: list[str]) -> str:
 
 def nobody_reads(descriptor: int) -> bool:
     """Return whether the reading end of a pipe was closed."""
-    if not hasattr(select, "poll"):  # Windows: not known
+    if sys.platform == "win32":  # not known there
         return False
     poll = select.poll()
     poll.register(descriptor, 0)

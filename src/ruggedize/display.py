@@ -1,5 +1,6 @@
 """What the command line shows: progress, messages and tables (rich)."""
 
+import functools
 import logging
 import sys
 import time
@@ -23,11 +24,26 @@ from ruggedize.progress import EpochTask, time_left
 SECONDS_BETWEEN_LINES = 60.0  # of a long task, where no bars are drawn
 
 
+@functools.cache
+def draws_bars() -> bool:
+    """Return whether bars are drawn: standard error is a terminal whose cursor can be moved.
+
+    It is decided once, for the bars and for the lines that stand in for them. FORCE_COLOR makes no
+    terminal of a file; TTY_COMPATIBLE=0 and TERM=dumb ask for lines.
+    """
+    return sys.stderr.isatty() and Console(stderr=True).is_interactive
+
+
 class Messages(logging.StreamHandler[TextIO]):
-    """Write log records to standard error: warnings with their level, notes without."""
+    """Write log records to standard error: warnings with their level, notes without.
+
+    While bars are drawn, the line that ends an epoch is left out: the bar has shown it.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record to the stream of the moment: while it draws, rich puts its own there."""
+        """Write a record to the stream of the moment: above the bars, while they are drawn."""
+        if draws_bars() and ends_epoch(record):
+            return
         self.stream = sys.stderr
         super().emit(record)
 
@@ -35,6 +51,12 @@ class Messages(logging.StreamHandler[TextIO]):
         """Return the text of a record."""
         text = super().format(record)
         return f"{record.levelname}: {text}" if record.levelno >= logging.WARNING else text
+
+
+def ends_epoch(record: logging.LogRecord) -> bool:
+    """Return whether a record is the line that a training logs at an epoch's end."""
+    args = record.args if isinstance(record.args, tuple) else ()
+    return any(isinstance(part, EpochTask) for part in args)
 
 
 class Begun(NamedTuple):
@@ -50,6 +72,7 @@ class Bars:
 
     def __init__(self, *, shown: bool = True) -> None:
         self.console = Console(stderr=True, quiet=not shown, markup=False, emoji=False)
+        self.draws = shown and draws_bars()
         self.progress = Progress(
             TextColumn("{task.description:28}", markup=False),
             BarColumn(),
@@ -58,7 +81,6 @@ class Bars:
             TimeRemainingColumn(),
             console=self.console,
         )
-        self.draws = shown and self.console.is_terminal
         self.tasks: dict[str, TaskID] = {}
         self.begun: dict[str, Begun] = {}
 

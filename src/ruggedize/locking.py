@@ -25,7 +25,7 @@ def let_go() -> None:
         file.close()
 
 
-if hasattr(os, "register_at_fork"):  # Windows has no fork
+if sys.platform != "win32":  # which has no fork
     os.register_at_fork(after_in_child=let_go)
 
 

@@ -47,7 +47,7 @@ class Watchdog:
             writer.close()
             return self
         self.sockets = reader, writer
-        if hasattr(os, "register_at_fork"):  # a child's signals are none of this process
+        if sys.platform != "win32":  # a forked child's signals are none of this process
             os.register_at_fork(after_in_child=self.leave)
         threading.Thread(target=self.watch, args=(reader,), name="watchdog", daemon=True).start()
         return self
@@ -94,7 +94,7 @@ def kill_children() -> None:
     """Kill all child processes of this process, and theirs."""
     for child in multiprocessing.active_children():
         child.kill()
-    if hasattr(signal, "SIGKILL"):
+    if sys.platform != "win32":
         for child in descendants(os.getpid()):
             with contextlib.suppress(OSError):
                 os.kill(child, signal.SIGKILL)

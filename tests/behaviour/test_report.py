@@ -88,7 +88,7 @@ def test_one_run_says_that_its_interval_is_not_about_the_method(html: str) -> No
     assert "one, so one seed" in text
 
 
-def test_corruptions_akin_to_the_noise_are_marked(html: str) -> None:
+def test_corruptions_that_overlap_the_training_noise_are_marked(html: str) -> None:
     text = Page(html).text
     assert "brightness †" in text
     assert "brightness (randaugment Brightness)" in text

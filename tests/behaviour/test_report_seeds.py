@@ -15,6 +15,14 @@ from ruggedize.report.seeds import OverSeeds, over_seeds, t_interval
 from tests.behaviour.pages import Page
 from tests.tiny_assessment import FP32, tiny_run
 
+TRAIN = {"images": 90, "labels": "0a", "content": "1b"}
+
+
+def trained_on(place: str, train: dict[str, Any], training: int = 80) -> dict[str, Any]:
+    """Return the facts of a training on images that lie somewhere."""
+    images = {"training": training, "validation": 10, "size": 8}
+    return {"images": images, "data": {"place": place, "parts": {"train": train}}}
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -22,10 +30,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("made")
     for seed in range(3):
         folder = tiny_run(root / f"tiny-seed{seed}", seed)
-        change(folder / "assessment.json", facts={"models": {"student": f"hash {seed}"}})
+        data = {"place": f"/{seed}", "parts": {"train": TRAIN, "test": TRAIN}}
+        facts = {"models": {"student": f"hash {seed}"}, "data": data}
+        change(folder / "assessment.json", facts=facts)
         for name in ("teacher", "student"):
             note = {"weights": "ema", "epoch": 4, "validation": {"accuracy": 0.9}}
-            note |= {"precision": "fp32", "device": "cpu", "processes": 1, "parts": 1}
+            note |= {"precision": "fp32", "device": "cpu", "processes": 1, "microbatches": 1}
+            note["training"] = trained_on(f"/{seed}", TRAIN)
             runs.write_json(folder / name / "delivered.json", note)
     return root
 
@@ -100,7 +111,17 @@ OTHER = {
     "student: precision in training (fp32, bf16)": in_delivered(precision="bf16"),
     "student: device in training (cpu, cuda)": in_delivered(device="cuda"),
     "student: processes in training (1, 2)": in_delivered(processes=2),
-    "student: parts in training (1, 4)": in_delivered(parts=4),
+    "student: microbatches in training (1, 4)": in_delivered(microbatches=4),
+    "student: number of training images (80, 70)": in_delivered(
+        training=trained_on("/0", TRAIN, training=70)
+    ),
+    "student: digest of the train data": in_delivered(
+        training=trained_on("/0", TRAIN | {"content": "2c"})
+    ),
+    "test data: labels (0a, 3d)": in_assessment(
+        facts={"data": {"place": "/0", "parts": {"train": TRAIN, "test": TRAIN | {"labels": "3d"}}}}
+    ),
+    "train data: number of images (90, none)": in_assessment(facts={"data": None}),
     "teacher: precision in the assessment (fp32, bf16)": in_assessment(
         precision={"teacher": "bf16"}
     ),

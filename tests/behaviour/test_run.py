@@ -1,6 +1,7 @@
 """The whole chain from the command line: a run, what it leaves, and how it goes on."""
 
 import json
+import re
 import shutil
 import signal
 import time
@@ -31,7 +32,24 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert result.returncode == 0, result.stderr
     assert "report.html" in result.stdout
     assert "clean" in result.stdout
+    (out.parent / "stderr").write_text(result.stderr)
     return out
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r'^precision "auto" is (bf16|fp32): a convolution block takes ',
+        "^{stage}: (bf16|fp32) on (cpu|cuda)",
+        "^{stage}: delivering the .* of epoch [12], because .*validation loss: raw .*, average ",
+        r"^{stage}: the average ended with a decay of 0\.\d+$",
+    ],
+)
+def test_precision_device_and_delivery_are_shown_once(finished: Path, pattern: str) -> None:
+    shown = (finished.parent / "stderr").read_text()
+    for stage in ("teacher", "student"):
+        found = re.findall(pattern.replace("{stage}", stage), shown, re.MULTILINE)
+        assert len(found) == 1, shown
 
 
 def test_a_run_leaves_its_files(finished: Path) -> None:

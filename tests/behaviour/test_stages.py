@@ -7,6 +7,7 @@ import pytest
 
 from ruggedize.recipe import load_recipe
 from ruggedize.runs import UserError
+from tests.behaviour.pages import Page
 from tests.behaviour.runs import ruggedize, tiny_demo
 
 MORE = ("control=true", "student.generations=2")
@@ -33,6 +34,18 @@ def test_all_stages_are_trained_and_assessed(finished: Path) -> None:
     assert compared == {("teacher", name) for name in MODELS[1:]}
     page = (finished / "report.html").read_text()
     assert all(name in page for name in MODELS)
+
+
+def test_the_report_holds_for_more_stages_than_teacher_and_student(finished: Path) -> None:
+    html = (finished / "report.html").read_text()
+    html = html[: html.index("</main>")]
+    text = Page(html).text
+    assert "student-2 \N{MINUS SIGN} noise-only, the control" in text
+    assert "No control was trained" not in text
+    assert "student was" not in text
+    assert '"teacher, teaching student"' in html  # in the figure of the entropies
+    assert '"student, teaching student-2"' in html
+    assert "noise-only, teaching" not in html
 
 
 def test_a_generation_learns_from_the_student_and_the_control_from_nobody(finished: Path) -> None:

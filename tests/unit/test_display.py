@@ -1,6 +1,10 @@
 """Tables and progress: columns begin or end at one edge; lines where there is no terminal."""
 
+import contextlib
 import logging
+import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -75,3 +79,60 @@ def test_warnings_carry_their_level_and_notes_do_not(capsys: pytest.CaptureFixtu
     for level in (logging.INFO, logging.WARNING):
         messages.handle(logging.LogRecord("x", level, "", 0, "%d images", (3,), None))
     assert capsys.readouterr().err.splitlines() == ["3 images", "WARNING: 3 images"]
+
+
+WORK = """
+import logging
+from ruggedize.cli import begin_logging
+from ruggedize.display import Bars
+from ruggedize.progress import EpochTask
+begin_logging()
+task = EpochTask("teacher epoch 1/2")
+with Bars() as bars:
+    bars(task, 1, 2)
+    logging.getLogger("ruggedize.training.loop").info("%s: bf16 on %s", "teacher", "cpu")
+    bars(task, 2, 2)
+    logging.getLogger("ruggedize.training.loop").info("%s: %s", task, "loss 2.5")
+"""
+BAR, LINE, NOTE = "2/2", "teacher epoch 1/2: loss 2.5", "teacher: bf16 on cpu"
+NEUTRAL = ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "TERM")
+
+
+def output(is_terminal: bool, **environment: str) -> str:
+    """Return what reaches standard error, a terminal or a file, of some work that is shown."""
+    kept = {key: value for key, value in os.environ.items() if key not in NEUTRAL}
+    command = [sys.executable, "-c", WORK]
+    env = kept | {"COLUMNS": "150", "TERM": "xterm"} | environment
+    if not is_terminal:
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stderr
+    reader, writer = os.openpty()
+    subprocess.run(command, env=env, stderr=writer, check=True)
+    os.close(writer)
+    text = b""
+    with contextlib.suppress(OSError):  # its other end is closed
+        while part := os.read(reader, 4096):
+            text += part
+    os.close(reader)
+    return text.decode()
+
+
+def test_a_terminal_has_bars_and_notes_above_them() -> None:
+    text = output(True)
+    assert BAR in text
+    assert LINE not in text
+    assert NOTE in [line.rpartition("\x1b[2K")[2] for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "environment"),
+    [(False, {}), (False, {"FORCE_COLOR": "1"}), (True, {"TERM": "dumb"})],
+)
+def test_without_bars_there_are_lines(is_terminal: bool, environment: dict[str, str]) -> None:
+    text = output(is_terminal, **environment)
+    assert BAR not in text
+    assert {NOTE, LINE} <= set(text.splitlines())
+
+
+def test_whatever_rich_takes_for_a_terminal_there_are_either_bars_or_lines() -> None:
+    text = output(True, TTY_COMPATIBLE="0")  # older versions of rich do not know it
+    assert (BAR in text) != (LINE in text)

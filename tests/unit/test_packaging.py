@@ -1,6 +1,7 @@
 """What is installed: the files of the wheel, and the oldest versions that are tested."""
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -25,9 +26,30 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
+def files_of_the_package() -> list[Path]:
+    """List the package's files; in a checkout those that git does not ignore."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", SOURCE]
+    if (ROOT / ".git").exists() and shutil.which("git"):
+        names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        return [ROOT / name for name in names.split("\0") if name and (ROOT / name).is_file()]
+    return [path for path in SOURCE.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+
+
+def test_stray_files_that_git_ignores_are_no_part_of_the_package() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("no checkout")
+    stray = SOURCE / "__pycache__" / "stray.txt"
+    stray.parent.mkdir(exist_ok=True)
+    stray.write_text("")
+    try:
+        assert stray not in files_of_the_package()
+        assert SOURCE / "cli.py" in files_of_the_package()
+    finally:
+        stray.unlink()
+
+
 def test_the_wheel_holds_every_file_of_the_package(wheel: zipfile.ZipFile) -> None:
-    files = [path for path in SOURCE.rglob("*") if path.is_file() and path.suffix != ".pyc"]
-    expected = {str(path.relative_to(ROOT / "src")) for path in files}
+    expected = {str(path.relative_to(ROOT / "src")) for path in files_of_the_package()}
     held = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert held == expected
     assert {"ruggedize/recipes/demo.toml", "ruggedize/report/style.css"} <= held

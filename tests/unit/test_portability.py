@@ -11,7 +11,9 @@ import ruggedize
 
 PACKAGE = Path(ruggedize.__file__).parent
 WITHOUT_POSIX = """
-import os, select, signal, sys
+import asyncio, multiprocessing.reduction, os, select, shutil, signal, subprocess, sys, tempfile
+
+sys.platform = "win32"
 
 for module, names in {
     os: ["register_at_fork", "sched_getaffinity", "getuid", "geteuid", "fork", "killpg", "uname"],
@@ -30,7 +32,8 @@ for name in ("fcntl", "resource", "pwd", "grp", "termios"):
 def run_without_posix(code: str, modules: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
     """Run code in a process from which what Windows lacks was taken away.
 
-    Other packages are imported first: their own use of POSIX is guarded by `sys.platform`.
+    Other packages are imported first: their own use of POSIX is guarded by `sys.platform`, as ours
+    is, and what they use on Windows is not here.
     """
     before = "".join(f"import {module}\n" for module in modules)
     command = [sys.executable, "-c", before + WITHOUT_POSIX + BLOCKED + code]

@@ -15,7 +15,7 @@ from ruggedize.assess.assessment import (
     load_assessment,
     mean_accuracy,
 )
-from ruggedize.assess.bootstrap import Interval, mean_correct, paired_intervals
+from ruggedize.assess.bootstrap import Interval, compare, mean_correct, paired_intervals
 from ruggedize.report.record import RunRecord
 
 STAND_INS = {"severity5_present": "severity5_top1", "present_mean": "c19"}
@@ -38,7 +38,7 @@ class CorruptionRow(NamedTuple):
     values: dict[str, float]
     over_severities: dict[str, float]
     interval: Interval | None
-    akin: list[str]  # noise of the training that overlaps it
+    overlapping: list[str]  # noise of the training that overlaps it
 
 
 class QualityRow(NamedTuple):
@@ -70,6 +70,27 @@ def summary_rows(assessment: Assessment) -> list[SummaryRow]:
         for name in first.summary
         if name not in STAND_INS or stands_in(name, first)
     ]
+
+
+def over_control(record: RunRecord, rows: list[SummaryRow]) -> dict[str, Comparison]:
+    """Compare the last model with the control in each complete summary; empty without one.
+
+    Where the suite's images are not the clean ones, the clean summary has draws of its own.
+    """
+    if record.control is None:
+        return {}
+    last = list(record.assessment.models)[-1]
+    names = [row.name for row in rows if not row.coverage]
+    groups = [names]
+    if record.assessment.unpaired:
+        groups = [[name for name in names if (name == CLEAN) == clean] for clean in (True, False)]
+    found = [
+        comparison
+        for group in groups
+        if group
+        for comparison in compare(record.control, last, record.predictions, group)
+    ]
+    return {comparison.summary: comparison for comparison in found}
 
 
 def stands_in(name: str, model: ModelAssessment) -> bool:

@@ -85,7 +85,8 @@ def by_corruption(record: RunRecord, rows: list[CorruptionRow]) -> Drawn:
     severity = shown_severity(record.assessment)
     figure = empty_figure(max(HEIGHT, 70 + ROW_HEIGHT * len(rows)), "accuracy, %")
     labels = [
-        row.corruption.replace("_", " ") + (" †" if row.akin else "") for row in reversed(rows)
+        row.corruption.replace("_", " ") + (" †" if row.overlapping else "")
+        for row in reversed(rows)
     ]
     values = [[100 * value for value in row.values.values()] for row in reversed(rows)]
     bars_x = [x for row in values for x in (min(row), max(row), None)]
@@ -108,7 +109,7 @@ def by_corruption(record: RunRecord, rows: list[CorruptionRow]) -> Drawn:
     figure.update_xaxes(dtick=20 if spread > 50 else 10 if spread > 15 else 5)
     figure.update_yaxes(showgrid=False, range=[-0.6, len(rows) - 0.4])
     notes = ["Each line joins the models' accuracies on one corruption."] * (len(values[0]) > 1)
-    notes += ["† akin to noise that the student was trained on."] * any(row.akin for row in rows)
+    notes += ["† Overlaps the training noise."] * any(row.overlapping for row in rows)
     return figure, f"Accuracy by corruption, severity\N{NO-BREAK SPACE}{severity}", " ".join(notes)
 
 
@@ -157,21 +158,29 @@ def loss_curves(record: RunRecord) -> Drawn | None:
             add_metric(figure, place, f"{name}, {key.replace('_', ' ')}", (rows, key), dash)
     caption = ""
     if len(record.metrics) > 1:
-        caption = "Teacher and student minimise different losses: compare shapes, not heights."
+        caption = (
+            "Models with different objectives or views minimise different losses: compare shapes, "
+            "not heights."
+        )
     return (figure, "Training loss", caption) if figure.data else None
 
 
 def entropy_curves(record: RunRecord) -> Drawn | None:
-    """Draw how sure the networks were in training; a broken teacher shows here."""
+    """Draw how sure the networks were in training; a broken teacher shows here.
+
+    A teacher's entropy has its own colour, whichever model it teaches.
+    """
     figure = epoch_figure(record, "entropy, nats")
+    names = list(record.metrics)
     for place, (name, rows) in enumerate(record.metrics.items()):
         add_metric(figure, place, name, (rows, "student_entropy"), "solid")
-        teaching = f"{name}'s teacher, meanwhile"
-        add_metric(figure, max(0, place - 1), teaching, (rows, "teacher_entropy"), "dot")
-    caption = (
-        "Of the predictions, each network on the views that it is given: solid the raw weights in "
-        "training, dotted the weights that the teacher delivered."
-    )
+        teacher = record.teacher_of(name)
+        title = f"{name}'s own teacher" if teacher is None else f"{teacher}, teaching {name}"
+        teacher_place = place if teacher is None else names.index(teacher)
+        add_metric(figure, teacher_place, title, (rows, "teacher_entropy"), "dot")
+    caption = "Of the predictions, each network on the views that it is given."
+    if any("teacher_entropy" in row for rows in record.metrics.values() for row in rows):
+        caption += " Solid: a model's raw weights in training; dotted: the teacher of one."
     return (figure, "Entropy in training", caption) if figure.data else None
 
 
@@ -185,7 +194,7 @@ def agreement_curves(record: RunRecord) -> Drawn | None:
             add_metric(figure, place, f"{name}, {title}", (percents, key), dash)
     caption = "In the views of the training."
     if len(record.metrics) > 1:
-        caption += " A student's are noisy: its accuracy cannot be compared with its teacher's."
+        caption += " Accuracy in noisy views cannot be compared with accuracy in clean ones."
     return (figure, "Training accuracy and agreement", caption) if figure.data else None
 
 
@@ -210,7 +219,7 @@ def add_line(
     figure.add_scatter(
         x=list(x),
         y=y,
-        mode="lines+markers" if len(y) <= 8 else "lines",
+        mode="lines+markers" if len(y) <= 8 or place >= len(COLORS) else "lines",
         name=escape(name),
         line={"color": color(place), "width": 2.2, "dash": dash},
         marker={"size": 8, "symbol": symbol(place, dash)},
@@ -219,11 +228,14 @@ def add_line(
 
 
 def color(place: int) -> str:
-    """Give a model's colour by its place among the models."""
+    """Return a model's colour by its place among the models."""
     return COLORS[place % len(COLORS)]
 
 
 def symbol(place: int, dash: str = "solid") -> str:
-    """Give a model's marker: a line of one point shows by it alone how it is dashed."""
-    own = SYMBOLS[place % len(SYMBOLS)]
+    """Return a model's marker: a line of one point shows by it alone how it is dashed.
+
+    Models that share a colour differ in it.
+    """
+    own = SYMBOLS[(place + place // len(COLORS)) % len(SYMBOLS)]
     return {"solid": own, "dot": f"{own}-open", "dash": "x-open"}[dash]

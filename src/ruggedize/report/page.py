@@ -17,7 +17,7 @@ from ruggedize.report.disagreements import (
 from ruggedize.report.figures import drawings
 from ruggedize.report.record import RunRecord, has_chosen_epoch, read_run
 from ruggedize.report.seeds import OverSeeds, over_seeds
-from ruggedize.report.wording import FILTERS, scale_of, verdict
+from ruggedize.report.wording import FILTERS, control_sentence, scale_of, verdict
 from ruggedize.runs import UserError
 
 TEMPLATE = Path(__file__).with_name("template.html.jinja")
@@ -40,6 +40,7 @@ class Chapter:
     identity: str
     names: list[str]
     summaries: list[compare.SummaryRow]
+    control: str  # what the last model gains over the control
     corruptions: list[compare.CorruptionRow]
     severities: list[int]
     figures: dict[str, list[Any]]
@@ -95,11 +96,13 @@ def render(chapters: list[Chapter], seeds: OverSeeds) -> str:
 def chapter(record: RunRecord, identity: str) -> Chapter:
     """Gather what the page says of one run."""
     rows = compare.corruption_rows(record)
+    summaries = compare.summary_rows(record.assessment)
     return Chapter(
         record=record,
         identity=identity,
         names=list(record.assessment.models),
-        summaries=compare.summary_rows(record.assessment),
+        summaries=summaries,
+        control=control_sentence(record, summaries, compare.over_control(record, summaries)),
         corruptions=rows,
         severities=compare.severities_assessed(record.assessment),
         figures=drawings(record, rows, identity),

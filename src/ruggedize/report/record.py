@@ -11,6 +11,8 @@ from ruggedize.assess.choice import FILE_NAME
 from ruggedize.assess.predictions import Predictions, load_predictions, predictions_folder
 from ruggedize.runs import UserError, read_lines, refuse_missing_run
 
+WITHOUT_TEACHER = ("supervised", "jsd", "mean-teacher")  # objectives that use no other model
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -39,17 +41,37 @@ class RunRecord:
 
     @property
     def seed(self) -> int | None:
-        """Give the seed of the whole run, where the recipe is there."""
+        """Return the seed of the whole run; None without a recipe."""
         return self.recipe.get("seed")
 
     @property
     def overlaps(self) -> dict[str, list[str]]:
-        """Say which noise the student has trained on is akin to which corruption."""
-        akin: dict[str, list[str]] = {}
+        """Return, by corruption, the training noise that overlaps it."""
+        found: dict[str, list[str]] = {}
         for operation, corruptions in (self.assessment.facts.overlaps or {}).items():
             for corruption in corruptions:
-                akin.setdefault(corruption, []).append(operation)
-        return akin
+                found.setdefault(corruption, []).append(operation)
+        return found
+
+    @property
+    def control(self) -> str | None:
+        """Return the model to compare the last one with: trained on noisy views, labels alone."""
+        *others, _ = self.assessment.models
+        found = [name for name in others if is_control(self.stage(name))]
+        return found[-1] if found else None
+
+    def stage(self, name: str) -> dict[str, Any]:
+        """Return the options of a stage in the recipe; empty where it holds none."""
+        return self.recipe.get(name) or self.recipe.get("stages", {}).get(name) or {}
+
+    def teacher_of(self, name: str) -> str | None:
+        """Return the model that taught another one; None: no other one, or it was not assessed."""
+        if self.stage(name).get("objective", {}).get("kind") in WITHOUT_TEACHER:
+            return None
+        parents = self.delivered[name].get("training", {}).get("parents", {})
+        default = "teacher" if name == "student" else None
+        found = next(iter(parents), self.stage(name).get("learns_from", default))
+        return found if found in self.assessment.models else None
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -97,12 +119,22 @@ def refuse_strangers(
             )
 
 
+def is_control(stage: dict[str, Any]) -> bool:
+    """Return whether a stage learns the labels alone, from noisy views."""
+    kind = stage.get("objective", {}).get("kind")
+    return kind == "supervised" and stage.get("views") == "noisy"
+
+
 def has_chosen_epoch(record: RunRecord, name: str) -> bool:
     """Return whether a model's delivered epoch was chosen among several, by validation.
 
-    Averages are compared where there are any, else raw weights under early stopping; without
-    either, the last epoch is delivered.
+    Trainings of an earlier version do not record the number of candidates. There, averages were
+    compared if there were any, else raw weights under early stopping; without either, the last
+    epoch was delivered.
     """
+    num_candidates = record.delivered[name].get("num_candidates")
+    if num_candidates is not None:
+        return num_candidates > 1
     rows = record.metrics[name]
     averages = [row for row in rows if row["validation"]["averaged"]]
     if averages:

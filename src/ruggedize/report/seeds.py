@@ -10,7 +10,8 @@ from ruggedize.report.compare import summary_rows
 from ruggedize.report.record import RunRecord
 
 NOT_COMPARED = ("seed", "data.root", "data.streaming", "data.workers")  # the same images, read so
-IN_TRAINING = ("precision", "device", "processes", "parts")  # of `delivered.json`
+IN_TRAINING = ("precision", "device", "processes", "microbatches")  # of `delivered.json`
+IMAGES = ("training", "validation")  # of the facts of a training in `delivered.json`
 MOST_NAMED = 8
 LONGEST_SHOWN = 40  # characters of a value
 
@@ -115,7 +116,20 @@ def settings(record: RunRecord) -> dict[str, Any]:
         found[f"version of {package}"] = version
     for name, delivered in record.delivered.items():
         found |= {f"{name}: {key} in training": delivered.get(key) for key in IN_TRAINING}
+        found |= trained_on(name, delivered.get("training", {}))
     return found | assessed(record)
+
+
+def trained_on(name: str, training: dict[str, Any]) -> dict[str, Any]:
+    """Return by name on which images a model was trained, wherever they lie."""
+    images, data = training.get("images", {}), training.get("data") or {}
+    return {
+        **{f"{name}: number of {part} images": images.get(part) for part in IMAGES},
+        **{
+            f"{name}: digest of the {part} data": found
+            for part, found in data.get("parts", {}).items()
+        },
+    }
 
 
 def assessed(record: RunRecord) -> dict[str, Any]:
@@ -131,12 +145,27 @@ def assessed(record: RunRecord) -> dict[str, Any]:
         **{f"suite: {name}": v for name, v in assessment.suite_facts.items() if name != "seed"},
         "suite: paired with the test images": unpaired is None,
         "suite: number of images": unpaired and unpaired.num_images,
+        **data_of_assessment(record),
         "number of test images": images.num_images,
         "number of test images available": images.available,
         "classes": images.classes,
         "which test images": first.index.tolist(),
         "labels of the test images": first.labels.tolist(),
         "corruptions and severities": list(first.cells),
+    }
+
+
+def data_of_assessment(record: RunRecord) -> dict[str, Any]:
+    """Return by name what identifies the data that a run read, wherever it lies."""
+    data = record.assessment.facts.data
+    return {
+        f"{part} data: {what}": value
+        for part, found in (data.parts.items() if data else ())
+        for what, value in (
+            ("number of images", found.images),
+            ("labels", found.labels),
+            ("files or pixels", found.content),
+        )
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from ruggedize.assess.assessment import Comparison
 from ruggedize.assess.bootstrap import Interval
 from ruggedize.report.compare import SummaryRow
-from ruggedize.report.record import RunRecord
+from ruggedize.report.record import RunRecord, is_control
 
 MINUS = "\N{MINUS SIGN}"
 PERCENT_SIGN = "\N{NO-BREAK SPACE}%"
@@ -46,6 +46,34 @@ def verdict(record: RunRecord, row: SummaryRow) -> str:
     direction = "above" if found.difference >= 0 else "below"
     value = percent(row.values[last]) + PERCENT_SIGN
     return f"{last} {value}, {distance} {direction} {first} ({shown})."
+
+
+def control_sentence(
+    record: RunRecord, rows: list[SummaryRow], over_control: dict[str, Comparison]
+) -> str:
+    """Return what the last model gains over the control, or that there is none.
+
+    Empty for a single model, and where the recipe does not show how the last one was trained.
+    """
+    last = list(record.assessment.models)[-1]
+    options = record.stage(last)
+    if len(record.assessment.models) < 2 or not options or is_control(options):
+        return ""
+    if not over_control:
+        return (
+            "No control was trained (noisy views, labels alone: --set control=true), so this run "
+            f"does not separate what {last} owes to the noise from what it owes to its objective."
+        )
+    gains = (
+        f"{unbroken(row.title)} {points(found.difference)} points "
+        f"[{points(found.low)}, {points(found.high)}]"
+        for row in rows
+        if (found := over_control.get(row.name))
+    )
+    return (
+        f"{last} {MINUS} {record.control}, the control (noisy views, labels alone), with "
+        f"95{PERCENT_SIGN} intervals: {'; '.join(gains)}."
+    )
 
 
 def percent(value: float | None) -> str:
