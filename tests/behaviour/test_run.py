@@ -30,6 +30,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert result.returncode == 0, result.stderr
     assert "report.html" in result.stdout
     assert "clean" in result.stdout
+    for name in ("teacher", "student"):  # a line per epoch: standard error is no terminal here
+        assert f"\n{name} epoch 2/2: loss " in f"\n{result.stderr}"
     return out
 
 
