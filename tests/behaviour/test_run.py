@@ -33,6 +33,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "report.html" in result.stdout
     assert "clean" in result.stdout
     (out.parent / "stderr").write_text(result.stderr)
+    for name in ("teacher", "student"):  # a line per epoch: standard error is no terminal here
+        assert f"\n{name} epoch 2/2: loss " in f"\n{result.stderr}"
     return out
 
 

@@ -81,6 +81,13 @@ def test_every_dependency_has_a_lower_bound_and_nothing_else() -> None:
         assert bound.replace(".", "").isdigit(), text
 
 
+def test_the_demo_resumes_and_deletes_nothing() -> None:
+    command = ["make", "--dry-run", "--always-make", "--no-print-directory", "demo"]
+    steps = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert steps.splitlines()[-1] == ".venv/bin/ruggedize run demo --out runs/demo-seed0"
+    assert not re.search(r"\brm\b", steps)
+
+
 def test_the_workflow_takes_the_steps_of_ci_run() -> None:
     workflow = (ROOT / ".github/workflows/ci.yml").read_text()
     steps = re.findall(r"^make .*$", (ROOT / ".ci/run").read_text(), re.MULTILINE)
