@@ -4,10 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ruggedize import runs
-from ruggedize.assess import AssessmentFacts, AssessOptions, assess, save_assessment
+from ruggedize.assess import (
+    AssessmentFacts,
+    AssessOptions,
+    assess,
+    load_assessment,
+    save_assessment,
+)
 from ruggedize.chain import GENERATED, NAMES, models_of, suite_for
 from ruggedize.corruptions import reject_idle_options
-from ruggedize.data import DataOptions, load_splits
+from ruggedize.data import DataDigest, DataOptions, load_splits
 from ruggedize.models import Classifier, load_model
 from ruggedize.recipe import Recipe, load_recipe
 from ruggedize.runs import Progress, UserError, no_progress
@@ -56,6 +62,8 @@ def assess_files(  # noqa: PLR0913
         raise UserError("which data? give --data NAME, or a run folder that holds a recipe.toml")
     image_size = next(iter(models.values())).image_size
     data = load_splits(wanted.model_copy(update={"image_size": image_size}), progress=progress)
+    if data_options is None:
+        check_same_data(places, data.digest)
     below = (recipe.assess if recipe else options).corruption_options
     options = options.model_copy(update={"corruption_options": overlaid(below, given)})
     if seed is None:
@@ -68,6 +76,19 @@ def assess_files(  # noqa: PLR0913
     )
     examination = assess(models, data.test, suite, options, progress=progress)
     save_assessment(examination, out, facts)
+
+
+def check_same_data(places: Sequence[Path], now: DataDigest | None) -> None:
+    """Raise UserError if the data of a run has changed since it was assessed.
+
+    Without a test folder the test images are split off the training images: from others when files
+    are added or removed, so that images that were trained on would be assessed on.
+    """
+    for place in places:
+        path = place / "assessment.json"
+        then = load_assessment(path).facts.data if path.is_file() else None
+        if then and now:
+            then.check_unchanged(now, f"the run in {place}")
 
 
 def overlaid(

@@ -70,6 +70,13 @@ class Recipe(BaseModel):
                     f"{name} learns from {source}, which is no stage before it; "
                     f"name one of {', '.join(before)}"
                 )
+            objective = options.objective
+            learns = isinstance(objective, ConsistencyOptions) and objective.consistency_weight > 0
+            if learns and source is None:
+                raise ValueError(
+                    f"{name} learns by consistency and names no teacher; add learns_from = "
+                    '"STAGE", or take objective = "supervised"'
+                )
             before.append(name)
         return self
 

@@ -43,6 +43,11 @@ def with_stages(table: dict[str, Any], name: str) -> dict[str, Any]:
         raise UserError(f"recipe {name}: control must be true or false, got {control!r}")
     if not isinstance(stages, dict):
         return table
+    if control and CONTROL in stages:
+        raise UserError(
+            f"recipe {name}: control = true makes the stage {CONTROL}, which is there already;\n"
+            "leave out one of them"
+        )
     rest = {key: value for key, value in table.items() if key not in ("control", "stages")}
     if isinstance(student, dict):
         rest["student"] = {key: value for key, value in student.items() if key != "generations"}

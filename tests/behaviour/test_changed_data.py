@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ruggedize.assess import AssessOptions
 from ruggedize.chain import run
 from ruggedize.data import load_splits
+from ruggedize.examining import assess_files
 from ruggedize.recipe import Recipe, load_recipe
 from ruggedize.runs import UserError
 from ruggedize.training import train_teacher
@@ -58,6 +60,15 @@ def test_a_finished_run_names_what_has_changed(finished: tuple[Path, Path]) -> N
     (photos / "test/red/0.png").unlink()
     with pytest.raises(UserError, match=r"test: 16 images then, 15 now"):
         run(recipe_for(photos), folder)
+
+
+def test_a_run_is_not_assessed_on_changed_data(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    photos, folder = finished
+    options = AssessOptions(corruptions=("contrast",), severities=(5,))
+    assess_files([folder], tmp_path / "same.json", None, options)
+    (photos / "train/red/0.png").unlink()
+    with pytest.raises(UserError, match=r"has changed"):
+        assess_files([folder], tmp_path / "other.json", None, options)
 
 
 def test_a_finished_run_stays_finished_without_its_data(finished: tuple[Path, Path]) -> None:

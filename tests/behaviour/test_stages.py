@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ruggedize.chain import run
 from ruggedize.recipe import load_recipe
 from ruggedize.runs import UserError
 from tests.behaviour.pages import Page
@@ -93,6 +94,19 @@ def test_sugar_and_stages_spelled_out_are_the_same_recipe(tmp_path: Path) -> Non
     assert load_recipe("demo", ("control=true",)) != load_recipe("demo", MORE)
 
 
+def test_a_control_beside_a_stage_of_its_name_is_rejected() -> None:
+    own = "stages.noise-only={like='student', objective='jsd'}"
+    assert "noise-only" in load_recipe("demo", (own,)).stages
+    with pytest.raises(UserError, match="leave out one of them"):
+        load_recipe("demo", (own, "control=true"))
+
+
+def test_microbatches_are_checked_before_any_training(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="student: microbatches = 4 would change"):
+        run(load_recipe("demo", ("student.microbatches=4",)), tmp_path / "run")
+    assert not (tmp_path / "run" / "teacher").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -103,6 +117,7 @@ def test_sugar_and_stages_spelled_out_are_the_same_recipe(tmp_path: Path) -> Non
         ("stages.x={like='student', learns_from='y'}", "no stage before it"),
         ("stages.x={like='student', views='noisy'}", "makes its own views"),
         ("student.objective=jds", "objective"),
+        ("stages.x={like='student'}", "names no teacher; add learns_from"),
     ],
 )
 def test_impossible_stages_are_rejected(change: str, message: str) -> None:

@@ -96,6 +96,8 @@ def refuse_division(name: str, options: TrainingOptions, accelerator: Accelerato
             f"{parts // processes} ghost batches of each of {processes} processes;\n"
             "take a divisor of it"
         )
+    if options.microbatches > 1 and parts == 1 and batch_norms(outline(options.model, 2)):
+        raise would_divide(name, options)
     if options.sync_batch_norm and (processes == 1 or accelerator.device.type == "cpu"):
         where = "on a CPU" if accelerator.device.type == "cpu" else "with one process"
         raise UserError(
@@ -104,14 +106,19 @@ def refuse_division(name: str, options: TrainingOptions, accelerator: Accelerato
         )
 
 
+def would_divide(name: str, options: TrainingOptions) -> UserError:
+    """Return the error of micro-batches that divide what batch norm sees as a whole."""
+    return UserError(
+        f"{name}: microbatches = {options.microbatches} would change what batch norm normalises;\n"
+        f"set ghost_batches = {options.microbatches} (or a multiple of it) as well"
+    )
+
+
 def divide_batch_norm(model: nn.Module, options: TrainingOptions, accelerator: Accelerator) -> None:
     """Let a network's batch norm see what the options say, in this process."""
     if options.ghost_batches == 1 and not options.sync_batch_norm:
         if options.microbatches > 1 and batch_norms(model):
-            raise UserError(
-                f"microbatches = {options.microbatches} would change what batch norm normalises;\n"
-                f"set ghost_batches = {options.microbatches} (or a multiple of it) as well"
-            )
+            raise would_divide("this training", options)
         return
     if not batch_norms(model):
         raise UserError(
