@@ -21,6 +21,8 @@ from tests.behaviour.runs import ruggedize, saving_often, steps_saved, tiny_demo
 CHANGES = (
     "teacher.epochs=4",
     "teacher.averaging={kind='swa', start=0.0, every=2}",
+    "teacher.deliver=average",
+    "student.deliver=average",
     "teacher.schedule={kind='plateau', patience=1, min_delta=0.5}",
     "student.epochs=8",
     "student.averaging={kind='ema', decay=0.9}",
@@ -139,7 +141,7 @@ def test_a_run_killed_at_a_moment_ends_the_same(unbroken: Path, tmp_path: Path, 
 @pytest.mark.more
 @pytest.mark.parametrize("kind", ["jsd", "mean-teacher"])
 def test_every_objective_is_resumed_to_the_same_bytes(tmp_path: Path, kind: str) -> None:
-    own = (*CHANGES[:4], "student.epochs=2", f"student.objective={kind}")
+    own = (*CHANGES[:6], "student.epochs=2", f"student.objective={kind}")
 
     def command(out: Path) -> list[str]:
         return tiny_demo(out, *own)

@@ -17,7 +17,8 @@ WATCH = """
 import os, sys
 
 def hook(event, arguments):
-    if event.startswith("socket.") and event != "socket.gethostname":
+    is_pair = event == "socket.__new__" and arguments[1] == 1  # AF_UNIX: within this process
+    if event.startswith("socket.") and event != "socket.gethostname" and not is_pair:
         with open(os.environ["SEEN"], "a") as file:
             file.write(f"{event} {arguments!r}\\n")
 

@@ -29,7 +29,12 @@ WISHES = {
         "ghost_batches": 2,
         "objective": {"kind": "mean-teacher", "decay": 0.8},
     },
-    "micro-batches": {"network": "as it is", "ghost_batches": 4, "microbatches": 2},
+    "micro-batches": {
+        "network": "as it is",
+        "ghost_batches": 4,
+        "microbatches": 2,
+        "batch_size": 22,
+    },
     "plateau and stopping": {
         "network": "without",
         "epochs": 9,

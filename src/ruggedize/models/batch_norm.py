@@ -24,13 +24,16 @@ class GhostBatchNorm(nn.BatchNorm2d):
     def __init__(self, layer: nn.BatchNorm2d, num_parts: int) -> None:
         super().__init__(layer.num_features, layer.eps, layer.momentum)
         self.num_parts = num_parts
+        self.rows_per_image = 1  # an image's views are neighbours, and stay in one part
         self.updates_statistics = True  # False for all micro-batches of a step but the first
 
     def forward(self, input: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """Normalise each part by its own mean and variance; in eval mode by the running ones."""
         if not self.training or self.momentum is None:
             return super().forward(input)
-        first, *others = input.tensor_split(self.num_parts)
+        whole, rest = divmod(len(input) // self.rows_per_image, self.num_parts)
+        images = [whole + (number < rest) for number in range(self.num_parts)]
+        first, *others = input.split([self.rows_per_image * n for n in images if n])
         update = super().forward if self.updates_statistics else self.normalise
         return torch.cat([update(first), *map(self.normalise, others)])
 
@@ -54,6 +57,22 @@ class SynchronisedBatchNorm(nn.SyncBatchNorm):
         if self.momentum is None:
             return AnyBatchNorm.forward(self, input)
         return super().forward(input)
+
+
+@contextmanager
+def several_views(network: nn.Module, number: int) -> Iterator[None]:
+    """Keep the views of an image in one part of ghost batch norm in this block.
+
+    The views of an image are neighbouring rows of the batch.
+    """
+    layers = [module for module in network.modules() if isinstance(module, GhostBatchNorm)]
+    for layer in layers:
+        layer.rows_per_image = number
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.rows_per_image = 1
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from torch import nn
 
 from ruggedize import seeding
 from ruggedize.data import ImageBatch
+from ruggedize.models.batch_norm import several_views
 from ruggedize.training.objective import (
     IMAGES,
     LABELLED,
@@ -57,10 +58,12 @@ class Jsd:
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Term]:
         """Return both parts and the metrics.
 
-        The views of an image are neighbours, so that equal parts of the batch hold whole images.
+        The views of an image are neighbours, and ghost batch norm keeps them in one part.
         """
         views, labels = batch[LABELLED]["views"], batch[LABELLED]["labels"]
-        logits = model(views.flatten(0, 1)).float().unflatten(0, (len(views), NUM_VIEWS))
+        with several_views(model, NUM_VIEWS):
+            logits = model(views.flatten(0, 1)).float()
+        logits = logits.unflatten(0, (len(views), NUM_VIEWS))
         clean = logits[:, 0]
         cross_entropy = cross_entropy_sum(clean, labels, self.options.label_smoothing)
         return {
