@@ -178,7 +178,7 @@ def teachers_of(
 
 
 def refuse_the_impossible(recipe: Recipe, data: Splits, accelerator: Accelerator) -> None:
-    """Refuse before anything is written what would fail after it."""
+    """Reject before anything is written what would fail after it."""
     suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
     chosen_cells(suite, recipe.assess)
     refuse_impossible_views(recipe.views, data.train.image_size)
@@ -194,7 +194,7 @@ def refuse_the_impossible(recipe: Recipe, data: Splits, accelerator: Accelerator
 
 
 def refuse_impossible_views(views: ViewOptions, image_size: int) -> None:
-    """Refuse views that cannot be made from stored images of a size."""
+    """Reject views that cannot be made from stored images of a size."""
     try:
         views.check_image_size(image_size)
     except ValueError as error:
@@ -202,7 +202,7 @@ def refuse_impossible_views(views: ViewOptions, image_size: int) -> None:
 
 
 def claim_folder(folder: Path, recipe: Recipe) -> None:
-    """Refuse a folder that cannot be written, or holds the run of another recipe."""
+    """Reject a folder that cannot be written, or holds the run of another recipe."""
     runs.refuse_unwritable_folder(folder)
     written = folder / "recipe.toml"
     if not written.exists():
@@ -290,7 +290,7 @@ def examine(
 
 
 def suite_for(options: AssessOptions, test: ImageSet, root: Path | None, seed: int) -> Suite:
-    """Give the suite that the options name: made from the test images, or a folder."""
+    """Return the suite that the options name: made from the test images, or a folder."""
     if options.suite == GENERATED:
         return generated_suite(test.images, seed=seed, options=options.corruption_options)
     folder = find_suite(options.suite, root)

@@ -174,12 +174,12 @@ def nobody_reads(descriptor: int) -> bool:
 
 
 def is_first_here() -> bool:
-    """Tell whether this is the first of the processes that were launched together on a machine."""
+    """Return whether this is the first of the processes launched together on a machine."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def refuse(message: str) -> NoReturn:
-    """Say what is wrong, and end with status 2.
+    """Describe what is wrong, and end with status 2.
 
     The first process speaks first: what it says is mostly what all would say, and its launcher then
     ends the others.
@@ -209,7 +209,7 @@ def line_when_ended() -> str:
 
 
 def say_how_to_go_on() -> None:
-    """Give the command that goes on; of several processes the first one speaks."""
+    """Return the command that goes on; of several processes the first one speaks."""
     if os.environ.get("RANK", "0") != "0":
         return
     if sys.argv[1:2] and sys.argv[1] not in GO_ON:

@@ -96,7 +96,7 @@ def corrupt(
 
 
 def refuse_unwritable(out: Path | None, sheet: Path | None) -> None:
-    """Refuse to make what could be written nowhere."""
+    """Reject to make what could be written nowhere."""
     if out is None and sheet is None:
         raise UserError("nothing is to be written; give --out DIR, --sheet FILE, or both")
     if out is not None:

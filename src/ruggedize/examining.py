@@ -129,7 +129,7 @@ def loaded_models(places: Sequence[Path]) -> dict[str, Classifier]:
 
 
 def refuse_how_to_generate(suite: str, given: dict[str, object]) -> None:
-    """Refuse to say how a suite is made that is there already."""
+    """Reject to say how a suite is made that is there already."""
     for name, value in given.items():
         if value is not None:
             raise UserError(
@@ -156,7 +156,7 @@ def model_files(places: Sequence[Path]) -> dict[str, Path]:
 
 
 def models_at(place: Path) -> list[Path]:
-    """Give a run folder's two models, or the file itself."""
+    """Return a run folder's two models, or the file itself."""
     if not place.is_dir():
         if not place.suffix:
             runs.refuse_missing_run(place)

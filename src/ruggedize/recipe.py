@@ -87,7 +87,7 @@ class Recipe(BaseModel):
 
 
 def shipped_recipes() -> dict[str, str]:
-    """Give each shipped recipe's name and the first line of its header."""
+    """Return each shipped recipe's name and the first line of its header."""
     files = sorted((f for f in SHIPPED.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
     return {
         f.name.removesuffix(".toml"): f.read_text().partition("\n")[0].lstrip("# ") for f in files
@@ -167,7 +167,7 @@ def recipe_source(name_or_path: str | Path, above: tuple[str, ...]) -> Any:
 
 
 def is_file(path: Path) -> bool:
-    """Tell whether there is such a file; what cannot be the name of any is none."""
+    """Return whether there is such a file; what cannot be the name of any is none."""
     try:
         return path.is_file()
     except OSError:  # too long
@@ -258,7 +258,7 @@ def walk(parts: list[str]) -> tuple[list[str], list[type[BaseModel]]]:
 
 
 def option_types_at(model: type[BaseModel], field: str) -> list[type[BaseModel]]:
-    """Give the option types that a field may hold."""
+    """Return the option types that a field may hold."""
     info = model.model_fields.get(field)
     return option_types(info.annotation) if info else []
 
@@ -271,7 +271,7 @@ def option_types(annotation: Any) -> list[type[BaseModel]]:
 
 
 def members(model: type[BaseModel]) -> set[Any]:
-    """Give the names by which a union knows this member."""
+    """Return the names by which a union knows this member."""
     fields = (model.model_fields.get(key) for key in CHOOSERS)
     return {field.default for field in fields if field}
 

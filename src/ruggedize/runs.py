@@ -66,7 +66,7 @@ def refuse_unwritable_file(path: Path) -> None:
 
 
 def refuse_missing_run(folder: Path) -> None:
-    """Refuse a run folder that is not there, naming one beside it that is called alike."""
+    """Reject a run folder that is not there, naming one beside it that is called alike."""
     if folder.is_dir():
         return
     beside = [path.name for path in folder.absolute().parent.glob("*") if path.is_dir()]
@@ -124,7 +124,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Give a file's SHA-256 in hexadecimal."""
+    """Return a file's SHA-256 in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -171,7 +171,7 @@ def environment() -> dict[str, Any]:
 
 
 def source_digest() -> str:
-    """Give a digest of this package's own source: a checkout's version number says too little."""
+    """Return a digest of this package's own source: a checkout's version number says too little."""
     package = Path(__file__).parent
     digest = hashlib.sha256()
     for file in sorted(package.rglob("*.py")):
@@ -181,7 +181,7 @@ def source_digest() -> str:
 
 
 def version(package: str) -> str | None:
-    """Give an installed package's version, or nothing."""
+    """Return an installed package's version, or nothing."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -12,7 +12,7 @@ def stream_key(seed: int, purpose: str, epoch: int = 0) -> np.uint64:
 
 
 def generator(seed: int, purpose: str, epoch: int = 0) -> np.random.Generator:
-    """Give numpy's generator for choices made once (an order, a subset), not per image."""
+    """Return numpy's generator for choices made once (an order, a subset), not per image."""
     return np.random.default_rng(int(stream_key(seed, purpose, epoch)))
 
 
@@ -22,5 +22,5 @@ def image_generator(stream: np.uint64, index: int | np.int64) -> np.random.Gener
 
 
 def order(seed: int, purpose: str, epoch: int, n: int) -> np.ndarray:
-    """Give the order in which an epoch visits `n` images: int64 `[n]`."""
+    """Return the order in which an epoch visits `n` images: int64 `[n]`."""
     return generator(seed, purpose, epoch).permutation(n)

@@ -46,12 +46,12 @@ class Cell(BaseModel):
 
     @property
     def accuracy(self) -> float:
-        """Give the fraction of images whose first class is right."""
+        """Return the fraction of images whose first class is right."""
         return self.correct / self.n
 
     @property
     def negative_log_likelihood(self) -> float:
-        """Give the mean over the images, in nats."""
+        """Return the mean over the images, in nats."""
         return self.negative_log_likelihood_sum / self.n
 
 
@@ -159,7 +159,7 @@ def coverage_of(name: str, cells: Iterable[Cell]) -> Coverage:
 
 
 def mean_accuracy(cells: Iterable[Cell]) -> float:
-    """Give the mean top-1 over cells of equally many images, dividing once."""
+    """Return the mean top-1 over cells of equally many images, dividing once."""
     cells = tuple(cells)
     return sum(cell.correct for cell in cells) / sum(cell.n for cell in cells)
 

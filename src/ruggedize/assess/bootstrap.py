@@ -26,7 +26,7 @@ class Interval(NamedTuple):
 def compare(
     baseline: str, model: str, predictions: dict[str, Predictions], summaries: list[str]
 ) -> list[Comparison]:
-    """Give the difference in each summary, model minus baseline, with its interval.
+    """Return the difference in each summary, model minus baseline, with its interval.
 
     An image is drawn together with all its corruptions and severities, and both models are
     scored on the same draw, so the interval speaks of these two networks on such images.
@@ -54,7 +54,7 @@ def compare(
 
 
 def image_scores(predictions: Predictions, summary: str) -> Float64[np.ndarray, " n"]:
-    """Give each image's share of right answers among the cells of a summary."""
+    """Return each image's share of right answers among the cells of a summary."""
     if summary == CLEAN:
         return predictions.correct(None).astype(np.float64)
     if summary not in COMPLETE and summary not in PRESENT:
@@ -65,7 +65,7 @@ def image_scores(predictions: Predictions, summary: str) -> Float64[np.ndarray, 
 def mean_correct(
     predictions: Predictions, cells: frozenset[tuple[str, int]]
 ) -> Float64[np.ndarray, " n"]:
-    """Give each image's share of right answers among some cells."""
+    """Return each image's share of right answers among some cells."""
     right = np.zeros(len(predictions.labels), np.int64)
     for cell in cells:
         right += predictions.correct(cell)
@@ -79,7 +79,7 @@ def paired_intervals(
     level: float = LEVEL,
     seed: int = SEED,
 ) -> list[Interval]:
-    """Give the mean of each column and its percentile interval over resampled rows.
+    """Return the mean of each column and its percentile interval over resampled rows.
 
     Every column sees the same draws. Source: Efron & Tibshirani 1993, chapter 13.
     """

@@ -64,7 +64,7 @@ class Examined:
             kept[block.start : block.start + len(part)] = part
 
     def outcomes(self, cell: tuple[str, int]) -> Outcomes:
-        """Give the answers to a cell."""
+        """Return the answers to a cell."""
         return self.answers[cell]
 
 

@@ -26,7 +26,7 @@ class Outcomes(NamedTuple):
 def outcomes_of(
     logits: Float32[Tensor, "n k"], labels: Int64[Tensor, " n"]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Give the likeliest classes, their probabilities and the labels' negative log likelihoods.
+    """Return the likeliest classes, their probabilities and the labels' negative log likelihoods.
 
     Stays on the device; nothing waits for it.
     """
@@ -62,7 +62,7 @@ def count_cell(
 def calibration_error(
     confidences: Float32[np.ndarray, " n"], correct: Bool[np.ndarray, " n"]
 ) -> float:
-    """Give the expected calibration error: how far confidence is from accuracy, over 15 bins.
+    """Return the expected calibration error: how far confidence is from accuracy, over 15 bins.
 
     Bins are open below and closed above. Source: Guo et al. 2017, equation 3.
     """

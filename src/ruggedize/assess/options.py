@@ -41,7 +41,7 @@ class AssessOptions(BaseModel):
     @field_validator("severities")
     @classmethod
     def known_and_distinct(cls, severities: tuple[int, ...]) -> tuple[int, ...]:
-        """Refuse severities that do not exist; put the others in order, each once."""
+        """Reject severities that do not exist; put the others in order, each once."""
         for severity in severities:
             if severity not in SEVERITIES:
                 raise ValueError(f"severity must be 1-5, got {severity}; give e.g. [1, 3, 5]")

@@ -41,7 +41,7 @@ class Predictions:
     clean_rows: Rows | None = None  # where the clean images are others than the cells'
 
     def correct(self, cell: tuple[str, int] | None) -> Bool[np.ndarray, " n"]:
-        """Tell which images were classified rightly in a cell, or clean (None)."""
+        """Return which images were classified rightly in a cell, or clean (None)."""
         if cell is not None:
             return self.cells[cell].classes[:, 0] == self.labels
         labels = self.labels if self.clean_rows is None else self.clean_rows.labels
@@ -100,6 +100,6 @@ def load_predictions(path: Path) -> Predictions:
 
 
 def predictions_folder(assessment: Path) -> Path:
-    """Say where an assessment's predictions lie: beside it, apart from other assessments'."""
+    """Return where an assessment's predictions lie: beside it, apart from other assessments'."""
     stem = assessment.stem
     return assessment.parent / ("predictions" if stem == "assessment" else f"{stem}-predictions")

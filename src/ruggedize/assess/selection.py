@@ -38,7 +38,7 @@ class Block(NamedTuple):
 
 
 def check(models: Mapping[str, Classifier], image_set: ImageSet) -> None:
-    """Refuse what cannot be assessed."""
+    """Reject what cannot be assessed."""
     if not models:
         raise UserError("there is no model to assess; give at least one")
     if not len(image_set):
@@ -81,7 +81,7 @@ def spread_positions(n: int, num_images: int | None) -> Int64[np.ndarray, " n"]:
 
 
 def warn_of_fewer(there: int, wanted: int) -> None:
-    """Say that fewer images are assessed than were asked for."""
+    """Report that fewer images are assessed than were asked for."""
     if wanted > there:
         log = logging.getLogger(__name__)
         log.warning("num_images = %d, but only %d images are there; all are taken", wanted, there)

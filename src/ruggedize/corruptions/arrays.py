@@ -38,7 +38,7 @@ class ArraySuite:
         return self.folder.resolve().name
 
     def describe(self) -> dict[str, str]:
-        """Say where the images come from."""
+        """Return where the images come from."""
         return {"layout": "CIFAR-10-C", **self.facts}
 
     def images(self, corruption: str, severity: int, start: int, stop: int) -> Images:
@@ -98,7 +98,7 @@ def read_labels(folder: Path, classes: tuple[str, ...]) -> Labels:
 
 
 def check_array(path: Path, num_images: int, size: tuple[int, int]) -> None:
-    """Refuse a file that does not hold what its name and the labels promise."""
+    """Reject a file that does not hold what its name and the labels promise."""
     stored, wanted = mapped(path), (len(SEVERITIES) * num_images, *size, 3)
     if stored.dtype == np.uint8 and stored.shape == wanted:
         return

@@ -31,7 +31,7 @@ class ClassFolderSuite:
         return self.folder.resolve().name
 
     def describe(self) -> dict[str, str]:
-        """Say where the images come from."""
+        """Return where the images come from."""
         size = f"{self.image_size}x{self.image_size}"
         return {"layout": "ImageNet-C", "size": size, "classes": self.coverage}
 
@@ -95,7 +95,7 @@ def files_of(cell: Path) -> list[str]:
 
 
 def check_cell(cell: Path, files: list[str]) -> None:
-    """Refuse a cell that does not hold the same files as the first one."""
+    """Reject a cell that does not hold the same files as the first one."""
     found = files_of(cell)
     if found == files:
         return

@@ -108,7 +108,7 @@ def find(corruption: str | Corruption) -> Corruption:
 
 
 def check_severity(severity: int) -> None:
-    """Refuse a severity that does not exist."""
+    """Reject a severity that does not exist."""
     if severity not in SEVERITIES:
         raise ValueError(
             f"severity must be 1-5, got {severity!r}; for the clean cell use the images themselves"
@@ -116,7 +116,7 @@ def check_severity(severity: int) -> None:
 
 
 def check_images(images: Images) -> None:
-    """Refuse anything but uint8 RGB images on the CPU."""
+    """Reject anything but uint8 RGB images on the CPU."""
     if not isinstance(images, torch.Tensor):
         raise ValueError(
             f"images must be a torch.Tensor, got {type(images).__name__}; "

@@ -81,7 +81,7 @@ def elastic_transform(image, out, draws, alpha, smoothing, memory):
 
 @kernel
 def map_of_points(moves, height, width):
-    """Give the affine map under which three corners of the central square move.
+    """Return the affine map under which three corners of the central square move.
 
     Deviation: the square's side is at least 2 pixels, and in an image that is not square its
     middle is the image's; the script takes squares only.

@@ -94,7 +94,7 @@ def wanted_manifest(suite: Suite, image_set: ImageSet, data: str) -> Manifest:
 
 
 def earlier_or(folder: Path, wanted: Manifest) -> Manifest:
-    """Give the manifest of a folder that was begun with the same settings, else the wanted one."""
+    """Return the manifest of a folder begun with the same settings, else the wanted one."""
     earlier = read_manifest(folder)
     if earlier is None:
         if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
@@ -134,7 +134,7 @@ def with_labels(folder: Path, manifest: Manifest, image_set: ImageSet) -> Manife
 
 
 def is_finished(folder: Path, manifest: Manifest, file: str) -> bool:
-    """Tell whether a file is there as the manifest says; it is read to be sure."""
+    """Return whether a file is there as the manifest says; it is read to be sure."""
     path, known = folder / file, manifest.files.get(file)
     return known is not None and path.is_file() and runs.sha256(path) == known
 
@@ -147,7 +147,7 @@ def listed(folder: Path, manifest: Manifest, file: str, sha256: str) -> Manifest
 
 
 def blocks_of(suite: Suite, corruption: str, n: int) -> Iterator[np.ndarray]:
-    """Give a corruption's images as uint8 `[b, h, w, 3]`, severity after severity."""
+    """Return a corruption's images as uint8 `[b, h, w, 3]`, severity after severity."""
     height, width = image_size(suite)
     size = max(1, BLOCK_BYTES // (3 * height * width))
     for severity in SEVERITIES:
@@ -157,7 +157,7 @@ def blocks_of(suite: Suite, corruption: str, n: int) -> Iterator[np.ndarray]:
 
 
 def image_size(suite: Suite) -> tuple[int, int]:
-    """Give the height and width of a suite's images."""
+    """Return the height and width of a suite's images."""
     height, width = suite.images(suite.corruptions[0], SEVERITIES[0], 0, 0).shape[2:]
     return height, width
 

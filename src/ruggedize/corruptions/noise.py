@@ -143,7 +143,7 @@ def poisson_tables(photons: float) -> Tables:
 
 
 def poisson_chances(rates: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Give each row's chances of its counts, made to add up to 1."""
+    """Return each row's chances of its counts, made to add up to 1."""
     log_factorials = np.array([math.lgamma(k + 1.0) for k in range(int(counts.max()) + 1)])
     positive = np.maximum(rates, 1e-300)[:, None]  # the logarithm of 0 is not wanted
     chances = np.exp(counts * np.log(positive) - rates[:, None] - log_factorials[counts])

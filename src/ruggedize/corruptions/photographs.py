@@ -32,13 +32,13 @@ NUM_USED = 5  # the official scripts draw from the first five
 
 
 def frost_folder() -> Path:
-    """Give the folder of the photographs: RUGGEDIZE_FROST, else one of the user's cache."""
+    """Return the folder of the photographs: RUGGEDIZE_FROST, else one of the user's cache."""
     named = os.environ.get(VARIABLE)
     return Path(named).expanduser() if named else user_cache_path("ruggedize") / "frost"
 
 
 def check_photographs(folder: Path) -> None:
-    """Refuse a folder that does not hold the six photographs unchanged, naming the cures."""
+    """Reject a folder that does not hold the six photographs unchanged, naming the cures."""
     for name, expected in SHA256.items():
         if not (folder / name).is_file():
             raise UserError(
@@ -56,7 +56,7 @@ def check_photographs(folder: Path) -> None:
 
 @cache
 def load_photographs(folder: Path) -> tuple[np.ndarray, ...]:
-    """Give the photographs that are used: RGB, uint8 `[3, h, w]` each.
+    """Return the photographs that are used: RGB, uint8 `[3, h, w]` each.
 
     Transparency is ignored, as OpenCV does.
     """
@@ -94,7 +94,7 @@ def fetch_frost() -> Path:
 
 
 def refuse_foreign(folder: Path) -> None:
-    """Refuse to fetch into a folder that holds something else."""
+    """Reject to fetch into a folder that holds something else."""
     if missing := [name for name in SHA256 if not (folder / name).is_file()]:
         raise UserError(
             f"{folder} holds other files, but not {missing[0]}; nothing was fetched:\n"

@@ -24,7 +24,7 @@ TONES = (
 
 @cache
 def grown_pictures() -> tuple[np.ndarray, ...]:
-    """Give a picture of frost for each of the photographs: uint8 `[3, h, w]`, as bright as it."""
+    """Return a picture of frost for each of the photographs: uint8 `[3, h, w]`, as bright as it."""
     return tuple(grown_picture(seed, *tone) for seed, tone in enumerate(TONES))
 
 
@@ -61,7 +61,7 @@ def blades(rng: np.random.RandomState) -> np.ndarray:
 
 
 def reach_of(foot: float, to_tip: float, room: float, size: int) -> slice:
-    """Give the rows or columns in which a blade may lie."""
+    """Return the rows or columns in which a blade may lie."""
     first, last = sorted((foot, foot + to_tip))
     return slice(max(0, int(first - room)), min(size, int(last + room) + 1))
 

@@ -69,7 +69,7 @@ def stored_suite(folder: Path, image_set: ImageSet) -> Suite:
 
 
 def refuse_incomplete(folder: Path, suite: Suite) -> None:
-    """Refuse to take what is left of a suite for the whole of it.
+    """Reject to take what is left of a suite for the whole of it.
 
     Raises:
         UserError: a file that the manifest lists is missing; or, where there is no manifest, one of
@@ -109,7 +109,7 @@ def why_unpaired(suite: Suite, labels: Labels, image_set: ImageSet) -> str | Non
 
 
 def distance(suite: Suite, probe: str, position: int, image_set: ImageSet) -> float:
-    """Give how far the suite's image is from ours, under the preset that comes nearer."""
+    """Return how far the suite's image is from ours, under the preset that comes nearer."""
     clean = image_set.images[position : position + 1]
     theirs = suite.images(probe, 1, position, position + 1).float()
     ours = [corrupt(clean, probe, 1, preset=preset) for preset in ("cifar", "imagenet")]

@@ -32,7 +32,7 @@ class Suite(Protocol):
 
     @property
     def name(self) -> str:
-        """Say what kind of suite it is, for the assessment."""
+        """Describe what kind of suite it is, for the assessment."""
         ...
 
     @property
@@ -46,7 +46,7 @@ class Suite(Protocol):
         ...
 
     def describe(self) -> dict[str, str]:
-        """Say where the images come from: the facts to be kept with every figure."""
+        """Return where the images come from: the facts to be kept with every figure."""
         ...
 
     def images(self, corruption: str, severity: int, start: int, stop: int) -> Images:

@@ -34,7 +34,7 @@ def zoom_taps(end: float, step: float, size: int) -> Taps:
 
 
 def zoom_matrix(size: int, zoom: float) -> np.ndarray:
-    """Say what each pixel of a line adds to each pixel of the zoomed line: `[new, old]`.
+    """Describe what each pixel of a line adds to each pixel of the zoomed line: `[new, old]`.
 
     Source: the CIFAR-10-C script: the middle is cut out, zoomed by SciPy's `zoom` of order 1, and
     the middle of that is cut out again.

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 def refuse_or_leave_out(bad: Sequence[Path], skip: bool) -> None:
-    """Refuse bad files, if there are any, or warn that they are left out and what is wrong."""
+    """Reject bad files, if there are any, or warn that they are left out and what is wrong."""
     if not bad:
         return
     counted = "1 file" if len(bad) == 1 else f"{len(bad)} files"
@@ -31,7 +31,7 @@ def refuse_or_leave_out(bad: Sequence[Path], skip: bool) -> None:
 
 
 def fault_of(file: Path) -> str:
-    """Say what is wrong with a file."""
+    """Describe what is wrong with a file."""
     try:
         decode_image(file, ANY_SIZE)
     except BadImageError as error:

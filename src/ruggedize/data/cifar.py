@@ -70,7 +70,7 @@ CIFAR100 = Layout(
 def load_cifar(
     layout: Layout, root: str | os.PathLike[str] | None = None
 ) -> tuple[ImageSet, ImageSet]:
-    """Give the training and the test images in their official order, index 0 .. n-1 each."""
+    """Return the training and the test images in their official order, index 0 .. n-1 each."""
     folder = find_folder(layout, root)
     if folder is None:
         raise missing(layout, root)
@@ -121,7 +121,7 @@ def read_files(
 
 
 def check_size(layout: Layout, path: Path, num_records: int) -> None:
-    """Refuse a file that is missing, cut short or something else."""
+    """Reject a file that is missing, cut short or something else."""
     expected = num_records * layout.record
     if not path.is_file():
         raise UserError(f"{path} is missing; {cure(layout, path)}")

@@ -25,7 +25,7 @@ class BadImageError(UserError):
 
 
 def list_images(path: Path) -> list[Path]:
-    """Give an image file, or all those below a folder, in an order that is the same everywhere."""
+    """Return an image file, or all those below a folder, in an order that never changes."""
     if path.is_file():
         return [path]
     if not path.is_dir():

@@ -13,7 +13,7 @@ DIGITS_SIZE = 32
 
 
 def load_digits(image_size: int | None = None) -> tuple[ImageSet, ImageSet]:
-    """Give the training and the test images, enlarged to `image_size` (default 32), as RGB.
+    """Return the training and the test images, enlarged to `image_size` (default 32), as RGB.
 
     Source: Alpaydin & Kaynak 1998, "Optical Recognition of Handwritten Digits" (test part,
     1,797 images).

@@ -106,7 +106,7 @@ def fetch_archive(archive: Archive, root: Path, progress: Progress = no_progress
 
 @contextlib.contextmanager
 def scratch_folder(root: Path) -> Iterator[Path]:
-    """Give a folder for what arrives, which goes in the end, and clear what killed downloads left.
+    """Yield a folder for what arrives, removed in the end; clear what killed downloads left.
 
     One that is under way holds its folder's lock.
     """

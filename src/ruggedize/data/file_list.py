@@ -30,15 +30,15 @@ class FileList:
         return (self[number] for number in range(len(self)))
 
     def encoded(self, number: int | np.integer) -> bytes:
-        """Give one path as the file system spells it."""
+        """Return one path as the file system spells it."""
         start = self.stops[number - 1] if number else 0
         return self.characters[start : self.stops[number]]
 
     def select(self, numbers: Int64[np.ndarray, " n"]) -> "FileList":
-        """Give some of the files, in this order."""
+        """Return some of the files, in this order."""
         return FileList(self.encoded(number) for number in numbers.tolist())
 
     @classmethod
     def joined(cls, parts: Iterable["FileList"]) -> "FileList":
-        """Give the files of several lists, one list after the other."""
+        """Return the files of several lists, one list after the other."""
         return cls(part.encoded(number) for part in parts for number in range(len(part)))

@@ -63,7 +63,7 @@ def list_parts(path: Path) -> dict[str, dict[str, FileList]]:
 
 
 def check_options(path: Path, options: DataOptions) -> None:
-    """Refuse what makes no sense for a folder."""
+    """Reject what makes no sense for a folder."""
     if options.image_size is None:
         raise UserError(
             f"{shown(path)} may hold images of any size: say at which they are kept, with "
@@ -77,7 +77,7 @@ def check_options(path: Path, options: DataOptions) -> None:
 
 
 def list_classes(part: Path) -> dict[str, FileList]:
-    """Give the files of every class folder."""
+    """Return the files of every class folder."""
     folders = [
         folder for folder in part.iterdir() if folder.is_dir() and not folder.name.startswith(".")
     ]
@@ -90,7 +90,7 @@ def list_classes(part: Path) -> dict[str, FileList]:
 
 
 def files_below(folder: Path) -> FileList:
-    """Give all image files below a folder."""
+    """Return all image files below a folder."""
     start = os.fsencode(folder) + b"/"
     return FileList(start + name for name in image_names(folder))
 
@@ -165,7 +165,7 @@ def is_to_be_streamed(options: DataOptions, num_images: int) -> bool:
 
 
 def refuse_empty_classes(sets: dict[str, ImageSet], parts: dict[str, dict[str, FileList]]) -> None:
-    """Refuse classes of which no file can be decoded."""
+    """Reject classes of which no file can be decoded."""
     for part, found in parts.items():
         present = {sets[part].classes[label] for label in sets[part].labels.unique().tolist()}
         if empty := sorted(set(found) - present):

@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 
 def count_or_share(value: Any) -> int | float:
-    """Refuse what is neither a count nor a share (a whole number is never a share)."""
+    """Reject what is neither a count nor a share (a whole number is never a share)."""
     is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
     is_share = isinstance(value, float) and 0 < value < 1
     if not (is_count or is_share):
@@ -56,7 +56,7 @@ class DataOptions(BaseModel):
 
     @model_validator(mode="after")
     def workers_have_work(self) -> "DataOptions":
-        """Refuse workers that would never be started."""
+        """Reject workers that would never be started."""
         if self.workers is not None and self.streaming is not True:
             raise ValueError(
                 "workers is for streamed images; set streaming = true as well, or leave it out"

@@ -9,7 +9,7 @@ VARIABLE = "RUGGEDIZE_DATA"
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
-    """Give the folder for data: `root`, else RUGGEDIZE_DATA, else a folder of the user's cache."""
+    """Return the folder for data: `root`, else RUGGEDIZE_DATA, else the user's cache."""
     if root is not None:
         return Path(root).expanduser()
     named = os.environ.get(VARIABLE)

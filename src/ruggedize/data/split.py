@@ -11,7 +11,7 @@ SPLIT_SEED = 20210
 def hold_out(
     image_set: ImageSet, amount: int | float, choice: str = "stratified"
 ) -> tuple[ImageSet, ImageSet]:
-    """Give what is kept and what is held out, both in the set's order and without overlap.
+    """Return what is kept and what is held out, both in the set's order and without overlap.
 
     `amount` is a count, or a share between 0 and 1.
     """
@@ -32,7 +32,7 @@ def hold_out(
 
 
 def last(n: int, count: int) -> np.ndarray:
-    """Give the last positions."""
+    """Return the last positions."""
     return np.arange(n - count, n)
 
 

@@ -51,7 +51,7 @@ class StreamedImages:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Give the shape of the tensor that these files stand for."""
+        """Return the shape of the tensor that these files stand for."""
         return len(self.files), 3, self.image_size, self.image_size
 
     def __len__(self) -> int:
@@ -67,7 +67,7 @@ class StreamedImages:
         return self.decoded(np.arange(len(self))[[operator.index(which)]])[0]
 
     def neighbours(self, start: int, stop: int) -> Images:
-        """Give the images start..stop, which are kept for a while unless they are too many."""
+        """Return the images start..stop, which are kept for a while unless they are too many."""
         if (start, stop) in self.kept:
             return self.kept[start, stop]
         images = self.decoded(np.arange(start, stop))
@@ -86,12 +86,12 @@ class StreamedImages:
         return images
 
     def select(self, positions: Int64[Tensor, " n"]) -> "StreamedImages":
-        """Give some of the images, in this order, undecoded."""
+        """Return some of the images, in this order, undecoded."""
         files = self.files.select(positions.numpy())
         return StreamedImages(files, self.image_size, self.num_workers)
 
     def batches(self, positions: Sequence[np.ndarray]) -> Iterator[Images]:
-        """Give one batch after the other, decoded ahead of time by worker processes."""
+        """Return one batch after the other, decoded ahead of time by worker processes."""
         largest = 3 * self.image_size**2 * max(map(len, positions), default=1)
         num_workers = max(1, min(self.num_workers, AHEAD_BYTES // (AHEAD * largest)))
         answers = answered(Decoding(self.files, self.image_size), positions, num_workers)
@@ -124,7 +124,7 @@ class Checking(Dataset[Tensor]):
     image_size: int
 
     def __getitems__(self, numbers: Int64[np.ndarray, " n"]) -> tuple[Tensor, str]:
-        """Tell which of these files are bad: bool `[n]`; and a fault that says nothing of them."""
+        """Return which files are bad, bool `[n]`, and a fault that says nothing of them."""
         try:
             found = [is_bad(self.files[number], self.image_size) for number in numbers]
         except UserError as error:
@@ -147,7 +147,7 @@ def bad_files(images: StreamedImages, progress: Progress) -> Bool[np.ndarray, " 
 
 
 def is_bad(path: Path, image_size: int) -> bool:
-    """Tell whether a file cannot be decoded."""
+    """Return whether a file cannot be decoded."""
     try:
         decode_image(path, image_size)
     except BadImageError:
@@ -252,7 +252,7 @@ def decode_all(
 
 
 def default_workers() -> int:
-    """Give this process its share of the machine's cores, or those that it is kept to."""
+    """Return this process its share of the machine's cores, or those that it is kept to."""
     cores = available_cores()
     share = cores // processes_here() if cores == os.cpu_count() else cores
     return max(1, min(MOST_WORKERS, share))

@@ -20,7 +20,7 @@ ONE = 1 << FRACTION_BITS
 
 @kernel
 def rotation(angle_degrees, height, width):
-    """Give the matrix of a turn about the centre of the image."""
+    """Return the matrix of a turn about the centre of the image."""
     cosine = math.cos(math.radians(angle_degrees))
     sine = -math.sin(math.radians(angle_degrees))
     x, y = width / 2.0, height / 2.0

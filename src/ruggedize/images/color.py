@@ -49,7 +49,7 @@ def blend(degenerate, value, factor):
 
 @kernel
 def invert(source, out):
-    """Give each value's distance from white."""
+    """Return each value's distance from white."""
     values, targets = source.ravel(), out.ravel()
     for i in range(values.size):
         targets[i] = 255 - values[i]
@@ -94,7 +94,7 @@ def blend_with(source, out, degenerate, factor):
 
 @kernel
 def mean_grey(source, grey):
-    """Give the rounded mean of the image's grey values."""
+    """Return the rounded mean of the image's grey values."""
     fill_grey(source, grey)
     total = 0
     for value in grey.ravel():
@@ -104,7 +104,7 @@ def mean_grey(source, grey):
 
 @kernel
 def area_as_grey(source):
-    """Give the number of pixels / 256, which TensorFlow took for the mean grey in 2021.
+    """Return the number of pixels / 256, which TensorFlow took for the mean grey in 2021.
 
     Source: TensorFlow model garden 2021, `augment.contrast`: it sums the histogram's counts, not
     the counts times their values. At 72 x 72 pixels its "mean" is 20 whatever the image.

@@ -32,13 +32,13 @@ def mix64(value):
 
 @kernel
 def image_key(stream, index):
-    """Give the key of one image within a stream (`seeding.stream_key`)."""
+    """Return the key of one image within a stream (`seeding.stream_key`)."""
     return mix64(stream ^ mix64(np.uint64(index) * GOLDEN + GOLDEN))
 
 
 @kernel
 def bits(key, counter):
-    """Give 64 random bits: draw number `counter` of this key."""
+    """Return 64 random bits: draw number `counter` of this key."""
     return mix64(key + (np.uint64(counter) + np.uint64(1)) * GOLDEN)
 
 

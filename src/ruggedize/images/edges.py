@@ -41,7 +41,7 @@ def find_edges(plane, low, high, gradients, sizes, stack, edges):
 
 @kernel
 def find_gradients(plane, gradients, sizes):
-    """Give the slopes to the right and downwards, and their sizes within a border of nothing."""
+    """Return the slopes to the right and downwards, and their sizes within a border of nothing."""
     height, width = plane.shape
     sizes[:] = 0
     for y in range(height):
@@ -90,7 +90,7 @@ def follow(stack, num_open, edges):
 
 @kernel
 def measure_distances(edges, distances):
-    """Give the distance of every pixel from the nearest edge, in pixels.
+    """Return the distance of every pixel from the nearest edge, in pixels.
 
     `distances` is float32 `[h + 4, w + 4]`; the plane lies within a margin of two.
     Source: Borgefors 1986, "Distance Transformations in Digital Images", with the steps of
@@ -126,5 +126,5 @@ def take_from_rows(row, near, far):
 
 @kernel
 def smaller(one, other):
-    """Give the smaller of two numbers; unlike `min` it need not look for NaN."""
+    """Return the smaller of two numbers; unlike `min` it need not look for NaN."""
     return one if one < other else other

@@ -9,7 +9,7 @@ HALF = 1 << (FRACTION_BITS - 1)
 
 
 def gaussian_taps(sigma: float, truncate: float = 4.0) -> np.ndarray:
-    """Give the weights of a Gaussian filter, which add up to 1: float32 `[2 * radius + 1]`.
+    """Return the weights of a Gaussian filter, which add up to 1: float32 `[2 * radius + 1]`.
 
     Source: SciPy's `gaussian_filter`: cut at `truncate` standard deviations.
     """

@@ -21,7 +21,7 @@ FIRST_TAP = (MARGIN - 1) * ONE - ONE // 2  # from a position to the first of its
 
 @kernel
 def taps(distance, cubic):
-    """Give the weights of the four pixels around a position, `distance` in [0, 1) past the second.
+    """Return the weights of four pixels around a position, `distance` in [0, 1) past the second.
 
     Source: PIL, `Geometry.c`, `BICUBIC`: Keys 1981 with a = -1.
     """

@@ -62,7 +62,7 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @cache
 def cache_folder() -> Path:
-    """Give the folder for compiled kernels; `NUMBA_CACHE_DIR` overrules the user's cache."""
+    """Return the folder for compiled kernels; `NUMBA_CACHE_DIR` overrules the user's cache."""
     own = os.environ.get("NUMBA_CACHE_DIR")
     root = Path(own) if own else user_cache_path("ruggedize") / "kernels"
     digest = hashlib.blake2b(digest_size=8)
@@ -75,7 +75,7 @@ def cache_folder() -> Path:
 
 @cache
 def warn_once_that_nothing_is_kept() -> None:
-    """Say that compiled kernels cannot be kept, and what to do about it."""
+    """Report that compiled kernels cannot be kept, and what to do about it."""
     log.warning(
         "no folder for compiled kernels can be written: they are compiled anew in every process; "
         "set NUMBA_CACHE_DIR to a folder that can be written"

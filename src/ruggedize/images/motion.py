@@ -11,7 +11,7 @@ HALF_QUANTUM = np.float32(0.5 / 257)  # ImageMagick rounds to 16 bits, then drop
 
 
 def motion_weights(radius: float, sigma: float) -> np.ndarray:
-    """Give the weights of the pixels from the own one onwards, which add up to 1: float32.
+    """Return the weights of the pixels from the own one onwards, which add up to 1: float32.
 
     Source: ImageMagick, `GetMotionBlurKernel`: one side of a Gaussian, `2 * ceil(radius) + 1` long.
     """

@@ -12,7 +12,7 @@ Matrix = tuple[np.ndarray, np.ndarray]
 
 @cache
 def smoothing_matrix(size: int, sigma: float) -> Matrix:
-    """Give the weights of a line's values in each smoothed value: float32 `[size, size]`.
+    """Return the weights of a line's values in each smoothed value: float32 `[size, size]`.
 
     And the part of each row that is not zero: int64 `[size, 2]`, its start and its stop.
     Source: scikit-image's `gaussian`, edges reflected, cut at 3 standard deviations.

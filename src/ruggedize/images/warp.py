@@ -60,7 +60,7 @@ def pad_and_crop(images: Images, pad: int, crop: int, placements: Placements) ->
 def warp(
     images: Images, size: tuple[int, int], crop: tuple[int, int], placements: Placements
 ) -> Images:
-    """Give the `crop` part of the images resized to `size` (heights and widths)."""
+    """Return the `crop` part of the images resized to `size` (heights and widths)."""
     source = np.ascontiguousarray(images.numpy())
     rows, columns = taps(source.shape[2], size[0]), taps(source.shape[3], size[1])
     out = np.empty((*source.shape[:2], *crop), np.uint8)
@@ -72,12 +72,12 @@ def warp(
 
 
 def no_placements(n: int) -> Placements:
-    """Give the placements that neither flip nor move."""
+    """Return the placements that neither flip nor move."""
     return Placements(np.zeros(n, np.bool_), np.zeros(n, np.int64), np.zeros(n, np.int64))
 
 
 def taps(source: int, target: int) -> Taps:
-    """Give the taps that resize a side from `source` to `target` pixels, in exact fractions.
+    """Return the taps that resize a side from `source` to `target` pixels, in exact fractions.
 
     The centre of target pixel x lies at (x + 1/2) source / target - 1/2.
     """

@@ -45,7 +45,7 @@ def save_model(
 
 
 def packed_model(classifier: Classifier, parents: Mapping[str, str] | None = None) -> bytes:
-    """Give a model file's bytes: equal for equal weights and descriptions."""
+    """Return a model file's bytes: equal for equal weights and descriptions."""
     is_custom = isinstance(classifier.architecture, CustomModel)  # its code is not in the file
     description = Description(
         architecture=CustomModel() if is_custom else classifier.architecture,
@@ -171,7 +171,7 @@ def refuse_other_weights(
     expected: Mapping[str, Tensor],
     found: Mapping[str, Tensor],
 ) -> None:
-    """Refuse weights that are not those of the described model, naming the first difference."""
+    """Reject weights that are not those of the described model, naming the first difference."""
     for name in sorted(expected.keys() | found.keys()):
         wanted, got = (
             tuple(part[name].shape) if name in part else "nothing" for part in (expected, found)

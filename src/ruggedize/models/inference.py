@@ -13,13 +13,13 @@ MOST_PIXELS = MOST_IMAGES * 72**2  # of a batch: what a training's own batches t
 
 
 def images_at_once(input_size: int) -> int:
-    """Give the size of a batch that is only to be answered, of square images of so many pixels."""
+    """Return the batch size for inference on square images with this side in pixels."""
     return max(1, min(MOST_IMAGES, MOST_PIXELS // input_size**2))
 
 
 @torch.no_grad()
 def answer_in_parts(network: nn.Module, views: Views) -> Float[Tensor, "n k"]:
-    """Give a network's logits; where memory is too small for all views, of one half and the other.
+    """Return a network's logits, halving the batch on out-of-memory.
 
     The network is in eval mode: no answer depends on the other views.
 
@@ -39,7 +39,7 @@ def answer_in_parts(network: nn.Module, views: Views) -> Float[Tensor, "n k"]:
 
 
 def out_of_memory(device: torch.device) -> UserError:
-    """Say that a device has no room for the work at hand."""
+    """Report that a device has no room for the work at hand."""
     aside = (
         ", or leave it aside: CUDA_VISIBLE_DEVICES= ruggedize ..." if device.type == "cuda" else ""
     )

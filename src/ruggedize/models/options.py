@@ -83,7 +83,7 @@ class WideResNetOptions(BaseModel):
     @field_validator("depth")
     @classmethod
     def whole_blocks(cls, depth: int) -> int:
-        """Refuse a depth that three equal stages of two-layer blocks cannot have."""
+        """Reject a depth that three equal stages of two-layer blocks cannot have."""
         if (depth - 4) % 6:
             below = depth - (depth - 4) % 6
             raise ValueError(f"depth must be 6 k + 4, got {depth}; use {below} or {below + 6}")

@@ -1,4 +1,4 @@
-"""Say what was gained, where, and how surely, from files alone: no model, no torch."""
+"""Describe what was gained, where, and how surely, from files alone: no model, no torch."""
 
 import lazy_loader
 

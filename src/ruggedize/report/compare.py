@@ -94,14 +94,14 @@ def over_control(record: RunRecord, rows: list[SummaryRow]) -> dict[str, Compari
 
 
 def stands_in(name: str, model: ModelAssessment) -> bool:
-    """Tell whether a mean over what is there says something that no full summary says."""
+    """Return whether a mean over what is there says something that no full summary says."""
     if model.summary[name] is None or model.summary[STAND_INS[name]] is not None:
         return False
     return name != "present_mean" or any(cell.severity != 5 for cell in model.cells)
 
 
 def lacking(name: str, coverage: Coverage | None) -> str:
-    """Say how much of an incomplete summary is there; nothing where it is complete."""
+    """Return how much of an incomplete summary is there; nothing where it is complete."""
     if coverage is None or coverage.present == coverage.needed:
         return ""
     everywhere = "" if name == "severity5_top1" else " at all 5 severities"
@@ -147,7 +147,7 @@ def difference_text(found: Comparison) -> str:
 
 
 def shown_severity(assessment: Assessment) -> int | None:
-    """Give the severity that the tables by corruption show: the highest assessed."""
+    """Return the severity that the tables by corruption show: the highest assessed."""
     return max(severities_assessed(assessment), default=None)
 
 
@@ -176,7 +176,7 @@ def corruption_rows(record: RunRecord) -> list[CorruptionRow]:
 
 
 def accuracy(cells: tuple[Cell, ...], corruption: str, severity: int | None) -> float:
-    """Give the accuracy on a corruption at one severity, or over all (None)."""
+    """Return the accuracy on a corruption at one severity, or over all (None)."""
     return mean_accuracy(
         cell
         for cell in cells
@@ -198,7 +198,7 @@ def intervals_by_corruption(
 
 
 def severity_profile(assessment: Assessment) -> dict[str, list[tuple[int, float]]]:
-    """Give each model's mean accuracy over the corruptions at each severity; 0 is clean."""
+    """Return each model's mean accuracy over the corruptions at each severity; 0 is clean."""
     profile = {}
     for name, model in assessment.models.items():
         severities = sorted({cell.severity for cell in model.cells})

@@ -57,7 +57,7 @@ def in_turns(record: RunRecord) -> list[Picture]:
 
 
 def answered(record: RunRecord, picture: Picture) -> bool:
-    """Tell whether the predictions hold this image in this cell: they may be of a later one."""
+    """Return whether the predictions hold this image in this cell: they may be of a later one."""
     return all(
         (picture.corruption, picture.severity) in predictions.cells
         and picture.index in predictions.index

@@ -107,7 +107,7 @@ def read_run(folder: Path) -> RunRecord:
 def refuse_strangers(
     path: Path, assessment: Assessment, predictions: dict[str, Predictions]
 ) -> None:
-    """Refuse predictions from which the assessment's own counts do not follow."""
+    """Reject predictions from which the assessment's own counts do not follow."""
     for name, model in assessment.models.items():
         kept = predictions[name]
         cells = {(cell.corruption, cell.severity): cell.correct for cell in model.cells}

@@ -21,7 +21,7 @@ class Scale(NamedTuple):
     high: float
 
     def place(self, value: float) -> str:
-        """Give a value's place, 0 at the low end and 1 at the high one."""
+        """Return a value's place, 0 at the low end and 1 at the high one."""
         return f"{(value - self.low) / (self.high - self.low):.4f}"
 
 

@@ -81,7 +81,7 @@ def average_for(
 
 
 def averaged_copy(model: nn.Module, average: Average) -> nn.Module:
-    """Give a copy of the model with the averaged weights; its batch-norm needs a refresh."""
+    """Return a copy of the model with the averaged weights; its batch-norm needs a refresh."""
     twin = copy.deepcopy(model)
     average.copy_into(twin)
     return twin

@@ -148,7 +148,7 @@ class State:
 
 
 def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Give the tensors whose name begins with `prefix`, without it."""
+    """Return the tensors whose name begins with `prefix`, without it."""
     return {
         name.removeprefix(prefix): value
         for name, value in tensors.items()
@@ -257,7 +257,7 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def hash_of(data: bytes) -> str:
-    """Give the part of a file's SHA-256 that its name carries."""
+    """Return the part of a file's SHA-256 that its name carries."""
     return hashlib.sha256(data).hexdigest()[:16]
 
 

@@ -39,7 +39,7 @@ def default_accelerator() -> Accelerator:
 
 
 def refuse_a_lone_process(accelerator: Accelerator) -> None:
-    """Refuse the one process that `accelerate launch --cpu --num_processes N` starts.
+    """Reject the one process that `accelerate launch --cpu --num_processes N` starts.
 
     Without `mpirun` Accelerate sets the address of the N processes' meeting place, but starts one.
     """
@@ -66,7 +66,7 @@ def leave_group() -> None:
 
 @contextmanager
 def naming_lost_processes() -> Iterator[None]:
-    """Say that a process is gone where gloo or NCCL reports a broken connection."""
+    """Report that a process is gone where gloo or NCCL reports a broken connection."""
     try:
         yield
     except RuntimeError as error:
@@ -80,7 +80,7 @@ def naming_lost_processes() -> Iterator[None]:
 
 
 def sum_over_processes(accelerator: Accelerator) -> Callable[[Tensor], Tensor]:
-    """Give the reduction that makes every process know the sum."""
+    """Return the reduction that makes every process know the sum."""
     if accelerator.num_processes == 1:
         return lambda value: value
     return lambda value: accelerator.reduce(value, reduction="sum")  # pyright: ignore
@@ -114,7 +114,7 @@ class Asked(NamedTuple):
 
 
 def asked(job: Job, state: State, signals: Signals, seconds: float) -> Asked:
-    """Tell whether to save and which signal to obey; several processes agree, now and then."""
+    """Return whether to save and which signal to obey; several processes agree, now and then."""
     alone, due = job.accelerator.num_processes == 1, seconds > SAVE_SECONDS
     now_and_then = state.counters.step % STEPS_BETWEEN_QUESTIONS == 0
     if not alone:
@@ -137,7 +137,7 @@ def agreed(job: Job, due: bool) -> bool:
 
 
 def agreed_signal(job: Job, signals: Signals) -> int:
-    """Give the signal that a process has got, if one did: it may have reached only one of them."""
+    """Return the signal that any process has received, or 0."""
     if job.accelerator.num_processes == 1:
         return signals.number
     mine = [float(signals.number == number) for number in SIGNALS]

@@ -152,7 +152,7 @@ def run_epoch(
 
 
 def earlier_sums(job: Job, counters: Counters) -> dict[str, Tensor]:
-    """Give what the state has of the epoch under way; that of all is the first process's."""
+    """Return what the state has of the epoch under way; that of all is the first process's."""
     own = float(job.accelerator.is_main_process)
     kind = {"dtype": torch.float64, "device": job.accelerator.device}
     return {name: torch.tensor(value * own, **kind) for name, value in counters.sums.items()}

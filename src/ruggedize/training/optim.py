@@ -101,7 +101,7 @@ class Patience:
         return True
 
     def state(self) -> dict[str, float | int | None]:
-        """Give what must be saved."""
+        """Return what must be saved."""
         return {"best": None if math.isinf(self.best) else self.best, "wait": self.wait}
 
     def load(self, state: dict[str, float | int | None]) -> None:

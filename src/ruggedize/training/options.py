@@ -125,7 +125,7 @@ class TrainingOptions(BaseModel):
 
     @model_validator(mode="after")
     def parts_that_batch_norm_can_take(self) -> "TrainingOptions":
-        """Refuse parts of a single image, and two answers to what batch norm sees."""
+        """Reject parts of a single image, and two answers to what batch norm sees."""
         if self.batch_size < 2 * self.ghost_batches:
             raise ValueError(
                 f"ghost_batches = {self.ghost_batches} leaves a part of a batch of "

@@ -83,7 +83,7 @@ def out_of_memory(job: Job) -> UserError:
 
 
 def refuse_division(name: str, options: TrainingOptions, accelerator: Accelerator) -> None:
-    """Refuse parts that the processes cannot share, and what the device cannot do."""
+    """Reject parts that the processes cannot share, and what the device cannot do."""
     processes, parts = accelerator.num_processes, options.ghost_batches
     if parts > 1 and parts % processes:
         raise UserError(
@@ -138,7 +138,7 @@ log = logging.getLogger(__name__)
 
 
 def check(job: Job) -> None:
-    """Refuse what cannot be done, or would silently come out otherwise than asked for."""
+    """Reject what cannot be done, or would silently come out otherwise than asked for."""
     runs.refuse_unwritable_folder(job.folder)
     accelerator = job.accelerator
     refuse_division(job.name, job.options, accelerator)
@@ -163,7 +163,7 @@ def refuse_unlabelled_validation(job: Job) -> None:
 
 
 def refuse_different_data(job: Job) -> None:
-    """Refuse processes that would not divide one training: other options or other images."""
+    """Reject processes that would not divide one training: other options or other images."""
     gathered = job.accelerator.gather(job.digest().to(job.accelerator.device))
     if len(set(gathered.tolist())) > 1:  # pyright: ignore
         raise UserError(
@@ -174,7 +174,7 @@ def refuse_different_data(job: Job) -> None:
 
 
 def refuse_different_states(job: Job, step: int) -> None:
-    """Refuse to go on where some processes read another state than others."""
+    """Reject to go on where some processes read another state than others."""
     own = torch.tensor([step], device=job.accelerator.device)
     steps = set(job.accelerator.gather(own).tolist())  # pyright: ignore
     if len(steps) > 1:
@@ -213,7 +213,7 @@ def warn_of_unreached_decay(job: Job) -> None:
 
 
 def is_delivered(job: Job) -> bool:
-    """Tell whether this training has been finished in its folder.
+    """Return whether this training has been finished in its folder.
 
     Raises:
         UserError: its model is no longer the file that was delivered.
@@ -246,7 +246,7 @@ def is_same_training(job: Job, saved: Any) -> bool:
 
 
 def refuse_changed_model(folder: Path) -> None:
-    """Refuse a model that is damaged, or another one than was delivered here."""
+    """Reject a model that is damaged, or another one than was delivered here."""
     path, expected = folder / MODEL, delivered_note(folder).get("sha256")
     if path.exists() and expected and runs.sha256(path) != expected:
         raise UserError(

@@ -72,7 +72,7 @@ class Signals:
         signal.raise_signal(number)
 
     def give_back(self) -> None:
-        """Give the handlers back to their lenders."""
+        """Return the handlers back to their lenders."""
         for number, lender in self.lenders.items():
             signal.signal(number, lender)
         self.lenders = {}
@@ -102,7 +102,7 @@ class FirstBadStep:
         self.number = torch.where(is_good, self.number, self.number.clamp(max=step))
 
     def read(self, accelerator: Accelerator) -> int | None:
-        """Give the first bad step of all processes, if there was one; waits for the device."""
+        """Return the first bad step of all processes, if there was one; waits for the device."""
         first = float(accelerator.gather(self.number).min())  # pyright: ignore
         return int(first) if math.isfinite(first) else None
 

@@ -197,7 +197,7 @@ def steps_per_epoch(num_images: int, options: TrainingOptions, accelerator: Acce
 def refuse_untrainable(
     name: str, options: TrainingOptions, num_images: int, accelerator: Accelerator
 ) -> None:
-    """Refuse batches too small to train on, and an average that would never begin."""
+    """Reject batches too small to train on, and an average that would never begin."""
     fewest = 2 * num_parts(options, accelerator)
     if min(num_images, options.batch_size) < fewest:
         raise UserError(

@@ -111,7 +111,7 @@ def carry_out(
 
 
 def check(images: Tensor, index: Tensor) -> None:
-    """Refuse what is not a batch of uint8 RGB images on the CPU with an index for each."""
+    """Reject what is not a batch of uint8 RGB images on the CPU with an index for each."""
     if not isinstance(images, Tensor):
         raise ValueError(
             f"images must be a torch.Tensor, got {type(images).__name__}; "
@@ -131,7 +131,7 @@ def check(images: Tensor, index: Tensor) -> None:
 
 
 def check_memory(images: np.ndarray, out: np.ndarray, index: np.ndarray) -> None:
-    """Refuse arrays that the kernel would write beside or beyond."""
+    """Reject arrays that the kernel would write beside or beyond."""
     if not (images.flags.c_contiguous and out.flags.c_contiguous):
         raise ValueError(
             "images and out must be C-contiguous, got another layout; use numpy.ascontiguousarray"

@@ -14,7 +14,7 @@ FLIP, TOP, LEFT = 0, 1, 2  # the draws of one image
 def apply_geometry(
     images: Images, index: np.ndarray, stream: np.uint64, options: ViewOptions
 ) -> Images:
-    """Give one view of square images; the draws belong to the stream and each image's index.
+    """Return one view of square images; the draws belong to the stream and each image's index.
 
     Padding is black, the default of the field's CIFAR recipes (torchvision's `RandomCrop`).
     """

@@ -127,7 +127,7 @@ def recolor(source, out, code, level, scratch):
 
 @kernel
 def degenerate(source, code, grey):
-    """Give the value that contrast and brightness blend with."""
+    """Return the value that contrast and brightness blend with."""
     if code == operations.CONTRAST:
         return color.mean_grey(source, grey)
     if code == operations.CONTRAST_ABOUT_AREA:

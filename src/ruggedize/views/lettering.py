@@ -28,7 +28,7 @@ class Lettering(NamedTuple):
 
 
 def lettering(name: str, size: int, width: float) -> Lettering:
-    """Give a name as it can be drawn within a width in pixels.
+    """Return a name as it can be drawn within a width in pixels.
 
     Pillow's own font comes first, then what the machine has; letters that none of them has are
     written in ASCII.
@@ -54,7 +54,7 @@ def fonts_of(size: int) -> list["FreeTypeFont"]:
 
 
 def has_all(font: "FreeTypeFont", text: str) -> bool:
-    """Tell whether a font can draw all the letters of a text."""
+    """Return whether a font can draw all the letters of a text."""
     missing = drawn(font, NOWHERE)
     return all(drawn(font, char) != missing for char in set(text))
 

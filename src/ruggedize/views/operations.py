@@ -74,22 +74,22 @@ class Row(NamedTuple):
 
 
 def plain(_: Setting) -> float:
-    """Give the level of an operation that has none."""
+    """Return the level of an operation that has none."""
     return 0.0
 
 
 def factor(setting: Setting) -> float:
-    """Give a factor from 0.1 to 1.9: magnitude 5 changes nothing, 9 always means more."""
+    """Return a factor from 0.1 to 1.9: magnitude 5 changes nothing, 9 always means more."""
     return setting.strength * 1.8 + 0.1
 
 
 def two_sided(setting: Setting) -> float:
-    """Give a factor to either side of 1: magnitude 0 changes nothing."""
+    """Return a factor to either side of 1: magnitude 0 changes nothing."""
     return max(0.1, 1.0 + setting.sign * (setting.strength * 0.9))
 
 
 def signed(full: float) -> Level:
-    """Give a level in proportion to the strength, to either side."""
+    """Return a level in proportion to the strength, to either side."""
     return lambda setting: setting.sign * (setting.strength * full)
 
 
@@ -109,7 +109,7 @@ def sides(full: float) -> Level:
 
 
 def rising(full: float) -> Level:
-    """Give a level that grows from 0."""
+    """Return a level that grows from 0."""
     return lambda setting: setting.strength * full
 
 
@@ -119,7 +119,7 @@ def whole(level: Level) -> Level:
 
 
 def falling(full: int) -> Level:
-    """Give a whole number that falls to 0."""
+    """Return a whole number that falls to 0."""
     return lambda setting: full - math.trunc(setting.strength * full)
 
 
@@ -135,12 +135,12 @@ half_side, half_40 = whole(sides(0.16 / 0.9)), whole(rising(40))
 
 
 def bits_of_8(setting: Setting) -> float:
-    """Give 8 bits falling to 4, rounded."""
+    """Return 8 bits falling to 4, rounded."""
     return round(8 - setting.strength * 4)
 
 
 def limit_255(setting: Setting) -> float:
-    """Give a threshold that falls from white to black, not rounded."""
+    """Return a threshold that falls from white to black, not rounded."""
     return 255.0 * (1.0 - setting.strength)
 
 
@@ -201,7 +201,7 @@ def operations(semantics: str, magnitude: float, height: int, width: int) -> tup
 
 
 def check(semantics: str, magnitude: float) -> int:
-    """Give the scale of the semantics; refuse unknown ones and magnitudes beyond it."""
+    """Return the scale of the semantics; refuse unknown ones and magnitudes beyond it."""
     if semantics not in SEMANTICS:
         raise ValueError(f"semantics must be one of {', '.join(SEMANTICS)}, got {semantics!r}")
     scale = SEMANTICS[semantics].scale

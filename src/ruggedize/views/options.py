@@ -33,7 +33,7 @@ class RandAugmentOptions(BaseModel):
 
     @model_validator(mode="after")
     def check_magnitude(self) -> "RandAugmentOptions":
-        """Refuse a magnitude beyond the scale of the semantics."""
+        """Reject a magnitude beyond the scale of the semantics."""
         scale = SEMANTICS[self.semantics].scale
         if self.magnitude > scale:
             raise ValueError(
@@ -61,7 +61,7 @@ class RandomErasingOptions(BaseModel):
 
     @model_validator(mode="after")
     def check_ranges(self) -> "RandomErasingOptions":
-        """Refuse ranges that are empty or whose rectangles never fit."""
+        """Reject ranges that are empty or whose rectangles never fit."""
         if self.area[0] > self.area[1]:
             raise ValueError(f"area must be (smallest, largest), got {self.area}; exchange them")
         if not 0 < self.aspect[0] <= self.aspect[1]:
@@ -153,7 +153,7 @@ class ViewOptions(BaseModel):
 
     @model_validator(mode="after")
     def check_geometry(self) -> "ViewOptions":
-        """Refuse sizes that contradict each other whatever the image."""
+        """Reject sizes that contradict each other whatever the image."""
         if self.resize is not None and self.pad:
             raise ValueError(
                 f"pad = {self.pad} and resize = {self.resize} exclude each other; set views.pad = 0"
@@ -167,7 +167,7 @@ class ViewOptions(BaseModel):
 
     @model_validator(mode="after")
     def check_noise(self) -> "ViewOptions":
-        """Refuse a chain in which RandAugment is not the first."""
+        """Reject a chain in which RandAugment is not the first."""
         if any(noise.kind == "randaugment" for noise in self.noise[1:]):
             raise ValueError(
                 f"randaugment must come first, and once, in noise, got "
@@ -176,11 +176,11 @@ class ViewOptions(BaseModel):
         return self
 
     def input_size(self, image_size: int) -> int:
-        """Give the side of the views, which is what the model sees, for stored images."""
+        """Return the side of the views, which is what the model sees, for stored images."""
         return self.crop or self.resize or image_size
 
     def check_image_size(self, image_size: int) -> None:
-        """Refuse stored images that these views cannot be made from."""
+        """Reject stored images that these views cannot be made from."""
         room = self.resize or image_size + 2 * self.pad
         if self.crop is not None and self.crop > room:
             raise ValueError(
@@ -194,7 +194,7 @@ class ViewOptions(BaseModel):
 
 
 def check_tf_2021(side: int) -> None:
-    """Refuse views so small that the faults of `tf-2021` leave nothing of them."""
+    """Reject views so small that the faults of `tf-2021` leave nothing of them."""
     if side < SMALLEST_TF_2021:
         raise ValueError(
             f"semantics 'tf-2021' needs views of at least {SMALLEST_TF_2021} pixels, got {side}; "

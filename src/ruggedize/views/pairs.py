@@ -33,15 +33,15 @@ class ViewMaker:
 
     @property
     def input_size(self) -> int:
-        """Give the side of the views in pixels."""
+        """Return the side of the views in pixels."""
         return self.options.input_size(self.image_size)
 
     def clean(self, images: Images, index: Int64[Tensor, " n"], epoch: int) -> Views:
-        """Give the clean views: geometry only."""
+        """Return the clean views: geometry only."""
         return self._geometry(images, self._indices(images, index), "clean-geometry", epoch)
 
     def noisy(self, images: Images, index: Int64[Tensor, " n"], epoch: int) -> Views:
-        """Give the noisy views: geometry, then the chain of noise."""
+        """Return the noisy views: geometry, then the chain of noise."""
         indices = self._indices(images, index)
         shared = self.options.geometry == "shared"
         purpose = "clean-geometry" if shared else "noisy-geometry"
@@ -49,7 +49,7 @@ class ViewMaker:
         return apply_noise(views, indices, self.options.noise, self.seed, epoch)
 
     def pair(self, images: Images, index: Int64[Tensor, " n"], epoch: int) -> tuple[Views, Views]:
-        """Give the clean and the noisy views, equal to what `clean` and `noisy` give."""
+        """Return the clean and the noisy views, equal to what `clean` and `noisy` give."""
         clean = self.clean(images, index, epoch)
         if self.options.geometry == "independent":
             return clean, self.noisy(images, index, epoch)
@@ -58,7 +58,7 @@ class ViewMaker:
         return clean, noisy.clone() if noisy is clean else noisy
 
     def test(self, images: Images) -> Views:
-        """Give the test views: the whole image, resized to the size of the other views."""
+        """Return the test views: the whole image, resized to the size of the other views."""
         return resize(images, self.input_size)
 
     def _geometry(self, images: Images, indices: np.ndarray, purpose: str, epoch: int) -> Views:

@@ -39,7 +39,7 @@ class Airbench(nn.Module):
         self.head = nn.Linear(4 * width, num_classes, bias=False)
 
     def forward(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n k"]:
-        """Give the logits of normalised images, of 16 pixels and up."""
+        """Return the logits of normalised images, of 16 pixels and up."""
         features = self.block3(self.block2(self.block1(F.gelu(self.whitening(images)))))
         return self.head(features.amax((2, 3))) * LOGIT_SCALE
 

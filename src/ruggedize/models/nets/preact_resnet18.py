@@ -30,7 +30,7 @@ class PreActResNet18(nn.Module):
         self.head = nn.Linear(in_channels, num_classes)
 
     def forward(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n k"]:
-        """Give the logits of normalised images."""
+        """Return the logits of normalised images."""
         features = self.post(self.stages(self.stem(images)))
         return self.head(features.mean((2, 3)))
 

@@ -49,7 +49,7 @@ class ResNet50V2(nn.Module):
         self.head = nn.Linear(in_channels, num_classes)
 
     def forward(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n k"]:
-        """Give the logits of normalised images."""
+        """Return the logits of normalised images."""
         features = self.post(self.blocks(self.stem(images)))
         return self.head(features.mean((2, 3)))
 

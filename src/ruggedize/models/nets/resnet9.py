@@ -34,7 +34,7 @@ class ResNet9(nn.Module):
         self.head = nn.Linear(8 * width, num_classes, bias=False)
 
     def forward(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n k"]:
-        """Give the logits of normalised images."""
+        """Return the logits of normalised images."""
         features = self.stage1(self.down1(self.stem(images)))
         features = self.stage3(self.down3(self.down2(features)))
         return self.head(features.amax((2, 3))) * LOGIT_SCALE
