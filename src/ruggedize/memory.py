@@ -35,7 +35,7 @@ def processes_here() -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether the GPU or, under a limit, the CPU is out of memory (else the kernel kills)."""
+    """Return whether the GPU or, under a limit, the CPU is out of memory."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or CPU_IS_FULL in str(error)
 
 

@@ -22,7 +22,7 @@ def with_flakes(level: tuple[float, ...], height: int, width: int) -> tuple[obje
 
 
 def zoomed_places(size: int, zoom: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places of a zoomed middle part's pixels: whole int64 and fraction float32 `[size]`.
+    """Return the places of a zoomed part's pixels: whole int64 and fraction float32 `[size]`.
 
     Source: the official `clipped_zoom`: SciPy's `zoom`, whose first and last pixels stay the
     first and last, cut to the old size.
