@@ -6,8 +6,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import get_args, get_origin
 
 import numpy as np
 import pytest
@@ -16,7 +14,6 @@ from jaxtyping import TypeCheckError
 
 from ruggedize.corruptions.names import ALL
 from ruggedize.images.blocks import available_cores
-from ruggedize.views import kinds
 from ruggedize.views.kinds.additive_noise import quantiles
 from ruggedize.views.noise import overlaps
 from ruggedize.views.options import (
@@ -31,7 +28,6 @@ from ruggedize.views.pairs import ViewMaker
 Pictures = tuple[torch.Tensor, torch.Tensor]
 
 ERASING = RandomErasingOptions(fill="noise")
-NOISE_KINDS = get_args(get_args(NoiseOptions)[0])
 CHAINS: dict[str, tuple[NoiseOptions, ...]] = {
     "additive noise": (AdditiveNoiseOptions(),),
     "random erasing": (ERASING,),
@@ -295,9 +291,3 @@ def test_sharpness_overlaps_the_blurs_only_where_it_can_smooth() -> None:
         assert overlaps((RandAugmentOptions(semantics=semantics),), ALL)[name] == blurs
     assert overlaps((RandAugmentOptions(magnitude=4),), ALL)[name] == blurs
     assert name not in overlaps((RandAugmentOptions(magnitude=9),), ALL)
-
-
-def test_every_kind_of_noise_has_options_and_a_file_of_its_name() -> None:
-    files = {path.stem for path in Path(kinds.__file__).parent.glob("[a-z]*.py")}
-    members = (get_args(member)[0] if get_origin(member) else member for member in NOISE_KINDS)
-    assert {kind.model_fields["kind"].default for kind in members} == files | {"custom"}

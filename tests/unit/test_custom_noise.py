@@ -1,5 +1,8 @@
 """A kind of noise that the package does not know is passed as an object."""
 
+from pathlib import Path
+from typing import get_args, get_origin
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +10,17 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from ruggedize.seeding import image_generator
-from ruggedize.views import CustomNoise, RandomErasingOptions, ViewMaker, ViewOptions, overlaps
+from ruggedize.views import (
+    CustomNoise,
+    RandomErasingOptions,
+    ViewMaker,
+    ViewOptions,
+    kinds,
+    overlaps,
+)
+from ruggedize.views.options import NoiseOptions
+
+NOISE_KINDS = get_args(get_args(NoiseOptions)[0])
 
 
 class Salt(CustomNoise):
@@ -60,3 +73,9 @@ def test_the_options_of_custom_noise_are_part_of_the_views() -> None:
 def test_a_recipe_cannot_name_custom_noise() -> None:
     with pytest.raises(ValidationError, match="passed from Python"):
         ViewOptions.model_validate({"noise": [{"kind": "custom", "name": "salt"}]})
+
+
+def test_every_kind_of_noise_has_options_and_a_file_of_its_name() -> None:
+    files = {path.stem for path in Path(kinds.__file__).parent.glob("[a-z]*.py")}
+    members = (get_args(member)[0] if get_origin(member) else member for member in NOISE_KINDS)
+    assert {kind.model_fields["kind"].default for kind in members} == files | {"custom"}
