@@ -79,7 +79,7 @@ def lock(file: TextIO) -> None:
 
 
 def in_use(folder: Path) -> UserError:
-    """Say who writes a folder, as far as is known."""
+    """Return the error that names who writes a folder, as far as is known."""
     holder = (folder / NAME).read_text().strip() or "another process"
     return UserError(
         f"{folder} is being written by {holder};\n"

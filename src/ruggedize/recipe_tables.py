@@ -102,5 +102,5 @@ def merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def chooser_for(key: str) -> str:
-    """Tell what a bare string under this key stands for."""
+    """Return the option that a bare string under this key sets."""
     return "name" if key == "model" else "kind"

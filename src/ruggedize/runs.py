@@ -48,7 +48,7 @@ def no_progress(task: str, done: int, total: int) -> None:
 
 
 def refuse_unwritable_folder(folder: Path) -> None:
-    """Refuse, before any work is done, a folder that cannot be made or written to."""
+    """Raise UserError for a folder that cannot be made or written to."""
     there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
     if not there.is_dir():
         raise UserError(
@@ -59,7 +59,7 @@ def refuse_unwritable_folder(folder: Path) -> None:
 
 
 def refuse_unwritable_file(path: Path) -> None:
-    """Refuse, before any work is done, a file that cannot be written."""
+    """Raise UserError for a file that cannot be written."""
     if path.is_dir():
         raise UserError(f"{path} is a folder;\ngive the name of a file with --out")
     refuse_unwritable_folder(path.parent)

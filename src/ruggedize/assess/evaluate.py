@@ -149,7 +149,7 @@ def answer_all(
     work: list[Block],
     progress: Progress,
 ) -> None:
-    """Let every model answer every block, while a thread makes the next one."""
+    """Run every model on every block, while a thread makes the next one."""
     total, done = sum(len(block.positions) for block in work), 0
 
     def make(block: Block) -> dict[str, Images]:
@@ -228,7 +228,7 @@ def examination(
 
 
 def unpaired_facts(suite: Suite, other: Chosen | None) -> UnpairedFacts | None:
-    """Say of a suite with images of its own how many were used, and why it is not paired."""
+    """Return how many images of an unpaired suite were used, and why it is unpaired."""
     if suite.unpaired is None or other is None:
         return None
     labels, reason = suite.unpaired

@@ -86,7 +86,7 @@ def corrupt_indexed(
 
 
 def resolve_preset(preset: Preset | Literal["auto"], height: int, width: int) -> Preset:
-    """Say whose constants images of this size get."""
+    """Return whose constants images of this size get."""
     if preset == "auto":
         return "cifar" if min(height, width) <= LARGEST_CIFAR_SIDE else "imagenet"
     if preset not in ("cifar", "imagenet"):

@@ -117,7 +117,7 @@ def with_counts(photons: float, height: int, width: int) -> tuple[float, Tables]
 
 @cache
 def poisson_tables(photons: float) -> Tables:
-    """Give, for each pixel value, an alias table over the counts from its `lowest` upwards.
+    """Return an alias table for each pixel value, over the counts from its `lowest` upwards.
 
     Column c, chosen with equal chance, stands for the count `lowest + c`, or with a chance of
     1 - cut / 2^32 for `lowest + other`: lowest int64 `[256]`, cuts uint32 and others uint16

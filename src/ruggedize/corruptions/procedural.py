@@ -67,7 +67,7 @@ def reach_of(foot: float, to_tip: float, room: float, size: int) -> slice:
 
 
 def noise(rng: np.random.RandomState, cells: int) -> np.ndarray:
-    """Give smooth noise in about -1..1 whose grains are the longer side's `cells`-th part."""
+    """Return smooth noise in about -1..1 with grains of the longer side's `cells`-th part."""
     rows = cells * HEIGHT // WIDTH + 2
     grid = rng.uniform(-1, 1, (rows, cells + 2))
     zoom = (HEIGHT / rows, WIDTH / (cells + 2))
@@ -75,5 +75,5 @@ def noise(rng: np.random.RandomState, cells: int) -> np.ndarray:
 
 
 def standardised(values: np.ndarray) -> np.ndarray:
-    """Give values of mean 0 and standard deviation 1."""
+    """Return the values scaled to mean 0 and standard deviation 1."""
     return (values - values.mean()) / values.std()

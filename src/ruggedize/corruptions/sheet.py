@@ -55,7 +55,7 @@ def corruption_sheet(
 
 
 def cell_size(image: UInt8[Tensor, "3 h w"]) -> tuple[int, int]:
-    """Give width and height of an image on the sheet."""
+    """Return width and height of an image on the sheet."""
     height, width = image.shape[1:]
     side = max(height, width)
     times = LARGEST_CELL / side if side > LARGEST_CELL else -(-CELL // side)

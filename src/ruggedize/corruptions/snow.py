@@ -37,7 +37,7 @@ def zoomed_places(size: int, zoom: float) -> tuple[np.ndarray, np.ndarray]:
 
 @kernel
 def snow_block(images, out, noise, places, weights, mix, quantiles, stream, indices):
-    """Let it snow on images with these `indices`."""
+    """Add snow to images with these `indices`."""
     height, width = images.shape[2:]
     normals = np.empty(height * width, np.float32)
     flakes = np.empty((height, width), np.uint8)

@@ -43,7 +43,7 @@ def spatter_block(images, out, liquid, is_mud, strength, fading, quantiles, stre
 
 @kernel
 def working_planes(height, width):
-    """Give memory to work in, for one image after another."""
+    """Return working memory that is used for one image after another."""
     floats = np.empty((2, height, width), np.float32)
     planes, padded = np.empty((2, height, width)), np.empty((height + 2, width + 2))
     gradients = np.empty((2, height, width), np.int32)
@@ -56,7 +56,7 @@ def working_planes(height, width):
 
 @kernel
 def pour(normals, liquid, floats):
-    """Let a liquid gather: blurred noise where it is above the threshold; into `floats[1]`."""
+    """Compute the liquid: blurred noise where it is above the threshold; into `floats[1]`."""
     loc, scale, threshold, taps = liquid
     noise, level = floats[0].ravel(), floats[1].ravel()
     for j in range(len(normals)):

@@ -86,7 +86,7 @@ def refuse_incomplete(folder: Path, suite: Suite) -> None:
 
 
 def why_unpaired(suite: Suite, labels: Labels, image_set: ImageSet) -> str | None:
-    """Say why a suite's images cannot be taken for the test images, one by one; None if they can.
+    """Return why a suite's images are not the test images, one by one; None if they are.
 
     Numbers and labels are compared, then pictures under the mildest corruption that is not random.
     """

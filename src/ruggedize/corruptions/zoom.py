@@ -21,7 +21,7 @@ def with_zooms(level: tuple[float, float], height: int, width: int) -> tuple[Tap
 
 @cache
 def zoom_taps(end: float, step: float, size: int) -> Taps:
-    """Give for each zoom and each pixel of a line which two pixels it mixes.
+    """Return the two pixels that each pixel of a line mixes, for each zoom.
 
     The first of the two, int64 `[zooms, size]`, and both weights, float32 `[zooms, size, 2]`.
     """

@@ -132,7 +132,7 @@ def check_size(layout: Layout, path: Path, num_records: int) -> None:
 
 
 def cure(layout: Layout, path: Path) -> str:
-    """Say how to replace bad files."""
+    """Return how to replace bad files."""
     return (
         f"replace that file, or move {path.parent} away and run `ruggedize fetch {layout.name} "
         f"--data-root {path.parent.parent}`"

@@ -42,7 +42,7 @@ def fixed_point(value):
 
 @kernel
 def inside(start, step, limit, n):
-    """Give first and stop of the x in 0..n with 0 <= start + step * x < limit."""
+    """Return first and stop of the x in 0..n with 0 <= start + step * x < limit."""
     if step == 0:
         return (0, n) if 0 <= start < limit else (0, 0)
     if step < 0:

@@ -22,7 +22,7 @@ def copy(source, out):
 
 @kernel
 def fill_all(out, value):
-    """Give every pixel the same value."""
+    """Set every pixel to one value."""
     targets = out.ravel()
     for i in range(targets.size):
         targets[i] = np.uint8(value)

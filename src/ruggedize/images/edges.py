@@ -58,7 +58,7 @@ def find_gradients(plane, gradients, sizes):
 
 @kernel
 def is_ridge(sizes, y, x, across, down):
-    """Say whether the gradient at a place is the largest along its direction, of four."""
+    """Return whether the gradient at a place is the largest along its direction, of four."""
     size = sizes[y, x]
     rise = abs(np.int64(down)) << TANGENT_BITS
     flat = abs(np.int64(across)) * TANGENT

@@ -66,7 +66,7 @@ def filter_3x3(source, weights, padded, out):
 
 
 def box_windows(size: int, new_size: int) -> np.ndarray:
-    """Give for each new pixel (first pixel, pixels, weight of each): int64 `[new_size, 3]`.
+    """Return (first pixel, pixels, weight of each) of each new pixel: int64 `[new_size, 3]`.
 
     The weight has `FRACTION_BITS` bits after the point.
     Source: PIL, `Resample.c`: a window as wide as the scale, but at least one pixel; a pixel

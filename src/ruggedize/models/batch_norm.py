@@ -106,7 +106,7 @@ def replace_batch_norm(network: nn.Module, make: Callable[[nn.BatchNorm2d], AnyB
 
 
 def holding_tensors_of(layer: nn.BatchNorm2d, other: AnyBatchNorm) -> AnyBatchNorm:
-    """Give another layer this one's tensors: weights stay weights, and buffers buffers."""
+    """Return another layer that holds this one's parameters and buffers."""
     for name in [*dict(other.named_parameters()), *dict(other.named_buffers())]:
         delattr(other, name)
     for name, weight in layer.named_parameters():

@@ -32,7 +32,7 @@ def fan_in_uniform(weight: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def identity_then_uniform(weight: Tensor, generator: torch.Generator) -> Tensor:
-    """Let the first output channels pass the input channels on; draw the others as torch does.
+    """Initialise the first output channels as the identity, the others as torch does.
 
     Source: Zagoruyko & Komodakis 2017, "DiracNets"; partial for layers that widen (Jordan 2024).
     """

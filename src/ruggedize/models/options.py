@@ -21,7 +21,7 @@ MOST = 1024  # layers or channels; a slip of the pen beyond it would take all me
 
 
 def name_alone(value: Any) -> Any:
-    """Let `model = "resnet9"` stand for `model = { name = "resnet9" }`."""
+    """Read `model = "resnet9"` as `model = { name = "resnet9" }`."""
     return {"name": value} if isinstance(value, str) else value
 
 

@@ -53,7 +53,7 @@ class QualityRow(NamedTuple):
 
 
 def summary_rows(assessment: Assessment) -> list[SummaryRow]:
-    """Give clean and every summary that has a meaning here, the incomplete ones as "n of 19".
+    """Return clean and every summary that applies, incomplete ones as "n of 19".
 
     The mean over the corruptions present stands in only where the full summary is incomplete.
     """
@@ -109,7 +109,7 @@ def lacking(name: str, coverage: Coverage | None) -> str:
 
 
 def summary_title(name: str, cells: tuple[Cell, ...]) -> str:
-    """Say in words what a summary is the mean of."""
+    """Return a summary's title: what it is the mean of."""
     at_5 = len({cell.corruption for cell in cells if cell.severity == 5})
     return {
         CLEAN: "clean",

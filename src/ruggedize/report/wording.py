@@ -33,7 +33,7 @@ def scale_of(intervals: Sequence[Comparison | Interval | None]) -> Scale:
 
 
 def verdict(record: RunRecord, row: SummaryRow) -> str:
-    """Say one summary in a sentence that claims no more than its interval shows."""
+    """Return one summary as a sentence that claims no more than its interval shows."""
     names = list(record.assessment.models)
     first, last = names[0], names[-1]
     if len(names) < 2:
@@ -120,12 +120,12 @@ def data_uri(png: bytes) -> str:
 
 
 def sign_of(found: Comparison | Interval) -> str:
-    """Tell a gain from a loss, and both from what the interval leaves open."""
+    """Return gain, loss, or open where the interval includes zero."""
     return "gain" if found.low > 0 else "loss" if found.high < 0 else "open"
 
 
 def facts(environment: dict[str, Any]) -> dict[str, str]:
-    """Say on what machine and with which packages a run was made."""
+    """Return the machine and the packages that a run was made with, by name."""
     plain = {key: value for key, value in environment.items() if not isinstance(value, dict)}
     shown = {key: fact(value) for key, value in plain.items() if key != "source"}
     if "source" in plain:

@@ -125,7 +125,7 @@ def share_statistics(
     num_batches: int,
     sum_over_processes: Callable[[Tensor], Tensor],
 ) -> None:
-    """Give every process the mean over all batches, whoever ran them."""
+    """Set the statistics of every process to the mean over all batches of all processes."""
     for layer in layers:
         for statistic in (layer.running_mean, layer.running_var):
             assert statistic is not None

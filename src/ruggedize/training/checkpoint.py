@@ -88,7 +88,7 @@ class State:
         self.first_bad = FirstBadStep(next(self.model.parameters()).device)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Give every tensor under a flat name."""
+        """Return all tensors by a flat name."""
         named = {f"model/{name}": value for name, value in self.model.state_dict().items()}
         for index, slots in self.optimiser.state_dict()["state"].items():
             named |= {f"optimiser/{index}/{slot}": value for slot, value in slots.items()}

@@ -88,7 +88,7 @@ def sum_over_processes(accelerator: Accelerator) -> Callable[[Tensor], Tensor]:
 
 @contextmanager
 def first_process_writes(accelerator: Accelerator, folder: Path) -> Iterator[None]:
-    """Let the first process hold a folder for all; where it may not, none goes on."""
+    """Hold a folder by the first process for all; raise in every process if it cannot."""
     with ExitStack() as held:
         refusal = None
         if accelerator.is_main_process:

@@ -207,7 +207,7 @@ def refuse_useless(job: Job, state: State, *scores: Score | None) -> None:
 
 
 def share_buffers(job: Job) -> None:
-    """Give every process the first one's batch-norm statistics: those are delivered."""
+    """Copy the first process's batch-norm statistics, which are delivered, to all others."""
     if job.accelerator.num_processes > 1:
         for buffer in job.model.buffers():
             buffer.copy_(broadcast(buffer, from_process=0))

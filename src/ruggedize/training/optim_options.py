@@ -8,7 +8,7 @@ FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def kind_alone(value: Any) -> Any:
-    """Let `averaging = "ema"` stand for `averaging = { kind = "ema" }`."""
+    """Read `averaging = "ema"` as `averaging = { kind = "ema" }`."""
     return {"kind": value} if isinstance(value, str) else value
 
 

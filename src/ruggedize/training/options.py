@@ -94,7 +94,7 @@ class TrainingOptions(BaseModel):
     @field_validator("objective", mode="before")
     @classmethod
     def usual_kind(cls, value: Any) -> Any:
-        """Let a table of options without a kind stand for the stage's usual objective."""
+        """Read a table without a kind as options of the stage's usual objective."""
         if isinstance(value, dict) and "kind" not in value:
             return {"kind": cls.model_fields["objective"].default.kind} | value
         return value

@@ -115,7 +115,7 @@ def would_divide(name: str, options: TrainingOptions) -> UserError:
 
 
 def divide_batch_norm(model: nn.Module, options: TrainingOptions, accelerator: Accelerator) -> None:
-    """Let a network's batch norm see what the options say, in this process."""
+    """Replace batch norm by ghost or synchronised batch norm, as the options ask for."""
     if options.ghost_batches == 1 and not options.sync_batch_norm:
         if options.microbatches > 1 and batch_norms(model):
             raise would_divide("this training", options)

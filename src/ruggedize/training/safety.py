@@ -66,7 +66,7 @@ class Signals:
             self.number, self.came = number, now
 
     def obey(self, number: int) -> None:
-        """Let a signal do what it would have done."""
+        """Raise the signal again, for the handler that was there before."""
         self.give_back()
         self.number = 0
         signal.raise_signal(number)
@@ -127,7 +127,7 @@ def sync_is_free(device: torch.device) -> bool:
 
 
 def refusal(job: Job, step: int, rate_share: float) -> UserError:
-    """Say at which step, rate and images the loss stopped being a number, here and in a file."""
+    """Return the error of a non-finite loss, and write its step, rate and images to a file."""
     epoch, place = divmod(step - 1, job.steps_per_epoch)
     order = seeding.order(job.seed, f"{job.name}/order", epoch, job.num_images)
     batch = order[place * job.options.batch_size :][: job.options.batch_size]

@@ -94,17 +94,17 @@ def signed(full: float) -> Level:
 
 
 def widths(full: float) -> Level:
-    """Give pixels to either side, in parts of the image's width."""
+    """Return a shift to either side in pixels, from a fraction of the image's width."""
     return lambda setting: setting.sign * (setting.strength * full) * setting.width
 
 
 def heights(full: float) -> Level:
-    """Give pixels to either side, in parts of the image's height."""
+    """Return a shift to either side in pixels, from a fraction of the image's height."""
     return lambda setting: setting.sign * (setting.strength * full) * setting.height
 
 
 def sides(full: float) -> Level:
-    """Give pixels in parts of the image's shorter side."""
+    """Return pixels from a fraction of the image's shorter side."""
     return lambda setting: setting.strength * full * min(setting.height, setting.width)
 
 

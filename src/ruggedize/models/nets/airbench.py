@@ -87,7 +87,7 @@ class Block(nn.Module):
         self.norm2 = ShiftingBatchNorm(out_channels, momentum=momentum)
 
     def forward(self, features: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
-        """Give features of half the height and width."""
+        """Return features of half the height and width."""
         halved = F.gelu(self.norm1(F.max_pool2d(self.first(features), 2)))
         return F.gelu(self.norm2(self.second(halved)))
 

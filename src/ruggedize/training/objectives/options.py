@@ -24,7 +24,7 @@ Temperature = Annotated[
 
 
 def kind_alone(value: Any) -> Any:
-    """Let `objective = "jsd"` stand for `objective = { kind = "jsd" }`."""
+    """Read `objective = "jsd"` as `objective = { kind = "jsd" }`."""
     return {"kind": value} if isinstance(value, str) else value
 
 

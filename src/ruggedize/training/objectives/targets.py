@@ -29,7 +29,7 @@ def known_targets(
     accelerator: Accelerator,
     progress: Progress,
 ) -> Float32[torch.Tensor, "m k"] | None:
-    """Ask the teacher once about the test view of every training image; None: too many to keep.
+    """Compute the teacher's logits for every test view; None: they are too many to keep.
 
     The logits stand at the images' indices. They are asked for in the same batches each time, so
     that a run that is resumed learns from the same bits.
