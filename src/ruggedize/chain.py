@@ -26,9 +26,9 @@ from ruggedize.corruptions import (
 )
 from ruggedize.data import ImageSet, Splits, data_digest, load_splits
 from ruggedize.models import Classifier, num_parameters, outline, refuse_too_small
-from ruggedize.recipe import WHERE_AND_HOW, Recipe, differing_keys, load_recipe, recipe_toml
+from ruggedize.recipe import Recipe, differing, differing_keys, load_recipe, recipe_toml
 from ruggedize.report import write_report
-from ruggedize.runs import Progress, UserError, flat, holds_custom, no_progress, sha256
+from ruggedize.runs import Progress, UserError, holds_custom, no_progress, sha256
 from ruggedize.seeding import stream_key
 from ruggedize.training import (
     StudentOptions,
@@ -235,9 +235,7 @@ def keys_that_differ(written: Path, recipe: Recipe) -> list[str]:
     table = recipe.model_dump(mode="json", exclude_none=True)
     if not holds_custom(table):
         return differing_keys(load_recipe(written), recipe)
-    ours, theirs = flat(table), flat(tomllib.loads(written.read_text(encoding="utf-8")))
-    keys = sorted(ours.keys() | theirs.keys())
-    return [key for key in keys if key not in WHERE_AND_HOW and ours.get(key) != theirs.get(key)]
+    return differing(tomllib.loads(written.read_text(encoding="utf-8")), table)
 
 
 def begin(folder: Path, recipe: Recipe, data: Splits) -> None:

@@ -120,7 +120,12 @@ def recipe_toml(recipe: Recipe) -> str:
 
 def differing_keys(ours: Recipe, theirs: Recipe) -> list[str]:
     """Name the options in which two recipes differ; how the data is read does not count."""
-    left, right = flat(ours.model_dump(mode="json")), flat(theirs.model_dump(mode="json"))
+    return differing(ours.model_dump(mode="json"), theirs.model_dump(mode="json"))
+
+
+def differing(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    """Name the options in which two recipes differ that are given as tables."""
+    left, right = flat(ours), flat(theirs)
     keys = sorted(left.keys() | right.keys())
     return [key for key in keys if key not in WHERE_AND_HOW and left.get(key) != right.get(key)]
 

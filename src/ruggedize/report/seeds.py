@@ -8,6 +8,7 @@ import numpy as np
 from ruggedize.assess.bootstrap import Interval
 from ruggedize.report.compare import summary_rows
 from ruggedize.report.record import RunRecord
+from ruggedize.runs import flat
 
 NOT_COMPARED = ("seed", "data.root", "data.streaming", "data.workers")  # the same images, read so
 IN_TRAINING = ("precision", "device", "processes", "microbatches")  # of `delivered.json`
@@ -110,7 +111,7 @@ def differences(records: list[RunRecord]) -> list[str]:
 
 def settings(record: RunRecord) -> dict[str, Any]:
     """Return by name what a run's accuracies follow from besides the seed."""
-    found = {name: value for name, value in flat(record.recipe) if name not in NOT_COMPARED}
+    found = {name: value for name, value in flat(record.recipe).items() if name not in NOT_COMPARED}
     found["digest of the source"] = record.environment.get("source")
     for package, version in record.environment.get("packages", {}).items():
         found[f"version of {package}"] = version
@@ -167,15 +168,6 @@ def data_of_assessment(record: RunRecord) -> dict[str, Any]:
             ("files or pixels", found.content),
         )
     }
-
-
-def flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the entries of nested tables under dotted names."""
-    for key, value in table.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def t_interval(differences: list[float], level: float = 0.95) -> Interval:

@@ -1,31 +1,26 @@
 """The options of each objective; no torch here, so that a recipe is read in milliseconds."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SerializeAsAny,
     model_validator,
 )
 
+from ruggedize.training.optim_options import FROZEN, kind_alone
+
 if TYPE_CHECKING:
     from ruggedize.training.objective import Context, Objective
 
-FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 Smoothing = Annotated[
     float, Field(ge=0, lt=1, description="share of the label spread over all classes")
 ]
 Temperature = Annotated[
     float, Field(ge=0.01, description="softens both predictions in the KL term")
 ]
-
-
-def kind_alone(value: Any) -> Any:
-    """Read `objective = "jsd"` as `objective = { kind = "jsd" }`."""
-    return {"kind": value} if isinstance(value, str) else value
 
 
 class SupervisedOptions(BaseModel):
