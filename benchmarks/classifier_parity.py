@@ -72,7 +72,7 @@ def agreement(
 
 
 def is_right(model: Classifier, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Tell which images are classified rightly: float64 [n]."""
+    """Return which images are classified correctly: float64 [n]."""
     with autocast_for("fp32", torch.device("cpu")):
         return (model.predict(images).labels == labels).double()
 

@@ -58,7 +58,7 @@ def parsed(names: list[str], arguments: Sequence[str] | None) -> argparse.Namesp
 
 
 def summary(name: str, content: Content) -> str:
-    """Lay out what was measured, and which peers are missing."""
+    """Summarise what was measured, and which peers are missing."""
     lines = [f"{name}, images a second:"]
     for group, rates in content["images_per_second"].items():
         lines += [

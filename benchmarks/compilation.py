@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def compilation(script: str) -> dict[str, float]:
-    """Let a new process compile, and another read back; the script prints the seconds it took."""
+    """Time a process that compiles and one that loads the cache; the script prints the seconds."""
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"NUMBA_CACHE_DIR": folder}
         first, second = (

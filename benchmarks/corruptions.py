@@ -104,7 +104,7 @@ def package(images: torch.Tensor, name: str) -> int:
 
 
 def failure_of(work: Callable[[], int]) -> str | None:
-    """Say why `imagecorruptions` can no longer do a corruption, if so."""
+    """Return why `imagecorruptions` can no longer do a corruption, if so."""
     try:
         work()
     except (TypeError, AttributeError, ValueError) as error:
@@ -131,7 +131,7 @@ def whole_suite(rounds: int) -> dict[str, Any]:
 
 
 def by_number() -> dict[int, float]:
-    """Give the mean cost of an image over all corruptions at severity 3, for sets of any size."""
+    """Return the mean cost of an image over all corruptions at severity 3, for sets of any size."""
     found = {}
     for n in (1_000, 10_000, 50_000):
         images = pictures(32, n)

@@ -37,7 +37,7 @@ def judge(committed: Content | None, measured: Content) -> Verdict:
 
 
 def fallen(name: str, before: float, now: float) -> list[str]:
-    """Say that a ratio fell too far, if it did."""
+    """Return a message if a ratio fell too far."""
     fall = 1 - now / before
     if fall <= ALLOWED_FALL:
         return []

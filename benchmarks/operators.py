@@ -7,7 +7,7 @@ import torch
 
 @cache
 def name_missing_operators() -> torch.library.Library:
-    """Let torchvision be imported beside a torch that lacks its compiled operators."""
+    """Make torchvision importable beside a torch that lacks its compiled operators."""
     library = torch.library.Library("torchvision", "FRAGMENT")
     for name in ("nms", "qnms"):
         if not hasattr(torch.ops.torchvision, name):

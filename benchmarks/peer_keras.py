@@ -137,7 +137,7 @@ def consistency_trainer(keras: Any, teacher: Any) -> Any:
 
 
 def network(keras: Any) -> Any:
-    """Lay out the example's network: Rescaling, ResNet50V2, mean over the pixels, ten logits."""
+    """Build the example's network: Rescaling, ResNet50V2, mean over the pixels, ten logits."""
     inputs = keras.Input((SIDE, SIDE, 3))
     scaled = keras.layers.Rescaling(1 / 127.5, offset=-1)(inputs)
     body = keras.applications.ResNet50V2(
@@ -148,7 +148,7 @@ def network(keras: Any) -> Any:
 
 
 def augmenter(keras: Any) -> Any:
-    """Give Keras' RandAugment: two operations, each of a strength drawn up to nine tenths."""
+    """Return Keras' RandAugment: two operations, each of a strength drawn up to nine tenths."""
     return keras.layers.RandAugment(value_range=(0, 255), num_ops=2, factor=0.9)
 
 
@@ -162,5 +162,5 @@ def imported(backend: str) -> Any:
 
 
 def pixels(size: int, num_images: int) -> np.ndarray:
-    """Give the pictures as Keras lays them out: uint8 [n, size, size, 3]."""
+    """Return the pictures as Keras lays them out: uint8 [n, size, size, 3]."""
     return np.ascontiguousarray(pictures(size, num_images).permute(0, 2, 3, 1).numpy())

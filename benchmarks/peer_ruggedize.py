@@ -64,7 +64,7 @@ def between_turns(turns: Turns) -> Progress:
 
 
 def images(size: int, turns: Turns) -> Splits:
-    """Give as many images as the turns need: no epoch ends within one."""
+    """Return as many images as the turns need: no epoch ends within one."""
     n = BATCH_SIZE * (turns.num_steps + 1)
     different = pictures(size, min(n, DIFFERENT))
     train = image_set(different[torch.arange(n) % len(different)])
@@ -73,6 +73,6 @@ def images(size: int, turns: Turns) -> Splits:
 
 
 def image_set(images: torch.Tensor) -> ImageSet:
-    """Give images labels in turn."""
+    """Return images whose labels take turns."""
     index = torch.arange(len(images))
     return ImageSet(images, index % len(CLASSES), CLASSES, index)

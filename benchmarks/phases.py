@@ -67,7 +67,7 @@ class Watch:
         self.last_step = now
 
     def medians(self) -> dict[str, float]:
-        """Give the median seconds of each phase over the steps after the warm-up."""
+        """Return the median seconds of each phase over the steps after the warm-up."""
         counted = self.steps[WARMUP:-1]
         return {
             phase: statistics.median(step.get(phase, 0.0) for step in counted)
@@ -114,7 +114,7 @@ def measured(name: str, rounds: int) -> dict[str, Any]:
 
 
 def described(seconds: dict[str, float], batch: int) -> dict[str, Any]:
-    """Give each phase's milliseconds and share of the step."""
+    """Return each phase's milliseconds and share of the step."""
     whole = seconds["whole"]
     ours = sum(seconds[phase] for phase in ("views", *OWN))
     return {
@@ -128,7 +128,7 @@ def described(seconds: dict[str, float], batch: int) -> dict[str, Any]:
 def floors(
     model: Classifier, batch: int, size: int, precision: str, optimiser: str
 ) -> dict[str, Any]:
-    """Give the least time that arithmetic and memory take for teacher, student and optimiser."""
+    """Return the least time that arithmetic and memory take for teacher, student and optimiser."""
     views = torch.zeros(batch, 3, size, size, dtype=torch.uint8)
     moved: list[int] = []
     width = torch.finfo(DTYPES[precision]).bits // 8
@@ -160,21 +160,21 @@ def floors(
 
 
 def matrix_product_rate(dtype: torch.dtype) -> float:
-    """Give the operations a second of one large matrix product."""
+    """Return the operations a second of one large matrix product."""
     side = 2_048
     left, right = torch.randn(2, side, side).to(dtype).unbind()
     return 2 * side**3 / fastest(lambda: left @ right)
 
 
 def copy_rate() -> float:
-    """Give the bytes a second, read and written, of one large copy."""
+    """Return the bytes a second, read and written, of one large copy."""
     source = torch.zeros(1 << 26)
     target = torch.empty_like(source)
     return 2 * source.nbytes / fastest(lambda: target.copy_(source))
 
 
 def fastest(work: Callable[[], object]) -> float:
-    """Give the seconds of the fastest of ten goes."""
+    """Return the seconds of the fastest of ten goes."""
     seconds = []
     for _ in range(10):
         started = time.perf_counter()
@@ -247,7 +247,7 @@ def end_forward(watch: Watch, module: nn.Module) -> None:
 
 
 def image_set(images: Tensor) -> ImageSet:
-    """Give images labels in turn."""
+    """Return images whose labels take turns."""
     index = torch.arange(len(images))
     return ImageSet(images, index % len(CLASSES), CLASSES, index)
 

@@ -95,7 +95,7 @@ def ours(images: torch.Tensor, semantics: str) -> int:
 
 
 def peers(images: torch.Tensor, versions: dict[str, str]) -> dict[str, Callable[[], int]]:
-    """Give the peers that are installed and work in this process."""
+    """Return the peers that are installed and work in this process."""
     name_missing_operators()
     pil = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
     found: dict[str, Callable[[], int]] = {}
@@ -140,7 +140,7 @@ def cut(rounds: int, versions: dict[str, str]) -> Rates:
 
 
 def can_run_keras(versions: dict[str, str]) -> bool:
-    """Tell whether Keras and TensorFlow are both installed."""
+    """Return whether Keras and TensorFlow are both installed."""
     return "missing" not in (versions["keras"], versions["tensorflow"])
 
 

@@ -35,7 +35,7 @@ def timed(work: Callable[[], int], *, warmed: bool = False) -> Contestant:
 
 
 def interleaved(contestants: dict[str, Contestant], rounds: int) -> Rates:
-    """Let each contestant work once a round, in turn.
+    """Run every contestant once a round, in turn.
 
     The first call of each does not count: it compiles, allocates and warms up.
     """
@@ -60,7 +60,7 @@ def begun(rounds: int, packages: Iterable[str] = ()) -> Content:
 
 
 def installed_version(package: str) -> str:
-    """Give a peer's version, or say that it is missing."""
+    """Return a peer's version, or `missing`."""
     for name in DISTRIBUTIONS.get(package, (package,)):
         try:
             return metadata.version(name)
@@ -89,13 +89,13 @@ def add_group(content: Content, group: str, rates: Rates, pairs: Iterable[Pair])
 
 
 def described(rates: list[float]) -> dict[str, Any]:
-    """Give the median and the quartiles, in images a second."""
+    """Return the median and the quartiles, in images a second."""
     low, median, high = quartiles(rates)
     return {"images_per_second": digits(median), "quartiles": [digits(low), digits(high)]}
 
 
 def quartiles(values: list[float]) -> tuple[float, float, float]:
-    """Give the lower quartile, the median and the upper quartile; of one value, that value."""
+    """Return the lower quartile, the median and the upper quartile; of one value, that value."""
     if len(values) == 1:
         return values[0], values[0], values[0]
     low, median, high = statistics.quantiles(values, n=4)

@@ -50,7 +50,7 @@ END_OF_OUTPUT = 2_000  # characters of a failed training's output that are shown
 
 
 def measure(rounds: int) -> dict[str, Content]:
-    """Let each split of the cores train in turn."""
+    """Train with each split of the cores in turn."""
     if available_cores() < 2:
         raise SystemExit("scaling compares one core with two, and this process has one")
     content = begun(rounds)
@@ -87,7 +87,7 @@ def second_epoch(out: Path, num_processes: int) -> float:
 
 
 def keep_to_cores(threads: int) -> None:
-    """Give this process its own cores: before torch is imported, which counts them."""
+    """Pin this process to its own cores, before torch is imported, which counts them."""
     cores = sorted(os.sched_getaffinity(0))
     first = threads * int(os.environ.get("LOCAL_RANK", "0"))
     os.sched_setaffinity(0, cores[first : first + threads])

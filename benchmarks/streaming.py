@@ -116,7 +116,7 @@ def worker(folder: str, size: str, how: str, width: str) -> None:
 
 
 def own_peak() -> float:
-    """Give this program's largest resident memory in MB.
+    """Return this program's largest resident memory in MB.
 
     `getrusage` would not do: it goes on counting from what the parent had before this program.
     """

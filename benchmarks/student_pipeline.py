@@ -30,7 +30,7 @@ PAIRS: list[Pair] = [(ours, name, ("tensorflow", "keras")) for ours in OWN for n
 
 
 def measure(rounds: int) -> dict[str, Content]:
-    """Let each take its turns of a few steps in a process of its own."""
+    """Run each contestant's turns of a few steps in its own process."""
     content = begun(rounds, ("tensorflow", "keras"))
     content |= {"threads": torch.get_num_threads(), "steps a turn": STEPS}
     present = PEERS if "missing" not in content["peers"].values() else {}

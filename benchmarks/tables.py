@@ -14,13 +14,13 @@ OURS, PLAIN = "ruggedize, one core", "oracle, one core"
 
 
 def write_tables() -> None:
-    """Put the committed results between the page's markers."""
+    """Write the committed results between the page's markers."""
     PAGE.write_text(filled(PAGE.read_text()))
     print(PAGE)
 
 
 def filled(page: str) -> str:
-    """Give the page with each table as its result says."""
+    """Return the page with each table as its result says."""
     return TABLE.sub(lambda match: match[1] + table(match[2]) + match[3], page)
 
 
@@ -31,7 +31,7 @@ def committed(name: str) -> Content | None:
 
 
 def table(name: str) -> str:
-    """Lay out one result, or say that there is none yet."""
+    """Format one result, or state that there is none yet."""
     content = committed(name)
     if content is None or "images_per_second" not in content:
         return f"Not measured yet: `python -m benchmarks {name.split('--')[0]} --update`.\n"
@@ -47,7 +47,7 @@ def table(name: str) -> str:
 
 
 def rows(content: Content, group: str) -> list[str]:
-    """Give a table of contestants that were timed together, and of ours to each peer."""
+    """Return a table of contestants that were timed together, and of ours to each peer."""
     rates = content["images_per_second"][group]
     lines = [f"| {group} | images/s | quartiles |", "|---|---|---|"]
     lines += [f"| {name} | {rate(found)} | {spread(found)} |" for name, found in rates.items()]
@@ -65,7 +65,7 @@ def rows(content: Content, group: str) -> list[str]:
 
 
 def corruption_rows(found: dict[str, Any]) -> list[str]:
-    """Give one row a corruption."""
+    """Return one row a corruption."""
     names = ("ruggedize", OURS, PLAIN)
     lines = [f"| images/s | {' | '.join(names)} | times, one core |", "|---|---|---|---|---|"]
     for corruption, rates in found.items():
@@ -76,7 +76,7 @@ def corruption_rows(found: dict[str, Any]) -> list[str]:
 
 
 def phase_rows(recipe: str, found: dict[str, Any]) -> list[str]:
-    """Give one row a phase of a step, and the floors under all of them."""
+    """Return one row a phase of a step, and the floors under all of them."""
     lines = [f"| `{recipe}`, batch {found['batch size']} | ms | share |", "|---|---|---|"]
     for phase, spent in found["milliseconds"].items():
         lines.append(f"| {phase} | {three_digits(spent)} | {found['share'][phase]:.1%} |")
@@ -95,7 +95,7 @@ def phase_rows(recipe: str, found: dict[str, Any]) -> list[str]:
 
 
 def memory_rows(found: dict[str, Any]) -> list[str]:
-    """Give one row a number of images and way of reading them."""
+    """Return one row a number of images and way of reading them."""
     lines = ["| largest resident memory, MB | main process | a worker process |", "|---|---|---|"]
     for number, ways in found.items():
         for how, peak in ways.items():
@@ -123,7 +123,7 @@ def three_digits(value: float) -> str:
 
 
 def caption(name: str, content: Content) -> str:
-    """Say where, with what and how often the figures were measured."""
+    """Describe where, with what and how often the figures were measured."""
     environment = content["environment"]
     versions = {package: environment["packages"][package] for package in PACKAGES}
     if "peers" in content:
@@ -141,7 +141,7 @@ def caption(name: str, content: Content) -> str:
 
 
 def seconds(content: Content) -> dict[str, float]:
-    """Give what took a number of seconds, where something was measured so."""
+    """Return what took a number of seconds, where something was measured so."""
     found = content.get("seconds", {})
     return {what: value for what, value in found.items() if isinstance(value, float)}
 

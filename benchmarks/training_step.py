@@ -25,7 +25,7 @@ PAIRS: list[Pair] = [(OURS, name, packages) for name, (_, packages) in PEERS.ite
 
 
 def measure(rounds: int) -> dict[str, Content]:
-    """Let each take its turns of a few steps in a process of its own."""
+    """Run each contestant's turns of a few steps in its own process."""
     content = begun(rounds, ("tensorflow", "jax", "keras", "timm"))
     content |= {"threads": torch.get_num_threads(), "steps a turn": STEPS}
     present = {

@@ -88,7 +88,7 @@ class Worker:
         self.answer()
 
     def turn(self) -> float:
-        """Let the peer work for a turn; give its images a second."""
+        """Run the peer for one turn and return its images a second."""
         assert self.process.stdin
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
@@ -106,7 +106,7 @@ class Worker:
         return json.loads(line)
 
     def close(self) -> None:
-        """Let the process end."""
+        """End the process."""
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.close()

@@ -38,7 +38,7 @@ A resolved recipe (`recipe.toml` in a run's folder) has all of these spelled out
 
 
 def reference() -> str:
-    """Lay out every option type as a table."""
+    """Format every option type as a table."""
     schema = Recipe.model_json_schema()
     parts = [HEAD, "## Shipped recipes\n", "| name | what it does |", "|---|---|"]
     parts += [f"| `{name}` | {header} |" for name, header in shipped_recipes().items()]
@@ -49,7 +49,7 @@ def reference() -> str:
 
 
 def table(definition: dict[str, Any]) -> list[str]:
-    """Give one row an option: name, kind, default, meaning."""
+    """Return one row an option: name, kind, default, meaning."""
     rows = ["| option | takes | default | meaning |", "|---|---|---|---|"]
     for name, option in definition["properties"].items():
         default = f"`{option['default']!r}`" if "default" in option else "required"
@@ -59,7 +59,7 @@ def table(definition: dict[str, Any]) -> list[str]:
 
 
 def taken(option: dict[str, Any]) -> str:
-    """Say what an option takes."""
+    """Describe what an option takes."""
     if "$ref" in option:
         name = option["$ref"].rsplit("/", 1)[1]
         return f"[{name}](#{name.lower()})"

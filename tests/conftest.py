@@ -69,7 +69,7 @@ def photographs() -> Path:
 
 @pytest.fixture(scope="session")
 def small_images() -> torch.Tensor:
-    """Give 24 generated pictures, uint8 [24, 3, 32, 32]: coloured gradients, discs and grain."""
+    """Return 24 generated pictures, uint8 [24, 3, 32, 32]: coloured gradients, discs and grain."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[0:32, 0:32] / 31
     pictures = []

@@ -45,7 +45,7 @@ def by_file(reports: list[pytest.TestReport], environment: dict[str, Any]) -> di
 
 
 def counted(content: dict[str, Any]) -> dict[str, Any]:
-    """Put the counts of outcomes before a file's tests."""
+    """Prefix a file's tests with the counts of outcomes."""
     outcomes = [entry["outcome"] for entry in content["tests"].values()]
     counts = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
     return {"environment": content["environment"], **counts, "tests": content["tests"]}

@@ -28,17 +28,17 @@ def apply(
 
 
 def to_pil(images: np.ndarray) -> list[Image.Image]:
-    """Give planar images as PIL's."""
+    """Return planar images as PIL's."""
     return [Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))) for image in images]
 
 
 def from_pil(images: list[Image.Image]) -> np.ndarray:
-    """Give PIL's images as planar ones."""
+    """Return PIL's images as planar ones."""
     return np.stack([np.asarray(image).transpose(2, 0, 1) for image in images])
 
 
 def pictures(small_images: torch.Tensor, height: int, width: int) -> np.ndarray:
-    """Give pictures of a size, and what is hard to treat: noise, few values, one value."""
+    """Return pictures of a size, and what is hard to treat: noise, few values, one value."""
     rng = np.random.default_rng(height * 1000 + width)
     rows, columns = np.arange(height) * 32 // height, np.arange(width) * 32 // width
     smooth = small_images.numpy()[:12][:, :, rows][..., columns]

@@ -67,7 +67,7 @@ def imported_parts(source: str) -> set[str]:
 
 
 def violations(part: str, source: str) -> set[str]:
-    """Give what a module of this part imports and may not."""
+    """Return what a module of this part imports and may not."""
     return imported_parts(source) - ALLOWED[part] - {part}
 
 

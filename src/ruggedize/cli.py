@@ -76,7 +76,7 @@ def parse(arguments: list[str]) -> Callable[[], None]:
 
 
 def with_whole_lines(docstring: str) -> str:
-    """Put what a docstring says of one argument into one line: tyro would show the breaks."""
+    """Join what a docstring says of one argument into one line: tyro would show the breaks."""
     return re.sub(r"\n {5,}", " ", docstring)
 
 

@@ -124,14 +124,14 @@ class Bars:
             self.console.print(text + left, highlight=False, soft_wrap=True)
 
     def _retire_finished(self) -> None:
-        """Take finished bars away: more bars than the terminal has rows would hide the newest."""
+        """Remove finished bars: more bars than the terminal has rows would hide the newest."""
         for task in self.progress.tasks:
             if task.finished:
                 self.progress.update(task.id, visible=False)
 
 
 def table(title: str, columns: list[str], rows: list[list[str]], *, num_texts: int = 1) -> Table:
-    """Lay out a table: the first columns are texts, the others are figures."""
+    """Format a table: the first columns are texts, the others are figures."""
     result = Table(title=title, title_justify="left")
     for position, column in enumerate(columns):
         result.add_column(column, justify="left" if position < num_texts else "right")

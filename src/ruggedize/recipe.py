@@ -213,7 +213,7 @@ def beyond_64_bits(value: Any, key: str = "") -> str:
 
 
 def explained(error: ValidationError) -> str:
-    """Put one fault into one line: where, what came, what is allowed; an unknown key first."""
+    """Format one fault as one line: where, what came, what is allowed; an unknown key first."""
     faults = error.errors()
     fault = next((f for f in faults if f["type"] == "extra_forbidden"), faults[0])
     if not fault["loc"]:  # parts that are right by themselves and contradict each other

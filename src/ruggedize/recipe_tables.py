@@ -87,7 +87,7 @@ def resolved(stages: dict[str, Any], table: dict[str, Any], name: str) -> dict[s
 
 
 def merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Lay one table over another; a table of another kind replaces the one below it."""
+    """Merge one table over another; a table of another kind replaces the one below it."""
     result = dict(under)
     for key, value in over.items():
         below = result.get(key)

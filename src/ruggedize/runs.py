@@ -39,7 +39,7 @@ class Progress(Protocol):
     """Told how far a task is; the command line draws bars from it."""
 
     def __call__(self, task: str, done: int, total: int) -> None:
-        """Take note that `done` of `total` pieces of `task` are done."""
+        """Record that `done` of `total` pieces of `task` are done."""
         ...
 
 

@@ -71,6 +71,6 @@ def env() -> dict[str, str]:
 
 
 def tiny_demo(out: Path, *more: str) -> list[str]:
-    """Give the arguments of the demo at a size that takes seconds."""
+    """Return the arguments of the demo at a size that takes seconds."""
     changes = [part for change in (*TINY, *more) for part in ("--set", change)]
     return ["run", "demo", "--out", str(out), *changes]

@@ -158,7 +158,7 @@ def save(path: Path) -> None:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """Give every file's content, and every folder."""
+    """Return every file's content, and every folder."""
     return {
         os.fspath(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"folder"
         for path in folder.rglob("*")

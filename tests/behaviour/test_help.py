@@ -9,7 +9,7 @@ from tests.behaviour.runs import ruggedize
 
 @pytest.fixture(scope="module")
 def helps() -> dict[str, str]:
-    """Give every command's help as running text."""
+    """Return every command's help as running text."""
     shown = {name: ruggedize(name, "--help").stdout.replace("│", " ") for name in COMMANDS}
     return {name: " ".join(text.split()) for name, text in shown.items()}
 

@@ -67,7 +67,7 @@ def step_saved(who: str, step: int) -> Reached:
 
 
 def epoch_logged(who: str, epoch: int) -> Reached:
-    """Give the moment between the line in the log and the state that goes with it."""
+    """Return the moment between the line in the log and the state that goes with it."""
     return lambda out: len(rows(out, who)) >= epoch
 
 
@@ -114,7 +114,7 @@ def killed(out: Path, reached: Reached, delay: float = 0.0) -> None:
 
 
 def finished_as(out: Path, expected: Path) -> None:
-    """Let the run finish, and compare all that it left."""
+    """Finish the run and compare all that it left."""
     result = ruggedize(*arguments(out))
     assert result.returncode == 0, result.stderr
     assert "WARNING" not in result.stderr

@@ -46,7 +46,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def goes_on(out: Path, expected: bytes) -> None:
-    """Give the same command again: it ends with the bytes of a training never interrupted."""
+    """Repeat the command: it ends with the bytes of a training never interrupted."""
     result = ruggedize(*arguments(out))
     assert result.returncode == 0, result.stderr
     assert "WARNING" not in result.stderr

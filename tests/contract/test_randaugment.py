@@ -19,7 +19,7 @@ NUM_DRAWS = 20_000
 
 @pytest.fixture(scope="module")
 def images(small_images: torch.Tensor) -> torch.Tensor:
-    """Give 120 images, enough for several blocks."""
+    """Return 120 images, enough for several blocks."""
     return torch.cat([small_images.roll(shift, 3) for shift in range(5)])
 
 

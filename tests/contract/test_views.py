@@ -48,7 +48,7 @@ print(hashlib.sha256(b"".join(view.numpy().tobytes() for view in pair)).hexdiges
 
 @pytest.fixture(scope="module")
 def pictures(small_images: torch.Tensor) -> Pictures:
-    """Give 120 images, enough for several blocks, and indices that are not their places."""
+    """Return 120 images, enough for several blocks, and indices that are not their places."""
     images = torch.cat([small_images.roll(shift, 3) for shift in range(5)])
     return images, torch.arange(120) * 3 + 1000
 

@@ -24,7 +24,7 @@ ROOM = 4  # images at a time where memory is short
 
 
 def faulty(job: Job, fault: str) -> Job:
-    """Give the training in which this process is struck."""
+    """Return the training in which this process is struck."""
     calls: list[int] = []
 
     def progress(task: str, done: int, total: int) -> None:

@@ -11,7 +11,7 @@ LAUNCHERS = ("torch", "accelerate")
 
 
 def launcher(kind: str, num_processes: int) -> list[str]:
-    """Give the command that starts so many processes; a module and its arguments follow."""
+    """Return the command that starts so many processes; a module and its arguments follow."""
     number = str(num_processes)
     if kind == "torch":
         command = ["torch.distributed.run", "--standalone", "--nproc_per_node", number]

@@ -34,7 +34,7 @@ class FrozenBatchNorm(nn.BatchNorm2d):
 
 
 def without_batch_norm(job: Job) -> Job:
-    """Give the job a net in which the images of a batch have nothing to do with one another."""
+    """Replace the network by one without batch norm: the images of a batch stay independent."""
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 49, len(CLASSES))

@@ -17,7 +17,7 @@ changes = st.one_of(
 
 
 def damaged(whole: bytes) -> st.SearchStrategy[bytes]:
-    """Give a file with up to four faults, or other bytes altogether."""
+    """Return a file with up to four faults, or other bytes altogether."""
     faulty = st.lists(changes, min_size=1, max_size=4).map(lambda each: applied(whole, each))
     return st.one_of(faulty, faulty, faulty, st.binary(max_size=300))
 

@@ -37,7 +37,7 @@ PATHS = st.sampled_from(KEYS) | st.lists(TEXTS, min_size=1, max_size=10).map("."
 
 
 def recipes() -> Case:
-    """Give recipes as bytes: a base under strange values, or a shipped one with damaged bytes."""
+    """Return recipes as bytes: a base under strange values, or a shipped one with damaged bytes."""
     files = [(SHIPPED / f"{name}.toml").read_bytes() for name in NAMES]
     settings = st.dictionaries(PATHS, VALUES, max_size=4)
     tables = st.tuples(st.sampled_from(["demo", "keras-example"]) | VALUES, settings)
@@ -60,7 +60,7 @@ def written(parts: tuple[Any, dict[str, Any]]) -> bytes:
 
 
 def changes() -> Case:
-    """Give what `--set` may be followed by, up to three times."""
+    """Return what `--set` may be followed by, up to three times."""
     values = (
         NUMBERS.map(str) | TEXTS | st.sampled_from(["[" * 5000, "{kind='ema'}", "nan", "1e999"])
     )
@@ -69,7 +69,7 @@ def changes() -> Case:
 
 
 def cifar_files(layout: Layout) -> dict[str, bytes]:
-    """Give small whole files, by name."""
+    """Return small whole files, by name."""
     sizes = dict.fromkeys(layout.train, layout.num_train) | dict.fromkeys(
         layout.test, layout.num_test
     )
@@ -94,7 +94,7 @@ def damaged_cifar_files(whole: dict[str, bytes]) -> Case:
 
 
 def images() -> list[bytes]:
-    """Give whole images of every format and several modes."""
+    """Return whole images of every format and several modes."""
     grain = np.random.default_rng(0).integers(0, 256, (40, 30, 3)).astype(np.uint8)
     picture, files = Image.fromarray(grain), []
     modes = {"PNG": ("RGB", "RGBA", "P", "1", "I;16"), "JPEG": ("RGB", "CMYK", "L")}
@@ -155,7 +155,7 @@ def damaged_header(whole: bytes) -> Case:
 
 
 def relabelled(entry: dict[str, Any], dtype: str, turned: bool) -> dict[str, Any]:
-    """Say of a tensor's bytes that they are other numbers, or lie in another order."""
+    """Declare that a tensor's bytes are other numbers, or lie in another order."""
     shape = entry["shape"][::-1] if turned else entry["shape"]
     return entry | {"shape": shape} | ({"dtype": dtype} if entry["dtype"] == "F32" else {})
 
@@ -166,5 +166,5 @@ def spelled(content: Any) -> str:
 
 
 def packed(header: bytes, weights: bytes) -> bytes:
-    """Put a safetensors file together."""
+    """Assemble a safetensors file."""
     return len(header).to_bytes(8, "little") + header + weights

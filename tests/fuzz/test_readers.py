@@ -52,7 +52,7 @@ def hammer(
     num_cases: int,
     record_property: Record,
 ) -> None:
-    """Lay so many different cases before a reader; only a `UserError` may come out of it."""
+    """Run a reader on so many different cases; it may raise nothing but `UserError`."""
     tally = Tally()
 
     @hypothesis.seed(num_cases)
@@ -187,7 +187,7 @@ def test_states(num_cases: int, tmp_path: Path, record_property: Record) -> None
 
 
 def nothing(case: object) -> None:
-    """Lay nothing: the case itself is read."""
+    """Write nothing: the case itself is read."""
 
 
 def test_the_watch_bites(tmp_path: Path) -> None:

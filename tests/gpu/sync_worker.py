@@ -28,7 +28,7 @@ def network() -> nn.Module:
 
 
 def images() -> torch.Tensor:
-    """Give images whose brightness differs, so that it matters who is normalised with whom."""
+    """Return images whose brightness differs, so that it matters who is normalised with whom."""
     generator = torch.Generator().manual_seed(2)
     brightness = torch.linspace(0.5, 4.0, NUM_IMAGES)[:, None, None, None]
     return torch.randn(NUM_IMAGES, 3, 8, 8, generator=generator) * brightness + brightness
@@ -44,7 +44,7 @@ def stepped(layers: nn.Module, batch: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 def main(out: Path) -> None:
-    """Take this process's share of the images; gradients are summed over both."""
+    """Train on this process's share of the images; gradients are summed over both."""
     dist.init_process_group("gloo")
     rank = dist.get_rank()
     device = torch.device("cuda", rank % torch.cuda.device_count())

@@ -21,7 +21,7 @@ def clean(cifar10_test) -> torch.Tensor:
 
 
 def expected(official: Official, name: str, severity: int) -> np.ndarray:
-    """Give the official images, planar: uint8 `[100, 3, 32, 32]`."""
+    """Return the official images, planar: uint8 `[100, 3, 32, 32]`."""
     return official[name][severity - 1].transpose(0, 3, 1, 2)
 
 

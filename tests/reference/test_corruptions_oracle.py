@@ -119,7 +119,7 @@ def test_the_windows_of_the_box_filter_are_pil_s():
 
 
 def shares(windows: np.ndarray, size: int) -> np.ndarray:
-    """Give what a white pixel at each place adds to each new pixel."""
+    """Return what a white pixel at each place adds to each new pixel."""
     added = np.zeros((size, len(windows)), np.uint8)
     for new, (first, count, weight) in enumerate(windows):
         added[first : first + count, new] = (255 * weight + (1 << 21)) >> 22

@@ -162,7 +162,7 @@ def test_torchvisions_pictures_are_ours(
 
 
 def torchvision_magnitude(name: str, level: float) -> float:
-    """Give what torchvision calls our level; it translates the other way round."""
+    """Return what torchvision calls our level; it translates the other way round."""
     if name in FACTORS:
         return level - 1
     if name == "Solarize":

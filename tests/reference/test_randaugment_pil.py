@@ -92,7 +92,7 @@ def test_blends_of_real_images_equal_pils_and_no_other_factors(
 
 
 def matrix(code: int, level: float) -> tuple[float, ...]:
-    """Give the matrix by which timm and torchvision ask PIL for a shear or a translation."""
+    """Return the matrix by which timm and torchvision ask PIL for a shear or a translation."""
     return {
         op.SHEAR_X: (1, level, 0, 0, 1, 0),
         op.SHEAR_Y: (1, 0, 0, level, 1, 0),

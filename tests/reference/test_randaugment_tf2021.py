@@ -39,7 +39,7 @@ def fold(position: np.ndarray, size: int) -> np.ndarray:
 
 
 def sampled(image: np.ndarray, x_in: np.ndarray, y_in: np.ndarray) -> np.ndarray:
-    """Take the nearest pixel, positions counted from the centre of the first one."""
+    """Sample the nearest pixel, positions counted from the centre of the first one."""
     return image[:, fold(y_in, image.shape[1]), fold(x_in, image.shape[2])]
 
 

@@ -50,7 +50,7 @@ def images() -> Tensor:
 
 
 def randomise(model: Any) -> None:
-    """Give every weight that starts as a constant a random value, statistics included."""
+    """Set every weight that starts as a constant to a random value, statistics included."""
     rng = np.random.default_rng(0)
     for variable in model.variables:
         if variable.name in ("gamma", "moving_variance"):

@@ -13,7 +13,7 @@ RATIO = "32 px: ours / theirs"
 
 
 def content(ratio: float | None, version: str = "1.0") -> Content:
-    """Give a result with one ratio, or with none."""
+    """Return a result with one ratio, or with none."""
     found = begun(1) | {"peers": {"peer": version}}
     rates = {"ours": [100.0], "theirs": [100.0 / (ratio or 1)]}
     if ratio is None:
@@ -68,7 +68,7 @@ def test_a_package_that_is_not_installed_is_missing() -> None:
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Let a folder of our own stand for the committed results and the page."""
+    """Replace the committed results and the page by a folder of the test's own."""
     folder = tmp_path / "results"
     folder.mkdir()
     (folder / "mine.json").write_text(json.dumps(content(10)))

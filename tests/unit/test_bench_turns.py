@@ -22,7 +22,7 @@ while True:
 
 @pytest.fixture
 def peer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a peer that sleeps stand for those of `benchmarks.peer`: its name is its seconds."""
+    """Replace the peers of `benchmarks.peer` by one that sleeps: its name is its seconds."""
     start = subprocess.Popen
 
     def started(command: list[str], **options: object) -> subprocess.Popen:

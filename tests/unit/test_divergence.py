@@ -44,7 +44,7 @@ def spoilt(
 
 
 def after(job: Job, num_steps: int) -> State:
-    """Take steps one by one, as nothing but the loop's order says."""
+    """Run steps one by one, in the order of the loop."""
     job.model.to(memory_format=torch.channels_last)  # pyright: ignore
     state = fresh_state(job)
     for number in range(num_steps):

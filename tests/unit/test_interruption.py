@@ -21,7 +21,7 @@ def handlers() -> list[object]:
 
 
 def interrupting(job: Job, at_step: int, number: int = signal.SIGINT) -> Job:
-    """Give a training that gets a signal in the midst of a step of its second epoch."""
+    """Return a training that gets a signal in the midst of a step of its second epoch."""
 
     def progress(task: str, done: int, total: int) -> None:
         if task == "teacher epoch 2/5" and done == at_step:

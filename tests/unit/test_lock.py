@@ -16,14 +16,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def pins() -> dict[str, str]:
-    """Give the pinned version of every package."""
+    """Return the pinned version of every package."""
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pairs = (line.split("==") for line in lines if line and not line.startswith("#"))
     return {canonicalize_name(name): version for name, version in pairs}
 
 
 def locked() -> dict[str, tuple[str, list[str]]]:
-    """Give the locked version of every package and the hashes of its files."""
+    """Return the locked version of every package and the hashes of its files."""
     text = (ROOT / "requirements.lock").read_text().replace("\\\n", " ")
     entries = re.findall(r"^([^#\s=]+)==(\S+)(.*)$", text, re.MULTILINE)
     return {
@@ -33,7 +33,7 @@ def locked() -> dict[str, tuple[str, list[str]]]:
 
 
 def needed() -> dict[str, str]:
-    """Give the installed version of every package that the project needs, through any other."""
+    """Return the installed version of every package that the project needs, through any other."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     direct = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
     waiting = [(Requirement(text), "") for text in direct]

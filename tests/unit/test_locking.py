@@ -31,7 +31,7 @@ with only_writer(Path(sys.argv[1])):
 
 
 def holder(folder: Path, *more: str) -> subprocess.Popen[str]:
-    """Let another process hold a folder."""
+    """Lock a folder from another process."""
     command = [sys.executable, "-c", HOLD, str(folder), *more]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdout is not None

@@ -22,7 +22,7 @@ Group = tuple[int | None, int, int]  # limit, used, reclaimable in MiB
 
 
 def machine(root: Path, version: int, path: str, groups: dict[str, Group]) -> Path:
-    """Lay out a machine with 8,000 MiB available and a process in a control group."""
+    """Fake a machine with 8,000 MiB available and a process in a control group."""
     line, mount, limit_name, used_name, reclaimable_name = VERSIONS[version]
     (root / "proc/self").mkdir(parents=True)
     (root / "proc/meminfo").write_text(f"MemTotal: 9 kB\nMemAvailable:  {8_000 * 1024} kB\n")

@@ -28,7 +28,7 @@ from tests.unit.test_state import FP32
 
 
 def steps(job: Job, number: int = 3) -> State:
-    """Take some steps with batch norm divided as the options say."""
+    """Run some steps with batch norm divided as the options say."""
     divide_batch_norm(job.model, job.options, job.accelerator)
     state = fresh_state(job)
     job.model.train()

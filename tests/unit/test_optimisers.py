@@ -13,7 +13,7 @@ def network() -> nn.Module:
 
 
 def rates(options: Adam | AdamW | Sgd, lr: float) -> dict[int, set[float]]:
-    """Give the learning rates in use, by the number of dimensions of the weights."""
+    """Return the learning rates in use, by the number of dimensions of the weights."""
     optimiser = optimiser_for(network(), options)
     set_rate(optimiser, lr)
     found: dict[int, set[float]] = {}

@@ -37,7 +37,7 @@ KEY = f"{processor()}, torch {torch.__version__}, threads: {torch.get_num_thread
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Put the user's cache into a folder of the test's own, where nothing was measured yet."""
+    """Move the user's cache to a folder of the test's own, where nothing was measured yet."""
     folder = tmp_path / "cache"
     monkeypatch.setattr(module, "user_cache_path", lambda name: folder / name)
     processor_precision.cache_clear()
@@ -46,14 +46,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def answer(cache: Path, precision: str) -> None:
-    """Let the cache hold the timing of a machine on which this precision is the faster one."""
+    """Fill the cache with the timing of a machine on which this precision is the faster one."""
     cache.parent.mkdir(parents=True, exist_ok=True)
     cache.write_text(json.dumps({KEY: FASTER_IN[precision]._asdict()}))
     processor_precision.cache_clear()
 
 
 def measuring(monkeypatch: pytest.MonkeyPatch, timing: Timing) -> list[Timing]:
-    """Let the measurement give this timing; return the list of those that were made."""
+    """Fake the measurement's timing; return the list of measurements made."""
     made: list[Timing] = []
 
     def measure() -> Timing:

@@ -25,7 +25,7 @@ OPTIMISERS = [
 
 
 def walk(job, state: State, num_steps: int) -> None:
-    """Take steps as the loop does, across epochs."""
+    """Run steps as the loop does, across epochs."""
     for _ in range(num_steps):
         counters = state.counters
         batch = next(batches_of_epoch(job, counters.epoch, counters.step_in_epoch))

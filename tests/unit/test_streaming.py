@@ -116,7 +116,7 @@ def test_a_file_that_goes_bad_later_is_named(photos: Path, tmp_path: Path) -> No
 
 @pytest.fixture
 def faults(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[OSError]]:
-    """Let opening a file of some name fail, as often as errors are listed."""
+    """Make opening a file of some name fail, once for every error listed."""
     waiting: dict[str, list[OSError]] = {}
     opened = Image.open
 

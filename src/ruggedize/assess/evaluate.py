@@ -121,7 +121,7 @@ def prepared(model: Classifier, options: AssessOptions, work: list[Block]) -> Ex
 
 
 def room_for(work: list[Block], num_classes: int) -> dict[tuple[str, int], Outcomes]:
-    """Lay out memory for all answers, in one piece.
+    """Allocate memory for all answers, in one piece.
 
     Kept block by block, they would lie between the images that come and go, and the heap would
     grow by half of all images.

@@ -48,7 +48,7 @@ def remove_examples(folder: Path) -> None:
 
 
 def side_by_side(clean: torch.Tensor, corrupted: torch.Tensor) -> bytes:
-    """Put two images `[3, h, w]` beside each other in a PNG."""
+    """Draw two images `[3, h, w]` side by side as a PNG."""
     from PIL import Image
 
     pixels = torch.cat([clean, corrupted], dim=2).permute(1, 2, 0).contiguous().numpy()

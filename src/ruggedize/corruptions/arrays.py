@@ -109,7 +109,7 @@ def check_array(path: Path, num_images: int, size: tuple[int, int]) -> None:
 
 
 def facts_of(folder: Path, image_set: ImageSet) -> dict[str, str]:
-    """Take over what a manifest of ours says; files from elsewhere have none."""
+    """Return what a manifest of ours records; files from elsewhere have none."""
     manifest = read_manifest(folder)
     if manifest is None:
         height, width = image_set.images.shape[2:]

@@ -119,7 +119,7 @@ def differing_settings(ours: Manifest, theirs: Manifest) -> list[str]:
 
 
 def settings(manifest: Manifest) -> dict[str, Any]:
-    """Lay out what the pixels depend on."""
+    """Return what the pixels depend on."""
     return manifest.model_dump(exclude={"data", "files", "suite"}) | dict(manifest.suite)
 
 

@@ -69,7 +69,7 @@ def load_photographs(folder: Path) -> tuple[np.ndarray, ...]:
 
 
 def fetch_frost() -> Path:
-    """Put the six photographs into their folder unless they are there; give the folder.
+    """Download the six photographs unless they are there; return their folder.
 
     They come from the wheel of `imagecorruptions`, through pip, so that a configured index is
     used; the package is not installed, and none of its code is run.

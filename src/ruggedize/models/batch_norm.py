@@ -94,7 +94,7 @@ def batch_norms(network: nn.Module) -> list[AnyBatchNorm]:
 
 
 def replace_batch_norm(network: nn.Module, make: Callable[[nn.BatchNorm2d], AnyBatchNorm]) -> None:
-    """Put a layer of another kind in every batch norm's place, with the same tensors in it."""
+    """Replace every batch norm by a layer of another kind that has the same tensors."""
     places = [
         (parent, name, layer)
         for parent in network.modules()

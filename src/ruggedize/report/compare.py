@@ -126,7 +126,7 @@ def summary_title(name: str, cells: tuple[Cell, ...]) -> str:
 
 
 def load_summary_rows(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Lay out an assessment for the terminal: columns and rows, in percentage points."""
+    """Format an assessment for the terminal: columns and rows, in percentage points."""
     assessment = load_assessment(path)
     names = list(assessment.models)
     pairs = [f"{other} - {names[0]} [95 % interval]" for other in names[1:]]

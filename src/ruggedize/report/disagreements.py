@@ -36,7 +36,7 @@ class Disagreements(NamedTuple):
 
 
 def grouped_examples(record: RunRecord) -> dict[str, list[Example]]:
-    """Put the examples that speak for the last model before those that speak for the first."""
+    """Sort the examples that speak for the last model before those that speak for the first."""
     names = list(record.predictions)
     found = [example(record, picture) for picture in in_turns(record)]
     return {

@@ -114,7 +114,7 @@ def chapter(record: RunRecord, identity: str) -> Chapter:
 
 
 def heat(record: RunRecord) -> Heat | None:
-    """Take the difference, last model minus first, in every cell; one severity has a table."""
+    """Compute the difference, last model minus first, in every cell; one severity has a table."""
     models = list(record.assessment.models.values())
     severities = compare.severities_assessed(record.assessment)
     if len(models) < 2 or len(severities) < 2:

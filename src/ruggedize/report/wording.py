@@ -115,7 +115,7 @@ def scale_end(value: float) -> str:
 
 
 def data_uri(png: bytes) -> str:
-    """Put a picture into the page itself."""
+    """Encode a picture as a data URI."""
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 

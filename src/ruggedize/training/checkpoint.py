@@ -36,7 +36,7 @@ class Buffers:
             torch._foreach_copy_(copies, own)  # pyright: ignore
 
     def restore(self) -> None:
-        """Put the copy back."""
+        """Restore the copy."""
         for own, copies in self.kinds:
             torch._foreach_copy_(own, copies)  # pyright: ignore
 

@@ -20,7 +20,7 @@ from ruggedize.training.stage import Job
 
 
 def default_accelerator() -> Accelerator:
-    """Take what the launcher and the machine offer.
+    """Build the accelerator that the launcher and the machine offer.
 
     Accelerate joins processes on the CPU only where it is told that there is no GPU. Apple's GPU
     is not used: it lacks the float64 that sums need.

@@ -70,7 +70,7 @@ def drawn(font: "FreeTypeFont", char: str) -> bytes:
 
 
 def composed(name: str) -> str:
-    """Put letters and their accents together: few fonts have accents alone."""
+    """Compose letters with their accents: few fonts have accents alone."""
     return unicodedata.normalize("NFC", name)
 
 

@@ -59,7 +59,7 @@ def draw_grid(title: str, views: Images, names: list[str]) -> "Image":
 
 
 def beside(grids: "list[Image]") -> "Image":
-    """Put pictures of one size beside each other on a sheet with margins."""
+    """Arrange pictures of one size side by side on a sheet with margins."""
     from PIL import Image
 
     width, height = grids[0].size
