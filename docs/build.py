@@ -28,9 +28,10 @@ chooses a kind, the bare word is enough: `averaging = "ema"` is `averaging = { k
 - **Stages.** `teacher` and `student` are in every recipe; `[stages.NAME]` adds one, trained after
   them. `like = "STAGE"` takes the options of a stage before it, `learns_from = "STAGE"` its model
   as the teacher.
-- **`control = true`** adds the stage `noise-only`: the student's options, noisy views, labels
-  alone.
-- **`student.generations = N`** adds `student-2` to `student-N`, each taught by the one before it.
+- **`control = true`** (default `false`) adds the stage `noise-only`: the student's options, noisy
+  views, labels alone.
+- **`student.generations = N`** (default 1) adds `student-2` to `student-N`, each taught by the one
+  before it.
 - **`microbatches`** computes a step in parts, one after the other, to save memory.
 
 A resolved recipe (`recipe.toml` in a run's folder) has all of these spelled out as stages.

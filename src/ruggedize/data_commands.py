@@ -151,7 +151,7 @@ def predict(
     """Classify images with a trained model, on the GPU if there is one.
 
     Args:
-        model: A run folder (its student is used) or a model.safetensors file.
+        model: A run folder (its student is used) or the model.safetensors file of any stage.
         images: Image files, or folders of them.
         skip_bad_images: Leave out files that cannot be decoded, and list them.
         as_csv: Print comma-separated values instead of a table.
@@ -163,7 +163,8 @@ def predict(
     from ruggedize.models import load_model
     from ruggedize.training.distributed import default_accelerator
 
-    classifier = load_model(model / "student" / "model.safetensors" if model.is_dir() else model)
+    file = model / "student" / "model.safetensors" if model.is_dir() else model
+    classifier = load_model(file)
     paths = [path for place in images for path in list_images(place)]
     if not paths:
         raise UserError("there is no image to classify; give image files or folders of them")
@@ -183,4 +184,4 @@ def predict(
     if as_csv:
         csv.writer(sys.stdout, lineterminator="\n").writerows([columns, *rows])
     else:
-        console.print(table(str(model), columns, rows, num_texts=2))
+        console.print(table(str(file), columns, rows, num_texts=2))

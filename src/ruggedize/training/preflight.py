@@ -205,7 +205,7 @@ def warn_of_unreached_decay(job: Job) -> None:
     num_updates = job.num_steps - int(averaging.start * job.num_steps)
     if num_updates < updates_for(averaging.decay):
         log.warning(
-            "%s.averaging.decay = %g is not reached in %s updates of the average (it needs %s), "
+            "%s.averaging.decay = %g is not reached in %s steps of averaging (it needs %s), "
             "which then also holds early weights; set it to %g, or train longer",
             *(job.name, averaging.decay, f"{num_updates:,}"),
             *(f"{updates_for(averaging.decay):,}", reachable_decay(num_updates)),
