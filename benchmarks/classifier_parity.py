@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from benchmarks.record import RESULTS
-from ruggedize import load_model, runs
+from ruggedize import load_model
+from ruggedize.core import files
 from ruggedize.corruptions import CORRUPTIONS, corrupt
 from ruggedize.models import Classifier, autocast_for
 
@@ -41,7 +42,7 @@ def main(run: Path, test_batch: Path, official: Path) -> None:
         is_within = [row["within"] for row in content[name].values()]
         print(f"{name}: {sum(is_within)} of {len(is_within)} within")
     path = RESULTS / "corruptions--classifier.json"
-    runs.write_json(path, {"environment": runs.environment(), **content})
+    files.write_json(path, {"environment": files.environment(), **content})
     print(path)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks import tables
 from benchmarks.guard import judge
 from benchmarks.record import Content, missing_peers
-from ruggedize import runs
+from ruggedize.core import files
 
 ROUNDS = 5
 Measure = Callable[[int], dict[str, Content]]  # rounds -> the content of each result
@@ -29,7 +29,7 @@ def compare(comparisons: dict[str, Measure], arguments: Sequence[str] | None = N
             print(summary(name, content))
             print("".join(f"not judged: {sentence}\n" for sentence in verdict.not_judged), end="")
             failures += verdict.failures
-            runs.write_json(out / f"{name}.json", content)
+            files.write_json(out / f"{name}.json", content)
             print(f"-> {out / name}.json\n", flush=True)
     if asked.update:
         tables.write_tables()

@@ -21,7 +21,7 @@ from benchmarks.pictures import pictures
 from benchmarks.record import Content, Pair, add_group, begun, interleaved, quartiles, timed
 from ruggedize.corruptions import CORRUPTIONS, chosen_names, corrupt, generated_suite
 from ruggedize.corruptions.names import SEVERITIES
-from ruggedize.images.blocks import available_cores
+from ruggedize.kernels.blocks import available_cores
 
 Preset = Literal["cifar", "imagenet"]
 SIZES: dict[int, tuple[Preset, int, int]] = {  # side: preset, images a call of ours, of the peer's

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.pictures import pictures
 from benchmarks.turns import Turns
-from ruggedize.images.blocks import available_cores
+from ruggedize.kernels.blocks import available_cores
 
 BATCH_SIZE = 128
 ROOM, SIDE = 96, 72  # an image is resized to the first and cut to the second

@@ -9,10 +9,10 @@ import torch
 from benchmarks.pictures import pictures
 from benchmarks.turns import Turns
 from ruggedize import load_recipe, train_student, train_teacher
+from ruggedize.core.progress import Progress
 from ruggedize.data import ImageSet, Splits
 from ruggedize.models import ResNet50V2Options, create_model, save_model
-from ruggedize.runs import Progress
-from ruggedize.training import TrainingOptions, distributed
+from ruggedize.train import TrainingOptions, distributed
 from ruggedize.views import ViewOptions
 
 BATCH_SIZE = 128

@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ruggedize import runs
+from ruggedize.core.environment import environment
 
 Contestant = Callable[[], float]  # does its piece of work once and gives images a second
 Rates = dict[str, list[float]]  # of each contestant, one a round
@@ -51,7 +51,7 @@ def interleaved(contestants: dict[str, Contestant], rounds: int) -> Rates:
 def begun(rounds: int, packages: Iterable[str] = ()) -> Content:
     """Begin a result with the machine and the versions that it belongs to, the peers' too."""
     return {
-        "environment": runs.environment(),
+        "environment": environment(),
         "rounds": rounds,
         "peers": {package: installed_version(package) for package in packages},
         "images_per_second": {},

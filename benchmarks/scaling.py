@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from benchmarks.record import Content, add_group, begun, interleaved
 from benchmarks.turns import ROOT
-from ruggedize.images.blocks import available_cores
-from ruggedize.runs import read_lines
+from ruggedize.core.files import read_lines
+from ruggedize.kernels.blocks import available_cores
 
 
 class Split(NamedTuple):
@@ -100,7 +100,7 @@ def worker(name: str, threads: str, out: str) -> None:
     from benchmarks.pictures import pictures
     from ruggedize.data import Splits
     from ruggedize.recipe import load_recipe
-    from ruggedize.training import TrainingOptions, train_teacher
+    from ruggedize.train import TrainingOptions, train_teacher
     from ruggedize.views import ViewOptions
 
     training = TRAININGS[name]

@@ -18,10 +18,10 @@ from PIL import Image
 from benchmarks.pictures import pictures
 from benchmarks.record import Content, add_group, begun, interleaved
 from benchmarks.turns import ROOT
+from ruggedize.core.files import read_lines
 from ruggedize.data import DataOptions, load_splits
-from ruggedize.images.blocks import available_cores
-from ruggedize.runs import read_lines
-from ruggedize.training import TrainingOptions, train_teacher
+from ruggedize.kernels.blocks import available_cores
+from ruggedize.train import TrainingOptions, train_teacher
 from ruggedize.views import ViewOptions
 
 STORED, KEPT = 96, 64  # pixels: of the JPEG files, and at which the images are kept

@@ -11,7 +11,7 @@ from ruggedize.recipe import Recipe, shipped_recipes
 DOCS = Path(__file__).parent
 PACKAGES = ["ruggedize"] + [
     f"ruggedize.{part}"
-    for part in ("assess", "corruptions", "data", "models", "report", "training", "views")
+    for part in ("assess", "corruptions", "data", "models", "report", "train", "views")
 ]
 HEAD = """# Every option of a recipe
 

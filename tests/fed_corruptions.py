@@ -3,7 +3,7 @@
 import numpy as np
 
 from ruggedize.corruptions import elastic, glass
-from ruggedize.images import motion
+from ruggedize.kernels import motion
 
 Level = tuple[float, float, float]
 

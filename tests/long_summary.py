@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from ruggedize import runs
+from ruggedize.core import files
+from ruggedize.core.environment import environment
 
 RESULT = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "test-long.json"
 REPORTS: list[pytest.TestReport] = []  # of this process: with several, of all, at their controller
@@ -27,7 +28,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     is_chosen_from = config.option.keyword or any("::" in argument for argument in config.args)
     if config.option.markexpr == "long" and not is_worker and not is_chosen_from and REPORTS:
         earlier = json.loads(RESULT.read_text()) if RESULT.exists() else {}
-        runs.write_json(RESULT, earlier | by_file(REPORTS, runs.environment()))
+        files.write_json(RESULT, earlier | by_file(REPORTS, environment()))
 
 
 def by_file(reports: list[pytest.TestReport], environment: dict[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 import pytest
 
 import ruggedize
-from ruggedize.cli import COMMANDS
-from ruggedize.recipe import Recipe, flat, load_recipe, shipped_recipes
+from ruggedize.cli.main import COMMANDS
+from ruggedize.core.tables import flat
+from ruggedize.recipe import Recipe, load_recipe, shipped_recipes
 
 NAMES = (
     "CORRUPTIONS Classifier ImageBatch ImageSet Recipe UserError corrupt generated_suite load_data"

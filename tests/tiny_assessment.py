@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ruggedize import runs
 from ruggedize.assess import (
     AssessmentFacts,
     AssessOptions,
@@ -16,6 +15,8 @@ from ruggedize.assess import (
     save_assessment,
     save_examples,
 )
+from ruggedize.core import files
+from ruggedize.core.environment import environment
 from ruggedize.corruptions import Unpaired
 from ruggedize.data import ImageSet
 from ruggedize.models import Classifier, ResNet9Options
@@ -105,12 +106,12 @@ def tiny_run(
     )
     save_assessment(examination, folder, facts)
     recipe = f'seed = {seed}\n\n[data]\nname = "<script>alert(1)</script>"\nroot = "/{seed}"\n'
-    runs.write_atomically(folder / "recipe.toml", recipe.encode())
-    runs.write_json(folder / "environment.json", runs.environment())
+    files.write_atomically(folder / "recipe.toml", recipe.encode())
+    files.write_json(folder / "environment.json", environment())
     Image.new("RGB", (300, 120), "steelblue").save(folder / "views.png")
     for name in models:
         rows = [metrics_row(epoch, guided=name == "student") for epoch in range(1, epochs + 1)]
-        runs.write_lines(folder / name / "metrics.jsonl", rows)
+        files.write_lines(folder / name / "metrics.jsonl", rows)
     return folder
 
 

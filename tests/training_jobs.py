@@ -9,13 +9,13 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from ruggedize.core.progress import no_progress
 from ruggedize.data import ImageBatch, ImageSet
 from ruggedize.models import create_model
-from ruggedize.runs import no_progress
-from ruggedize.training.compute import training_precision
-from ruggedize.training.objective import Batch, Context, Objective, Term, make_objective
-from ruggedize.training.options import TrainingOptions
-from ruggedize.training.stage import Job
+from ruggedize.train.compute import training_precision
+from ruggedize.train.objectives.objective import Batch, Context, Objective, Term, make_objective
+from ruggedize.train.options import TrainingOptions
+from ruggedize.train.stage import Job
 from ruggedize.views import ViewMaker, ViewOptions
 
 Terms = Mapping[str, Term]

@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from ruggedize.cli import main
-from ruggedize.training import distributed, loop
+from ruggedize.cli.main import main
+from ruggedize.train import distributed, loop
 
 distributed.SAVE_SECONDS = -1.0
 STEPS = 3

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ruggedize.locking import only_writer
-from ruggedize.training.safety import Signals
-from ruggedize.watchdog import Watchdog
+from ruggedize.cli.watchdog import Watchdog
+from ruggedize.core.lock import only_writer
+from ruggedize.train.safety import Signals
 
 
 def status() -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The command line with the state saved after every step instead of every five minutes."""
 
-from ruggedize.cli import main
-from ruggedize.training import distributed
+from ruggedize.cli.main import main
+from ruggedize.train import distributed
 
 distributed.SAVE_SECONDS = -1.0
 

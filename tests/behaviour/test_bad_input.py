@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ruggedize import cli
+from ruggedize.cli import main
 
 PHOTOS = ("--set", "data.name=photos", "--set", "data.image_size=16")
 LONE = ("--set", "data.name=lone", "--set", "data.image_size=16")
@@ -168,7 +168,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 def assert_refused(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
     """Run the command line: status 2, and at most three lines with these words."""
     with pytest.raises(SystemExit) as stopped:
-        cli.main()
+        main.main()
     said = capsys.readouterr().err
     assert stopped.value.code == 2, said
     assert said.startswith("ruggedize: ")

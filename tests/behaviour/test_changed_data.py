@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from ruggedize.assess import AssessOptions
-from ruggedize.chain import run
+from ruggedize.assess_models import assess_files
+from ruggedize.core.errors import UserError
 from ruggedize.data import load_splits
-from ruggedize.examining import assess_files
+from ruggedize.pipeline import run
 from ruggedize.recipe import Recipe, load_recipe
-from ruggedize.runs import UserError
-from ruggedize.training import train_teacher
+from ruggedize.train import train_teacher
 from tests.behaviour.runs import TINY
 
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.more
 ONE_STEP = """
 import sys
 from pathlib import Path
-from ruggedize.training.loop import fit
+from ruggedize.train.loop import fit
 from tests.training_jobs import tiny_job
 changes = {"plain": {}, "compiled": {"compile": True}, "other": {"optimiser": "sgd"}}
 for name, change in changes.items():
@@ -24,7 +24,7 @@ for name, change in changes.items():
 COMPILED = """
 import sys, torch
 from torch import nn
-from ruggedize.training.compute import compiled
+from ruggedize.train.compute import compiled
 network = compiled(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), torch.device(sys.argv[1]))
 network(torch.ones(2, 4)).sum().backward()
 from torch._inductor.async_compile import AsyncCompile

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from ruggedize.data import fetch, fetching, load_data
-from ruggedize.data.fetching import Archive, fetch_archive
-from ruggedize.locking import only_writer
-from ruggedize.runs import UserError
+from ruggedize.core.errors import UserError
+from ruggedize.core.lock import only_writer
+from ruggedize.data import download, fetch, load_data
+from ruggedize.data.download import Archive, fetch_archive
 
 
 def packed(
@@ -135,7 +135,7 @@ def test_a_wrong_hash_leaves_nothing_and_names_the_way_without_a_network(server,
     ],
 )
 def test_a_failed_download_leaves_nothing_and_says_why(server, tmp_path, page, reason, monkeypatch):
-    monkeypatch.setattr(fetching, "TIMEOUT", 0.3)
+    monkeypatch.setattr(download, "TIMEOUT", 0.3)
     with pytest.raises(UserError, match=reason) as caught:
         fetch_archive(archive(server, page), tmp_path)
     assert "without a network: unpack that archive" in str(caught.value)
@@ -156,7 +156,7 @@ def test_an_unreachable_server_leaves_nothing(server, tmp_path):
 
 
 def test_the_next_mirror_is_tried(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(fetching, "TIMEOUT", 0.3)
+    monkeypatch.setattr(download, "TIMEOUT", 0.3)
     bad = ["/cut", "/page", "/slow", "/other", "/empty", "/missing"]
     mirrors = archive(server, *bad, "/good", "/never")
     unreachable = "http://127.0.0.1:9/x"
@@ -225,7 +225,7 @@ def test_a_place_that_cannot_be_written_is_named(server, tmp_path):
 
 
 def test_fetch_knows_its_names_and_places(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(fetching, "ARCHIVES", (archive(server, "/good"),))
+    monkeypatch.setattr(download, "ARCHIVES", (archive(server, "/good"),))
     monkeypatch.setenv("RUGGEDIZE_DATA", str(tmp_path / "by-variable"))
     assert fetch("tiny") == tmp_path / "by-variable"
     assert fetch("tiny", tmp_path / "by-argument") == tmp_path / "by-argument"
@@ -238,7 +238,7 @@ def test_a_suite_comes_in_a_plain_archive_and_its_own_folder_is_named(
 ):
     server.pages["/plain.tar?download=1"] = content = packed(FILES, mode="w:")
     found = archive(server, "/plain.tar?download=1", content=content)
-    monkeypatch.setattr(fetching, "ARCHIVES", (replace(found, option="--suite"),))
+    monkeypatch.setattr(download, "ARCHIVES", (replace(found, option="--suite"),))
     assert fetch("tiny", tmp_path) == tmp_path / "tiny-bin"
     assert (tmp_path / "tiny-bin/names.txt").read_bytes() == b"a\nb\n"
     server.pages.clear()
@@ -247,7 +247,7 @@ def test_a_suite_comes_in_a_plain_archive_and_its_own_folder_is_named(
 
 
 def test_the_suites_of_cifar_are_known():
-    suites = {each.name: each for each in fetching.ARCHIVES if each.option == "--suite"}
+    suites = {each.name: each for each in download.ARCHIVES if each.option == "--suite"}
     assert {name: each.folder for name, each in suites.items()} == {
         "cifar10-c": "CIFAR-10-C",
         "cifar100-c": "CIFAR-100-C",
@@ -261,7 +261,7 @@ def test_load_data_downloads_only_when_asked_and_only_what_is_missing(
     fake = replace(
         archive(server, "/cifar", content=content), name="cifar10", folder="cifar-10-batches-bin"
     )
-    monkeypatch.setattr(fetching, "ARCHIVES", (fake,))
+    monkeypatch.setattr(download, "ARCHIVES", (fake,))
     with pytest.raises(UserError, match="ruggedize fetch cifar10"):
         load_data("cifar10", tmp_path)
     assert server.asked == []

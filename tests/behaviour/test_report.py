@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from ruggedize import runs
 from ruggedize.assess import AssessOptions, assess
+from ruggedize.core import files
+from ruggedize.core.errors import UserError
 from ruggedize.corruptions.names import ALL
 from ruggedize.report import load_summary_rows, write_report
 from ruggedize.report.compare import corruption_rows, summary_rows
 from ruggedize.report.record import read_run
-from ruggedize.runs import UserError
 from tests.behaviour.pages import Page
 from tests.tiny_assessment import TinySuite, tiny_images, tiny_models, tiny_run
 
@@ -109,7 +109,7 @@ def test_the_same_files_give_the_same_page(run: Path, html: str, tmp_path: Path)
 def test_a_bare_assessment_without_training_makes_a_page(run: Path, tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     for path in (run / "assessment.json", *(run / "predictions").iterdir()):
-        runs.write_atomically(bare / path.relative_to(run), path.read_bytes())
+        files.write_atomically(bare / path.relative_to(run), path.read_bytes())
     write_report([bare], tmp_path / "report.html")
     text = Page((tmp_path / "report.html").read_text()).text
     assert "Summary" in text
@@ -119,7 +119,7 @@ def test_a_bare_assessment_without_training_makes_a_page(run: Path, tmp_path: Pa
 def test_predictions_of_another_assessment_are_refused(run: Path, tmp_path: Path) -> None:
     stranger = tiny_run(tmp_path / "stranger", seed=5)
     student = "predictions/student.safetensors"
-    runs.write_atomically(stranger / student, (run / student).read_bytes())
+    files.write_atomically(stranger / student, (run / student).read_bytes())
     with pytest.raises(UserError, match="do not belong together"):
         write_report([stranger], tmp_path / "report.html")
 

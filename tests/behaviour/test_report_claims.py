@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ruggedize import runs
 from ruggedize.assess import AssessOptions
-from ruggedize.assess.choice import choose_examples
+from ruggedize.assess.example_choice import choose_examples
+from ruggedize.core import files
 from ruggedize.report import compare, write_report
 from ruggedize.report.disagreements import grouped_examples
 from ruggedize.report.page import heat
@@ -69,11 +69,11 @@ def test_only_pictures_of_this_assessment_are_shown(tmp_path: Path) -> None:
     first, last = record.predictions["teacher"], record.predictions["student"]
     differ = first.correct(("contrast", 1)) != last.correct(("contrast", 1))
     stray = f"contrast-1-{first.index[differ][0]}.png"  # answered, but not chosen
-    runs.write_atomically(folder / "examples" / stray, record.examples[0].png)
+    files.write_atomically(folder / "examples" / stray, record.examples[0].png)
     assert read_run(folder).examples == record.examples
     about = json.loads((folder / "assessment.json").read_text())
     del about["facts"]["examples"]  # as an earlier version wrote it
-    runs.write_json(folder / "assessment.json", about)
+    files.write_json(folder / "assessment.json", about)
     assert len(read_run(folder).examples) == len(record.examples) + 1
 
 
@@ -226,7 +226,7 @@ def test_the_report_shows_what_was_delivered_beside_what_was_not_and_why(tmp_pat
         },
         "reason": "the raw weights are better by more than two standard errors",
     }
-    runs.write_json(folder / "teacher" / "delivered.json", delivered)
+    files.write_json(folder / "teacher" / "delivered.json", delivered)
     text = text_of(folder)
     assert "the raw weights of epoch 3 delivered, 90.00 % on the validation split" in text
     assert "best of all epochs by validation accuracy" in text
@@ -236,7 +236,7 @@ def test_the_report_shows_what_was_delivered_beside_what_was_not_and_why(tmp_pat
     lower = difference | {"metric": "loss", "raw_minus_average": -0.21, "standard_error": None}
     delivered["at_epoch"] |= {"difference": lower}
     delivered |= {"weights": "ema", "chosen_by": None}
-    runs.write_json(folder / "teacher" / "delivered.json", delivered)
+    files.write_json(folder / "teacher" / "delivered.json", delivered)
     text = text_of(folder)
     assert "the average of the weights (ema) of epoch 3 delivered" in text
     assert "\N{MINUS SIGN}0.21, over 1,000 validation images" in text
@@ -247,7 +247,7 @@ def test_the_report_shows_what_was_delivered_beside_what_was_not_and_why(tmp_pat
 def test_a_note_without_a_comparison_claims_none(tmp_path: Path, weights: str) -> None:
     folder = tiny_run(tmp_path / "run", models=("teacher",))
     delivered = {"weights": weights, "epoch": 3, "validation": {"loss": 0.4, "accuracy": 0.9}}
-    runs.write_json(folder / "teacher" / "delivered.json", delivered)
+    files.write_json(folder / "teacher" / "delivered.json", delivered)
     text = text_of(folder)
     assert "of epoch 3 delivered, 90.00 % on the validation split." in text
     assert "average of the weights" in text or weights == "raw"
@@ -257,16 +257,16 @@ def test_a_note_without_a_comparison_claims_none(tmp_path: Path, weights: str) -
 
 def without_averages(folder: Path, early_stopping: bool) -> None:
     """Make a run that delivers raw weights, under early stopping or of its last epoch."""
-    rows = runs.read_lines(folder / "teacher" / "metrics.jsonl")
+    rows = files.read_lines(folder / "teacher" / "metrics.jsonl")
     for row in rows:
         row["validation"]["averaged"] = None
-    runs.write_lines(folder / "teacher" / "metrics.jsonl", rows)
+    files.write_lines(folder / "teacher" / "metrics.jsonl", rows)
     section = b"\n[teacher.early_stopping]\npatience = 10\n" if early_stopping else b""
     recipe = folder / "recipe.toml"
-    runs.write_atomically(recipe, recipe.read_bytes() + section)
+    files.write_atomically(recipe, recipe.read_bytes() + section)
     delivered = {"weights": "raw", "epoch": 4, "validation": {"loss": 0.4, "accuracy": 0.9}}
     delivered["chosen_by"] = "accuracy" if early_stopping else None
-    runs.write_json(folder / "teacher" / "delivered.json", delivered)
+    files.write_json(folder / "teacher" / "delivered.json", delivered)
 
 
 @pytest.mark.parametrize(
@@ -295,5 +295,5 @@ def test_an_epoch_was_chosen_if_there_were_several_candidates(tmp_path: Path) ->
     for num_candidates in (1, 2):
         delivered = folder / "teacher" / "delivered.json"
         note = json.loads(delivered.read_text()) | {"num_candidates": num_candidates}
-        runs.write_json(delivered, note)
+        files.write_json(delivered, note)
         assert has_chosen_epoch(read_run(folder), "teacher") == (num_candidates > 1)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ruggedize import runs
+from ruggedize.core import files
 from ruggedize.report import compare, write_report
 from ruggedize.report.record import read_run
 from ruggedize.report.wording import control_sentence, points
@@ -19,7 +19,7 @@ def run_of(folder: Path, recipe: str, models: tuple[str, ...] = ("teacher", "stu
     """Make a run whose recipe has these stages."""
     tiny_run(folder, models=models)
     path = folder / "recipe.toml"
-    runs.write_atomically(path, path.read_bytes() + recipe.encode())
+    files.write_atomically(path, path.read_bytes() + recipe.encode())
     return folder
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ruggedize import runs
+from ruggedize.core import files
 from ruggedize.report import write_report
 from ruggedize.report.record import read_run
 from ruggedize.report.seeds import OverSeeds, over_seeds, t_interval
@@ -37,7 +37,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             note = {"weights": "ema", "epoch": 4, "validation": {"accuracy": 0.9}}
             note |= {"precision": "fp32", "device": "cpu", "processes": 1, "microbatches": 1}
             note["training"] = trained_on(f"/{seed}", TRAIN)
-            runs.write_json(folder / name / "delivered.json", note)
+            files.write_json(folder / name / "delivered.json", note)
     return root
 
 
@@ -53,7 +53,7 @@ def change(path: Path, **values: Any) -> None:
     for key, value in values.items():
         both = isinstance(value, dict) and isinstance(content.get(key), dict)
         content[key] = content[key] | value if both else value
-    runs.write_json(path, content)
+    files.write_json(path, content)
 
 
 def compared(folders: list[Path]) -> OverSeeds:
@@ -89,7 +89,7 @@ def test_the_page_says_what_the_t_interval_covers(folders: list[Path]) -> None:
 
 def in_recipe(folder: Path) -> None:
     path = folder / "recipe.toml"
-    runs.write_atomically(path, path.read_bytes() + b"validation = 5\n")
+    files.write_atomically(path, path.read_bytes() + b"validation = 5\n")
 
 
 def in_environment(**values: Any) -> Callable[[Path], None]:
@@ -167,7 +167,7 @@ def test_what_differs_stands_on_the_page(folders: list[Path]) -> None:
 
 def test_where_the_data_lies_and_how_it_is_read_makes_no_difference(folders: list[Path]) -> None:
     path = folders[1] / "recipe.toml"
-    runs.write_atomically(path, path.read_bytes() + b"workers = 7\nstreaming = true\n")
+    files.write_atomically(path, path.read_bytes() + b"workers = 7\nstreaming = true\n")
     assert compared(folders).obstacles == []
 
 
@@ -194,7 +194,7 @@ def test_runs_of_one_model_are_no_comparison(folders: list[Path]) -> None:
 
 def test_runs_of_one_seed_are_no_comparison(folders: list[Path]) -> None:
     recipe = folders[1] / "recipe.toml"
-    runs.write_atomically(recipe, recipe.read_bytes().replace(b"seed = 1", b"seed = 0"))
+    files.write_atomically(recipe, recipe.read_bytes().replace(b"seed = 1", b"seed = 0"))
     assert compared(folders).obstacles == ["tiny-seed0 and tiny-seed1 have the same seed, 0."]
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ruggedize.chain import run
+from ruggedize.core.errors import UserError
+from ruggedize.pipeline import run
 from ruggedize.recipe import load_recipe
-from ruggedize.runs import UserError
 from tests.behaviour.pages import Page
 from tests.behaviour.runs import ruggedize, tiny_demo
 

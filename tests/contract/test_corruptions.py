@@ -9,7 +9,7 @@ import torch
 import ruggedize
 from ruggedize.corruptions import CORRUPTIONS, resolve_preset
 from ruggedize.corruptions.names import ALL, BENCHMARK, SEVERITIES
-from ruggedize.images import blocks
+from ruggedize.kernels import blocks
 
 RANDOM = [name for name, row in CORRUPTIONS.items() if row.random]
 EXACT = [name for name, row in CORRUPTIONS.items() if not row.random]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ruggedize.seeding import stream_key
+from ruggedize.core.seeding import stream_key
 from ruggedize.views.geometry import apply_geometry, draw_placements
 from ruggedize.views.options import ViewOptions
 

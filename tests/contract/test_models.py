@@ -19,7 +19,7 @@ from ruggedize.models import (
     num_parameters,
     save_model,
 )
-from ruggedize.models.construction import outline
+from ruggedize.models.registry import outline
 
 CLASSES = tuple("abcdefghij")
 SMALL = {

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import TypeCheckError
 
 from ruggedize.corruptions.names import ALL
-from ruggedize.images.blocks import available_cores
+from ruggedize.kernels.blocks import available_cores
 from ruggedize.views.kinds.additive_noise import quantiles
 from ruggedize.views.noise import overlaps
 from ruggedize.views.options import (

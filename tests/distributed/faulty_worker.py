@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ruggedize.runs import UserError
-from ruggedize.training.loop import fit
-from ruggedize.training.objective import Batch
-from ruggedize.training.stage import Job
+from ruggedize.core.errors import UserError
+from ruggedize.train.loop import fit
+from ruggedize.train.objectives.objective import Batch
+from ruggedize.train.stage import Job
 from tests.training_jobs import NUM_IMAGES, Terms, altered, times, tiny_job
 
 STEP = 18  # of 48; the fault strikes here, in the second of three epochs

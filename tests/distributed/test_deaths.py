@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from ruggedize.training.checkpoint import KEPT
-from ruggedize.training.optim import rate_at
+from ruggedize.train.checkpoint import KEPT
+from ruggedize.train.optim import rate_at
 from tests.behaviour.runs import tiny_demo
 from tests.distributed.launching import LAUNCHERS, launched, one_by_one
 from tests.distributed.test_two_processes import TOLERANCE

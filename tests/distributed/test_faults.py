@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ruggedize.locking import only_writer
+from ruggedize.core.lock import only_writer
 from tests.behaviour.runs import steps_saved
 from tests.distributed.faulty_worker import ROOM, SHARE, STEP
 from tests.distributed.launching import launched

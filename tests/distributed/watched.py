@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from ruggedize.cli import main
+from ruggedize.cli.main import main
 
 WRITES = {"os.rename": 1, "os.mkdir": 0, "os.remove": 0}  # audit event: which argument is written
 

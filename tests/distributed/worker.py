@@ -17,8 +17,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from ruggedize.models import Classifier
 from ruggedize.models.batch_norm import replace_batch_norm
-from ruggedize.training.loop import fit
-from ruggedize.training.stage import Job
+from ruggedize.train.loop import fit
+from ruggedize.train.stage import Job
 from tests.training_jobs import CLASSES, NUM_IMAGES, Altered, three_colours, tiny_job
 
 BATCH_SIZE = 15  # neither 15 nor the last batch of 4 divides evenly between two processes

@@ -10,9 +10,11 @@ import tomli_w
 from hypothesis import strategies as st
 from PIL import Image
 
+from ruggedize.core.tables import flat
 from ruggedize.data.cifar import Layout
 from ruggedize.models import WideResNetOptions, create_model, save_model
-from ruggedize.recipe import SHIPPED, flat, load_recipe, shipped_recipes
+from ruggedize.recipe import load_recipe, shipped_recipes
+from ruggedize.recipe.recipe import SHIPPED
 from tests.fuzz.damage import damaged
 
 Case = st.SearchStrategy[Any]

@@ -16,13 +16,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from ruggedize.core.errors import UserError
 from ruggedize.data import decode_image
 from ruggedize.data.cifar import CIFAR10, load_cifar
 from ruggedize.models import load_model
 from ruggedize.recipe import load_recipe, recipe_toml
-from ruggedize.runs import UserError
-from ruggedize.training.checkpoint import load_newest_state, save_state
-from ruggedize.training.loop import fresh_state
+from ruggedize.train.checkpoint import load_newest_state, save_state
+from ruggedize.train.loop import fresh_state
 from tests.fuzz import inputs
 from tests.fuzz.damage import damaged
 from tests.fuzz.watching import untouched_world

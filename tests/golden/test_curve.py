@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from ruggedize.models import autocast_for
-from ruggedize.training.batches import batches_of_epoch
-from ruggedize.training.loop import fresh_state
-from ruggedize.training.step import step
+from ruggedize.train.batches import batches_of_epoch
+from ruggedize.train.loop import fresh_state
+from ruggedize.train.step import step
 from tests.training_jobs import tiny_job
 
 CURVE = Path(__file__).with_name("curve.json")

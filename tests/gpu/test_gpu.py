@@ -7,11 +7,11 @@ import torch
 from accelerate import Accelerator
 from PIL import Image
 
-from ruggedize.chain import run
-from ruggedize.commands import predict
+from ruggedize.cli.commands import predict
 from ruggedize.models import load_model, save_model
+from ruggedize.pipeline import run
 from ruggedize.recipe import load_recipe
-from ruggedize.training.batches import batches_of_epoch
+from ruggedize.train.batches import batches_of_epoch
 from tests.accelerators import only_accelerator
 from tests.behaviour.runs import TINY
 from tests.training_jobs import tiny_job

@@ -9,9 +9,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ruggedize.runs import UserError
-from ruggedize.training.loop import fit
-from ruggedize.training.objective import Batch
+from ruggedize.core.errors import UserError
+from ruggedize.train.loop import fit
+from ruggedize.train.objectives.objective import Batch
 from tests.behaviour.runs import steps_saved
 from tests.training_jobs import Terms, altered, tiny_job
 from tests.unit.test_divergence import spoilt

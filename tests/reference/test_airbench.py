@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from ruggedize.images.spread import evenly_spread
+from ruggedize.kernels.spread import evenly_spread
 from ruggedize.models import AirbenchOptions, create_model
-from ruggedize.models.construction import FITTED_TO
 from ruggedize.models.nets.airbench import NUM_FILTERS, SMALLEST_VARIANCE, Airbench
+from ruggedize.models.registry import FITTED_TO
 
 CLASSES = ("a", "b", "c")
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from ruggedize.training.average import (
+from ruggedize.train.average import (
     Average,
     averaged_copy,
     decay_after,
@@ -18,14 +18,14 @@ from ruggedize.training.average import (
     refresh_batch_norm,
     updates_for,
 )
-from ruggedize.training.batches import batches_of_epoch
-from ruggedize.training.checkpoint import State
-from ruggedize.training.delivery import refresh
-from ruggedize.training.loop import fresh_state
-from ruggedize.training.optim_options import Ema, Swa
-from ruggedize.training.stage import Job
-from ruggedize.training.step import step as take_step
-from ruggedize.training.validate import outcomes, score
+from ruggedize.train.batches import batches_of_epoch
+from ruggedize.train.checkpoint import State
+from ruggedize.train.delivery import refresh
+from ruggedize.train.loop import fresh_state
+from ruggedize.train.optim_options import Ema, Swa
+from ruggedize.train.stage import Job
+from ruggedize.train.step import step as take_step
+from ruggedize.train.validate import outcomes, score
 from tests.training_jobs import three_colours, tiny_job
 
 NUM_STEPS = 40

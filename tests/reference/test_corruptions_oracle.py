@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from ruggedize.corruptions import CORRUPTIONS, corrupt
 from ruggedize.corruptions.names import SEVERITIES
-from ruggedize.images.filters import box_windows
+from ruggedize.kernels.filters import box_windows
 
 SIZES = [(40, 56), (45, 37), (96, 96), (8, 8)]
 

@@ -9,9 +9,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ruggedize.runs import no_progress
-from ruggedize.training import Context, Objective, Term
-from ruggedize.training.objective import (
+from ruggedize.core.progress import no_progress
+from ruggedize.train import Context, Objective, Term
+from ruggedize.train.objectives.mean_teacher import MeanTeacher
+from ruggedize.train.objectives.objective import (
     IMAGES,
     LABELLED,
     Batch,
@@ -19,14 +20,13 @@ from ruggedize.training.objective import (
     make_objective,
     softened_kl,
 )
-from ruggedize.training.objectives.mean_teacher import MeanTeacher
-from ruggedize.training.objectives.options import (
+from ruggedize.train.objectives.options import (
     ConsistencyOptions,
     JsdOptions,
     MeanTeacherOptions,
     SupervisedOptions,
 )
-from ruggedize.training.step import means_of, scales_of, sums_of, weighted
+from ruggedize.train.step import means_of, scales_of, sums_of, weighted
 from ruggedize.views import ViewMaker, ViewOptions
 from tests.training_jobs import three_colours, tiny_job
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ruggedize.seeding import stream_key
+from ruggedize.core.seeding import stream_key
 from ruggedize.views import operations as op
 from ruggedize.views.augment import randaugment
 from ruggedize.views.operations import operations

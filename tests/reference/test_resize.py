@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ruggedize.images.warp import Placements, pad_and_crop, resize, resize_and_crop
+from ruggedize.kernels.warp import Placements, pad_and_crop, resize, resize_and_crop
 
 SIZES = [(32, 96), (32, 72), (32, 32), (32, 20), (32, 224), (30, 45), (72, 71), (5, 3)]
 ROUNDING = 0.5 + 1e-4  # the kernel works in float32

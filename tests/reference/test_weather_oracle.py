@@ -6,8 +6,8 @@ import pytest
 
 from ruggedize.corruptions import CORRUPTIONS, spatter
 from ruggedize.corruptions.names import SEVERITIES
-from ruggedize.images.edges import find_edges, measure_distances
-from ruggedize.images.filters import filter_3x3
+from ruggedize.kernels.edges import find_edges, measure_distances
+from ruggedize.kernels.filters import filter_3x3
 from tests.reference.test_corruptions_oracle import picture, to_pixels
 from tests.reference.weather_draws import WEATHER
 from tests.reference.weather_oracle import ORACLES, blurred

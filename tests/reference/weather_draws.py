@@ -6,7 +6,7 @@ from ruggedize.corruptions import fog as fogging
 from ruggedize.corruptions import frost as freezing
 from ruggedize.corruptions import snow as snowing
 from ruggedize.corruptions import spatter as spattering
-from ruggedize.images.motion import motion_blur
+from ruggedize.kernels.motion import motion_blur
 
 Level = tuple[float, ...]
 

@@ -30,7 +30,7 @@ from ruggedize.assess import Assessment, AssessOptions, assess
 from ruggedize.corruptions import Corruption
 from ruggedize.data import Splits
 from ruggedize.models import ResNet9Options, create_model
-from ruggedize.training import ConsistencyOptions, StudentOptions, TrainingOptions
+from ruggedize.train import ConsistencyOptions, StudentOptions, TrainingOptions
 from ruggedize.views import RandAugmentOptions, ViewOptions
 
 

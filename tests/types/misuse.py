@@ -16,7 +16,7 @@ from ruggedize import (
     train_teacher,
 )
 from ruggedize.assess import AssessOptions, assess
-from ruggedize.training import TrainingOptions
+from ruggedize.train import TrainingOptions
 from ruggedize.views import ViewOptions
 
 

@@ -17,7 +17,7 @@ import ruggedize
 from tests.distributed.launching import ROOT
 
 HERE = Path(__file__).parent
-PARTS = ("assess", "corruptions", "data", "models", "report", "training", "views")
+PARTS = ("assess", "corruptions", "data", "models", "report", "train", "views")
 CALLS = ("__init__", "__call__")
 MARK = "# error"
 

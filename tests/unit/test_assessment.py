@@ -15,12 +15,12 @@ from ruggedize.assess import (
     load_predictions,
 )
 from ruggedize.assess.assessment import COMPLETE, Cell, model_assessment
-from ruggedize.assess.choice import choose_examples
-from ruggedize.assess.examination import save_assessment
+from ruggedize.assess.cells import spread_positions
+from ruggedize.assess.example_choice import choose_examples
 from ruggedize.assess.examples import save_examples
-from ruggedize.assess.selection import spread_positions
+from ruggedize.assess.saving import save_assessment
+from ruggedize.core.errors import UserError
 from ruggedize.corruptions.names import ALL, BENCHMARK
-from ruggedize.runs import UserError
 from tests.tiny_assessment import TinyClassifier, TinySuite, tiny_images, tiny_models
 
 FP32 = AssessOptions(precision="fp32")
@@ -69,7 +69,7 @@ def test_blocks_do_not_change_the_figures(monkeypatch: pytest.MonkeyPatch) -> No
     image_set = tiny_images()
     whole = assess(tiny_models(), image_set, TinySuite(image_set.images), FP32)
     values = 17 * image_set.images[0].numel()
-    monkeypatch.setattr("ruggedize.assess.selection.BLOCK_VALUES", values)
+    monkeypatch.setattr("ruggedize.assess.cells.BLOCK_VALUES", values)
     monkeypatch.setattr("ruggedize.models.inference.MOST_IMAGES", 5)
     parts = assess(tiny_models(), image_set, TinySuite(image_set.images), FP32)
     for ours, theirs in zip(

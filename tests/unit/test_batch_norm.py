@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from pydantic import ValidationError
 from torch import nn
 
+from ruggedize.core.errors import UserError
 from ruggedize.models import create_model, save_model
 from ruggedize.models.batch_norm import (
     GhostBatchNorm,
@@ -26,10 +27,9 @@ from ruggedize.models.options import (
     ResNet50V2Options,
     WideResNetOptions,
 )
-from ruggedize.runs import UserError
-from ruggedize.training.average import refresh_batch_norm
-from ruggedize.training.options import TrainingOptions
-from ruggedize.training.preflight import divide_batch_norm, refuse_division
+from ruggedize.train.average import refresh_batch_norm
+from ruggedize.train.options import TrainingOptions
+from ruggedize.train.preflight import divide_batch_norm, refuse_division
 from tests.training_jobs import CLASSES
 
 NETWORKS = [

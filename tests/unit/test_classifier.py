@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ruggedize.core.errors import UserError
 from ruggedize.models import Classifier, load_model, save_model
-from ruggedize.runs import UserError
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 

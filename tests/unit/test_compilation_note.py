@@ -20,7 +20,7 @@ with ThreadPoolExecutor(2) as threads:
 """
 NUMBAS_OWN = """
 import logging, numba
-import ruggedize.images.kernel
+import ruggedize.kernels.kernel
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 assert numba.njit(lambda x: x + 1)(1) == 2
 """

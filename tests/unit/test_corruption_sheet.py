@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from ruggedize.core.errors import UserError
 from ruggedize.corruptions import corruption_sheet, generated_suite
 from ruggedize.corruptions.sheet import GAP, MARGIN, NAMES, TITLE
-from ruggedize.runs import UserError
 
 PROCEDURAL = {"frost": {"textures": "procedural"}}  # needs no photographs
 CELL = 96  # of an image of 32 pixels

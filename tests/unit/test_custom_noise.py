@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from ruggedize.seeding import image_generator
+from ruggedize.core.seeding import image_generator
 from ruggedize.views import (
     CustomNoise,
     RandomErasingOptions,

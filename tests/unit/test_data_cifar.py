@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from ruggedize.core.errors import UserError
 from ruggedize.data import load_data
 from ruggedize.data.cifar import CIFAR10, CIFAR100, Layout, load_cifar
-from ruggedize.runs import UserError
 
 SMALL10 = replace(CIFAR10, num_train=4, num_test=6)
 SMALL100 = replace(CIFAR100, num_train=5, num_test=3)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image, PngImagePlugin
 
+from ruggedize.core.errors import UserError
 from ruggedize.data import decode_image, list_images
-from ruggedize.runs import UserError
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 

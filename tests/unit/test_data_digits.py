@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 from sklearn import datasets
 
+from ruggedize.core.errors import UserError
 from ruggedize.data import DataOptions, load_data, load_splits
-from ruggedize.runs import UserError
 
 
 def test_digits_are_divided_into_three_disjoint_balanced_parts():

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
+from ruggedize.core.errors import UserError
 from ruggedize.data import DataOptions, list_images, load_data, load_splits
-from ruggedize.runs import UserError
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 

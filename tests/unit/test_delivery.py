@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ruggedize.training.delivery import EpochScores, remember_if_best, weights_to_deliver
-from ruggedize.training.loop import fit, fresh_state
-from ruggedize.training.options import TrainingOptions
-from ruggedize.training.validate import Difference, Score
+from ruggedize.train.delivery import EpochScores, remember_if_best, weights_to_deliver
+from ruggedize.train.loop import fit, fresh_state
+from ruggedize.train.options import TrainingOptions
+from ruggedize.train.validate import Difference, Score
 from tests.training_jobs import three_colours, tiny_job
 
 # A plain mean over all steps since the first, as early and bad as they are.
@@ -157,7 +157,12 @@ def test_a_decay_that_is_never_reached_is_warned_of_with_one_that_is(
 ) -> None:
     averaging = {"kind": "ema", "decay": 0.99}
     found = delivered(tmp_path / "a", caplog, **GOOD_AVERAGE, averaging=averaging)
-    words = ("teacher.averaging.decay = 0.99", "12 updates", "needs 891", "set it to 0.57")
+    words = (
+        "teacher.averaging.decay = 0.99",
+        "12 steps of averaging",
+        "needs 891",
+        "set it to 0.57",
+    )
     assert all(word in found.said for word in words)
     averaging["decay"] = 0.57
     assert (

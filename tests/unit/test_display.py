@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from ruggedize.commands import recipes
-from ruggedize.display import Bars, Messages, table
-from ruggedize.progress import EpochTask, time_left
+from ruggedize.cli.commands import recipes
+from ruggedize.cli.display import Bars, Messages, table
+from ruggedize.core.progress import EpochTask, time_left
 
 
 def test_texts_stand_left_and_figures_right() -> None:
@@ -83,16 +83,16 @@ def test_warnings_carry_their_level_and_notes_do_not(capsys: pytest.CaptureFixtu
 
 WORK = """
 import logging
-from ruggedize.cli import begin_logging
-from ruggedize.display import Bars
-from ruggedize.progress import EpochTask
+from ruggedize.cli.main import begin_logging
+from ruggedize.cli.display import Bars
+from ruggedize.core.progress import EpochTask
 begin_logging()
 task = EpochTask("teacher epoch 1/2")
 with Bars() as bars:
     bars(task, 1, 2)
-    logging.getLogger("ruggedize.training.loop").info("%s: bf16 on %s", "teacher", "cpu")
+    logging.getLogger("ruggedize.train.loop").info("%s: bf16 on %s", "teacher", "cpu")
     bars(task, 2, 2)
-    logging.getLogger("ruggedize.training.loop").info("%s: %s", task, "loss 2.5")
+    logging.getLogger("ruggedize.train.loop").info("%s: %s", task, "loss 2.5")
 """
 BAR, LINE, NOTE = "2/2", "teacher epoch 1/2: loss 2.5", "teacher: bf16 on cpu"
 NEUTRAL = ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "TERM")

@@ -9,16 +9,16 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from ruggedize import seeding
-from ruggedize.runs import UserError
-from ruggedize.training import distributed, safety
-from ruggedize.training.batches import batches_of_epoch
-from ruggedize.training.checkpoint import State, load_newest_state, save_state
-from ruggedize.training.loop import fit, fresh_state
-from ruggedize.training.objective import Batch
-from ruggedize.training.safety import NOT_FINITE, FirstBadStep
-from ruggedize.training.stage import Job
-from ruggedize.training.step import step
+from ruggedize.core import seeding
+from ruggedize.core.errors import UserError
+from ruggedize.train import distributed, safety
+from ruggedize.train.batches import batches_of_epoch
+from ruggedize.train.checkpoint import State, load_newest_state, save_state
+from ruggedize.train.loop import fit, fresh_state
+from ruggedize.train.objectives.objective import Batch
+from ruggedize.train.safety import NOT_FINITE, FirstBadStep
+from ruggedize.train.stage import Job
+from ruggedize.train.step import step
 from tests.behaviour.runs import steps_saved
 from tests.training_jobs import Terms, altered, times, tiny_job
 from tests.unit.test_state import FP32, equal

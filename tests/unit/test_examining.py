@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from ruggedize import runs
 from ruggedize.assess import AssessOptions, load_assessment
+from ruggedize.assess_models import assess_files
+from ruggedize.core import files
+from ruggedize.core.errors import UserError
 from ruggedize.data import DataOptions
-from ruggedize.examining import assess_files
 from ruggedize.models import ResNet9Options, create_model, save_model
 from ruggedize.recipe import load_recipe, recipe_toml
-from ruggedize.runs import UserError
 
 OPTIONS = AssessOptions(num_images=10, corruptions=("shot_noise", "frost"), severities=(1,))
 DIGITS = DataOptions(name="digits")
@@ -23,7 +23,7 @@ def run_folder(folder: Path, seed: int, textures: str = "procedural") -> Path:
     recipe = load_recipe(
         "demo", (f"seed={seed}", f"assess.corruption_options.frost.textures={textures}")
     )
-    runs.write_atomically(folder / "recipe.toml", recipe_toml(recipe).encode())
+    files.write_atomically(folder / "recipe.toml", recipe_toml(recipe).encode())
     return folder
 
 

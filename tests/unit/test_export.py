@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from ruggedize.core.errors import UserError
 from ruggedize.corruptions import corrupt, export, export_suite, generated_suite
 from ruggedize.data import ImageSet
-from ruggedize.runs import UserError
 
 NAMES = ("shot_noise", "contrast")
 

@@ -10,12 +10,12 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 
+from ruggedize.core.errors import UserError
 from ruggedize.data import DataDigest
 from ruggedize.data.digest import PartDigest
-from ruggedize.runs import UserError
-from ruggedize.training.checkpoint import hash_of, load_newest_state, save_state
-from ruggedize.training.loop import fit, fresh_state
-from ruggedize.training.stage import Job
+from ruggedize.train.checkpoint import hash_of, load_newest_state, save_state
+from ruggedize.train.loop import fit, fresh_state
+from ruggedize.train.stage import Job
 from ruggedize.views import ViewOptions
 from tests.training_jobs import three_colours, tiny_job
 

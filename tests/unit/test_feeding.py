@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ruggedize.training.batches import batches_of_epoch, in_background
+from ruggedize.train.batches import batches_of_epoch, in_background
 from tests.training_jobs import NUM_IMAGES, num_images, tiny_job
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from ruggedize import chain, load_recipe
+from ruggedize import load_recipe, pipeline
 from ruggedize.assess import AssessOptions, chosen_cells
+from ruggedize.core.errors import UserError
 from ruggedize.corruptions import corrupt, fetch_frost, photographs, procedural
 from ruggedize.corruptions.frost import resized, scaled_pictures
 from ruggedize.corruptions.photographs import check_photographs
 from ruggedize.data import load_splits
-from ruggedize.runs import UserError
 
 PROCEDURAL = {"textures": "procedural"}
 PICTURES = {f"picture{i}.png": bytes([i]) * 1000 for i in range(6)}
@@ -124,7 +124,7 @@ def test_missing_photographs_are_asked_for_and_never_replaced(folder: Path):
 def test_a_run_asks_for_the_photographs_before_any_training(folder: Path, tmp_path: Path):
     recipe = load_recipe("demo", ("assess.corruption_options.frost.textures=photographs",))
     with pytest.raises(UserError, match="ruggedize fetch frost"):
-        chain.run(recipe, tmp_path / "run")
+        pipeline.run(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -135,7 +135,7 @@ def test_without_frost_nothing_is_asked_for(folder: Path):
         (AssessOptions(corruptions=("fog", "contrast")), False),
         (AssessOptions(corruption_options={"frost": PROCEDURAL}), False),
     ]:
-        suite = chain.suite_for(options, data.test, None, 0)
+        suite = pipeline.suite_for(options, data.test, None, 0)
         if is_asked:
             with pytest.raises(UserError, match="ruggedize fetch frost"):
                 chosen_cells(suite, options)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ruggedize.core.errors import UserError
 from ruggedize.models import answer_in_parts, images_at_once
-from ruggedize.runs import UserError
 
 OF_GPU = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ruggedize.training import safety
-from ruggedize.training.checkpoint import load_newest_state
-from ruggedize.training.loop import fit, fresh_state
-from ruggedize.training.safety import SIGNALS, Signals
-from ruggedize.training.stage import Job
+from ruggedize.train import safety
+from ruggedize.train.checkpoint import load_newest_state
+from ruggedize.train.loop import fit, fresh_state
+from ruggedize.train.safety import SIGNALS, Signals
+from ruggedize.train.stage import Job
 from tests.training_jobs import tiny_job
 
 

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from ruggedize.locking import only_writer
-from ruggedize.runs import UserError, write_atomically
+from ruggedize.core.errors import UserError
+from ruggedize.core.files import write_atomically
+from ruggedize.core.lock import only_writer
 
 HOLD = """
 import os, sys, time
 from pathlib import Path
-from ruggedize.locking import only_writer
+from ruggedize.core.lock import only_writer
 with only_writer(Path(sys.argv[1])):
     if "fork" in sys.argv:
         alive, child = os.pipe()

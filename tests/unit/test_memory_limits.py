@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ruggedize.memory import available_memory
+from ruggedize.core.memory import available_memory
 
 MIB = 1 << 20
 VERSIONS = {

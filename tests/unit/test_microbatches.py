@@ -8,20 +8,20 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from ruggedize.chain import run
+from ruggedize.core.errors import UserError
 from ruggedize.models import ResNet9Options, outline
+from ruggedize.pipeline import run
 from ruggedize.recipe import load_recipe
-from ruggedize.runs import UserError
-from ruggedize.training import preflight
-from ruggedize.training.batches import batches_of_epoch
-from ruggedize.training.checkpoint import State
-from ruggedize.training.loop import fit, fresh_state
-from ruggedize.training.objective import Batch, grouped
-from ruggedize.training.optim_options import Adam, Ema
-from ruggedize.training.options import TrainingOptions
-from ruggedize.training.preflight import divide_batch_norm, refuse_too_large
-from ruggedize.training.stage import Job
-from ruggedize.training.step import step
+from ruggedize.train import preflight
+from ruggedize.train.batches import batches_of_epoch
+from ruggedize.train.checkpoint import State
+from ruggedize.train.loop import fit, fresh_state
+from ruggedize.train.objectives.objective import Batch, grouped
+from ruggedize.train.optim_options import Adam, Ema
+from ruggedize.train.options import TrainingOptions
+from ruggedize.train.preflight import divide_batch_norm, refuse_too_large
+from ruggedize.train.stage import Job
+from ruggedize.train.step import step
 from ruggedize.views import ViewMaker
 from tests.training_jobs import Terms, altered, num_images, tiny_job
 from tests.unit.test_state import FP32

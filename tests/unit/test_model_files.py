@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from ruggedize.core.errors import UserError
 from ruggedize.models import (
     Classifier,
     ResNet9Options,
@@ -19,7 +20,6 @@ from ruggedize.models import (
     read_description,
     save_model,
 )
-from ruggedize.runs import UserError
 
 CLASSES = ("cat", "dog", "ship")
 TINY = ResNet9Options(width=8)

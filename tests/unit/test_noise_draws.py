@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from ruggedize.core.seeding import stream_key
 from ruggedize.corruptions import noise
-from ruggedize.images.draws import image_key
-from ruggedize.seeding import stream_key
+from ruggedize.kernels.draws import image_key
 
 
 def test_the_normal_quantiles_have_the_moments_of_the_normal_distribution():

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from ruggedize.training.optim import optimiser_for, set_rate
-from ruggedize.training.optim_options import Adam, AdamW, Sgd
+from ruggedize.train.optim import optimiser_for, set_rate
+from ruggedize.train.optim_options import Adam, AdamW, Sgd
 
 
 def network() -> nn.Module:

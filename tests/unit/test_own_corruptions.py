@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from ruggedize.assess import AssessOptions, assess
+from ruggedize.core.errors import UserError
+from ruggedize.core.seeding import image_generator
 from ruggedize.corruptions import (
     CORRUPTIONS,
     Corruption,
@@ -18,8 +20,6 @@ from ruggedize.corruptions import (
 )
 from ruggedize.corruptions.names import ALL
 from ruggedize.corruptions.options import OPTIONS
-from ruggedize.runs import UserError
-from ruggedize.seeding import image_generator
 from tests.tiny_assessment import FP32, tiny_images, tiny_models
 
 PAGE = Path(__file__).parents[2] / "docs" / "corruptions.md"

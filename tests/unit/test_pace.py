@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ruggedize.runs import read_lines
-from ruggedize.training.loop import fit, summary
+from ruggedize.core.files import read_lines
+from ruggedize.train.loop import fit, summary
 from tests.training_jobs import tiny_job
 
 ROW = {
@@ -30,7 +30,7 @@ def test_an_epoch_is_summed_up_in_words() -> None:
 def test_every_epoch_of_a_training_has_its_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO, logger="ruggedize.training.loop"):
+    with caplog.at_level(logging.INFO, logger="ruggedize.train.loop"):
         fit(tiny_job(tmp_path, epochs=3))
     messages = [record.getMessage() for record in caplog.records]
     lines = [message for message in messages if message.startswith("teacher epoch")]

@@ -43,7 +43,7 @@ def test_stray_files_that_git_ignores_are_no_part_of_the_package() -> None:
     stray.write_text("")
     try:
         assert stray not in files_of_the_package()
-        assert SOURCE / "cli.py" in files_of_the_package()
+        assert SOURCE / "pipeline.py" in files_of_the_package()
     finally:
         stray.unlink()
 
@@ -52,7 +52,7 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: zipfile.ZipFile) -> No
     expected = {str(path.relative_to(ROOT / "src")) for path in files_of_the_package()}
     held = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert held == expected
-    assert {"ruggedize/recipes/demo.toml", "ruggedize/report/style.css"} <= held
+    assert {"ruggedize/recipe/shipped/demo.toml", "ruggedize/report/style.css"} <= held
 
 
 def test_the_version_has_one_source(wheel: zipfile.ZipFile) -> None:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from ruggedize import seeding
-from ruggedize.runs import UserError
-from ruggedize.training import stage as job_module
-from ruggedize.training.checkpoint import load_newest_state
-from ruggedize.training.loop import fit, fresh_state
-from ruggedize.training.optim import rate_at
-from ruggedize.training.stage import Job
+from ruggedize.core import seeding
+from ruggedize.core.errors import UserError
+from ruggedize.train import stage as job_module
+from ruggedize.train.checkpoint import load_newest_state
+from ruggedize.train.loop import fit, fresh_state
+from ruggedize.train.optim import rate_at
+from ruggedize.train.stage import Job
 from tests.training_jobs import tiny_job
 from tests.unit.test_divergence import spoilt
 

@@ -50,7 +50,7 @@ def modules_of_the_package() -> list[str]:
 @pytest.mark.more
 def test_every_module_can_be_imported_without_posix() -> None:
     names = modules_of_the_package()
-    assert {"ruggedize", "ruggedize.locking", "ruggedize.training.loop"} <= set(names)
+    assert {"ruggedize", "ruggedize.core.lock", "ruggedize.train.loop"} <= set(names)
     others = ["accelerate", "numba", "torch.utils.data", "torch.distributed", "sklearn.datasets"]
     others += ["PIL.Image", "plotly", "pooch", "rich.progress", "tyro", "safetensors.torch"]
     code = "import importlib\nfor name in sys.argv[1:]: importlib.import_module(name)"
@@ -60,13 +60,13 @@ def test_every_module_can_be_imported_without_posix() -> None:
 
 
 def test_the_help_is_shown_without_posix() -> None:
-    code = "sys.argv[1:] = ['--help']\nfrom ruggedize.cli import main\nmain()"
+    code = "sys.argv[1:] = ['--help']\nfrom ruggedize.cli.main import main\nmain()"
     result = run_without_posix(code, ["tyro", "rich.progress"])
     assert result.returncode == 0, result.stderr
     assert "train-teacher" in result.stdout
 
 
 def test_the_lock_can_be_imported_without_posix() -> None:
-    assert run_without_posix("import ruggedize.locking").returncode == 0
+    assert run_without_posix("import ruggedize.core.lock").returncode == 0
     assert run_without_posix("import os; os.register_at_fork(after_in_child=print)").returncode != 0
     assert run_without_posix("import fcntl").returncode != 0  # must fail

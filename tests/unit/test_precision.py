@@ -11,6 +11,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from ruggedize.core.environment import processor
 from ruggedize.data import Splits
 from ruggedize.models import precision as module
 from ruggedize.models import resolved_precision
@@ -22,11 +23,10 @@ from ruggedize.models.precision import (
     measured_timing,
     processor_precision,
 )
-from ruggedize.runs import processor
-from ruggedize.training import StudentOptions, TrainingOptions, train_student, train_teacher
-from ruggedize.training.checkpoint import save_state, saved_precision
-from ruggedize.training.compute import training_precision
-from ruggedize.training.loop import fresh_state
+from ruggedize.train import StudentOptions, TrainingOptions, train_student, train_teacher
+from ruggedize.train.checkpoint import save_state, saved_precision
+from ruggedize.train.compute import training_precision
+from ruggedize.train.loop import fresh_state
 from ruggedize.views import ViewOptions
 from tests.training_jobs import three_colours, tiny_job
 

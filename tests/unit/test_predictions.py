@@ -7,7 +7,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from ruggedize.assess import Predictions, load_predictions
-from ruggedize.assess.choice import choose_examples
+from ruggedize.assess.example_choice import choose_examples
 from ruggedize.assess.predictions import FORMAT, METADATA_KEY, Top, save_predictions
 
 CELL = ("fog", 5)

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from ruggedize.core.errors import UserError
 from ruggedize.recipe import (
-    SHIPPED,
     Recipe,
     differing_keys,
     load_recipe,
-    merged,
     recipe_toml,
     shipped_recipes,
 )
-from ruggedize.runs import UserError
+from ruggedize.recipe.merge import merged
+from ruggedize.recipe.recipe import SHIPPED
 
 
 @pytest.mark.parametrize("name", sorted(shipped_recipes()))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ruggedize import runs
+from ruggedize.core import files
+from ruggedize.core.errors import UserError
 
 
 def test_file_then_name_then_folder_reach_the_disk(
@@ -22,20 +23,20 @@ def test_file_then_name_then_folder_reach_the_disk(
         calls.append("name")
         os.rename(source, target)
 
-    monkeypatch.setattr(runs.os, "fsync", fsync)
-    monkeypatch.setattr(runs.os, "replace", replace)
-    runs.write_atomically(tmp_path / "a.json", b"{}")
+    monkeypatch.setattr(files.os, "fsync", fsync)
+    monkeypatch.setattr(files.os, "replace", replace)
+    files.write_atomically(tmp_path / "a.json", b"{}")
     assert calls == ["file", "name", "folder"]
 
 
 def test_a_file_that_does_not_fit_leaves_the_earlier_one_and_names_itself(tmp_path: Path) -> None:
     path = tmp_path / "state"
-    runs.write_atomically(path, b"earlier")
+    files.write_atomically(path, b"earlier")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
     try:
         with pytest.raises(OSError, match="too large") as caught:
-            runs.write_atomically(path, b"x" * 5_000)
+            files.write_atomically(path, b"x" * 5_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert caught.value.filename == str(path)
@@ -45,7 +46,7 @@ def test_a_file_that_does_not_fit_leaves_the_earlier_one_and_names_itself(tmp_pa
 
 def test_what_is_interrupted_is_as_if_it_had_not_begun(tmp_path: Path) -> None:
     def half() -> None:
-        with runs.whole_file(tmp_path / "a") as file:
+        with files.whole_file(tmp_path / "a") as file:
             file.write(b"half")
             raise KeyboardInterrupt
 
@@ -61,10 +62,10 @@ def test_a_log_is_as_it_was_where_the_disk_fails(
         raise OSError(5, "Input/output error")
 
     path = tmp_path / "metrics.jsonl"
-    runs.write_lines(path, [{"epoch": 1}])
-    monkeypatch.setattr(runs.os, "fsync", failing)
+    files.write_lines(path, [{"epoch": 1}])
+    monkeypatch.setattr(files.os, "fsync", failing)
     with pytest.raises(OSError, match="Input/output"):
-        runs.write_lines(path, [{"epoch": 1}, {"epoch": 2}])
+        files.write_lines(path, [{"epoch": 1}, {"epoch": 2}])
     assert path.read_text() == '{"epoch": 1}\n'
     assert list(tmp_path.iterdir()) == [path]
 
@@ -73,7 +74,7 @@ def test_a_log_is_as_it_was_where_the_disk_fails(
 def test_a_damaged_line_of_a_log_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"epoch": 1}\n' + line.encode("latin-1") + b"\n")
-    with pytest.raises(runs.UserError, match=r"metrics.jsonl: line 2 is damaged; delete that line"):
-        runs.read_lines(path)
+    with pytest.raises(UserError, match=r"metrics.jsonl: line 2 is damaged; delete that line"):
+        files.read_lines(path)
     path.write_bytes(b'{"epoch": 1}\n')
-    assert runs.read_lines(path) == [{"epoch": 1}]
+    assert files.read_lines(path) == [{"epoch": 1}]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ruggedize.training.optim import Patience, rate_at
-from ruggedize.training.optim_options import Constant, Cosine, EarlyStopping, OneCycle, Plateau
+from ruggedize.train.optim import Patience, rate_at
+from ruggedize.train.optim_options import Constant, Cosine, EarlyStopping, OneCycle, Plateau
 
 
 def test_a_constant_rate_stays() -> None:

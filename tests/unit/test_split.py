@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from ruggedize.core.errors import UserError
 from ruggedize.data import DataOptions
 from ruggedize.data.image_set import ImageSet
 from ruggedize.data.split import apportion, hold_out
-from ruggedize.runs import UserError
 
 
 def labelled(labels: list[int]) -> ImageSet:

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from ruggedize.core.errors import UserError
 from ruggedize.models import autocast_for
-from ruggedize.runs import UserError
-from ruggedize.training.batches import batches_of_epoch
-from ruggedize.training.checkpoint import KEPT, State, load_newest_state, save_state
-from ruggedize.training.distributed import asked
-from ruggedize.training.loop import end_epoch, fit, fresh_state, run_epoch
-from ruggedize.training.safety import Signals
-from ruggedize.training.step import step
+from ruggedize.train.batches import batches_of_epoch
+from ruggedize.train.checkpoint import KEPT, State, load_newest_state, save_state
+from ruggedize.train.distributed import asked
+from ruggedize.train.loop import end_epoch, fit, fresh_state, run_epoch
+from ruggedize.train.safety import Signals
+from ruggedize.train.step import step
 from tests.training_jobs import tiny_job
 
 FP32 = autocast_for("fp32", torch.device("cpu"))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ruggedize.core.errors import UserError
 from ruggedize.corruptions import (
     corrupt,
     export_suite,
@@ -19,7 +20,6 @@ from ruggedize.corruptions import (
 )
 from ruggedize.corruptions.names import BENCHMARK
 from ruggedize.data import ImageSet
-from ruggedize.runs import UserError
 
 NAMES = ("shot_noise", "brightness")
 

@@ -13,12 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
+from ruggedize.core.errors import UserError
 from ruggedize.corruptions import generated_suite
 from ruggedize.corruptions.manifest import fingerprint
 from ruggedize.data import DataOptions, Splits, folder, load_splits
 from ruggedize.data.file_list import FileList
 from ruggedize.recipe import differing_keys, load_recipe
-from ruggedize.runs import UserError
 
 NUM_A_CLASS = 30
 BATCHES = [np.array([5, 3, 40]), np.array([0]), np.array([41, 2])]

@@ -6,13 +6,14 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from ruggedize.core.errors import UserError
+from ruggedize.core.progress import no_progress
 from ruggedize.data import Splits
 from ruggedize.models import create_model, load_model, save_model
 from ruggedize.recipe import load_recipe
-from ruggedize.runs import UserError, no_progress
-from ruggedize.training import StudentOptions, train_student
-from ruggedize.training.objectives import targets
-from ruggedize.training.objectives.targets import known_targets
+from ruggedize.train import StudentOptions, train_student
+from ruggedize.train.objectives import targets
+from ruggedize.train.objectives.targets import known_targets
 from ruggedize.views import ViewOptions
 from tests.training_jobs import CLASSES, three_colours
 

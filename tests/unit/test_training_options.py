@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from ruggedize.training.options import StudentOptions
+from ruggedize.train.options import StudentOptions
 
 TINY = {"model": "resnet9"}
 

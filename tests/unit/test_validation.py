@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from ruggedize.runs import UserError
-from ruggedize.training.loop import fit
-from ruggedize.training.stage import Job
-from ruggedize.training.validate import Outcomes, outcomes, raw_minus_average, score
+from ruggedize.core.errors import UserError
+from ruggedize.train.loop import fit
+from ruggedize.train.stage import Job
+from ruggedize.train.validate import Outcomes, outcomes, raw_minus_average, score
 from tests.training_jobs import three_colours, tiny_job
 from tests.unit.test_state import FP32
 

@@ -11,11 +11,11 @@ import time
 import psutil
 import pytest
 
-from ruggedize.watchdog import Watchdog, descendants
+from ruggedize.cli.watchdog import Watchdog, descendants
 
 BLOCKED = """
 import atexit, ctypes, signal, subprocess, sys, threading, time
-from ruggedize.watchdog import Watchdog
+from ruggedize.cli.watchdog import Watchdog
 
 def interrupted(number, frame):
     raise SystemExit(128 + number)

@@ -7,10 +7,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ruggedize import runs
 from ruggedize.assess.facts import AssessmentFacts
-from ruggedize.corruptions.names import ALL, BENCHMARK, SEVERITIES
-from ruggedize.runs import UserError
+from ruggedize.core import files
+from ruggedize.core.errors import UserError
+from ruggedize.corruptions import ALL, BENCHMARK, SEVERITIES
 
 SCHEMA_VERSION = 1
 CLEAN = "clean"  # as a cell: severity 0
@@ -166,7 +166,7 @@ def mean_accuracy(cells: Iterable[Cell]) -> float:
 
 def write_assessment(path: Path, assessment: Assessment) -> None:
     """Write `assessment.json`: equal assessments give equal bytes."""
-    runs.write_json(path, assessment.model_dump(mode="json"))
+    files.write_json(path, assessment.model_dump(mode="json"))
 
 
 def load_assessment(path: Path) -> Assessment:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from ruggedize import runs
-from ruggedize.assess.choice import FILE_NAME, choose_examples
-from ruggedize.assess.examination import Examination
+from ruggedize.assess.example_choice import FILE_NAME, choose_examples
+from ruggedize.assess.saving import Examination
+from ruggedize.core import files
 from ruggedize.corruptions import Suite
 from ruggedize.data import ImageSet
 
@@ -35,7 +35,7 @@ def save_examples(
         place = positions[index]
         corrupted = suite.images(example.corruption, example.severity, place, place + 1)
         path = folder / f"{example.corruption}-{example.severity}-{index}.png"
-        runs.write_atomically(path, side_by_side(image_set.images[place], corrupted[0]))
+        files.write_atomically(path, side_by_side(image_set.images[place], corrupted[0]))
         paths.append(path)
     return paths
 

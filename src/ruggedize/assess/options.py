@@ -4,9 +4,15 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from ruggedize.corruptions.names import ALL, SEVERITIES, unknown
-from ruggedize.corruptions.options import PUBLISHED, allowed_texts, complete_options
-from ruggedize.runs import UserError
+from ruggedize.core.errors import UserError
+from ruggedize.corruptions import (
+    ALL,
+    PUBLISHED,
+    SEVERITIES,
+    allowed_texts,
+    complete_options,
+    unknown,
+)
 
 
 class AssessOptions(BaseModel):

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Int16, Int64
 
-from ruggedize import runs
-from ruggedize.runs import UserError
+from ruggedize.core import files
+from ruggedize.core.errors import UserError
 
 FORMAT = "ruggedize-predictions-1"
 METADATA_KEY = "ruggedize"
@@ -61,7 +61,7 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
         tensors[f"{name}/classes"] = np.ascontiguousarray(top.classes)
         tensors[f"{name}/confidences"] = np.ascontiguousarray(top.confidences)
     about = {"format": FORMAT, "cells": list(predictions.cells)}
-    runs.write_atomically(path, save(tensors, {METADATA_KEY: json.dumps(about)}))
+    files.write_atomically(path, save(tensors, {METADATA_KEY: json.dumps(about)}))
 
 
 AGAIN = "delete the assessment that they belong to, and give the command that made it again"

@@ -3,7 +3,14 @@ from .corrupting import corrupt as corrupt
 from .corrupting import resolve_preset as resolve_preset
 from .corruption import Corruption as Corruption
 from .export import export_suite as export_suite
+from .names import ALL as ALL
+from .names import BENCHMARK as BENCHMARK
+from .names import SEVERITIES as SEVERITIES
 from .names import parsed_names as parsed_names
+from .names import unknown as unknown
+from .options import PUBLISHED as PUBLISHED
+from .options import allowed_texts as allowed_texts
+from .options import complete_options as complete_options
 from .options import parsed_options as parsed_options
 from .options import reject_idle_options as reject_idle_options
 from .photographs import fetch_frost as fetch_frost

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ruggedize.core.errors import UserError
 from ruggedize.corruptions.manifest import read_manifest
 from ruggedize.corruptions.names import ALL, SEVERITIES
 from ruggedize.corruptions.suites import Positions, Unpaired, check_positions, range_of
 from ruggedize.data import ImageSet
-from ruggedize.images.types import Images, Labels
-from ruggedize.runs import UserError
+from ruggedize.kernels.types import Images, Labels
 
 LABELS = "labels.npy"
 CURE = "fetch or write the suite again, to another folder"

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from ruggedize.images.disk import centred_boxes, disk, filter_by_boxes
-from ruggedize.images.draws import image_key, uniform
-from ruggedize.images.filters import filter_both_ways, gaussian_taps
-from ruggedize.images.kernel import kernel
-from ruggedize.images.motion import motion_blur, motion_weights
-from ruggedize.images.truncation import truncated
+from ruggedize.kernels.disk import centred_boxes, disk, filter_by_boxes
+from ruggedize.kernels.draws import image_key, uniform
+from ruggedize.kernels.filters import filter_both_ways, gaussian_taps
+from ruggedize.kernels.kernel import kernel
+from ruggedize.kernels.motion import motion_blur, motion_weights
+from ruggedize.kernels.truncation import truncated
 
 LARGEST_ANGLE = 45.0
 

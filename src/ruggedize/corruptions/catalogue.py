@@ -15,7 +15,7 @@ from ruggedize.corruptions import (
 )
 from ruggedize.corruptions.corruption import Corruption
 from ruggedize.corruptions.options import OPTIONS
-from ruggedize.images import jpeg
+from ruggedize.kernels import jpeg
 
 ROWS = (
     Corruption(

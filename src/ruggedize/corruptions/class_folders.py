@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ruggedize.core.errors import UserError
 from ruggedize.corruptions.names import ALL, SEVERITIES
 from ruggedize.corruptions.suites import Positions, Unpaired, check_positions, range_of
 from ruggedize.data import ImageSet, decode_image, list_classes
-from ruggedize.images.blocks import run_blocks
-from ruggedize.images.types import Images, Labels
-from ruggedize.runs import UserError
+from ruggedize.kernels.blocks import run_blocks
+from ruggedize.kernels.types import Images, Labels
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ Colours are changed in HSV without ever computing the hue: a change of value sca
 and blue alike, a change of saturation scales their distances from the value.
 """
 
-from ruggedize.images.kernel import kernel
-from ruggedize.images.truncation import truncated
+from ruggedize.kernels.kernel import kernel
+from ruggedize.kernels.truncation import truncated
 
 
 def with_level(level: float, height: int, width: int) -> tuple[float]:

@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
+from ruggedize.core.seeding import stream_key
 from ruggedize.corruptions.catalogue import CORRUPTIONS
 from ruggedize.corruptions.corruption import Corruption
 from ruggedize.corruptions.names import SEVERITIES, unknown
 from ruggedize.corruptions.options import complete
-from ruggedize.images.blocks import run_blocks
-from ruggedize.images.types import Images
-from ruggedize.seeding import stream_key
+from ruggedize.kernels.blocks import run_blocks
+from ruggedize.kernels.types import Images
 
 Preset = Literal["cifar", "imagenet"]
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from ruggedize.images.filters import box_windows, resize_by_boxes
-from ruggedize.images.jpeg import CHROMA, LUMA, quantisation
-from ruggedize.images.kernel import kernel
+from ruggedize.kernels.filters import box_windows, resize_by_boxes
+from ruggedize.kernels.jpeg import CHROMA, LUMA, quantisation
+from ruggedize.kernels.kernel import kernel
 
 
 def with_boxes(scale: float, height: int, width: int) -> tuple[np.ndarray, ...]:

@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 
-from ruggedize.images.borders import reflected
-from ruggedize.images.draws import bits, image_key, uniform
-from ruggedize.images.kernel import kernel
-from ruggedize.images.opencv_warp import inverse, mix, warp_affine
-from ruggedize.images.smoothing import Matrix, smooth_both_ways, smoothing_matrix
-from ruggedize.images.truncation import truncated
+from ruggedize.kernels.borders import reflected
+from ruggedize.kernels.draws import bits, image_key, uniform
+from ruggedize.kernels.kernel import kernel
+from ruggedize.kernels.opencv_warp import inverse, mix, warp_affine
+from ruggedize.kernels.smoothing import Matrix, smooth_both_ways, smoothing_matrix
+from ruggedize.kernels.truncation import truncated
 
 NUM_MOVES = 6  # draws that move the three points of the affine map
 HALF_WORD = np.uint64(32)

@@ -11,7 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ruggedize import runs
+from ruggedize.core import files
+from ruggedize.core.environment import version
+from ruggedize.core.errors import UserError
+from ruggedize.core.lock import only_writer
+from ruggedize.core.progress import Progress, no_progress
 from ruggedize.corruptions.arrays import LABELS
 from ruggedize.corruptions.manifest import (
     NAME,
@@ -23,8 +27,6 @@ from ruggedize.corruptions.manifest import (
 from ruggedize.corruptions.names import SEVERITIES
 from ruggedize.corruptions.suites import Suite, chosen_names
 from ruggedize.data import ImageSet
-from ruggedize.locking import only_writer
-from ruggedize.runs import Progress, UserError, no_progress
 
 BLOCK_BYTES = 1 << 25  # of images that are corrupted and written together
 
@@ -84,7 +86,7 @@ def write_corruptions(
 def wanted_manifest(suite: Suite, image_set: ImageSet, data: str) -> Manifest:
     """Describe what is to be written."""
     return Manifest(
-        ruggedize=str(runs.version("ruggedize")),
+        ruggedize=str(version("ruggedize")),
         data=data,
         images_sha256=fingerprint(image_set),
         num_images=len(image_set),
@@ -129,14 +131,14 @@ def with_labels(folder: Path, manifest: Manifest, image_set: ImageSet) -> Manife
         return manifest
     packed = io.BytesIO()
     np.save(packed, np.tile(image_set.labels.numpy(), len(SEVERITIES)), allow_pickle=False)
-    runs.write_atomically(folder / LABELS, packed.getvalue())
+    files.write_atomically(folder / LABELS, packed.getvalue())
     return listed(folder, manifest, LABELS, hashlib.sha256(packed.getvalue()).hexdigest())
 
 
 def is_finished(folder: Path, manifest: Manifest, file: str) -> bool:
     """Return whether a file is there as the manifest says; it is read to be sure."""
     path, known = folder / file, manifest.files.get(file)
-    return known is not None and path.is_file() and runs.sha256(path) == known
+    return known is not None and path.is_file() and files.sha256(path) == known
 
 
 def listed(folder: Path, manifest: Manifest, file: str, sha256: str) -> Manifest:
@@ -179,7 +181,7 @@ def write_array(path: Path, shape: tuple[int, ...], blocks: Iterable[np.ndarray]
     described = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(header, described)
     digest = hashlib.sha256(header.getvalue())
-    with runs.whole_file(path) as file:
+    with files.whole_file(path) as file:
         file.write(header.getvalue())
         for block in blocks:
             file.write(block.data)

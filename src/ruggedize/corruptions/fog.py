@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from ruggedize.images.draws import image_key, uniform
-from ruggedize.images.kernel import kernel
-from ruggedize.images.truncation import truncated
+from ruggedize.kernels.draws import image_key, uniform
+from ruggedize.kernels.kernel import kernel
+from ruggedize.kernels.truncation import truncated
 
 FIRST_WOBBLE = 100.0
 

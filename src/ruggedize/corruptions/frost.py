@@ -8,9 +8,9 @@ import numpy as np
 
 from ruggedize.corruptions.photographs import check_photographs, frost_folder, load_photographs
 from ruggedize.corruptions.procedural import grown_pictures
-from ruggedize.images.draws import image_key, integer
-from ruggedize.images.kernel import kernel
-from ruggedize.images.truncation import truncated
+from ruggedize.kernels.draws import image_key, integer
+from ruggedize.kernels.kernel import kernel
+from ruggedize.kernels.truncation import truncated
 
 PHOTOGRAPHS = "photographs"  # as the value of the option `textures`; else procedural ones
 Textures = tuple[np.ndarray, ...]

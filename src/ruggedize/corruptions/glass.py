@@ -3,9 +3,9 @@
 import numpy as np
 
 from ruggedize.corruptions.blur import gaussian_blur
-from ruggedize.images.draws import bits, image_key
-from ruggedize.images.filters import gaussian_taps
-from ruggedize.images.kernel import kernel
+from ruggedize.kernels.draws import bits, image_key
+from ruggedize.kernels.filters import gaussian_taps
+from ruggedize.kernels.kernel import kernel
 
 DRAWS_PER_HASH = 4
 DRAW_BITS = np.uint64(16)

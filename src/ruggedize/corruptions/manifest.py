@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ruggedize import runs
+from ruggedize.core import files
+from ruggedize.core.errors import UserError
 from ruggedize.data import ImageSet
-from ruggedize.runs import UserError
 
 NAME = "manifest.json"
 
@@ -50,7 +50,7 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `manifest.json`: equal manifests give equal bytes."""
-    runs.write_json(folder / NAME, manifest.model_dump(mode="json"))
+    files.write_json(folder / NAME, manifest.model_dump(mode="json"))
 
 
 def fingerprint(image_set: ImageSet) -> str:

@@ -7,7 +7,7 @@ Corruptions and Perturbations".
 import difflib
 from collections.abc import Iterable
 
-from ruggedize.runs import UserError
+from ruggedize.core.errors import UserError
 
 BENCHMARK = (
     "gaussian_noise",

@@ -9,9 +9,9 @@ from functools import cache
 
 import numpy as np
 
-from ruggedize.images.draws import bits, image_key, normal_quantiles, uniform
-from ruggedize.images.kernel import kernel
-from ruggedize.images.truncation import truncated
+from ruggedize.kernels.draws import bits, image_key, normal_quantiles, uniform
+from ruggedize.kernels.kernel import kernel
+from ruggedize.kernels.truncation import truncated
 
 QUANTILE_BITS = np.uint64(16)
 NUM_QUANTILES = 1 << 16  # equally likely normal values, up to 4.3 standard deviations

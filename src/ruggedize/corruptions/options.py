@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
+from ruggedize.core.errors import UserError
 from ruggedize.corruptions.names import ALL, unknown
-from ruggedize.runs import UserError
 
 Options = Mapping[str, tuple[str, ...]]  # the values of each option; the first is the default
 Chosen = Mapping[str, Mapping[str, str]]  # by corruption: a value for each option

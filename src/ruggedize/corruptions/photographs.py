@@ -12,8 +12,9 @@ import numpy as np
 from PIL import Image
 from platformdirs import user_cache_path
 
-from ruggedize.data.fetching import move_into_place, scratch_folder
-from ruggedize.runs import UserError, sha256
+from ruggedize.core.errors import UserError
+from ruggedize.core.files import sha256
+from ruggedize.data import move_into_place, scratch_folder
 
 VARIABLE = "RUGGEDIZE_FROST"
 REQUIREMENT = "imagecorruptions==1.1.2"  # Apache-2.0; the official files, byte for byte

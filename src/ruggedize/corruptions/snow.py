@@ -5,10 +5,10 @@ import math
 import numpy as np
 
 from ruggedize.corruptions.noise import draw_normals, normal_table
-from ruggedize.images.draws import image_key, uniform
-from ruggedize.images.kernel import kernel
-from ruggedize.images.motion import motion_blur, motion_weights
-from ruggedize.images.truncation import truncated
+from ruggedize.kernels.draws import image_key, uniform
+from ruggedize.kernels.kernel import kernel
+from ruggedize.kernels.motion import motion_blur, motion_weights
+from ruggedize.kernels.truncation import truncated
 
 FIRST_ANGLE, LAST_ANGLE = -135.0, -45.0  # degrees: the wind blows the flakes askew
 

@@ -3,11 +3,11 @@
 import numpy as np
 
 from ruggedize.corruptions.noise import draw_normals, normal_table
-from ruggedize.images.draws import image_key
-from ruggedize.images.edges import MARGIN, find_edges, measure_distances
-from ruggedize.images.filters import filter_3x3, filter_both_ways, gaussian_taps
-from ruggedize.images.kernel import kernel
-from ruggedize.images.truncation import truncated
+from ruggedize.kernels.draws import image_key
+from ruggedize.kernels.edges import MARGIN, find_edges, measure_distances
+from ruggedize.kernels.filters import filter_3x3, filter_both_ways, gaussian_taps
+from ruggedize.kernels.kernel import kernel
+from ruggedize.kernels.truncation import truncated
 
 WATER = (175.0, 238.0, 238.0)  # pale turquoise
 MUD = (63.0, 42.0, 20.0)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ruggedize.core.errors import UserError
 from ruggedize.corruptions.arrays import open_arrays
 from ruggedize.corruptions.class_folders import open_class_folders
 from ruggedize.corruptions.corrupting import corrupt
@@ -13,8 +14,7 @@ from ruggedize.corruptions.manifest import read_manifest
 from ruggedize.corruptions.names import ALL, BENCHMARK
 from ruggedize.corruptions.suites import Suite, Unpaired
 from ruggedize.data import ImageSet, data_root
-from ruggedize.images.types import Labels
-from ruggedize.runs import UserError
+from ruggedize.kernels.types import Labels
 
 PROBES = ("brightness", "contrast", "pixelate", "jpeg_compression")
 """Corruptions by which pairs are recognised, tried in this order.

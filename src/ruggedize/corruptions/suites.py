@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from ruggedize.core.errors import UserError
 from ruggedize.corruptions.catalogue import CORRUPTIONS
 from ruggedize.corruptions.corrupting import Preset, corrupt_indexed, resolve_preset
 from ruggedize.corruptions.corruption import Corruption
 from ruggedize.corruptions.names import nearest, unknown
 from ruggedize.corruptions.options import complete_options
-from ruggedize.images.types import Images, ImageSource, Labels
-from ruggedize.runs import UserError
+from ruggedize.kernels.types import Images, ImageSource, Labels
 
 Positions = Int64[Tensor, " n"]  # places in a data set or suite
 

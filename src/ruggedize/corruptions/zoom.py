@@ -6,8 +6,8 @@ from functools import cache
 import numpy as np
 from scipy import ndimage
 
-from ruggedize.images.kernel import kernel
-from ruggedize.images.truncation import truncated
+from ruggedize.kernels.kernel import kernel
+from ruggedize.kernels.truncation import truncated
 
 LANES = 48  # planes worked on side by side: the same pixel of each, then the next pixel
 

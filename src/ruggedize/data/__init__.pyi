@@ -1,8 +1,12 @@
+from .bad_files import refuse_or_leave_out as refuse_or_leave_out
 from .decode import decode_image as decode_image
 from .decode import list_images as list_images
 from .decode import shown as shown
 from .digest import DataDigest as DataDigest
-from .fetching import fetch as fetch
+from .download import fetch as fetch
+from .download import move_into_place as move_into_place
+from .download import scratch_folder as scratch_folder
+from .file_list import FileList as FileList
 from .folder import list_classes as list_classes
 from .image_set import ImageBatch as ImageBatch
 from .image_set import ImageSet as ImageSet
@@ -13,3 +17,4 @@ from .load import load_splits as load_splits
 from .options import DataOptions as DataOptions
 from .root import data_root as data_root
 from .streaming import StreamedImages as StreamedImages
+from .streaming import decode_all as decode_all

@@ -4,8 +4,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from ruggedize.core.errors import UserError
 from ruggedize.data.decode import BadImageError, decode_image, shown
-from ruggedize.runs import UserError
 
 NUM_NAMED = 3  # in a refusal
 ANY_SIZE = 16  # pixels; what is wrong does not depend on it

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ruggedize.core.errors import UserError
 from ruggedize.data.image_set import ImageSet
 from ruggedize.data.root import VARIABLE, data_root
-from ruggedize.runs import UserError
 
 SIZE = 32
 NUM_PIXEL_BYTES = 3 * SIZE * SIZE

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 from pydantic import BaseModel, ConfigDict
 
+from ruggedize.core.errors import UserError
 from ruggedize.data.file_list import FileList
-from ruggedize.runs import UserError
 
 DIGEST_BYTES = 8
 FROZEN = ConfigDict(frozen=True, extra="forbid")

@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ruggedize.core.errors import UserError
+from ruggedize.core.memory import available_memory, processes_here
+from ruggedize.core.progress import Progress, no_progress
 from ruggedize.data.bad_files import refuse_or_leave_out
 from ruggedize.data.decode import image_names, shown
 from ruggedize.data.digest import folder_digest
@@ -16,8 +19,6 @@ from ruggedize.data.image_set import ImageSet, Splits
 from ruggedize.data.options import DataOptions
 from ruggedize.data.split import hold_out
 from ruggedize.data.streaming import StreamedImages, bad_files, decode_all, default_workers
-from ruggedize.memory import available_memory, processes_here
-from ruggedize.runs import Progress, UserError, no_progress
 
 PARTS = ("train", "validation", "test")
 TEST_SHARE = 0.2  # of the training images, where there is no test folder

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ruggedize.data.digest import DataDigest
 from ruggedize.data.streaming import StreamedImages
-from ruggedize.images.types import Images, ImageSource, Index, Labels
+from ruggedize.kernels.types import Images, ImageSource, Index, Labels
 
 Positions = Tensor | np.ndarray | Sequence[int]
 

@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from ruggedize.core.errors import UserError, shown
+from ruggedize.core.progress import Progress, no_progress
 from ruggedize.data.cifar import CIFAR10, CIFAR100, SIZE, find_folder, load_cifar
 from ruggedize.data.digest import DataDigest, array_digest, folder_digest
 from ruggedize.data.digits import load_digits
@@ -14,7 +16,6 @@ from ruggedize.data.folder import list_parts, load_folder
 from ruggedize.data.image_set import ImageSet, Splits
 from ruggedize.data.options import DataOptions
 from ruggedize.data.split import hold_out
-from ruggedize.runs import Progress, UserError, no_progress, shown
 
 LAYOUTS = {layout.name: layout for layout in (CIFAR10, CIFAR100)}
 NAMES = ("digits", *LAYOUTS)
@@ -120,7 +121,7 @@ def load_named(options: DataOptions, download: bool) -> tuple[ImageSet, ImageSet
             "data.image_size and resize in [views]"
         )
     if download and find_folder(layout, options.root) is None:
-        from ruggedize.data.fetching import fetch
+        from ruggedize.data.download import fetch
 
         fetch(options.name, options.root)
     return load_cifar(layout, options.root)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from ruggedize.core.errors import UserError
 from ruggedize.data.image_set import ImageSet
-from ruggedize.runs import UserError
 
 SPLIT_SEED = 20210
 

@@ -18,12 +18,13 @@ from jaxtyping import Bool, Int64
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ruggedize.core.errors import UserError
+from ruggedize.core.memory import processes_here
+from ruggedize.core.progress import Progress, no_progress
 from ruggedize.data.decode import BadImageError, decode_image
 from ruggedize.data.file_list import FileList
-from ruggedize.images.blocks import available_cores, run_blocks
-from ruggedize.images.types import Images
-from ruggedize.memory import processes_here
-from ruggedize.runs import Progress, UserError, no_progress
+from ruggedize.kernels.blocks import available_cores, run_blocks
+from ruggedize.kernels.types import Images
 
 MOST_WORKERS = 16
 AHEAD = 2  # batches that each worker process may be ahead

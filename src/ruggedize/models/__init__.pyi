@@ -1,9 +1,11 @@
+from .batch_norm import GhostBatchNorm as GhostBatchNorm
+from .batch_norm import SynchronisedBatchNorm as SynchronisedBatchNorm
+from .batch_norm import batch_norms as batch_norms
+from .batch_norm import replace_batch_norm as replace_batch_norm
+from .batch_norm import several_views as several_views
+from .batch_norm import updating_statistics as updating_statistics
 from .classifier import Classifier as Classifier
 from .classifier import Prediction as Prediction
-from .construction import create_model as create_model
-from .construction import num_parameters as num_parameters
-from .construction import outline as outline
-from .construction import refuse_too_small as refuse_too_small
 from .files import load_model as load_model
 from .files import packed_model as packed_model
 from .files import read_description as read_description
@@ -17,5 +19,10 @@ from .options import PreActResNet18Options as PreActResNet18Options
 from .options import ResNet9Options as ResNet9Options
 from .options import ResNet50V2Options as ResNet50V2Options
 from .options import WideResNetOptions as WideResNetOptions
+from .precision import Precision as Precision
 from .precision import autocast_for as autocast_for
 from .precision import resolved_precision as resolved_precision
+from .registry import create_model as create_model
+from .registry import num_parameters as num_parameters
+from .registry import outline as outline
+from .registry import refuse_too_small as refuse_too_small

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor, nn
 
-from ruggedize.images.types import Images, Views
-from ruggedize.images.warp import resize
+from ruggedize.kernels.types import Images, Views
+from ruggedize.kernels.warp import resize
 from ruggedize.models.inference import answer_in_parts, images_at_once
 from ruggedize.models.options import CustomModel, ModelOptions
 

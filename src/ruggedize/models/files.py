@@ -10,10 +10,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from ruggedize.core.errors import UserError
+from ruggedize.core.files import write_atomically
 from ruggedize.models.classifier import HALF, Channels, Classifier
-from ruggedize.models.construction import outline
 from ruggedize.models.options import CustomModel, ModelOptions
-from ruggedize.runs import UserError, write_atomically
+from ruggedize.models.registry import outline
 
 LARGEST_SIDE = 1024  # of images, as a recipe may ask for; a file could claim to need all memory
 METADATA_KEY = "ruggedize"  # one key: safetensors does not keep the order of several

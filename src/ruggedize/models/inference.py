@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ruggedize.images.types import Views
-from ruggedize.memory import is_out_of_memory
-from ruggedize.runs import UserError
+from ruggedize.core.errors import UserError
+from ruggedize.core.memory import is_out_of_memory
+from ruggedize.kernels.types import Views
 
 MOST_IMAGES = 500  # in a batch: more gain nothing
 MOST_PIXELS = MOST_IMAGES * 72**2  # of a batch: what a training's own batches take is far more

@@ -11,7 +11,7 @@ from pydantic import (
     field_validator,
 )
 
-from ruggedize.runs import UserError
+from ruggedize.core.errors import UserError
 
 if TYPE_CHECKING:
     from torch import nn

@@ -15,7 +15,8 @@ from platformdirs import user_cache_path
 from torch import Tensor
 from torch.nn import functional
 
-from ruggedize.runs import processor, write_atomically
+from ruggedize.core.environment import processor
+from ruggedize.core.files import write_atomically
 
 Precision = Literal["bf16", "fp32"]
 AskedPrecision = Literal["auto", "bf16", "fp32"]

@@ -5,17 +5,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ruggedize.assess.assessment import (
+from ruggedize.assess import (
     CLEAN,
     Assessment,
     Cell,
     Comparison,
     Coverage,
+    Interval,
     ModelAssessment,
+    compare,
     load_assessment,
     mean_accuracy,
+    mean_correct,
+    paired_intervals,
 )
-from ruggedize.assess.bootstrap import Interval, compare, mean_correct, paired_intervals
 from ruggedize.report.record import RunRecord
 
 STAND_INS = {"severity5_present": "severity5_top1", "present_mean": "c19"}

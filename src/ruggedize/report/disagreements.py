@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ruggedize.assess.choice import choose_examples
+from ruggedize.assess import choose_examples
 from ruggedize.report.compare import shown_severity
 from ruggedize.report.record import Picture, RunRecord
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ruggedize import runs
-from ruggedize.assess.choice import NUM_EXAMPLES
+from ruggedize.assess import NUM_EXAMPLES
+from ruggedize.core import files
+from ruggedize.core.errors import UserError
 from ruggedize.report import compare
 from ruggedize.report.disagreements import (
     Disagreements,
@@ -18,7 +19,6 @@ from ruggedize.report.figures import drawings
 from ruggedize.report.record import RunRecord, has_chosen_epoch, read_run
 from ruggedize.report.seeds import OverSeeds, over_seeds
 from ruggedize.report.wording import FILTERS, control_sentence, scale_of, verdict
-from ruggedize.runs import UserError
 
 TEMPLATE = Path(__file__).with_name("template.html.jinja")
 STYLE = Path(__file__).with_name("style.css")
@@ -63,11 +63,11 @@ def write_report(run_folders: Sequence[Path], out: Path) -> None:
     """
     if not run_folders:
         raise UserError("there is no run to report on; give at least one run folder")
-    runs.refuse_unwritable_file(Path(out))
+    files.refuse_unwritable_file(Path(out))
     records = [read_run(Path(folder)) for folder in run_folders]
     chapters = [chapter(record, f"run{place}") for place, record in enumerate(records)]
     page = render(chapters, over_seeds(records))
-    runs.write_atomically(Path(out), page.encode("utf-8"))
+    files.write_atomically(Path(out), page.encode("utf-8"))
 
 
 def render(chapters: list[Chapter], seeds: OverSeeds) -> str:

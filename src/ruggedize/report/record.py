@@ -6,10 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruggedize.assess.assessment import Assessment, load_assessment
-from ruggedize.assess.choice import FILE_NAME
-from ruggedize.assess.predictions import Predictions, load_predictions, predictions_folder
-from ruggedize.runs import UserError, read_lines, refuse_missing_run
+from ruggedize.assess import (
+    FILE_NAME,
+    Assessment,
+    Predictions,
+    load_assessment,
+    load_predictions,
+    predictions_folder,
+)
+from ruggedize.core.errors import UserError
+from ruggedize.core.files import read_lines, refuse_missing_run
 
 WITHOUT_TEACHER = ("supervised", "jsd", "mean-teacher")  # objectives that use no other model
 

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ruggedize.assess.bootstrap import Interval
+from ruggedize.assess import Interval
+from ruggedize.core.tables import flat
 from ruggedize.report.compare import summary_rows
 from ruggedize.report.record import RunRecord
-from ruggedize.runs import flat
 
 NOT_COMPARED = ("seed", "data.root", "data.streaming", "data.workers")  # the same images, read so
 IN_TRAINING = ("precision", "device", "processes", "microbatches")  # of `delivered.json`

@@ -4,8 +4,7 @@ import base64
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ruggedize.assess.assessment import Comparison
-from ruggedize.assess.bootstrap import Interval
+from ruggedize.assess import Comparison, Interval
 from ruggedize.report.compare import SummaryRow
 from ruggedize.report.record import RunRecord, is_control
 

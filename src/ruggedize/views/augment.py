@@ -5,9 +5,9 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from ruggedize.images.blocks import run_blocks
-from ruggedize.images.types import Images
-from ruggedize.seeding import stream_key
+from ruggedize.core.seeding import stream_key
+from ruggedize.kernels.blocks import run_blocks
+from ruggedize.kernels.types import Images
 from ruggedize.views.layers import Plan, augment, new_scratch
 from ruggedize.views.operations import SEMANTICS, Operation, operations
 from ruggedize.views.options import RandAugmentOptions, Semantics

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from ruggedize.images.draws import image_key, integer, uniform
-from ruggedize.images.kernel import kernel
-from ruggedize.images.types import Images
-from ruggedize.images.warp import Placements, pad_and_crop, resize_and_crop
+from ruggedize.kernels.draws import image_key, integer, uniform
+from ruggedize.kernels.kernel import kernel
+from ruggedize.kernels.types import Images
+from ruggedize.kernels.warp import Placements, pad_and_crop, resize_and_crop
 from ruggedize.views.options import ViewOptions
 
 FLIP, TOP, LEFT = 0, 1, 2  # the draws of one image

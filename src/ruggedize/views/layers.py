@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ruggedize.images import affine, color, interpolation
-from ruggedize.images.draws import image_key, integer, uniform
-from ruggedize.images.kernel import kernel
+from ruggedize.kernels import affine, color, interpolation
+from ruggedize.kernels.draws import image_key, integer, uniform
+from ruggedize.kernels.kernel import kernel
 from ruggedize.views import operations
 
 DRAWS_PER_LAYER = 8  # a further layer leaves the draws of the earlier ones as they are

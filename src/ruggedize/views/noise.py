@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ruggedize.images.types import Images
-from ruggedize.seeding import stream_key
+from ruggedize.core.seeding import stream_key
+from ruggedize.kernels.types import Images
 from ruggedize.views.options import CustomNoise, NoiseOptions
 
 KINDS = "ruggedize.views.kinds"

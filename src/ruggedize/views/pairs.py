@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Int64
 from torch import Tensor
 
-from ruggedize.images.types import Images, Views
-from ruggedize.images.warp import resize
-from ruggedize.seeding import stream_key
+from ruggedize.core.seeding import stream_key
+from ruggedize.kernels.types import Images, Views
+from ruggedize.kernels.warp import resize
 from ruggedize.views.geometry import apply_geometry
 from ruggedize.views.noise import apply_noise
 from ruggedize.views.options import ViewOptions

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ruggedize.data.image_set import ImageSet
-from ruggedize.images.spread import evenly_spread
-from ruggedize.images.types import Images
+from ruggedize.data import ImageSet
+from ruggedize.kernels.spread import evenly_spread
+from ruggedize.kernels.types import Images
 from ruggedize.views.lettering import lettering
 from ruggedize.views.pairs import ViewMaker
 

@@ -5,9 +5,9 @@ from functools import cache
 
 import numpy as np
 
-from ruggedize.images.blocks import run_blocks
-from ruggedize.images.draws import bits, image_key, normal_quantiles, uniform
-from ruggedize.images.kernel import kernel
+from ruggedize.kernels.blocks import run_blocks
+from ruggedize.kernels.draws import bits, image_key, normal_quantiles, uniform
+from ruggedize.kernels.kernel import kernel
 from ruggedize.views.options import AdditiveNoiseOptions
 
 NOISES = ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise")

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from ruggedize.images.blocks import run_blocks
-from ruggedize.images.draws import image_key, integer, uniform
-from ruggedize.images.kernel import kernel
+from ruggedize.kernels.blocks import run_blocks
+from ruggedize.kernels.draws import image_key, integer, uniform
+from ruggedize.kernels.kernel import kernel
 from ruggedize.views.options import RandomErasingOptions
 
 GREY = 128

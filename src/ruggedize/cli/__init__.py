@@ -1,0 +1,1 @@
+"""The command line: `main` reads arguments; one file per group of commands."""

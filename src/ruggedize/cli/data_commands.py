@@ -1,0 +1,184 @@
+"""The commands about images: what is fetched, made of them, and said of them by a model."""
+
+import csv
+import io
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rich.console import Console
+
+from ruggedize.cli.args import (
+    AsCsv,
+    DataName,
+    File,
+    Folder,
+    Names,
+    OneModel,
+    Options,
+    Pictures,
+    Switch,
+    Whole,
+)
+from ruggedize.cli.display import Bars, table
+from ruggedize.core import files
+from ruggedize.core.errors import UserError
+
+if TYPE_CHECKING:
+    from ruggedize.corruptions import Suite
+    from ruggedize.data import ImageSet
+
+console = Console(markup=False, emoji=False)  # names of files are no markup
+
+AT_ONCE = 256  # images decoded and classified together
+
+
+def corrupt(
+    *,
+    data: str,
+    out: Folder = None,
+    data_root: Folder = None,
+    image_size: Whole = None,
+    skip_bad_images: Switch = False,
+    corruptions: Names = None,
+    seed: int = 0,
+    preset: Literal["auto", "cifar", "imagenet"] = "auto",
+    corruption_options: Options = (),
+    sheet: File = None,
+    image: Whole = None,
+) -> None:
+    """Write the corrupted test images of a data set, in the layout of CIFAR-10-C.
+
+    CORRUPTION.npy holds uint8 [5 n, height, width, 3], the n images of severity 1 first; labels.npy
+    the labels. When it was cut off, the same command goes on where it stood.
+
+    Args:
+        data: Name or folder of the data.
+        out: Folder for the files and their manifest.json.
+        data_root: Folder that holds the data set.
+        image_size: Side in pixels at which a folder's images are kept.
+        skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
+        corruptions: Which ones, divided by commas: fog,snow. Default: all.
+        seed: Fixes the random draws.
+        preset: Whose constants; auto goes by the image's size.
+        corruption_options: Set an option of a corruption. Default: the first value.
+        sheet: Draw one image under these corruptions at every severity, to this PNG file.
+        image: Which test image --sheet shows. Default: 0, the first.
+    """
+    from ruggedize.corruptions import (
+        export_suite,
+        generated_suite,
+        parsed_names,
+        parsed_options,
+        reject_idle_options,
+    )
+    from ruggedize.data import load_data
+
+    if seed < 0:
+        raise UserError(f"--seed must be 0 or more, got {seed}")
+    refuse_unwritable(out, sheet)
+    if image is not None and sheet is None:
+        raise UserError("--image says which image --sheet shows; give --sheet FILE too")
+    chosen = None if corruptions is None else parsed_names(corruptions)
+    given = parsed_options(corruption_options)
+    reject_idle_options(given, chosen)
+    options = {"image_size": image_size, "skip_bad_images": skip_bad_images}
+    test = load_data(data, data_root, **options).test
+    suite = generated_suite(test.images, seed=seed, preset=preset, options=given)
+    if sheet is not None:
+        write_sheet(suite, test, image or 0, chosen, sheet)
+        console.print(f"sheet: {sheet}", soft_wrap=True)
+    if out is not None:
+        with Bars() as bars:
+            export_suite(suite, test, out, data=data, corruptions=chosen, progress=bars)
+        console.print(f"suite: {out}", soft_wrap=True)
+
+
+def refuse_unwritable(out: Path | None, sheet: Path | None) -> None:
+    """Reject to make what could be written nowhere."""
+    if out is None and sheet is None:
+        raise UserError("nothing is to be written; give --out DIR, --sheet FILE, or both")
+    if out is not None:
+        files.refuse_unwritable_folder(out)
+    if sheet is not None:
+        if sheet.suffix.lower() != ".png":
+            raise UserError(f"--sheet draws a PNG, got {sheet}; name it {sheet.stem}.png")
+        files.refuse_unwritable_file(sheet)
+
+
+def write_sheet(
+    suite: "Suite", test: "ImageSet", position: int, chosen: tuple[str, ...] | None, path: Path
+) -> None:
+    """Draw one test image under the corruptions chosen, at every severity."""
+    from ruggedize.corruptions import corruption_sheet
+
+    if not 0 <= position < len(test):
+        raise UserError(f"there is no image {position}; give --image 0..{len(test) - 1}")
+    picture = io.BytesIO()
+    corruption_sheet(suite, test.images[position], position, chosen).save(picture, "PNG")
+    files.write_atomically(path, picture.getvalue())
+
+
+def fetch(name: DataName, /, *, data_root: Folder = None) -> None:
+    """Download a data set or a suite, checked by its hash; no other command uses the network.
+
+    Args:
+        name: The data set (cifar10, cifar100), the suite (cifar10-c, cifar100-c), or frost: six
+            photographs for the corruption of that name, put into RUGGEDIZE_FROST, else into a
+            folder of the user's cache.
+        data_root: Where to put a data set or suite. Default: RUGGEDIZE_DATA, else a folder of the
+            user's cache.
+    """
+    from ruggedize.corruptions import fetch_frost
+    from ruggedize.data import fetch as fetch_data
+
+    if name == "frost" and data_root:
+        raise UserError("frost takes no --data-root; name its folder with RUGGEDIZE_FROST=DIR")
+    with Bars() as bars:
+        path = fetch_frost() if name == "frost" else fetch_data(name, data_root, progress=bars)
+    console.print(f"data: {path}", soft_wrap=True)
+
+
+def predict(
+    model: OneModel,
+    images: Pictures,
+    /,
+    *,
+    skip_bad_images: Switch = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Classify images with a trained model, on the GPU if there is one.
+
+    Args:
+        model: A run folder (its student is used) or the model.safetensors file of any stage.
+        images: Image files, or folders of them.
+        skip_bad_images: Leave out files that cannot be decoded, and list them.
+        as_csv: Print comma-separated values instead of a table.
+    """
+    from ruggedize.data import FileList, decode_all, list_images, refuse_or_leave_out, shown
+    from ruggedize.models import load_model
+    from ruggedize.train import default_accelerator
+
+    file = model / "student" / "model.safetensors" if model.is_dir() else model
+    classifier = load_model(file)
+    paths = [path for place in images for path in list_images(place)]
+    if not paths:
+        raise UserError("there is no image to classify; give image files or folders of them")
+    classifier.to(default_accelerator().device)
+    rows, bad = [], []
+    for start in range(0, len(paths), AT_ONCE):
+        some = paths[start : start + AT_ONCE]
+        decoded, faults = decode_all(FileList(map(os.fsencode, some)), classifier.image_size)
+        bad += [some[number] for number in sorted(faults)]
+        found = classifier.predict(decoded)
+        for place, label in enumerate(found.labels):
+            if place not in faults:
+                confidence = f"{found.confidences[place]:.4f}"
+                rows.append([shown(some[place]), classifier.classes[label], confidence])
+    refuse_or_leave_out(bad, skip_bad_images)
+    columns = ["image", "class", "confidence"]
+    if as_csv:
+        csv.writer(sys.stdout, lineterminator="\n").writerows([columns, *rows])
+    else:
+        console.print(table(str(file), columns, rows, num_texts=2))

@@ -1,0 +1,229 @@
+"""Lookups and blends of one image, equal to PIL's bit for bit: uint8 `[3, h, w]` in and out.
+
+Every kernel writes `out`, which must not overlap `source`. `table` (uint8 [256]), `grey`
+(uint8 [h, w]) and `counts` (int32 [4, 256]) are memory to work in: nothing is allocated.
+"""
+
+import numpy as np
+
+from ruggedize.kernels.kernel import kernel
+
+HALF = np.float32(0.5)
+THIRTEENTH = np.float32(1.0 / 13.0)
+
+
+@kernel
+def copy(source, out):
+    """Leave every value as it is."""
+    values, targets = source.ravel(), out.ravel()
+    for i in range(values.size):
+        targets[i] = values[i]
+
+
+@kernel
+def fill_all(out, value):
+    """Set every pixel to one value."""
+    targets = out.ravel()
+    for i in range(targets.size):
+        targets[i] = np.uint8(value)
+
+
+@kernel
+def look_up(values, targets, table):
+    """Replace every value of a flat array by its entry in the table."""
+    for i in range(values.size):
+        targets[i] = table[values[i]]
+
+
+@kernel
+def blend(degenerate, value, factor):
+    """Go from one value to another, or beyond it, by a float32 factor; truncated to uint8.
+
+    Source: PIL, `Blend.c`: single precision throughout, clipped where the factor extrapolates.
+    """
+    start = np.float32(degenerate)
+    mixed = start + factor * (np.float32(value) - start)
+    mixed = mixed if mixed > np.float32(0) else np.float32(0)
+    return np.uint8(mixed if mixed < np.float32(255) else np.float32(255))
+
+
+@kernel
+def invert(source, out):
+    """Return each value's distance from white."""
+    values, targets = source.ravel(), out.ravel()
+    for i in range(values.size):
+        targets[i] = 255 - values[i]
+
+
+@kernel
+def posterize(source, out, num_bits):
+    """Keep the upper 0-8 bits of every value."""
+    mask = 256 - (1 << (8 - num_bits))
+    values, targets = source.ravel(), out.ravel()
+    for i in range(values.size):
+        targets[i] = values[i] & mask
+
+
+@kernel
+def solarize(source, out, threshold, table):
+    """Invert the values from the threshold (0..256) upwards."""
+    for value in range(256):
+        table[value] = value if value < threshold else 255 - value
+    look_up(source.ravel(), out.ravel(), table)
+
+
+@kernel
+def solarize_add(source, out, addition, table):
+    """Add to the values below 128, up to white.
+
+    Source: TensorFlow's AutoAugment, which PIL has no counterpart of.
+    """
+    for value in range(256):
+        table[value] = min(255, value + addition) if value < 128 else value
+    look_up(source.ravel(), out.ravel(), table)
+
+
+@kernel
+def blend_with(source, out, degenerate, factor):
+    """Blend every value with one and the same: 0 for brightness, the mean grey for contrast."""
+    single = np.float32(factor)
+    values, targets = source.ravel(), out.ravel()
+    for i in range(values.size):
+        targets[i] = blend(degenerate, values[i], single)
+
+
+@kernel
+def mean_grey(source, grey):
+    """Return the rounded mean of the image's grey values."""
+    fill_grey(source, grey)
+    total = 0
+    for value in grey.ravel():
+        total += value
+    return int(np.float64(total) / grey.size + 0.5)
+
+
+@kernel
+def area_as_grey(source):
+    """Return the number of pixels / 256, which TensorFlow took for the mean grey in 2021.
+
+    Source: TensorFlow model garden 2021, `augment.contrast`: it sums the histogram's counts, not
+    the counts times their values. At 72 x 72 pixels its "mean" is 20 whatever the image.
+    """
+    return min(255, source[0].size // 256)
+
+
+@kernel
+def color(source, out, factor, grey):
+    """Blend with the grey image: 0 is grey, 1 the image, above 1 more colourful."""
+    fill_grey(source, grey)
+    single = np.float32(factor)
+    greys = grey.ravel()
+    for channel in range(3):
+        values, targets = source[channel].ravel(), out[channel].ravel()
+        for i in range(values.size):
+            targets[i] = blend(greys[i], values[i], single)
+
+
+@kernel
+def fill_grey(source, grey):
+    """Write the luma of ITU-R 601 in 16-bit fixed point, as PIL's `convert("L")` does."""
+    red, green, blue = source[0].ravel(), source[1].ravel(), source[2].ravel()
+    target = grey.ravel()
+    for i in range(target.size):
+        luma = (
+            np.int32(red[i]) * np.int32(19595)
+            + np.int32(green[i]) * np.int32(38470)
+            + np.int32(blue[i]) * np.int32(7471)
+        )
+        target[i] = np.uint8((luma + np.int32(0x8000)) >> np.int32(16))
+
+
+@kernel
+def sharpness(source, out, factor):
+    """Blend with the smoothed image; the border of one pixel stays as it is.
+
+    Source: PIL, `ImageFilter.SMOOTH`: (1 1 1 / 1 5 1 / 1 1 1) / 13, rounded.
+    """
+    copy(source, out)
+    single = np.float32(factor)
+    for channel in range(3):
+        for y in range(1, source.shape[1] - 1):
+            rows = source[channel, y - 1], source[channel, y], source[channel, y + 1]
+            sharpen_row(rows[0], rows[1], rows[2], out[channel, y], single)
+
+
+@kernel
+def sharpen_row(above, row, below, out, factor):
+    """Blend the inner pixels of one row with their smoothed values."""
+    for x in range(1, row.size - 1):
+        total = np.int32(above[x - 1]) + np.int32(above[x]) + np.int32(above[x + 1])
+        total += np.int32(below[x - 1]) + np.int32(below[x]) + np.int32(below[x + 1])
+        total += np.int32(row[x - 1]) + np.int32(row[x + 1]) + 5 * np.int32(row[x])
+        smooth = np.uint8(np.float32(np.int32(total)) * THIRTEENTH + HALF)
+        out[x] = blend(smooth, row[x], factor)
+
+
+@kernel
+def auto_contrast(source, out, table):
+    """Stretch each channel so that it reaches from black to white."""
+    for channel in range(3):
+        values = source[channel].ravel()
+        lowest, highest = np.uint8(255), np.uint8(0)
+        for value in values:
+            lowest, highest = min(lowest, value), max(highest, value)
+        fill_stretch(table, lowest, highest)
+        look_up(values, out[channel].ravel(), table)
+
+
+@kernel
+def fill_stretch(table, lowest, highest):
+    """Fill the table that maps lowest..highest to 0..255, truncating; nothing for one value."""
+    if lowest == highest:
+        lowest, highest = np.uint8(0), np.uint8(255)
+    scale = 255.0 / (np.float64(highest) - np.float64(lowest))
+    offset = -np.float64(lowest) * scale
+    for value in range(256):
+        table[value] = np.uint8(min(255.0, max(0.0, value * scale + offset)))
+
+
+@kernel
+def equalize(source, out, counts, table):
+    """Flatten each channel's histogram, as far as a table can."""
+    for channel in range(3):
+        values = source[channel].ravel()
+        count_values(values, counts)
+        fill_equal(table, counts[0], values.size)
+        look_up(values, out[channel].ravel(), table)
+
+
+@kernel
+def count_values(values, counts):
+    """Count how often each value occurs, into `counts[0]`; four rows so that adds don't wait."""
+    for value in range(256):
+        counts[0, value] = counts[1, value] = counts[2, value] = counts[3, value] = 0
+    whole = values.size - values.size % 4
+    for i in range(0, whole, 4):
+        counts[0, values[i]] += 1
+        counts[1, values[i + 1]] += 1
+        counts[2, values[i + 2]] += 1
+        counts[3, values[i + 3]] += 1
+    for i in range(whole, values.size):
+        counts[0, values[i]] += 1
+    for value in range(256):
+        counts[0, value] += counts[1, value] + counts[2, value] + counts[3, value]
+
+
+@kernel
+def fill_equal(table, counts, num_values):
+    """Fill the table that equalises a histogram; nothing changes where a step would be zero.
+
+    Source: PIL, `ImageOps.equalize`.
+    """
+    last = 255
+    while last > 0 and counts[last] == 0:
+        last -= 1
+    step = (num_values - counts[last]) // 255
+    total = step // 2
+    for value in range(256):
+        table[value] = min(255, total // step) if step > 0 else value
+        total += counts[value]

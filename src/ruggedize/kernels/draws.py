@@ -1,0 +1,54 @@
+"""Random values from a counter: one 64-bit hash a value, the same wherever it is asked for."""
+
+from functools import cache
+from statistics import NormalDist
+
+import numpy as np
+from jaxtyping import Float64
+
+from ruggedize.kernels.kernel import kernel
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+TO_UNIT = 1.0 / 9007199254740992.0  # 2^-53
+
+
+@cache
+def normal_quantiles(number: int) -> Float64[np.ndarray, " number"]:
+    """Return equally likely values of the standard normal distribution, in ascending order."""
+    chances = (np.arange(number) + 0.5) / number
+    return np.array([NormalDist().inv_cdf(chance) for chance in chances])
+
+
+@kernel
+def mix64(value):
+    """Mix 64 bits so that every input bit reaches every output bit.
+
+    Source: Steele, Lea & Flood 2014, SplitMix64's finaliser (Stafford's variant 13).
+    """
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+@kernel
+def image_key(stream, index):
+    """Return the key of one image within a stream (`seeding.stream_key`)."""
+    return mix64(stream ^ mix64(np.uint64(index) * GOLDEN + GOLDEN))
+
+
+@kernel
+def bits(key, counter):
+    """Return 64 random bits: draw number `counter` of this key."""
+    return mix64(key + (np.uint64(counter) + np.uint64(1)) * GOLDEN)
+
+
+@kernel
+def uniform(key, counter):
+    """Draw from [0, 1)."""
+    return np.float64(bits(key, counter) >> np.uint64(11)) * TO_UNIT
+
+
+@kernel
+def integer(key, counter, n):
+    """Draw from 0 .. n-1 (n below 2^20: the bias is under 2^-44)."""
+    return int(uniform(key, counter) * n)

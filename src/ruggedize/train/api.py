@@ -1,0 +1,273 @@
+"""The functions that train: a teacher, a student, or any other stage."""
+
+import copy
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from ruggedize.core import seeding
+from ruggedize.core.errors import UserError
+from ruggedize.core.files import sha256
+from ruggedize.core.progress import Progress, no_progress
+from ruggedize.data import ImageSet, Splits
+from ruggedize.models import (
+    Classifier,
+    CustomModel,
+    create_model,
+    load_model,
+    num_parameters,
+    packed_model,
+)
+from ruggedize.train.compute import training_precision
+from ruggedize.train.distributed import default_accelerator, naming_lost_processes
+from ruggedize.train.loop import fit
+from ruggedize.train.objectives.objective import (
+    LABELLED,
+    UNLABELLED,
+    Context,
+    Objective,
+    make_objective,
+)
+from ruggedize.train.options import StudentOptions, TrainingOptions
+from ruggedize.train.preflight import MODEL, refuse_too_large
+from ruggedize.train.stage import Job
+from ruggedize.views import ViewMaker, ViewOptions
+
+
+def train_teacher(  # noqa: PLR0913
+    data: Splits,
+    views: ViewOptions,
+    options: TrainingOptions,
+    out: Path | str,
+    *,
+    seed: int = 0,
+    accelerator: Accelerator | None = None,
+    progress: Progress = no_progress,
+) -> Classifier:
+    """Train a classifier on clean views; continue where an earlier call in `out` was stopped.
+
+    Args:
+        data: training and validation split (the test split is not touched).
+        views: the flips, sizes and crops that make a clean view; its noise is not used.
+        options: network, optimiser, schedule, averaging, ... of the training.
+        out: folder for `model.safetensors`, `initial.safetensors`, `metrics.jsonl` and `state/`.
+        seed: fixes initial weights, order and views.
+        accelerator: the processes and the device; by default what Accelerate finds.
+        progress: `progress(task, done, total)` is called after every step.
+    """
+    return train_stage(
+        "teacher", data, views, options, out, seed=seed, accelerator=accelerator, progress=progress
+    )
+
+
+def train_student(  # noqa: PLR0913
+    data: Splits,
+    views: ViewOptions,
+    options: StudentOptions,
+    teacher: Path | str,
+    out: Path | str,
+    *,
+    seed: int = 0,
+    accelerator: Accelerator | None = None,
+    progress: Progress = no_progress,
+) -> Classifier:
+    """Train a student on noisy views to agree with its teacher and with the labels.
+
+    Args:
+        data: training and validation split (the test split is not touched).
+        views: the clean view (for the teacher) and the noise on top of it (for the student).
+        options: those of a teacher; the objective has temperature, weight and scaling.
+        teacher: the teacher's `model.safetensors`.
+        out: folder for `model.safetensors`, `initial.safetensors`, `metrics.jsonl` and `state/`.
+        seed: fixes initial weights, order and views.
+        accelerator: the processes and the device; by default what Accelerate finds.
+        progress: `progress(task, done, total)` is called after every step.
+    """
+    return train_stage(
+        "student",
+        data,
+        views,
+        options,
+        out,
+        teachers={"teacher": teacher},
+        seed=seed,
+        accelerator=accelerator,
+        progress=progress,
+    )
+
+
+@naming_lost_processes()
+def train_stage(  # noqa: PLR0913
+    name: str,
+    data: Splits,
+    views: ViewOptions,
+    options: TrainingOptions,
+    out: Path | str,
+    *,
+    teachers: Mapping[str, Path | str | Classifier] | None = None,
+    seed: int = 0,
+    accelerator: Accelerator | None = None,
+    progress: Progress = no_progress,
+) -> Classifier:
+    """Train one stage of a run; continue where an earlier call in `out` was stopped.
+
+    The other arguments are those of `train_student`.
+
+    Args:
+        name: of the stage; its random draws belong to this name.
+        data: training, validation and, if the objective asks for them, unlabelled images.
+        options: network, objective, optimiser, schedule, averaging, ...
+        teachers: those that the objective learns from, by stage: model files or classifiers.
+
+    Raises:
+        UserError: something that was asked for cannot be done; nothing has been written then.
+    """
+    folder, accelerator = Path(out), accelerator or default_accelerator()
+    given = teachers or {}
+    refuse_too_large(name, options, len(data.train.classes), accelerator.device)
+    model = fresh_model(data, views, options, seed, name)
+    frozen = {s: frozen_teacher(t, model, options, accelerator.device) for s, t in given.items()}
+    context = Context(
+        name=name,
+        model=model,
+        maker=view_maker(views, data.train.image_size, seed, name),
+        views=options.views,
+        teachers=frozen,
+        train=data.train,
+        precision=training_precision(options, folder, accelerator),
+        accelerator=accelerator,
+        progress=progress,
+    )
+    job = planned(context, data, views, options, seed, folder)
+    parents = {stage: hash_of_model(teacher) for stage, teacher in given.items()}
+    fit(replace(job, parents=parents))
+    return load_trained(folder / MODEL, options, len(data.train.classes))
+
+
+def planned(
+    context: Context,
+    data: Splits,
+    views: ViewOptions,
+    options: TrainingOptions,
+    seed: int,
+    folder: Path,
+) -> Job:
+    """Return the training of a stage, for the loop."""
+    assert isinstance(context.model, Classifier)
+    objective = make_objective(options.objective, context)
+    return Job(
+        name=context.name,
+        model=context.model,
+        objective=objective,
+        refresher=view_maker(views, data.train.image_size, seed, f"{context.name}/refresh"),
+        sources=sources_for(context.name, objective, data),
+        validation=data.validation,
+        data=data.digest and data.digest.for_training(),
+        options=options,
+        views=views,
+        seed=seed,
+        precision=context.precision,
+        folder=folder,
+        parents={},
+        accelerator=context.accelerator,
+        progress=context.progress,
+    )
+
+
+def load_trained(path: Path, options: TrainingOptions, num_classes: int) -> Classifier:
+    """Load a model that a training with these options delivered."""
+    own = options.model
+    network = own.layout(num_classes) if isinstance(own, CustomModel) else None
+    return load_model(path, network=network)
+
+
+def sources_for(name: str, objective: Objective, data: Splits) -> dict[str, ImageSet]:
+    """Return the images of every source that an objective asks for.
+
+    Raises:
+        UserError: it asks for unlabelled images, and there are none.
+    """
+    there = {LABELLED: data.train}
+    if data.unlabelled is not None:
+        there[UNLABELLED] = data.unlabelled
+    for source in objective.sources:
+        if source not in there:
+            raise UserError(
+                f"{name}: the objective needs {source} images, and the data has none;\n"
+                "add them, or choose another objective"
+            )
+    return {source: there[source] for source in objective.sources}
+
+
+def fresh_model(
+    data: Splits, views: ViewOptions, options: TrainingOptions, seed: int, name: str
+) -> Classifier:
+    """Return the network that a stage begins with."""
+    image_size = data.train.image_size
+    return create_model(
+        options.model,
+        classes=data.train.classes,
+        image_size=image_size,
+        input_size=views.input_size(image_size),
+        seed=int(seeding.stream_key(seed, f"{name}/weights")),
+        images=data.train.images,
+    )
+
+
+def view_maker(views: ViewOptions, image_size: int, seed: int, purpose: str) -> ViewMaker:
+    """Return a maker of views whose draws belong to a purpose.
+
+    Raises:
+        UserError: the views cannot be made from images of this size.
+    """
+    try:
+        return ViewMaker(views, image_size=image_size, seed=int(seeding.stream_key(seed, purpose)))
+    except ValueError as error:
+        raise UserError(f"views: {error}") from None
+
+
+def hash_of_model(model: Path | str | Classifier) -> str:
+    """Return the SHA-256 of a model's file, or of the file that a classifier would be."""
+    if isinstance(model, Classifier):
+        return hashlib.sha256(packed_model(model)).hexdigest()
+    return sha256(Path(model))
+
+
+def frozen_teacher(
+    given: Path | str | Classifier,
+    student: Classifier,
+    options: TrainingOptions,
+    device: torch.device,
+) -> Classifier:
+    """Return a teacher for inference, a copy or from its file.
+
+    Raises:
+        UserError: the student may not learn from it.
+    """
+    is_file = not isinstance(given, Classifier)
+    teacher = load_model(given, classes=student.classes) if is_file else copy.deepcopy(given)
+    name = given if is_file else "the teacher"
+    if teacher.input_size != student.input_size:
+        raise UserError(
+            f"{name} takes images of {teacher.input_size} pixels, the student's views have "
+            f"{student.input_size};\nuse the same views.resize and views.crop for both"
+        )
+    if not (isinstance(options, StudentOptions) and options.allow_smaller_student):
+        refuse_smaller(teacher=num_parameters(teacher), student=num_parameters(student))
+    layout = torch.channels_last if options.channels_last else torch.contiguous_format
+    teacher.to(device=device, memory_format=layout)  # pyright: ignore
+    return teacher.eval().requires_grad_(False)
+
+
+def refuse_smaller(*, teacher: int, student: int) -> None:
+    """Raise UserError for a student with fewer parameters than its teacher."""
+    if student < teacher:
+        raise UserError(
+            f"the student has {student:,} parameters, its teacher {teacher:,}: a student must be "
+            "equal or larger;\n"
+            "choose a larger student.model or set student.allow_smaller_student = true"
+        )

@@ -1,0 +1,198 @@
+"""Which weights a training delivers: the average, or the raw weights where they are better."""
+
+import hashlib
+import logging
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from ruggedize.core import files, seeding
+from ruggedize.models import packed_model
+from ruggedize.train.average import averaged_copy, refresh_batch_norm
+from ruggedize.train.checkpoint import Counters, State
+from ruggedize.train.distributed import sum_over_processes
+from ruggedize.train.optim_options import NoAveraging
+from ruggedize.train.preflight import DELIVERED, MODEL
+from ruggedize.train.stage import Job
+from ruggedize.train.validate import Difference, Score, outcomes, raw_minus_average, score
+
+REFRESH_IMAGES = 5_000  # for the statistics of the average at an epoch's end
+log = logging.getLogger(__name__)
+
+
+class EpochScores(NamedTuple):
+    """What validation says of an epoch's raw weights and of their average."""
+
+    raw: Score
+    averaged: Score | None = None
+    difference: Difference | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return both scores and their paired difference as JSON."""
+        return {name: part and part._asdict() for name, part in self._asdict().items()}
+
+
+def validate_epoch(job: Job, state: State, autocast: torch.autocast) -> EpochScores:
+    """Validate the raw weights and their average, and keep what is to be delivered."""
+    shared = (job.validation, job.model, autocast, job.accelerator)
+    raw = outcomes(job.model, *shared)
+    scores = EpochScores(score(raw, job.accelerator))
+    twin = job.model
+    if state.average and state.average.num_snapshots:
+        twin = averaged_copy(job.model, state.average)
+        refresh(job, state, twin, autocast, REFRESH_IMAGES)
+        averaged = outcomes(twin, *shared)
+        difference = raw_minus_average(raw, averaged, job.options.watch, job.accelerator)
+        scores = EpochScores(scores.raw, score(averaged, job.accelerator), difference)
+    remember_if_best(job, state, twin, scores)
+    return scores
+
+
+def remember_if_best(job: Job, state: State, average: nn.Module, scores: EpochScores) -> None:
+    """Keep an epoch's weights if they are the best so far.
+
+    As soon as there is an average, epochs are compared by it: otherwise a noisy validation early
+    in the training would decide whether averaging happens at all.
+    """
+    counters, options = state.counters, job.options
+    by_average = scores.averaged is not None and options.deliver != "raw"
+    if not (by_average or options.early_stopping):
+        return  # the last epoch's weights are delivered
+    candidate = scores.averaged if by_average and scores.averaged else scores.raw
+    figure = candidate.figure(options.watch)
+    first_average = by_average and not counters.best_by_average
+    if counters.best_figure is None or first_average or figure < counters.best_figure:
+        raw_wins = (
+            options.deliver == "auto" and scores.difference and scores.difference.raw_is_better
+        )
+        counters.best_figure, counters.best_by_average = figure, by_average
+        counters.best_is_average = by_average and not raw_wins
+        counters.best_epoch = counters.epoch + 1
+        network = average if counters.best_is_average else job.model
+        state.best = {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def refresh(
+    job: Job, state: State, network: nn.Module, autocast: torch.autocast, num_images: int
+) -> None:
+    """Recompute a network's batch-norm statistics on the views that the training sees.
+
+    They come in batches of a step's size, or a part's where memory was too small for more, and in
+    the same ones whatever the number of processes.
+    """
+    chosen = seeding.generator(job.seed, f"{job.name}/refresh").permutation(job.num_images)
+    chosen = chosen[:num_images]
+    at_once = max(job.fewest_images, job.options.batch_size // job.options.microbatches)
+    num_batches = min(-(-len(chosen) // at_once), len(chosen) // job.fewest_images)
+    batches = np.array_split(chosen, num_batches)  # of one size or one less: all count alike
+    accelerator = job.accelerator
+    mine = batches[accelerator.process_index :: accelerator.num_processes]
+    parts = job.train.batches(mine)
+    views = (job.refresh_views(part).to(accelerator.device) for part in parts)
+    refresh_batch_norm(network, views, autocast, sum_over_processes(accelerator))
+
+
+def deliver(job: Job, state: State, autocast: torch.autocast) -> None:
+    """Write the weights that the options ask for, and a note on them.
+
+    The model is written last: where it exists, so does all that belongs to it.
+    """
+    counters = state.counters
+    if state.best:
+        job.model.load_state_dict(state.best)
+    if counters.best_is_average:
+        refresh(job, state, job.model, autocast, job.num_images)
+    found = outcomes(job.model, job.validation, job.model, autocast, job.accelerator)
+    data = packed_model(job.model.eval(), job.parents)
+    delivered = {
+        "training": job.facts.to_json(),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        **choice(job, counters),
+        "validation": score(found, job.accelerator)._asdict(),
+        "final_decay": state.average.last_decay() if state.average else None,
+        "precision": job.precision,
+        "device": str(job.accelerator.device.type),
+        "processes": job.accelerator.num_processes,
+        "microbatches": job.options.microbatches,
+        "threads": torch.get_num_threads(),
+    }
+    if job.accelerator.is_main_process:
+        log_choice(job, delivered)
+        files.write_lines(job.folder / "metrics.jsonl", counters.rows)
+        files.write_json(job.folder / DELIVERED, delivered)
+        files.write_atomically(job.folder / MODEL, data)
+    job.accelerator.wait_for_everyone()
+
+
+def weights_to_deliver(job: Job, counters: Counters) -> dict[str, Any]:
+    """Return which weights would be delivered now: their kind and their epoch."""
+    kind = job.options.averaging.kind if counters.best_is_average else "raw"
+    return {"weights": kind, "epoch": counters.best_epoch or len(counters.rows)}
+
+
+def choice(job: Job, counters: Counters) -> dict[str, Any]:
+    """Return what is delivered and why, beside the scores of the epoch that it comes from."""
+    chosen = weights_to_deliver(job, counters)
+    row = counters.rows[chosen["epoch"] - 1]
+    return chosen | {
+        "deliver": job.options.deliver,
+        "reason": reason(job, counters),
+        "chosen_by": job.options.watch if counters.best_epoch else None,
+        "num_candidates": num_candidates(counters),
+        "at_epoch": row["validation"] | {"difference": row["difference"]},
+    }
+
+
+def num_candidates(counters: Counters) -> int:
+    """Return the number of epochs among which the delivered one was chosen."""
+    if not counters.best_epoch:
+        return 1
+    if not counters.best_by_average:
+        return len(counters.rows)
+    return sum(row["validation"]["averaged"] is not None for row in counters.rows)
+
+
+def reason(job: Job, counters: Counters) -> str:
+    """Return why the weights that are delivered were chosen."""
+    options = job.options
+    if isinstance(options.averaging, NoAveraging):
+        return "there is no average"
+    if options.deliver == "raw":
+        return "raw weights were asked for"
+    if not counters.best_by_average:
+        return "training ended before the average's first snapshot"
+    if options.deliver == "average":
+        return "the average was asked for"
+    if counters.best_is_average:
+        return "the raw weights are not better by more than two standard errors"
+    return "the raw weights are better by more than two standard errors"
+
+
+def log_choice(job: Job, delivered: dict[str, Any]) -> None:
+    """Log both scores and what is delivered, as a warning where an average has failed."""
+    deliver, is_raw = job.options.deliver, delivered["weights"] == "raw"
+    has_lost = deliver == "auto" and delivered["at_epoch"]["averaged"]
+    level = logging.WARNING if is_raw and (has_lost or deliver == "average") else logging.INFO
+    log.log(
+        level,
+        "%s: delivering the %s of epoch %d, because %s%s",
+        *(job.name, "raw weights" if delivered["weights"] == "raw" else "average"),
+        *(delivered["epoch"], delivered["reason"], compared(delivered["at_epoch"])),
+    )
+    if delivered["final_decay"] is not None:
+        log.info("%s: the average ended with a decay of %.4g", job.name, delivered["final_decay"])
+
+
+def compared(at_epoch: dict[str, Any]) -> str:
+    """Return raw weights and average side by side; nothing where there is no average."""
+    if not at_epoch["averaged"]:
+        return ""
+    metric = at_epoch["difference"]["metric"]
+    raw, averaged = (at_epoch[kind][metric] for kind in ("raw", "averaged"))
+    error = at_epoch["difference"]["standard_error"] or 0.0
+    return (
+        f" (validation {metric}: raw {raw:.4f}, average {averaged:.4f}, difference "
+        f"{raw - averaged:+.4f} with a standard error of {error:.4f})"
+    )

@@ -1,0 +1,48 @@
+"""Learn the labels, from clean or from noisy views."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from ruggedize.data import ImageBatch
+from ruggedize.train.objectives.objective import (
+    LABELLED,
+    Batch,
+    Context,
+    Sees,
+    Term,
+    counts_of,
+    cross_entropy_sum,
+    student_metrics,
+)
+from ruggedize.train.objectives.options import SupervisedOptions
+from ruggedize.views import ViewMaker
+
+
+def make(options: SupervisedOptions, context: Context) -> "Supervised":
+    """Return the objective; without further words it sees clean views."""
+    return Supervised(options, context.maker, context.views or "clean")
+
+
+@dataclass(frozen=True)
+class Supervised:
+    """Cross entropy with the labels."""
+
+    options: SupervisedOptions
+    maker: ViewMaker
+    sees: Sees
+    sources: Mapping[str, int] = field(default_factory=lambda: {LABELLED: 1})
+
+    def batch(self, images: Mapping[str, ImageBatch], epoch: int, step: int) -> Batch:
+        """Make one view of each image."""
+        part = images[LABELLED]
+        make_view = self.maker.clean if self.sees == "clean" else self.maker.noisy
+        view = make_view(part.images, part.index, epoch)
+        return Batch({LABELLED: {"view": view, "labels": part.labels}}, counts_of(part))
+
+    def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Term]:
+        """Return the cross entropy and the metrics."""
+        logits, labels = model(batch[LABELLED]["view"]).float(), batch[LABELLED]["labels"]
+        cross_entropy = cross_entropy_sum(logits, labels, self.options.label_smoothing)
+        return {"cross_entropy": Term(cross_entropy, LABELLED)} | student_metrics(logits, labels)

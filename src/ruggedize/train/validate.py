@@ -1,0 +1,106 @@
+"""What a network scores on the validation split: every labelled image exactly once."""
+
+import math
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from jaxtyping import Float64
+from torch import Tensor, nn
+
+from ruggedize.data import ImageSet
+from ruggedize.models import Classifier, answer_in_parts, images_at_once
+from ruggedize.train.distributed import sum_over_processes
+
+Metric = Literal["loss", "accuracy"]
+SIGNIFICANT = 2.0  # standard errors
+
+
+class Score(NamedTuple):
+    """Mean cross entropy (nats) and accuracy (fraction) over the labelled validation images."""
+
+    loss: float
+    accuracy: float
+
+    def figure(self, watch: Metric) -> float:
+        """Return the watched metric so that lower is better."""
+        return self.loss if watch == "loss" else -self.accuracy
+
+
+class Outcomes(NamedTuple):
+    """The metrics of each labelled image that this process has validated."""
+
+    loss: Float64[Tensor, " n"]
+    accuracy: Float64[Tensor, " n"]  # 1 where the prediction is right, else 0
+
+
+class Difference(NamedTuple):
+    """Raw weights minus their average, paired over the labelled validation images."""
+
+    metric: Metric
+    raw_minus_average: float
+    standard_error: float | None  # None with a single image
+    num_images: int
+
+    @property
+    def raw_is_better(self) -> bool:
+        """Whether the raw weights win by more than two standard errors."""
+        if self.standard_error is None:
+            return False
+        gain = self.raw_minus_average if self.metric == "accuracy" else -self.raw_minus_average
+        return gain > SIGNIFICANT * self.standard_error
+
+
+@torch.no_grad()
+def outcomes(
+    network: nn.Module,
+    image_set: ImageSet,
+    classifier: Classifier,
+    autocast: torch.autocast,
+    accelerator: Accelerator,
+) -> Outcomes:
+    """Return this process's share of a network's outcomes on the test view.
+
+    Unlabelled images (-1) are skipped.
+    """
+    device = accelerator.device
+    training = network.training
+    network.eval()
+    losses, rights = ([torch.zeros(0, dtype=torch.float64, device=device)] for _ in range(2))
+    labelled = np.flatnonzero(image_set.labels.numpy() >= 0)
+    mine = labelled[accelerator.process_index :: accelerator.num_processes]
+    most = images_at_once(classifier.input_size)
+    parts = [mine[start : start + most] for start in range(0, len(mine), most)]
+    for part in image_set.batches(parts):
+        view = classifier.test_view(part.images).to(device)
+        target = part.labels.to(device)
+        with autocast:
+            logits = answer_in_parts(network, view).float()
+        losses.append(F.cross_entropy(logits, target, reduction="none").double())
+        rights.append((logits.argmax(1) == target).double())
+    network.train(training)
+    return Outcomes(torch.cat(losses), torch.cat(rights))
+
+
+def score(found: Outcomes, accelerator: Accelerator) -> Score:
+    """Return the mean over the images of all processes."""
+    n = found.loss.new_tensor(len(found.loss))
+    sums = torch.stack([found.loss.sum(), found.accuracy.sum(), n])
+    loss, correct, n = sum_over_processes(accelerator)(sums).tolist()
+    return Score(loss / n, correct / n)
+
+
+def raw_minus_average(
+    raw: Outcomes, averaged: Outcomes, metric: Metric, accelerator: Accelerator
+) -> Difference:
+    """Return the mean paired difference over the images of all processes, with its error."""
+    each = getattr(raw, metric) - getattr(averaged, metric)
+    sums = torch.stack([each.sum(), each.square().sum(), each.new_tensor(len(each))])
+    total, squares, n = sum_over_processes(accelerator)(sums).tolist()
+    mean = total / n
+    if n < 2:
+        return Difference(metric, mean, None, int(n))
+    variance = max(0.0, squares - n * mean**2) / (n - 1)
+    return Difference(metric, mean, math.sqrt(variance / n), int(n))
