@@ -22,7 +22,7 @@ CHECKED = tests.typechecking.modules_without_kernels()
 install_import_hook(CHECKED, f"{tests.typechecking.__name__}.checked")
 torch.set_num_threads(1)  # tiny nets gain nothing from more, and suffer on a busy machine
 
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's job in the background
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's stage in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 RECORD = 3073  # one label byte, then 3 x 32 x 32 pixels

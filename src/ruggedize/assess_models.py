@@ -54,7 +54,7 @@ def assess_files(  # noqa: PLR0913
     reject_impossible_place(out)
     given = corruption_options or {}
     if options.suite != GENERATED:
-        refuse_how_to_generate(options.suite, {"--seed": seed, "--option": given or None})
+        reject_how_to_generate(options.suite, {"--seed": seed, "--option": given or None})
     reject_idle_options(given, options.corruptions)
     models = loaded_models(places)
     recipe = earlier_recipe(places)
@@ -104,7 +104,7 @@ def reject_impossible_place(out: Path) -> None:
     """Raise a UserError if the assessment cannot be written there, or would replace a run's own."""
     if out.suffix != ".json":
         raise UserError(f"an assessment is a .json file, got --out {out}; name it {out}.json")
-    files.refuse_unwritable_file(out)
+    files.reject_unwritable_file(out)
     if out.name == "assessment.json" and (out.parent / "recipe.toml").exists():
         raise UserError(
             f"{out} is the run's own, made as its recipe says;\n"
@@ -129,7 +129,7 @@ def loaded_models(places: Sequence[Path]) -> dict[str, Classifier]:
     return models
 
 
-def refuse_how_to_generate(suite: str, given: dict[str, object]) -> None:
+def reject_how_to_generate(suite: str, given: dict[str, object]) -> None:
     """Reject to say how a suite is made that is there already."""
     for name, value in given.items():
         if value is not None:
@@ -160,7 +160,7 @@ def models_at(place: Path) -> list[Path]:
     """Return a run folder's two models, or the file itself."""
     if not place.is_dir():
         if not place.suffix:
-            files.refuse_missing_run(place)
+            files.reject_missing_run(place)
         return [place]
     written = place / "recipe.toml"
     models = [place / name / "model.safetensors" for name in NAMES]

@@ -1,4 +1,4 @@
-"""The whole chain: teacher, student, assessment and report, each part done once."""
+"""A whole run: its preflight checks, its stages in order, assessment and report."""
 
 import io
 import tomllib
@@ -27,28 +27,26 @@ from ruggedize.corruptions import (
     Suite,
     find_suite,
     generated_suite,
-    refuse_incomplete,
+    reject_incomplete,
     stored_suite,
 )
 from ruggedize.data import ImageSet, Splits, data_digest, load_splits
-from ruggedize.models import Classifier, num_parameters, outline, refuse_too_small
+from ruggedize.models import Classifier, num_parameters, outline
 from ruggedize.recipe import Recipe, differing, differing_keys, load_recipe, recipe_toml
 from ruggedize.report import write_report
 from ruggedize.train import (
     StudentOptions,
     TrainingOptions,
+    check_stage,
     default_accelerator,
     first_process_writes,
     load_trained,
     naming_lost_processes,
-    refuse_changed_model,
-    refuse_division,
-    refuse_smaller,
-    refuse_too_large,
-    refuse_untrainable,
+    reject_changed_model,
+    reject_smaller,
     train_stage,
 )
-from ruggedize.views import ViewMaker, ViewOptions, overlaps, view_sheet
+from ruggedize.views import ViewMaker, overlaps, view_sheet
 
 NAMES = ("teacher", "student")  # of the stages that every run has
 GENERATED = "generated"
@@ -81,7 +79,7 @@ def run(
         check_same_data(folder, recipe)
     else:
         data = load_splits(recipe.data, progress=progress)
-        refuse_the_impossible(recipe, data, accelerator)
+        check_recipe(recipe, data, accelerator)
         with first_process_writes(accelerator, folder):
             claim_folder(folder, recipe)  # another process may have begun or finished meanwhile
             complete(folder, recipe, data, accelerator, progress)
@@ -95,7 +93,7 @@ def is_finished(folder: Path, recipe: Recipe) -> bool:
         UserError: a model is not the one that was delivered.
     """
     for name in recipe.all_stages:
-        refuse_changed_model(folder / name)
+        reject_changed_model(folder / name)
     written = all((folder / name).exists() for name in ("recipe.toml", "report.html"))
     trained = all(path.exists() for path in models_of(folder, recipe).values())
     return written and trained and is_assessed(folder, recipe)
@@ -180,33 +178,21 @@ def teachers_of(
     return {source: model}
 
 
-def refuse_the_impossible(recipe: Recipe, data: Splits, accelerator: Accelerator) -> None:
-    """Reject before anything is written what would fail after it."""
+def check_recipe(recipe: Recipe, data: Splits, accelerator: Accelerator) -> None:
+    """Raise UserError, before anything is written, for what would fail later."""
     suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
     chosen_cells(suite, recipe.assess)
-    refuse_impossible_views(recipe.views, data.train.image_size)
     for name, part in recipe.all_stages.items():
-        refuse_too_small(part.model, recipe.views.input_size(data.train.image_size))
-        refuse_division(name, part, accelerator)
-        refuse_untrainable(name, part, len(data.train), accelerator)
-        refuse_too_large(name, part, len(data.train.classes), accelerator.device)
+        check_stage(name, part, data, recipe.views, accelerator)
     sizes = {name: num_parameters(outline(p.model, 2)) for name, p in recipe.all_stages.items()}
     for name, part in recipe.all_stages.items():
         if isinstance(part, StudentOptions) and part.learns_from and not part.allow_smaller_student:
-            refuse_smaller(teacher=sizes[part.learns_from], student=sizes[name])
-
-
-def refuse_impossible_views(views: ViewOptions, image_size: int) -> None:
-    """Reject views that cannot be made from stored images of a size."""
-    try:
-        views.check_image_size(image_size)
-    except ValueError as error:
-        raise UserError(f"views: {error}") from None
+            reject_smaller(teacher=sizes[part.learns_from], student=sizes[name])
 
 
 def claim_folder(folder: Path, recipe: Recipe) -> None:
     """Reject a folder that cannot be written, or holds the run of another recipe."""
-    files.refuse_unwritable_folder(folder)
+    files.reject_unwritable_folder(folder)
     written = folder / "recipe.toml"
     if not written.exists():
         if any((folder / name).exists() for name in recipe.all_stages):
@@ -251,9 +237,8 @@ def write_view_sheet(data: Splits, recipe: Recipe, out: Path) -> None:
     """Write a picture of clean and noisy views as the recipe's student will see them."""
     if out.suffix.lower() != ".png":
         raise UserError(f"a sheet of views is a PNG, got {out}; name it {out.stem}.png")
-    files.refuse_unwritable_file(out)
+    files.reject_unwritable_file(out)
     image_size = data.train.image_size
-    refuse_impossible_views(recipe.views, image_size)
     seed = int(stream_key(recipe.seed, "sheet"))
     maker = ViewMaker(recipe.views, image_size=image_size, seed=seed)
     picture = io.BytesIO()
@@ -294,5 +279,5 @@ def suite_for(options: AssessOptions, test: ImageSet, root: Path | None, seed: i
     folder = find_suite(options.suite, root)
     suite = stored_suite(folder, test)
     if options.corruptions is None:
-        refuse_incomplete(folder, suite)
+        reject_incomplete(folder, suite)
     return suite

@@ -16,11 +16,11 @@ step = loop.step
 
 def step_or_block(*arguments: Any) -> Any:
     """Take a step, or wait for a mutex that nobody unlocks, with a child process."""
-    job, state = arguments[:2]
+    stage, state = arguments[:2]
     if state.counters.step < STEPS:
         return step(*arguments)
     subprocess.Popen(["sleep", "600"])
-    (Path(job.folder) / f"blocked-{os.environ.get('RANK', '0')}").touch()
+    (Path(stage.folder) / f"blocked-{os.environ.get('RANK', '0')}").touch()
     libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
     libc.pthread_mutex_lock(mutex)
     return libc.pthread_mutex_lock(mutex)

@@ -16,15 +16,16 @@ ONE_STEP = """
 import sys
 from pathlib import Path
 from ruggedize.train.loop import fit
-from tests.training_jobs import tiny_job
+from tests.tiny_stages import tiny_stage
 changes = {"plain": {}, "compiled": {"compile": True}, "other": {"optimiser": "sgd"}}
 for name, change in changes.items():
-    fit(tiny_job(Path(sys.argv[1]) / name, epochs=1, batch_size=64, schedule="constant", **change))
+    change |= {"epochs": 1, "batch_size": 64, "schedule": "constant"}
+    fit(tiny_stage(Path(sys.argv[1]) / name, **change))
 """
 COMPILED = """
 import sys, torch
 from torch import nn
-from ruggedize.train.compute import compiled
+from ruggedize.train.loop import compiled
 network = compiled(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), torch.device(sys.argv[1]))
 network(torch.ones(2, 4)).sum().backward()
 from torch._inductor.async_compile import AsyncCompile

@@ -12,7 +12,7 @@ from PIL import Image
 from ruggedize.models import save_model
 from tests.behaviour.runs import command, env, ruggedize, tiny_demo
 from tests.behaviour.test_bad_input import assert_refused
-from tests.training_jobs import tiny_job
+from tests.tiny_stages import tiny_stage
 
 CORRUPT = ("corrupt", "--data", "digits", "--out", "c")
 MISTAKES = {
@@ -143,7 +143,7 @@ def test_a_model_file_that_is_a_pickle_is_refused(tmp_path: Path) -> None:
 @pytest.mark.more
 def test_a_reader_that_has_had_enough_is_no_mistake(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    save_model(tiny_job(tmp_path).model, tmp_path / "model.safetensors")
+    save_model(tiny_stage(tmp_path).model, tmp_path / "model.safetensors")
     line = command("predict", tmp_path / "model.safetensors", tmp_path / "a.png", "--csv")
     process = subprocess.Popen(
         line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env()

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from ruggedize.core.errors import UserError
 from ruggedize.train.loop import fit
 from ruggedize.train.objectives.objective import Batch
-from ruggedize.train.stage import Job
-from tests.training_jobs import NUM_IMAGES, Terms, altered, times, tiny_job
+from ruggedize.train.stage import Stage
+from tests.tiny_stages import NUM_IMAGES, Terms, altered, times, tiny_stage
 
 STEP = 18  # of 48; the fault strikes here, in the second of three epochs
 SHARE = 2  # images of a batch for each process
@@ -23,7 +23,7 @@ LATE = 6  # step from which on memory is short
 ROOM = 4  # images at a time where memory is short
 
 
-def faulty(job: Job, fault: str) -> Job:
+def faulty(stage: Stage, fault: str) -> Stage:
     """Return the training in which this process is struck."""
     calls: list[int] = []
 
@@ -41,28 +41,28 @@ def faulty(job: Job, fault: str) -> Job:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     if fault in ("memory", "late memory"):
-        first = next(m for m in job.model.modules() if isinstance(m, nn.Conv2d))
+        first = next(m for m in stage.model.modules() if isinstance(m, nn.Conv2d))
         first.register_forward_pre_hook(within_the_network)
 
-    return altered(dataclasses.replace(job, progress=progress), change)
+    return altered(dataclasses.replace(stage, progress=progress), change)
 
 
 def main(folder: Path, fault: str, batch_size: int) -> None:
     """Train for three epochs; a mistake is said as the command line says it."""
     torch.set_num_threads(1)
     logging.basicConfig(level=logging.WARNING)
-    job = tiny_job(folder, epochs=3, batch_size=batch_size, averaging="ema")
-    if job.accelerator.process_index == 1 and fault == "data":
-        fewer = job.train.select(range(NUM_IMAGES - 1))
-        job = dataclasses.replace(job, sources={"labelled": fewer})
-    elif job.accelerator.process_index == 1 and fault == "states":
-        job = dataclasses.replace(job, folder=folder / "elsewhere")
-    elif job.accelerator.process_index == 1:
-        job = faulty(job, fault)
+    stage = tiny_stage(folder, epochs=3, batch_size=batch_size, averaging="ema")
+    if stage.accelerator.process_index == 1 and fault == "data":
+        fewer = stage.train.select(range(NUM_IMAGES - 1))
+        stage = dataclasses.replace(stage, sources={"labelled": fewer})
+    elif stage.accelerator.process_index == 1 and fault == "states":
+        stage = dataclasses.replace(stage, folder=folder / "elsewhere")
+    elif stage.accelerator.process_index == 1:
+        stage = faulty(stage, fault)
     try:
-        fit(job)
+        fit(stage)
     except UserError as error:
-        sys.exit(f"process {job.accelerator.process_index}: {error}")
+        sys.exit(f"process {stage.accelerator.process_index}: {error}")
 
 
 if __name__ == "__main__":

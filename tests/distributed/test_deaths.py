@@ -97,8 +97,8 @@ def test_where_the_steps_of_an_epoch_change_rates_stay_on_the_schedule(tmp_path:
     trained(tmp_path / "run", 2, **wish)
     rows = left_by(tmp_path / "run", 2).rows
     assert [row["steps"] for row in rows[-3:]] == [40, 44, 48]  # 48 steps taken of 40 planned
-    job = job_of(tmp_path, "without", 67, {"batch_size": 16})
-    lr, schedule = job.options.optimiser.lr, job.options.schedule
+    stage = job_of(tmp_path, "without", 67, {"batch_size": 16})
+    lr, schedule = stage.options.optimiser.lr, stage.options.schedule
     plan = [(5 * epoch + 4, 50) for epoch in range(8)] + [(35, 40), (39, 40)]
     expected = [lr * rate_at(schedule, step, num_steps) for step, num_steps in plan]
     assert [row["lr"] for row in rows] == pytest.approx(expected)

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from tests.distributed.trainings import Trained, trained
 from tests.distributed.worker import BATCH_SIZE, NUM_VALIDATION
-from tests.training_jobs import NUM_IMAGES
+from tests.tiny_stages import NUM_IMAGES
 
 SWA = {"kind": "swa", "start": 0.0, "every": 2}
 PLATEAU = {"kind": "plateau", "patience": 1}

@@ -18,8 +18,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from ruggedize.models import Classifier
 from ruggedize.models.batch_norm import replace_batch_norm
 from ruggedize.train.loop import fit
-from ruggedize.train.stage import Job
-from tests.training_jobs import CLASSES, NUM_IMAGES, Altered, three_colours, tiny_job
+from ruggedize.train.stage import Stage
+from tests.tiny_stages import CLASSES, NUM_IMAGES, Altered, three_colours, tiny_stage
 
 BATCH_SIZE = 15  # neither 15 nor the last batch of 4 divides evenly between two processes
 NUM_VALIDATION = 31  # nor does this
@@ -33,31 +33,31 @@ class FrozenBatchNorm(nn.BatchNorm2d):
         return super().train(False)
 
 
-def without_batch_norm(job: Job) -> Job:
+def without_batch_norm(stage: Stage) -> Stage:
     """Replace the network by one without batch norm: the images of a batch stay independent."""
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 49, len(CLASSES))
     )
     sizes = {"image_size": 16, "input_size": 16}
-    model = Classifier(network, architecture=job.options.model, classes=CLASSES, **sizes)
-    return dataclasses.replace(job, model=model)
+    model = Classifier(network, architecture=stage.options.model, classes=CLASSES, **sizes)
+    return dataclasses.replace(stage, model=model)
 
 
-def job_of(folder: Path, network: str, num_images: int, options: dict[str, Any]) -> Job:
+def job_of(folder: Path, network: str, num_images: int, options: dict[str, Any]) -> Stage:
     """Return the training of a net without batch norm (float32), with frozen one, or as it is."""
-    job = tiny_job(folder, **(OPTIONS | options))
-    job = dataclasses.replace(
-        job,
+    stage = tiny_stage(folder, **(OPTIONS | options))
+    stage = dataclasses.replace(
+        stage,
         sources={"labelled": three_colours(num_images, 0)},
         validation=three_colours(NUM_VALIDATION, 1),
     )
     if network == "without":
-        return without_batch_norm(job)
+        return without_batch_norm(stage)
     if network == "frozen":
-        replace_batch_norm(job.model, lambda layer: FrozenBatchNorm(layer.num_features).eval())
-    job.model.double()  # a rounding that tips one rectifier or maximum changes all that follows
-    return job
+        replace_batch_norm(stage.model, lambda layer: FrozenBatchNorm(layer.num_features).eval())
+    stage.model.double()  # a rounding that tips one rectifier or maximum changes all that follows
+    return stage
 
 
 def main(
@@ -68,8 +68,8 @@ def main(
     **options: Any,
 ) -> None:
     """Train; `dies` names a process and the step after which it kills itself: "1 at 3"."""
-    job = job_of(folder, network, num_images, options)
-    rank = job.accelerator.process_index
+    stage = job_of(folder, network, num_images, options)
+    rank = stage.accelerator.process_index
     victim, moment = (int(part) for part in (dies or "-1 at 0").split(" at "))
     made: list[tuple[int, int]] = []  # the latest batch: indices, and sums of the views
     seen: list[list[tuple[int, int]]] = []  # of every step
@@ -92,8 +92,8 @@ def main(
 
     def note_gradients(optimiser: torch.optim.Optimizer, *_: Any) -> None:
         if not gradients:
-            names = [name for name, _ in job.model.named_parameters()]
-            weights = dict(zip(names, job.model.parameters(), strict=True))
+            names = [name for name, _ in stage.model.named_parameters()]
+            weights = dict(zip(names, stage.model.parameters(), strict=True))
             gradients.update(
                 {
                     name: weights[name].grad.clone(memory_format=torch.contiguous_format)
@@ -103,12 +103,12 @@ def main(
 
     handle = register_optimizer_step_pre_hook(note_gradients)
     try:
-        objective = Noting(job.objective, lambda terms, batch: terms)
-        fit(dataclasses.replace(job, objective=objective, progress=progress))
+        objective = Noting(stage.objective, lambda terms, batch: terms)
+        fit(dataclasses.replace(stage, objective=objective, progress=progress))
     finally:
         handle.remove()
     digest = hashlib.sha256()
-    for value in job.model.state_dict().values():
+    for value in stage.model.state_dict().values():
         digest.update(value.numpy().tobytes())
     notes = {"seen": seen, "delivered": digest.hexdigest()}
     folder.with_name(f"{folder.name}-notes-{rank}.json").write_text(json.dumps(notes))

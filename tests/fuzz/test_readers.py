@@ -26,7 +26,7 @@ from ruggedize.train.loop import fresh_state
 from tests.fuzz import inputs
 from tests.fuzz.damage import damaged
 from tests.fuzz.watching import untouched_world
-from tests.training_jobs import tiny_job
+from tests.tiny_stages import tiny_stage
 
 SLOWEST = 20.0  # seconds; most cases take milliseconds, and one that takes longer hangs
 NUM_CASES = [
@@ -164,11 +164,11 @@ def test_model_files(num_cases: int, tmp_path: Path, record_property: Record) ->
 @pytest.mark.parametrize("num_cases", NUM_CASES)
 def test_states(num_cases: int, tmp_path: Path, record_property: Record) -> None:
     """Half of the damaged files bear a name that fits, as only a forger's would."""
-    job, folder = tiny_job(tmp_path), tmp_path / "state"
-    save_state(fresh_state(job), folder)
+    stage, folder = tiny_stage(tmp_path), tmp_path / "state"
+    save_state(fresh_state(stage), folder)
     (path,) = folder.iterdir()
     whole = path.read_bytes()
-    assert load_newest_state(fresh_state(job), folder)  # imports what it needs, unwatched
+    assert load_newest_state(fresh_state(stage), folder)  # imports what it needs, unwatched
 
     def lay(case: tuple[bytes, bool]) -> None:
         content, is_forged = case
@@ -179,7 +179,7 @@ def test_states(num_cases: int, tmp_path: Path, record_property: Record) -> None
 
     def read(case: tuple[bytes, bool]) -> None:
         content, is_forged = case
-        found = load_newest_state(fresh_state(job), folder)
+        found = load_newest_state(fresh_state(stage), folder)
         assert is_forged or found == (content == whole)
 
     cases = st.tuples(damaged(whole) | inputs.damaged_header(whole), st.booleans())

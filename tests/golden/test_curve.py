@@ -10,7 +10,7 @@ from ruggedize.models import autocast_for
 from ruggedize.train.batches import batches_of_epoch
 from ruggedize.train.loop import fresh_state
 from ruggedize.train.step import step
-from tests.training_jobs import tiny_job
+from tests.tiny_stages import tiny_stage
 
 CURVE = Path(__file__).with_name("curve.json")
 NUM_STEPS = 20
@@ -28,16 +28,16 @@ def curve(folder: Path, weights_seed: int = 1) -> list[float]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        job = tiny_job(folder, weights_seed)
-        state = fresh_state(job)
+        stage = tiny_stage(folder, weights_seed)
+        state = fresh_state(stage)
         precision = autocast_for("fp32", torch.device("cpu"))
         losses = []
-        job.model.train()
+        stage.model.train()
         for number in range(NUM_STEPS):
-            epoch, position = divmod(number, job.steps_per_epoch)
-            batch = next(batches_of_epoch(job, epoch, position))
+            epoch, position = divmod(number, stage.steps_per_epoch)
+            batch = next(batches_of_epoch(stage, epoch, position))
             state.counters.epoch, state.counters.step = epoch, number
-            sums = step(job, state, job.model, precision, batch)
+            sums = step(stage, state, stage.model, precision, batch)
             losses.append(float(sums["labelled/loss"] / sums["count/labelled"]))
         return losses
     finally:

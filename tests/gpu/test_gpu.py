@@ -14,7 +14,7 @@ from ruggedize.recipe import load_recipe
 from ruggedize.train.batches import batches_of_epoch
 from tests.accelerators import only_accelerator
 from tests.behaviour.runs import TINY
-from tests.training_jobs import tiny_job
+from tests.tiny_stages import tiny_stage
 
 pytestmark = [
     pytest.mark.gpu,
@@ -35,9 +35,9 @@ def test_the_chain_runs_on_the_device_and_its_models_run_anywhere(
 
 def test_batches_made_ahead_are_those_made_on_the_spot(tmp_path: Path) -> None:
     with only_accelerator(cpu=True) as here:
-        ours = list(batches_of_epoch(tiny_job(tmp_path, accelerator=here), 1, 0))
+        ours = list(batches_of_epoch(tiny_stage(tmp_path, accelerator=here), 1, 0))
     with only_accelerator() as there:
-        theirs = list(batches_of_epoch(tiny_job(tmp_path, accelerator=there), 1, 0))
+        theirs = list(batches_of_epoch(tiny_stage(tmp_path, accelerator=there), 1, 0))
     for one, other in zip(ours, theirs, strict=True):
         assert other.batch["labelled"]["view"].is_pinned()
         for name in ("view", "labels"):
@@ -45,7 +45,7 @@ def test_batches_made_ahead_are_those_made_on_the_spot(tmp_path: Path) -> None:
 
 
 def test_images_are_classified_on_the_device(tmp_path: Path, accelerator: Accelerator) -> None:
-    save_model(tiny_job(tmp_path, accelerator=accelerator).model, tmp_path / "model.safetensors")
+    save_model(tiny_stage(tmp_path, accelerator=accelerator).model, tmp_path / "model.safetensors")
     Image.new("RGB", (20, 20)).save(tmp_path / "picture.png")
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()

@@ -13,7 +13,7 @@ from ruggedize.core.errors import UserError
 from ruggedize.train.loop import fit
 from ruggedize.train.objectives.objective import Batch
 from tests.behaviour.runs import steps_saved
-from tests.training_jobs import Terms, altered, tiny_job
+from tests.tiny_stages import Terms, altered, tiny_stage
 from tests.unit.test_divergence import spoilt
 
 pytestmark = [
@@ -34,8 +34,8 @@ def test_a_step_that_does_not_fit_fits_in_micro_batches(
 
     common = {"accelerator": accelerator, "epochs": 2, "ghost_batches": 4}
     with pytest.raises(UserError, match="microbatches = 2"):
-        fit(altered(tiny_job(tmp_path / "whole", **common), change))
-    fit(altered(tiny_job(tmp_path / "parts", microbatches=4, **common), change))
+        fit(altered(tiny_stage(tmp_path / "whole", **common), change))
+    fit(altered(tiny_stage(tmp_path / "parts", microbatches=4, **common), change))
     assert (tmp_path / "parts" / "model.safetensors").exists()
 
 
@@ -43,7 +43,7 @@ def test_a_validation_that_does_not_fit_is_taken_by_halves(
     tmp_path: Path, accelerator: Accelerator
 ) -> None:
     roomy, cramped = (
-        tiny_job(tmp_path / name, accelerator=accelerator, epochs=1) for name in ("one", "two")
+        tiny_stage(tmp_path / name, accelerator=accelerator, epochs=1) for name in ("one", "two")
     )
 
     def fill(model: nn.Module, arguments: tuple[Tensor, ...]) -> None:
@@ -52,9 +52,9 @@ def test_a_validation_that_does_not_fit_is_taken_by_halves(
 
     cramped.model.register_forward_pre_hook(fill)
     scores = []
-    for job in (roomy, cramped):
-        fit(job)
-        scores.append(json.loads((job.folder / "delivered.json").read_text())["validation"])
+    for stage in (roomy, cramped):
+        fit(stage)
+        scores.append(json.loads((stage.folder / "delivered.json").read_text())["validation"])
     assert scores[0] == pytest.approx(scores[1], rel=1e-3)
 
 

@@ -22,11 +22,11 @@ from ruggedize.train.batches import batches_of_epoch
 from ruggedize.train.checkpoint import State
 from ruggedize.train.delivery import refresh
 from ruggedize.train.loop import fresh_state
-from ruggedize.train.optim_options import Ema, Swa
-from ruggedize.train.stage import Job
+from ruggedize.train.optim import Ema, Swa
+from ruggedize.train.stage import Stage
 from ruggedize.train.step import step as take_step
 from ruggedize.train.validate import outcomes, score
-from tests.training_jobs import three_colours, tiny_job
+from tests.tiny_stages import three_colours, tiny_stage
 
 NUM_STEPS = 40
 FP32 = torch.autocast("cpu", torch.bfloat16, enabled=False)
@@ -132,42 +132,42 @@ def test_the_decay_that_is_suggested_is_reached_and_hardly_lower_than_it_could_b
     assert num_updates < 3 or updates_for(decay) > 0.8 * num_updates
 
 
-def trained_with_both_rules(folder: Path, decay: float) -> tuple[Job, State, list[torch.Tensor]]:
+def trained_with_both_rules(folder: Path, decay: float) -> tuple[Stage, State, list[torch.Tensor]]:
     """Train for forty steps and also average by the earlier rule, as slowly as it can be said.
 
     That rule was a plain mean until 1 / (steps so far) fell to 1 - decay.
     """
     averaging = {"kind": "ema", "decay": decay}
-    job = tiny_job(folder, epochs=10, averaging=averaging)
-    job = dataclasses.replace(job, validation=three_colours(300, 1))
-    state = fresh_state(job)
-    earlier = [torch.zeros_like(weight) for weight in job.model.parameters()]
-    job.model.train()
-    for epoch in range(job.options.epochs):
-        for batch in batches_of_epoch(job, epoch, 0):
-            take_step(job, state, job.model, FP32, batch)
+    stage = tiny_stage(folder, epochs=10, averaging=averaging)
+    stage = dataclasses.replace(stage, validation=three_colours(300, 1))
+    state = fresh_state(stage)
+    earlier = [torch.zeros_like(weight) for weight in stage.model.parameters()]
+    stage.model.train()
+    for epoch in range(stage.options.epochs):
+        for batch in batches_of_epoch(stage, epoch, 0):
+            take_step(stage, state, stage.model, FP32, batch)
             assert state.average
-            state.average.update(job.model, batch.step + 1)
+            state.average.update(stage.model, batch.step + 1)
             share = max(1 / (batch.step + 1), 1 - decay)
-            for mean, weight in zip(earlier, job.model.parameters(), strict=True):
+            for mean, weight in zip(earlier, stage.model.parameters(), strict=True):
                 mean.copy_((1 - share) * mean + share * weight.detach())
-    return job, state, earlier
+    return stage, state, earlier
 
 
 def test_an_average_of_a_short_training_is_not_held_back_by_early_weights(tmp_path: Path) -> None:
-    job, state, earlier = trained_with_both_rules(tmp_path, decay=0.999)
+    stage, state, earlier = trained_with_both_rules(tmp_path, decay=0.999)
 
     def loss_of(weights: list[torch.Tensor]) -> float:
-        network = copy.deepcopy(job.model)
+        network = copy.deepcopy(stage.model)
         with torch.no_grad():
             for own, weight in zip(network.parameters(), weights, strict=True):
                 own.copy_(weight)
-        refresh(job, state, network, FP32, job.num_images)
-        found = outcomes(network, job.validation, job.model, FP32, job.accelerator)
-        return score(found, job.accelerator).loss
+        refresh(stage, state, network, FP32, stage.num_images)
+        found = outcomes(network, stage.validation, stage.model, FP32, stage.accelerator)
+        return score(found, stage.accelerator).loss
 
     assert state.average
-    raw = loss_of([weight.detach() for weight in job.model.parameters()])
+    raw = loss_of([weight.detach() for weight in stage.model.parameters()])
     assert loss_of(earlier) > 2 * raw  # the fault
     assert loss_of(state.average.weights) < 1.25 * raw
 

@@ -28,7 +28,7 @@ from ruggedize.train.objectives.options import (
 )
 from ruggedize.train.step import means_of, scales_of, sums_of, weighted
 from ruggedize.views import ViewMaker, ViewOptions
-from tests.training_jobs import three_colours, tiny_job
+from tests.tiny_stages import three_colours, tiny_stage
 
 N, K = 12, 5
 IMAGES_SEEN = torch.zeros(N, 3, 4, 4, dtype=torch.uint8)
@@ -192,8 +192,8 @@ def test_without_t_squared_a_temperature_of_ten_hardly_pulls() -> None:
 
 def losses_of(objective: Objective, model: nn.Module, batch: Batch, folder: Path) -> float:
     """The loss that a step minimises, every term divided by its own count."""
-    job = tiny_job(folder)
-    return float(weighted(objective.loss(model, batch), scales_of(job, batch.counts)))
+    stage = tiny_stage(folder)
+    return float(weighted(objective.loss(model, batch), scales_of(stage, batch.counts)))
 
 
 def test_every_term_is_divided_by_its_own_count(tmp_path: Path) -> None:

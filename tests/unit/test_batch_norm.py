@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from ruggedize.core.errors import UserError
-from ruggedize.models import create_model, save_model
+from ruggedize.models import CustomModel, create_model, save_model
 from ruggedize.models.batch_norm import (
     GhostBatchNorm,
     SynchronisedBatchNorm,
@@ -29,8 +29,8 @@ from ruggedize.models.options import (
 )
 from ruggedize.train.average import refresh_batch_norm
 from ruggedize.train.options import TrainingOptions
-from ruggedize.train.preflight import divide_batch_norm, refuse_division
-from tests.training_jobs import CLASSES
+from ruggedize.train.preflight import divide_batch_norm, reject_division
+from tests.tiny_stages import CLASSES
 
 NETWORKS = [
     ResNet9Options(width=8),
@@ -120,10 +120,17 @@ def test_evaluation_and_the_refresh_take_batches_whole(kind: str) -> None:
     assert torch.equal(plain.eval()(batches[0]), other.eval()(batches[0]))
 
 
-def test_no_batch_norm_is_refused() -> None:
-    options = TrainingOptions.model_validate(OPTIONS | {"ghost_batches": 2})
+class WithoutBatchNorm(CustomModel):
+    def layout(self, num_classes: int) -> nn.Module:
+        return nn.Linear(3, num_classes)
+
+
+def test_a_network_without_batch_norm_is_rejected() -> None:
+    accelerator = Accelerator(cpu=True)
+    reject_division("teacher", TrainingOptions(model=WithoutBatchNorm()), accelerator)
+    options = TrainingOptions(model=WithoutBatchNorm(), ghost_batches=2)
     with pytest.raises(UserError, match="this network has none"):
-        divide_batch_norm(nn.Linear(3, 3), options, Accelerator(cpu=True))
+        reject_division("teacher", options, accelerator)
 
 
 def test_one_batch_leaves_the_network_alone() -> None:
@@ -137,7 +144,7 @@ def test_one_batch_leaves_the_network_alone() -> None:
 def test_synchronised_batch_norm_is_refused_on_a_processor() -> None:
     options = TrainingOptions.model_validate(OPTIONS | {"sync_batch_norm": True})
     with pytest.raises(UserError, match=r"student\.sync_batch_norm joins .* runs on a CPU"):
-        refuse_division("student", options, Accelerator(cpu=True))
+        reject_division("student", options, Accelerator(cpu=True))
 
 
 @pytest.mark.parametrize(

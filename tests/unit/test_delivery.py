@@ -16,7 +16,7 @@ from ruggedize.train.delivery import EpochScores, remember_if_best, weights_to_d
 from ruggedize.train.loop import fit, fresh_state
 from ruggedize.train.options import TrainingOptions
 from ruggedize.train.validate import Difference, Score
-from tests.training_jobs import three_colours, tiny_job
+from tests.tiny_stages import three_colours, tiny_stage
 
 # A plain mean over all steps since the first, as early and bad as they are.
 BAD_AVERAGE: dict[str, Any] = {
@@ -43,7 +43,7 @@ def delivered(
     """Train and read what was delivered."""
     caplog.clear()
     with caplog.at_level(level):
-        fit(dataclasses.replace(tiny_job(folder, **changes), validation=three_colours(100, 1)))
+        fit(dataclasses.replace(tiny_stage(folder, **changes), validation=three_colours(100, 1)))
     said = [record.getMessage() for record in caplog.records if record.levelno >= level]
     return Delivery(
         json.loads((folder / "delivered.json").read_text()),
@@ -97,18 +97,18 @@ def test_with_early_stopping_the_best_epoch_of_what_is_delivered_counts(
     tmp_path: Path, deliver: str, epoch: int, weights: str
 ) -> None:
     changes = {"deliver": deliver, "early_stopping": {"patience": 9}, "watch": "loss"}
-    job = tiny_job(tmp_path, **changes)
-    state = fresh_state(job)
+    stage = tiny_stage(tmp_path, **changes)
+    state = fresh_state(stage)
     same = Difference("loss", 0.0, 0.1, 30)
     for number, (raw, averaged) in enumerate([(0.9, None), (0.5, 0.9), (0.6, 0.6), (0.7, 0.7)]):
         state.counters.epoch = number
         with torch.no_grad():
-            for weight in job.model.parameters():
+            for weight in stage.model.parameters():
                 weight.fill_(number + 1)
         scores = EpochScores(Score(raw, 0.5), averaged and Score(averaged, 0.5), same)
-        remember_if_best(job, state, job.model, scores)
-    assert weights_to_deliver(job, state.counters) == {"weights": weights, "epoch": epoch}
-    names = dict(job.model.named_parameters())
+        remember_if_best(stage, state, stage.model, scores)
+    assert weights_to_deliver(stage, state.counters) == {"weights": weights, "epoch": epoch}
+    names = dict(stage.model.named_parameters())
     assert all((state.best[name] == epoch).all() for name in names)
 
 

@@ -17,10 +17,10 @@ from ruggedize.train.checkpoint import State, load_newest_state, save_state
 from ruggedize.train.loop import fit, fresh_state
 from ruggedize.train.objectives.objective import Batch
 from ruggedize.train.safety import NOT_FINITE, FirstBadStep
-from ruggedize.train.stage import Job
+from ruggedize.train.stage import Stage
 from ruggedize.train.step import step
 from tests.behaviour.runs import steps_saved
-from tests.training_jobs import Terms, altered, times, tiny_job
+from tests.tiny_stages import Terms, altered, times, tiny_stage
 from tests.unit.test_state import FP32, equal
 
 BAD = 7  # the step, counted from 1, whose loss is spoilt: the third of the second epoch
@@ -32,39 +32,45 @@ def spoilt(
     bad: int = BAD,
     accelerator: Accelerator | None = None,
     **changes: object,
-) -> Job:
+) -> Stage:
     """Build a training whose loss takes this value at one step."""
-    job, calls = tiny_job(folder, accelerator=accelerator, **changes), []
+    stage, calls = tiny_stage(folder, accelerator=accelerator, **changes), []
 
     def change(terms: Terms, batch: Batch) -> Terms:
         calls.append(batch)
         return times(terms, value) if len(calls) == bad else terms
 
-    return altered(job, change)
+    return altered(stage, change)
 
 
-def after(job: Job, num_steps: int) -> State:
+def after(stage: Stage, num_steps: int) -> State:
     """Run steps one by one, in the order of the loop."""
-    job.model.to(memory_format=torch.channels_last)  # pyright: ignore
-    state = fresh_state(job)
+    stage.model.to(memory_format=torch.channels_last)  # pyright: ignore
+    state = fresh_state(stage)
     for number in range(num_steps):
-        state.counters.epoch, place = divmod(number, job.steps_per_epoch)
-        job.model.train()
-        step(job, state, job.model, FP32, next(batches_of_epoch(job, state.counters.epoch, place)))
+        state.counters.epoch, place = divmod(number, stage.steps_per_epoch)
+        stage.model.train()
+        step(
+            stage,
+            state,
+            stage.model,
+            FP32,
+            next(batches_of_epoch(stage, state.counters.epoch, place)),
+        )
         state.counters.step += 1
         if state.average:
-            state.average.update(job.model, state.counters.step)
+            state.average.update(stage.model, state.counters.step)
     return state
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_it_stops_at_that_step_with_the_rate_and_the_images(tmp_path: Path, value: float) -> None:
-    job = spoilt(tmp_path, value, schedule="constant")
+    stage = spoilt(tmp_path, value, schedule="constant")
     words = r"NaN at step 7 \(epoch 2\), learning rate 0.05;\n.*\nlower teacher.optimiser.lr"
     with pytest.raises(UserError, match=words):
-        fit(job)
+        fit(stage)
     record = json.loads((tmp_path / NOT_FINITE).read_text())
-    images = seeding.order(0, "teacher/order", 1, job.num_images)[32:48]
+    images = seeding.order(0, "teacher/order", 1, stage.num_images)[32:48]
     assert record == {"step": 7, "epoch": 2, "lr": 0.05, "images": images.tolist()}
     assert not (tmp_path / "model.safetensors").exists()
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
@@ -73,23 +79,23 @@ def test_it_stops_at_that_step_with_the_rate_and_the_images(tmp_path: Path, valu
 def test_the_state_before_it_is_saved_weights_statistics_averages_and_all(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="step 7"):
         fit(spoilt(tmp_path, math.nan))
-    saved = fresh_state(tiny_job(tmp_path, weights_seed=9))
+    saved = fresh_state(tiny_stage(tmp_path, weights_seed=9))
     assert load_newest_state(saved, tmp_path / "state")
     counters = saved.counters
     assert (counters.step, counters.epoch, counters.step_in_epoch) == (6, 1, 2)
     assert all(tensor.isfinite().all() for tensor in saved.tensors().values())
     best = {name for name in saved.tensors() if name.startswith("best/")}
     saved.best = {}
-    assert equal(after(tiny_job(tmp_path / "a"), 6), saved)
-    assert not equal(after(tiny_job(tmp_path / "b"), 7), saved)  # it bites
+    assert equal(after(tiny_stage(tmp_path / "a"), 6), saved)
+    assert not equal(after(tiny_stage(tmp_path / "b"), 7), saved)  # it bites
     assert best
 
 
 def test_the_training_goes_on_from_there_as_if_nothing_had_happened(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="step 7"):
         fit(spoilt(tmp_path / "stopped", math.nan))
-    fit(tiny_job(tmp_path / "stopped"))
-    fit(tiny_job(tmp_path / "whole"))
+    fit(tiny_stage(tmp_path / "stopped"))
+    fit(tiny_stage(tmp_path / "whole"))
     stopped, whole = (tmp_path / x / "model.safetensors" for x in ("stopped", "whole"))
     assert stopped.read_bytes() == whole.read_bytes()
     rows = [json.loads(x) for x in (tmp_path / "stopped/metrics.jsonl").read_text().splitlines()]
@@ -110,8 +116,8 @@ def test_where_looking_costs_a_wait_nothing_is_saved_from_that_step_on(
     with pytest.raises(UserError, match=rf"NaN at step {bad} \(epoch {epoch}\)"):
         fit(spoilt(tmp_path / "stopped", math.nan, bad))
     assert steps_saved(tmp_path / "stopped") == saved
-    fit(tiny_job(tmp_path / "stopped"))
-    fit(tiny_job(tmp_path / "whole"))
+    fit(tiny_stage(tmp_path / "stopped"))
+    fit(tiny_stage(tmp_path / "whole"))
     stopped, whole = (tmp_path / x / "model.safetensors" for x in ("stopped", "whole"))
     assert stopped.read_bytes() == whole.read_bytes()
 
@@ -128,15 +134,15 @@ def test_where_looking_costs_a_wait_it_is_asked_before_every_save(
 
 
 def test_a_rate_that_is_far_too_high_is_named(tmp_path: Path) -> None:
-    job = tiny_job(tmp_path, optimiser={"kind": "sgd", "lr": 1e30})
+    stage = tiny_stage(tmp_path, optimiser={"kind": "sgd", "lr": 1e30})
     with pytest.raises(
         UserError, match=r"infinite or NaN(.*\n)*lower teacher.optimiser.lr \(now 1e\+30"
     ):
-        fit(job)
+        fit(stage)
 
 
 def test_the_first_bad_step_is_remembered_and_nothing_later(tmp_path: Path) -> None:
-    accelerator = tiny_job(tmp_path).accelerator
+    accelerator = tiny_stage(tmp_path).accelerator
     first = FirstBadStep(torch.device("cpu"))
     first.note(torch.tensor(1.0), torch.tensor(1.0), 1)
     assert first.read(accelerator) is None
@@ -150,16 +156,16 @@ def test_weights_made_useless_by_an_epoch_s_last_step_are_noticed(
     tmp_path: Path, averaging: str
 ) -> None:
     far = {"kind": "sgd", "lr": 1e38}
-    job = tiny_job(tmp_path, epochs=2, batch_size=64, averaging=averaging, optimiser=far)
-    assert job.steps_per_epoch == 1
+    stage = tiny_stage(tmp_path, epochs=2, batch_size=64, averaging=averaging, optimiser=far)
+    assert stage.steps_per_epoch == 1
     with pytest.raises(UserError, match="infinite or NaN at step 1 "):
-        fit(job)
+        fit(stage)
     assert not (tmp_path / "metrics.jsonl").exists()
 
 
 def test_the_state_just_written_stays_whatever_the_clock_says(tmp_path: Path) -> None:
-    job = tiny_job(tmp_path)
-    state = fresh_state(job)
+    stage = tiny_stage(tmp_path)
+    state = fresh_state(stage)
     for number in range(3):
         state.counters.step = number
         save_state(state, tmp_path / "state")

@@ -15,9 +15,9 @@ from ruggedize.data import DataDigest
 from ruggedize.data.digest import PartDigest
 from ruggedize.train.checkpoint import hash_of, load_newest_state, save_state
 from ruggedize.train.loop import fit, fresh_state
-from ruggedize.train.stage import Job
+from ruggedize.train.stage import Stage
 from ruggedize.views import ViewOptions
-from tests.training_jobs import three_colours, tiny_job
+from tests.tiny_stages import three_colours, tiny_stage
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -38,42 +38,42 @@ def without_deliver(facts: dict[str, Any]) -> None:
     del facts["options"]["deliver"]
 
 
-def saved(job: Job) -> Job:
-    save_state(fresh_state(job), job.folder / "state")
-    return job
+def saved(stage: Stage) -> Stage:
+    save_state(fresh_state(stage), stage.folder / "state")
+    return stage
 
 
-def complaint(job: Job) -> str:
-    """Return the message with which a job rejects the state in its folder."""
+def complaint(stage: Stage) -> str:
+    """Return the message with which a stage rejects the state in its folder."""
     with pytest.raises(UserError) as error:
-        load_newest_state(fresh_state(job), job.folder / "state")
+        load_newest_state(fresh_state(stage), stage.folder / "state")
     return str(error.value)
 
 
 def test_a_state_written_before_an_option_existed_is_resumed(tmp_path: Path) -> None:
-    saved(tiny_job(tmp_path))
+    saved(tiny_stage(tmp_path))
     rewrite(tmp_path, lambda numbers: without_deliver(numbers["facts"]))
-    assert load_newest_state(fresh_state(tiny_job(tmp_path)), tmp_path / "state")
-    assert "differs in teacher.deliver;" in complaint(tiny_job(tmp_path, deliver="raw"))
+    assert load_newest_state(fresh_state(tiny_stage(tmp_path)), tmp_path / "state")
+    assert "differs in teacher.deliver;" in complaint(tiny_stage(tmp_path, deliver="raw"))
 
 
 def test_a_finished_training_from_before_an_option_existed_is_finished(tmp_path: Path) -> None:
-    fit(tiny_job(tmp_path, epochs=1))
+    fit(tiny_stage(tmp_path, epochs=1))
     rewrite(tmp_path, lambda numbers: without_deliver(numbers["facts"]))
     note = json.loads((tmp_path / "delivered.json").read_text())
     without_deliver(note["training"])
     (tmp_path / "delivered.json").write_text(json.dumps(note))
     before = (tmp_path / "model.safetensors").stat().st_mtime_ns
-    fit(tiny_job(tmp_path, epochs=1))
+    fit(tiny_stage(tmp_path, epochs=1))
     assert (tmp_path / "model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(UserError, match=r"differs in teacher.deliver;"):
-        fit(tiny_job(tmp_path, epochs=1, deliver="raw"))
+        fit(tiny_stage(tmp_path, epochs=1, deliver="raw"))
 
 
 def test_a_fact_that_was_not_recorded_is_not_compared(tmp_path: Path) -> None:
-    saved(tiny_job(tmp_path))
+    saved(tiny_stage(tmp_path))
     rewrite(tmp_path, lambda numbers: numbers["facts"].pop("seed"))
-    other = dataclasses.replace(tiny_job(tmp_path), seed=5)
+    other = dataclasses.replace(tiny_stage(tmp_path), seed=5)
     assert load_newest_state(fresh_state(other), tmp_path / "state")
 
 
@@ -97,18 +97,18 @@ def test_a_fact_that_was_not_recorded_is_not_compared(tmp_path: Path) -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_differs_is_named(tmp_path: Path, changes: dict[str, Any], names: str) -> None:
-    saved(tiny_job(tmp_path))
+    saved(tiny_stage(tmp_path))
     others = dict(changes)
-    other = dataclasses.replace(tiny_job(tmp_path, **others.pop("options", {})), **others)
+    other = dataclasses.replace(tiny_stage(tmp_path, **others.pop("options", {})), **others)
     message = complaint(other)
     assert f"another training, which differs in {names};\n" in message
     assert "another folder" in message
 
 
 def test_other_classes_are_named(tmp_path: Path) -> None:
-    saved(tiny_job(tmp_path))
+    saved(tiny_stage(tmp_path))
     rewrite(tmp_path, lambda numbers: numbers["facts"].update(classes=["a", "b", "c"]))
-    assert "differs in classes;" in complaint(tiny_job(tmp_path))
+    assert "differs in classes;" in complaint(tiny_stage(tmp_path))
 
 
 def of_an_earlier_layout(numbers: dict[str, Any]) -> None:
@@ -126,9 +126,9 @@ def no_table(numbers: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("change", [of_an_earlier_layout, of_a_later_version, no_table])
 def test_facts_that_are_not_understood_are_a_clear_error(tmp_path: Path, change: Change) -> None:
-    saved(tiny_job(tmp_path))
+    saved(tiny_stage(tmp_path))
     rewrite(tmp_path, change)
-    message = complaint(tiny_job(tmp_path))
+    message = complaint(tiny_stage(tmp_path))
     assert "this version cannot read" in message
     assert "another folder" in message
     assert len(message.splitlines()) <= 3
@@ -138,21 +138,21 @@ def test_facts_that_are_not_understood_are_a_clear_error(tmp_path: Path, change:
 def test_a_finished_training_that_is_not_understood_is_a_clear_error(
     tmp_path: Path, training: Any
 ) -> None:
-    fit(tiny_job(tmp_path, epochs=1))
+    fit(tiny_stage(tmp_path, epochs=1))
     note = json.loads((tmp_path / "delivered.json").read_text())
     (tmp_path / "delivered.json").write_text(json.dumps(note | {"training": training}))
     rewrite(tmp_path, of_an_earlier_layout)
     with pytest.raises(UserError, match=r"cannot read .*\n.*another folder"):
-        fit(tiny_job(tmp_path, epochs=1))
+        fit(tiny_stage(tmp_path, epochs=1))
 
 
 def test_the_same_data_may_lie_elsewhere_in_another_process(tmp_path: Path) -> None:
     def digest(place: str, labels: str = "ab") -> int:
         part = PartDigest(images=64, labels=labels, content="cd")
-        job = dataclasses.replace(
-            tiny_job(tmp_path), data=DataDigest(place=place, parts={"train": part})
+        stage = dataclasses.replace(
+            tiny_stage(tmp_path), data=DataDigest(place=place, parts={"train": part})
         )
-        return int(job.digest())
+        return int(stage.digest())
 
     assert digest("/disk1/photos") == digest("/disk2/photos")
     assert digest("/disk1/photos") != digest("/disk1/photos", labels="other")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ruggedize.train.batches import batches_of_epoch, in_background
-from tests.training_jobs import NUM_IMAGES, num_images, tiny_job
+from tests.tiny_stages import NUM_IMAGES, num_images, tiny_stage
 
 
 def test_items_come_in_their_order_and_from_another_thread() -> None:
@@ -46,14 +46,14 @@ def test_a_fault_in_the_thread_reaches_the_step() -> None:
 
 
 def test_an_epoch_shows_every_image_once_and_can_begin_in_its_midst(tmp_path: Path) -> None:
-    job = tiny_job(tmp_path)
-    whole = list(batches_of_epoch(job, 3, 0))
-    rest = list(batches_of_epoch(job, 3, 2))
+    stage = tiny_stage(tmp_path)
+    whole = list(batches_of_epoch(stage, 3, 0))
+    rest = list(batches_of_epoch(stage, 3, 2))
     assert sum(num_images(planned.batch) for planned in whole) == NUM_IMAGES
     assert len(rest) == len(whole) - 2
     for ours, theirs in zip(whole[2:], rest, strict=True):
         for name in ("view", "labels"):
             assert torch.equal(ours.batch["labelled"][name], theirs.batch["labelled"][name])
-    other = next(batches_of_epoch(job, 4, 0))
+    other = next(batches_of_epoch(stage, 4, 0))
     views = (planned.batch["labelled"]["view"] for planned in (whole[0], other))
     assert not torch.equal(*views)  # another epoch, another order

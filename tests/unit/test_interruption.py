@@ -12,22 +12,22 @@ from ruggedize.train import safety
 from ruggedize.train.checkpoint import load_newest_state
 from ruggedize.train.loop import fit, fresh_state
 from ruggedize.train.safety import SIGNALS, Signals
-from ruggedize.train.stage import Job
-from tests.training_jobs import tiny_job
+from ruggedize.train.stage import Stage
+from tests.tiny_stages import tiny_stage
 
 
 def handlers() -> list[object]:
     return [signal.getsignal(number) for number in SIGNALS]
 
 
-def interrupting(job: Job, at_step: int, number: int = signal.SIGINT) -> Job:
+def interrupting(stage: Stage, at_step: int, number: int = signal.SIGINT) -> Stage:
     """Return a training that gets a signal in the midst of a step of its second epoch."""
 
     def progress(task: str, done: int, total: int) -> None:
         if task == "teacher epoch 2/5" and done == at_step:
             signal.raise_signal(number)
 
-    return dataclasses.replace(job, progress=progress)
+    return dataclasses.replace(stage, progress=progress)
 
 
 def test_the_first_signal_waits_and_is_obeyed_at_the_end() -> None:
@@ -118,13 +118,13 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
 def test_a_training_in_a_notebook_is_interrupted_after_its_step_and_goes_on(tmp_path: Path) -> None:
     before = handlers()
     with pytest.raises(KeyboardInterrupt):
-        fit(interrupting(tiny_job(tmp_path / "cut"), 2))
+        fit(interrupting(tiny_stage(tmp_path / "cut"), 2))
     assert handlers() == before
-    state = fresh_state(tiny_job(tmp_path))
+    state = fresh_state(tiny_stage(tmp_path))
     assert load_newest_state(state, tmp_path / "cut" / "state")
     assert (state.counters.epoch, state.counters.step_in_epoch) == (1, 2)
-    fit(tiny_job(tmp_path / "cut"))
-    fit(tiny_job(tmp_path / "whole"))
+    fit(tiny_stage(tmp_path / "cut"))
+    fit(tiny_stage(tmp_path / "whole"))
     assert handlers() == before
     cut, whole = (tmp_path / name / "model.safetensors" for name in ("cut", "whole"))
     assert cut.read_bytes() == whole.read_bytes()
@@ -132,9 +132,9 @@ def test_a_training_in_a_notebook_is_interrupted_after_its_step_and_goes_on(tmp_
 
 def test_a_signal_at_the_last_step_of_an_epoch_loses_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        fit(interrupting(tiny_job(tmp_path / "cut"), 4))
-    fit(tiny_job(tmp_path / "cut"))
-    fit(tiny_job(tmp_path / "whole"))
+        fit(interrupting(tiny_stage(tmp_path / "cut"), 4))
+    fit(tiny_stage(tmp_path / "cut"))
+    fit(tiny_stage(tmp_path / "whole"))
     cut, whole = (tmp_path / name / "model.safetensors" for name in ("cut", "whole"))
     assert cut.read_bytes() == whole.read_bytes()
     logs = [(tmp_path / x / "metrics.jsonl").read_text().splitlines() for x in ("cut", "whole")]
@@ -147,7 +147,7 @@ def test_a_program_s_own_handler_is_called_and_may_let_the_training_go_on(tmp_pa
     calls: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: calls.append(number))
     try:
-        fit(interrupting(tiny_job(tmp_path), 2, signal.SIGTERM))
+        fit(interrupting(tiny_stage(tmp_path), 2, signal.SIGTERM))
     finally:
         signal.signal(signal.SIGTERM, before)
     assert calls == [signal.SIGTERM]

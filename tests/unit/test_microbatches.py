@@ -17,24 +17,24 @@ from ruggedize.train.batches import batches_of_epoch
 from ruggedize.train.checkpoint import State
 from ruggedize.train.loop import fit, fresh_state
 from ruggedize.train.objectives.objective import Batch, grouped
-from ruggedize.train.optim_options import Adam, Ema
+from ruggedize.train.optim import Adam, Ema
 from ruggedize.train.options import TrainingOptions
-from ruggedize.train.preflight import divide_batch_norm, refuse_too_large
-from ruggedize.train.stage import Job
+from ruggedize.train.preflight import divide_batch_norm, reject_too_large
+from ruggedize.train.stage import Stage
 from ruggedize.train.step import step
 from ruggedize.views import ViewMaker
-from tests.training_jobs import Terms, altered, num_images, tiny_job
+from tests.tiny_stages import Terms, altered, checked, num_images, tiny_stage
 from tests.unit.test_state import FP32
 
 
-def steps(job: Job, number: int = 3) -> State:
+def steps(stage: Stage, number: int = 3) -> State:
     """Run some steps with batch norm divided as the options say."""
-    divide_batch_norm(job.model, job.options, job.accelerator)
-    state = fresh_state(job)
-    job.model.train()
-    batches = batches_of_epoch(job, 0, 0)
+    divide_batch_norm(stage.model, stage.options, stage.accelerator)
+    state = fresh_state(stage)
+    stage.model.train()
+    batches = batches_of_epoch(stage, 0, 0)
     for _ in range(number):
-        step(job, state, job.model, FP32, next(batches))
+        step(stage, state, stage.model, FP32, next(batches))
     return state
 
 
@@ -42,11 +42,11 @@ def steps(job: Job, number: int = 3) -> State:
 @pytest.mark.parametrize("batch_size", [16, 18])  # 18: ghost batches of 5, 5, 4 and 4 images
 def test_microbatches_change_no_result(tmp_path: Path, microbatches: int, batch_size: int) -> None:
     common = {"ghost_batches": 4, "batch_size": batch_size}
-    whole = steps(tiny_job(tmp_path, **common)).tensors()
-    parts = steps(tiny_job(tmp_path, microbatches=microbatches, **common)).tensors()
+    whole = steps(tiny_stage(tmp_path, **common)).tensors()
+    parts = steps(tiny_stage(tmp_path, microbatches=microbatches, **common)).tensors()
     for name, value in whole.items():
         torch.testing.assert_close(parts[name], value, rtol=1e-4, atol=1e-6, msg=name)
-    other = steps(tiny_job(tmp_path, batch_size=batch_size)).tensors()  # no ghost batches
+    other = steps(tiny_stage(tmp_path, batch_size=batch_size)).tensors()  # no ghost batches
     key = next(name for name in whole if name.endswith("running_mean"))
     assert not torch.allclose(whole[key], other[key], rtol=1e-2)
 
@@ -58,7 +58,7 @@ def test_no_more_than_a_microbatch_is_computed_at_a_time(tmp_path: Path) -> None
         seen.append(num_images(batch))
         return terms
 
-    steps(altered(tiny_job(tmp_path, ghost_batches=4, microbatches=4), change), 1)
+    steps(altered(tiny_stage(tmp_path, ghost_batches=4, microbatches=4), change), 1)
     assert seen == [4, 4, 4, 4]
 
 
@@ -76,10 +76,10 @@ def test_a_network_without_batch_norm_needs_no_ghost_batches(tmp_path: Path) -> 
     network = nn.Sequential(nn.Flatten(), nn.Linear(768, 3))
     found = []
     for microbatches in (1, 4):
-        job = tiny_job(tmp_path, microbatches=microbatches)
-        job.model.network = network
+        stage = tiny_stage(tmp_path, microbatches=microbatches)
+        stage.model.network = network
         before = [weight.detach().clone() for weight in network.parameters()]
-        found.append(steps(job, 1).tensors())
+        found.append(steps(stage, 1).tensors())
         for weight, kept in zip(network.parameters(), before, strict=True):
             weight.data.copy_(kept)
     for name, value in found[0].items():
@@ -89,7 +89,7 @@ def test_a_network_without_batch_norm_needs_no_ghost_batches(tmp_path: Path) -> 
 
 def test_batch_norm_is_not_divided_in_silence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"change what batch norm normalises;\nset ghost_batches"):
-        steps(tiny_job(tmp_path, microbatches=2))
+        checked(tiny_stage(tmp_path, microbatches=2))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_impossible_divisions_are_rejected(changes: dict, message: str) -> None:
         TrainingOptions.model_validate({"model": "resnet9"} | changes)
 
 
-def cramped(job: Job, most: int) -> Job:
+def cramped(stage: Stage, most: int) -> Stage:
     """Run out of memory above this many images at a time."""
 
     def change(terms: Terms, batch: Batch) -> Terms:
@@ -112,14 +112,14 @@ def cramped(job: Job, most: int) -> Job:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return terms
 
-    return altered(job, change)
+    return altered(stage, change)
 
 
 def test_a_step_that_does_not_fit_is_an_error_that_names_microbatches(tmp_path: Path) -> None:
     words = r"(?s)out of memory;\nset teacher.microbatches = 2 and teacher.ghost_batches = 2"
     with pytest.raises(UserError, match=words):
-        fit(cramped(tiny_job(tmp_path / "whole"), 8))
-    divided = tiny_job(tmp_path / "divided", ghost_batches=2, microbatches=2, epochs=1)
+        fit(cramped(tiny_stage(tmp_path / "whole"), 8))
+    divided = tiny_stage(tmp_path / "divided", ghost_batches=2, microbatches=2, epochs=1)
     fit(cramped(divided, 8))
     assert (tmp_path / "divided" / "model.safetensors").exists()
 
@@ -133,11 +133,11 @@ def test_weights_that_do_not_fit_are_rejected_before_the_network_is_built(
     need = weights * (1 + 1 + 2 + 2)  # weights, gradients, Adam's two, an average and the best
     cpu = torch.device("cpu")
     monkeypatch.setattr(preflight, "available_memory", lambda: need)
-    refuse_too_large(name, options, 10, cpu)
+    reject_too_large(name, options, 10, cpu)
     monkeypatch.setattr(preflight, "available_memory", lambda: need - 1)
     with pytest.raises(UserError, match=f"{name}.model has .* weights.*\n.*smaller {name}.model"):
-        refuse_too_large(name, options, 10, cpu)
-    refuse_too_large(name, options, 10, torch.device("cuda"))  # it raises when it is full
+        reject_too_large(name, options, 10, cpu)
+    reject_too_large(name, options, 10, torch.device("cuda"))  # it raises when it is full
 
 
 def test_a_run_with_a_student_beyond_all_memory_does_not_begin(
@@ -161,17 +161,17 @@ class Noting(ViewMaker):
 SEEN: list[int] = []
 
 
-def noting(job: Job, **changes: object) -> Job:
+def noting(stage: Stage, **changes: object) -> Stage:
     SEEN.clear()
-    maker = job.refresher
+    maker = stage.refresher
     own = Noting(maker.options, image_size=maker.image_size, seed=maker.seed)
-    return dataclasses.replace(job, refresher=own, **changes)
+    return dataclasses.replace(stage, refresher=own, **changes)
 
 
 def test_the_refresh_takes_as_many_images_as_a_micro_batch(tmp_path: Path) -> None:
-    fit(noting(tiny_job(tmp_path / "two", epochs=1, ghost_batches=2, microbatches=2)))
+    fit(noting(tiny_stage(tmp_path / "two", epochs=1, ghost_batches=2, microbatches=2)))
     assert max(SEEN) == 8
-    fit(noting(tiny_job(tmp_path / "one", epochs=1)))
+    fit(noting(tiny_stage(tmp_path / "one", epochs=1)))
     assert max(SEEN) == 16
 
 
@@ -179,8 +179,8 @@ def test_the_refresh_takes_as_many_images_as_a_micro_batch(tmp_path: Path) -> No
 def test_the_refresh_never_shows_batch_norm_a_single_image(
     tmp_path: Path, batch_size: int, n: int
 ) -> None:
-    job = tiny_job(tmp_path, epochs=1, batch_size=batch_size)
-    few = job.train.select(range(n))
-    fit(noting(job, sources={"labelled": few}))
+    stage = tiny_stage(tmp_path, epochs=1, batch_size=batch_size)
+    few = stage.train.select(range(n))
+    fit(noting(stage, sources={"labelled": few}))
     assert min(SEEN) >= 2
     assert sum(SEEN) == 2 * n  # at the epoch's end, and for what is delivered

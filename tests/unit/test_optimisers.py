@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ruggedize.train.optim import optimiser_for, set_rate
-from ruggedize.train.optim_options import Adam, AdamW, Sgd
+from ruggedize.train.optim import Adam, AdamW, Sgd, optimiser_for, set_rate
 
 
 def network() -> nn.Module:

@@ -7,7 +7,7 @@ import pytest
 
 from ruggedize.core.files import read_lines
 from ruggedize.train.loop import fit, summary
-from tests.training_jobs import tiny_job
+from tests.tiny_stages import tiny_stage
 
 ROW = {
     "epoch": 2,
@@ -31,7 +31,7 @@ def test_every_epoch_of_a_training_has_its_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="ruggedize.train.loop"):
-        fit(tiny_job(tmp_path, epochs=3))
+        fit(tiny_stage(tmp_path, epochs=3))
     messages = [record.getMessage() for record in caplog.records]
     lines = [message for message in messages if message.startswith("teacher epoch")]
     rows = read_lines(tmp_path / "metrics.jsonl")
@@ -39,5 +39,5 @@ def test_every_epoch_of_a_training_has_its_line(
     assert [line[: len(start)] for start, line in zip(expected, lines, strict=True)] == expected
     assert [line.endswith(" left") for line in lines] == [True, True, False]
     caplog.clear()
-    fit(tiny_job(tmp_path, epochs=3))  # done already
+    fit(tiny_stage(tmp_path, epochs=3))  # done already
     assert not [record for record in caplog.records if "epoch" in record.getMessage()]

@@ -9,12 +9,12 @@ import pytest
 
 from ruggedize.core import seeding
 from ruggedize.core.errors import UserError
-from ruggedize.train import stage as job_module
+from ruggedize.train import stage as stage_module
 from ruggedize.train.checkpoint import load_newest_state
 from ruggedize.train.loop import fit, fresh_state
 from ruggedize.train.optim import rate_at
-from ruggedize.train.stage import Job
-from tests.training_jobs import tiny_job
+from ruggedize.train.stage import Stage
+from tests.tiny_stages import tiny_stage
 from tests.unit.test_divergence import spoilt
 
 EPOCHS, LR = 10, 0.05
@@ -29,7 +29,7 @@ def broken_off_after(folder: Path, epochs: int) -> None:
 
 def plan_for(num_steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Change the steps of an epoch, as where more processes drop a small last batch."""
-    monkeypatch.setattr(job_module, "steps_per_epoch", lambda *arguments: num_steps)
+    monkeypatch.setattr(stage_module, "steps_per_epoch", lambda *arguments: num_steps)
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
@@ -41,13 +41,13 @@ def test_fewer_steps_an_epoch_than_before_never_leave_the_schedule(
 ) -> None:
     broken_off_after(tmp_path, 8)
     plan_for(3, monkeypatch)
-    fit(tiny_job(tmp_path, **CHANGES))
+    fit(tiny_stage(tmp_path, **CHANGES))
     rows = rows_of(tmp_path)
     assert [row["steps"] for row in rows[-3:]] == [32, 35, 38]  # 38 steps taken of 30 planned
-    schedule = tiny_job(tmp_path).options.schedule
+    schedule = tiny_stage(tmp_path).options.schedule
     expected = [rate_at(schedule, 3 * epoch + 2, 30) for epoch in (8, 9)]
     assert [row["lr"] / LR for row in rows[-2:]] == pytest.approx(expected)
-    state = fresh_state(tiny_job(tmp_path, **CHANGES))
+    state = fresh_state(tiny_stage(tmp_path, **CHANGES))
     assert load_newest_state(state, tmp_path / "state")
     assert state.average
     assert state.average.num_snapshots == 3  # planned steps 28, 29 and 30: start = 0.9
@@ -59,8 +59,8 @@ def test_an_epoch_that_has_more_steps_behind_it_than_it_now_has_is_over(
     with pytest.raises(UserError, match="infinite or NaN"):  # three of its four steps are taken
         fit(spoilt(tmp_path, math.nan, bad=4 * EPOCHS, **CHANGES))
     plan_for(2, monkeypatch)
-    fit(tiny_job(tmp_path, **CHANGES))
-    schedule = tiny_job(tmp_path).options.schedule
+    fit(tiny_stage(tmp_path, **CHANGES))
+    schedule = tiny_stage(tmp_path).options.schedule
     assert rows_of(tmp_path)[-1]["lr"] == pytest.approx(LR * rate_at(schedule, 19, 20))
 
 
@@ -69,10 +69,10 @@ def test_a_fault_is_reported_at_its_epoch_and_images(
 ) -> None:
     broken_off_after(tmp_path, 8)
     plan_for(3, monkeypatch)
-    job: Job = spoilt(tmp_path, math.nan, bad=2, **CHANGES)
+    stage: Stage = spoilt(tmp_path, math.nan, bad=2, **CHANGES)
     with pytest.raises(UserError, match=r"at step 26 \(epoch 9\)"):
-        fit(job)
+        fit(stage)
     record = json.loads((tmp_path / "not_finite.json").read_text())
-    images = seeding.order(0, "teacher/order", 8, job.num_images)[16:32]
+    images = seeding.order(0, "teacher/order", 8, stage.num_images)[16:32]
     assert record["images"] == images.tolist()
     assert record["epoch"] == 9

@@ -25,10 +25,10 @@ from ruggedize.models.precision import (
 )
 from ruggedize.train import StudentOptions, TrainingOptions, train_student, train_teacher
 from ruggedize.train.checkpoint import save_state, saved_precision
-from ruggedize.train.compute import training_precision
+from ruggedize.train.distributed import training_precision
 from ruggedize.train.loop import fresh_state
 from ruggedize.views import ViewOptions
-from tests.training_jobs import three_colours, tiny_job
+from tests.tiny_stages import three_colours, tiny_stage
 
 CPU = torch.device("cpu")
 FASTER_IN = {"bf16": Timing(0.02, 0.01), "fp32": Timing(0.02, 0.03)}
@@ -171,28 +171,28 @@ def test_what_is_asked_for_is_not_measured(
 ) -> None:
     made = measuring(monkeypatch, Timing(0.02, 0.01))
     assert resolved_precision(asked, CPU) == asked
-    assert tiny_job(tmp_path, precision=asked).precision == asked
+    assert tiny_stage(tmp_path, precision=asked).precision == asked
     assert not made
     assert not cache.exists()
 
 
 def state_of(folder: Path, precision: str) -> None:
     """Leave the state of a training that began with this precision."""
-    state = fresh_state(tiny_job(folder, precision="auto"))
+    state = fresh_state(tiny_stage(folder, precision="auto"))
     state.counters.precision = precision
     save_state(state, folder / "state")
 
 
 def test_a_resumed_training_keeps_the_precision_it_began_with(cache: Path, tmp_path: Path) -> None:
     answer(cache, "fp32")
-    assert tiny_job(tmp_path / "new", precision="auto").precision == "fp32"
+    assert tiny_stage(tmp_path / "new", precision="auto").precision == "fp32"
     state_of(tmp_path / "run", "bf16")
-    assert tiny_job(tmp_path / "run", precision="auto").precision == "bf16"
+    assert tiny_stage(tmp_path / "run", precision="auto").precision == "bf16"
     state_of(tmp_path / "old", "")  # of a version that recorded none
-    assert tiny_job(tmp_path / "old", precision="auto").precision == "fp32"
+    assert tiny_stage(tmp_path / "old", precision="auto").precision == "fp32"
     (state,) = (tmp_path / "run" / "state").iterdir()
     state.write_bytes(state.read_bytes()[:40])
-    assert tiny_job(tmp_path / "run", precision="auto").precision == "fp32"
+    assert tiny_stage(tmp_path / "run", precision="auto").precision == "fp32"
 
 
 MODEL = {"name": "resnet9", "width": 8}

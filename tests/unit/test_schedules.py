@@ -6,8 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ruggedize.train.optim import Patience, rate_at
-from ruggedize.train.optim_options import Constant, Cosine, EarlyStopping, OneCycle, Plateau
+from ruggedize.train.optim import (
+    Constant,
+    Cosine,
+    EarlyStopping,
+    OneCycle,
+    Patience,
+    Plateau,
+    rate_at,
+)
 
 
 def test_a_constant_rate_stays() -> None:

@@ -14,7 +14,7 @@ from ruggedize.train.distributed import asked
 from ruggedize.train.loop import end_epoch, fit, fresh_state, run_epoch
 from ruggedize.train.safety import Signals
 from ruggedize.train.step import step
-from tests.training_jobs import tiny_job
+from tests.tiny_stages import checked, tiny_stage
 
 FP32 = autocast_for("fp32", torch.device("cpu"))
 OPTIMISERS = [
@@ -24,18 +24,18 @@ OPTIMISERS = [
 ]
 
 
-def walk(job, state: State, num_steps: int) -> None:
+def walk(stage, state: State, num_steps: int) -> None:
     """Run steps as the loop does, across epochs."""
     for _ in range(num_steps):
         counters = state.counters
-        batch = next(batches_of_epoch(job, counters.epoch, counters.step_in_epoch))
-        job.model.train()
-        step(job, state, job.model, FP32, batch)
+        batch = next(batches_of_epoch(stage, counters.epoch, counters.step_in_epoch))
+        stage.model.train()
+        step(stage, state, stage.model, FP32, batch)
         counters.step += 1
         counters.step_in_epoch += 1
         if state.average:
-            state.average.update(job.model, counters.step)
-        if counters.step_in_epoch == job.steps_per_epoch:
+            state.average.update(stage.model, counters.step)
+        if counters.step_in_epoch == stage.steps_per_epoch:
             counters.epoch, counters.step_in_epoch = counters.epoch + 1, 0
 
 
@@ -53,17 +53,17 @@ def test_twenty_steps_equal_nine_a_save_a_load_and_eleven(
 ) -> None:
     averages = {"kind": averaging} | ({"start": 0.2, "every": 2} if averaging == "swa" else {})
     changes = {"optimiser": optimiser, "averaging": averages}
-    whole = tiny_job(tmp_path, **changes)
+    whole = tiny_stage(tmp_path, **changes)
     whole.model.to(memory_format=layout)
     unbroken = fresh_state(whole)
     walk(whole, unbroken, 20)
 
-    first = tiny_job(tmp_path, **changes)
+    first = tiny_stage(tmp_path, **changes)
     first.model.to(memory_format=layout)
     before = fresh_state(first)
     walk(first, before, 9)
     save_state(before, tmp_path / "state")
-    second = tiny_job(tmp_path, weights_seed=99, **changes)
+    second = tiny_stage(tmp_path, weights_seed=99, **changes)
     second.model.to(memory_format=layout)
     after = fresh_state(second)
     assert not equal(before, after)
@@ -78,12 +78,12 @@ def test_counters_patience_and_rows_are_saved(tmp_path: Path) -> None:
         "schedule": {"kind": "plateau", "patience": 1},
         "early_stopping": {"patience": 2},
     }
-    job = tiny_job(tmp_path, **changes)
-    state = fresh_state(job)
+    stage = tiny_stage(tmp_path, **changes)
+    state = fresh_state(stage)
     for _ in range(2):
-        run_epoch(job, state, job.model, FP32, Signals())
-        end_epoch(job, state, FP32)
-    other = fresh_state(tiny_job(tmp_path, weights_seed=5, **changes))
+        run_epoch(stage, state, stage.model, FP32, Signals())
+        end_epoch(stage, state, FP32)
+    other = fresh_state(tiny_stage(tmp_path, weights_seed=5, **changes))
     assert load_newest_state(other, tmp_path / "state")
     assert other.counters == state.counters
     assert len(other.counters.rows) == 2
@@ -92,7 +92,7 @@ def test_counters_patience_and_rows_are_saved(tmp_path: Path) -> None:
 
 
 def test_only_the_newest_states_are_kept(tmp_path: Path) -> None:
-    state = fresh_state(tiny_job(tmp_path))
+    state = fresh_state(tiny_stage(tmp_path))
     for number in range(4):
         state.counters.step = number
         save_state(state, tmp_path / "state")
@@ -113,7 +113,7 @@ def damage(path: Path, kind: str) -> None:
 
 def two_states(folder: Path) -> tuple[State, list[Path]]:
     """Save after step 1 and after step 2."""
-    state = fresh_state(tiny_job(folder))
+    state = fresh_state(tiny_stage(folder))
     for number in (1, 2):
         state.counters.step = number
         save_state(state, folder / "state")
@@ -136,41 +136,43 @@ def test_a_damaged_state_is_passed_over_for_the_one_before(
 def test_a_training_begins_anew_and_says_so_when_no_state_is_whole(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    whole = tiny_job(tmp_path / "whole", epochs=2)
+    whole = tiny_stage(tmp_path / "whole", epochs=2)
     fit(whole)
-    job = tiny_job(tmp_path / "cut", epochs=2)
-    state = fresh_state(job)
-    run_epoch(job, state, job.model, FP32, Signals())
-    end_epoch(job, state, FP32)
-    run_epoch(job, state, job.model, FP32, Signals())
-    end_epoch(job, state, FP32)
+    stage = tiny_stage(tmp_path / "cut", epochs=2)
+    state = fresh_state(stage)
+    run_epoch(stage, state, stage.model, FP32, Signals())
+    end_epoch(stage, state, FP32)
+    run_epoch(stage, state, stage.model, FP32, Signals())
+    end_epoch(stage, state, FP32)
     for path in (tmp_path / "cut" / "state").iterdir():
         damage(path, "flipped")
     with caplog.at_level(logging.WARNING):
-        fit(tiny_job(tmp_path / "cut", epochs=2))
+        fit(tiny_stage(tmp_path / "cut", epochs=2))
     assert "the training begins anew" in caplog.text
     first, second = (tmp_path / name / "model.safetensors" for name in ("whole", "cut"))
     assert first.read_bytes() == second.read_bytes()
     assert len(list((tmp_path / "cut" / "state").iterdir())) == KEPT
-    assert load_newest_state(fresh_state(tiny_job(tmp_path, epochs=2)), tmp_path / "cut" / "state")
+    assert load_newest_state(
+        fresh_state(tiny_stage(tmp_path, epochs=2)), tmp_path / "cut" / "state"
+    )
 
 
 def test_a_state_is_saved_after_five_minutes(tmp_path: Path) -> None:
-    job = tiny_job(tmp_path)
-    state = fresh_state(job)
-    assert not asked(job, state, Signals(), 299).save
-    assert asked(job, state, Signals(), 301).save
+    stage = tiny_stage(tmp_path)
+    state = fresh_state(stage)
+    assert not asked(stage, state, Signals(), 299).save
+    assert asked(stage, state, Signals(), 301).save
 
 
 def test_a_damaged_state_is_none_of_the_two_that_are_kept(tmp_path: Path) -> None:
-    job = tiny_job(tmp_path)
-    state = fresh_state(job)
+    stage = tiny_stage(tmp_path)
+    state = fresh_state(stage)
     for number in (10, 20):
         state.counters.step = number
         save_state(state, tmp_path)
     newest = max(tmp_path.iterdir())
     newest.write_bytes(newest.read_bytes()[:-1])
-    later = fresh_state(job)
+    later = fresh_state(stage)
     assert load_newest_state(later, tmp_path)
     later.counters.step = 12
     save_state(later, tmp_path)
@@ -180,8 +182,8 @@ def test_a_damaged_state_is_none_of_the_two_that_are_kept(tmp_path: Path) -> Non
 def test_a_state_that_cannot_be_read_now_is_not_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = tiny_job(tmp_path)
-    save_state(fresh_state(job), tmp_path)
+    stage = tiny_stage(tmp_path)
+    save_state(fresh_state(stage), tmp_path)
     before = list(tmp_path.iterdir())
 
     def failing(path: Path) -> bytes:
@@ -189,7 +191,7 @@ def test_a_state_that_cannot_be_read_now_is_not_given_up(
 
     monkeypatch.setattr(Path, "read_bytes", failing)
     with pytest.raises(UserError, match=r"cannot be read \(Stale file handle\);\n.*again"):
-        load_newest_state(fresh_state(job), tmp_path)
+        load_newest_state(fresh_state(stage), tmp_path)
     assert list(tmp_path.iterdir()) == before
 
 
@@ -206,24 +208,24 @@ def test_other_files_beside_the_states_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_without_any_state_a_training_begins(tmp_path: Path) -> None:
-    assert not load_newest_state(fresh_state(tiny_job(tmp_path)), tmp_path / "state")
+    assert not load_newest_state(fresh_state(tiny_stage(tmp_path)), tmp_path / "state")
 
 
 def test_the_state_of_another_training_is_refused(tmp_path: Path) -> None:
-    save_state(fresh_state(tiny_job(tmp_path)), tmp_path / "state")
-    other = fresh_state(tiny_job(tmp_path, objective={"label_smoothing": 0.1}))
+    save_state(fresh_state(tiny_stage(tmp_path)), tmp_path / "state")
+    other = fresh_state(tiny_stage(tmp_path, objective={"label_smoothing": 0.1}))
     with pytest.raises(UserError, match="another training"):
         load_newest_state(other, tmp_path / "state")
 
 
 def test_a_training_that_begins_leaves_nothing_of_one_before(tmp_path: Path) -> None:
     """An earlier one was killed before its first state, with other initial weights."""
-    fit(tiny_job(tmp_path / "alone", epochs=1))
-    fit(tiny_job(tmp_path / "used", weights_seed=2, epochs=1))
+    fit(tiny_stage(tmp_path / "alone", epochs=1))
+    fit(tiny_stage(tmp_path / "used", weights_seed=2, epochs=1))
     for path in ((tmp_path / "used/model.safetensors"), *(tmp_path / "used/state").iterdir()):
         path.unlink()
     (tmp_path / "used/not_finite.json").write_text("{}")
-    fit(tiny_job(tmp_path / "used", epochs=1))
+    fit(tiny_stage(tmp_path / "used", epochs=1))
     for name in ("initial.safetensors", "model.safetensors"):
         one, other = (tmp_path / place / name for place in ("alone", "used"))
         assert one.read_bytes() == other.read_bytes()
@@ -231,16 +233,16 @@ def test_a_training_that_begins_leaves_nothing_of_one_before(tmp_path: Path) -> 
 
 
 def test_a_model_without_a_state_is_not_overwritten(tmp_path: Path) -> None:
-    fit(tiny_job(tmp_path, epochs=1))
+    fit(tiny_stage(tmp_path, epochs=1))
     before = (tmp_path / "model.safetensors").read_bytes()
     for path in (tmp_path / "state").iterdir():
         path.unlink()
     with pytest.raises(UserError, match=r"holds a model and no state .*\n.*another folder"):
-        fit(tiny_job(tmp_path, objective={"label_smoothing": 0.1}, epochs=1))
+        fit(tiny_stage(tmp_path, objective={"label_smoothing": 0.1}, epochs=1))
     assert (tmp_path / "model.safetensors").read_bytes() == before
 
 
 def test_averaging_that_would_never_begin_is_refused(tmp_path: Path) -> None:
     averaging = {"kind": "swa", "start": 0.9, "every": 10}
     with pytest.raises(UserError, match="no snapshot"):
-        fit(tiny_job(tmp_path, averaging=averaging))
+        checked(tiny_stage(tmp_path, averaging=averaging))

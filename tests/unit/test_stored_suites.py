@@ -15,7 +15,7 @@ from ruggedize.corruptions import (
     export_suite,
     find_suite,
     generated_suite,
-    refuse_incomplete,
+    reject_incomplete,
     stored_suite,
 )
 from ruggedize.corruptions.names import BENCHMARK
@@ -217,19 +217,19 @@ def test_a_file_that_the_manifest_lists_and_that_is_gone_is_missed(
     names = stored_suite(arrays, image_set).corruptions
     (arrays / f"{names[0]}.npy").unlink()
     with pytest.raises(UserError, match=rf"lacks {names[0]};\n.*--corruptions"):
-        refuse_incomplete(arrays, stored_suite(arrays, image_set))
+        reject_incomplete(arrays, stored_suite(arrays, image_set))
 
 
 def test_what_is_left_of_a_suite_from_elsewhere_is_not_taken_for_the_whole(
     arrays: Path, image_set: ImageSet
 ) -> None:
     suite = stored_suite(arrays, image_set)
-    refuse_incomplete(arrays, suite)  # its manifest says that these were all
+    reject_incomplete(arrays, suite)  # its manifest says that these were all
     (arrays / "manifest.json").unlink()
     missing = next(name for name in BENCHMARK if name not in suite.corruptions)
     with pytest.raises(UserError, match=rf"lacks {missing}.*\n.*--corruptions"):
-        refuse_incomplete(arrays, suite)
-    refuse_incomplete(arrays, replace(suite, corruptions=BENCHMARK))
+        reject_incomplete(arrays, suite)
+    reject_incomplete(arrays, replace(suite, corruptions=BENCHMARK))
 
 
 def test_a_suite_of_other_classes_is_refused(arrays: Path, image_set: ImageSet) -> None:

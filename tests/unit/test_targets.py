@@ -15,7 +15,7 @@ from ruggedize.train import StudentOptions, train_student
 from ruggedize.train.objectives import targets
 from ruggedize.train.objectives.targets import known_targets
 from ruggedize.views import ViewOptions
-from tests.training_jobs import CLASSES, three_colours
+from tests.tiny_stages import CLASSES, three_colours
 
 OPTIONS = StudentOptions.model_validate(
     {

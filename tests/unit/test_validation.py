@@ -10,47 +10,50 @@ import torch
 
 from ruggedize.core.errors import UserError
 from ruggedize.train.loop import fit
-from ruggedize.train.stage import Job
+from ruggedize.train.stage import Stage
 from ruggedize.train.validate import Outcomes, outcomes, raw_minus_average, score
-from tests.training_jobs import three_colours, tiny_job
+from tests.tiny_stages import checked, three_colours, tiny_stage
 from tests.unit.test_state import FP32
 
 
-def partly_labelled(job: Job) -> Job:
+def partly_labelled(stage: Stage) -> Stage:
     """Remove the labels of the first class's validation images, a third of them."""
-    labels = job.validation.labels.clone()
+    labels = stage.validation.labels.clone()
     labels[labels == 0] = -1
-    return dataclasses.replace(job, validation=dataclasses.replace(job.validation, labels=labels))
+    return dataclasses.replace(
+        stage, validation=dataclasses.replace(stage.validation, labels=labels)
+    )
 
 
 def test_unlabelled_validation_images_are_skipped(tmp_path: Path) -> None:
-    job = tiny_job(tmp_path)
-    some = partly_labelled(job)
+    stage = tiny_stage(tmp_path)
+    some = partly_labelled(stage)
     only = dataclasses.replace(
-        job, validation=job.validation.select([i for i in range(30) if i % 3])
+        stage, validation=stage.validation.select([i for i in range(30) if i % 3])
     )
     scores = [
         score(
-            outcomes(job.model, each.validation, job.model, FP32, job.accelerator), job.accelerator
+            outcomes(stage.model, each.validation, stage.model, FP32, stage.accelerator),
+            stage.accelerator,
         )
-        for each in (some, only, job)
+        for each in (some, only, stage)
     ]
     assert scores[0] == pytest.approx(scores[1], rel=1e-6)
     assert scores[2] != pytest.approx(scores[1], rel=0.1)  # it bites
 
 
 def test_a_training_with_partly_labelled_validation_images_delivers(tmp_path: Path) -> None:
-    fit(partly_labelled(tiny_job(tmp_path, epochs=1)))
+    fit(partly_labelled(tiny_stage(tmp_path, epochs=1)))
     row = json.loads((tmp_path / "metrics.jsonl").read_text())
     assert row["difference"]["num_images"] == 20
 
 
 def test_a_validation_split_without_labels_is_rejected_before_training(tmp_path: Path) -> None:
-    job = tiny_job(tmp_path / "run")
-    unlabelled = dataclasses.replace(job.validation, labels=torch.full((30,), -1))
+    stage = tiny_stage(tmp_path / "run")
+    unlabelled = dataclasses.replace(stage.validation, labels=torch.full((30,), -1))
     with pytest.raises(UserError, match=r"none of the 30 validation images has a label.*\n.*label"):
-        fit(dataclasses.replace(job, validation=unlabelled))
-    assert not list((tmp_path / "run").glob("*.safetensors"))
+        checked(dataclasses.replace(stage, validation=unlabelled))
+    checked(stage)
 
 
 def test_the_difference_is_the_mean_over_pairs_with_its_standard_error(tmp_path: Path) -> None:
@@ -59,7 +62,7 @@ def test_the_difference_is_the_mean_over_pairs_with_its_standard_error(tmp_path:
         Outcomes(torch.rand(40, generator=generator).double(), torch.ones(40).double())
         for _ in range(2)
     )
-    found = raw_minus_average(raw, averaged, "loss", tiny_job(tmp_path).accelerator)
+    found = raw_minus_average(raw, averaged, "loss", tiny_stage(tmp_path).accelerator)
     pairs = [float(a - b) for a, b in zip(raw.loss, averaged.loss, strict=True)]
     mean = sum(pairs) / 40
     deviation = math.sqrt(sum((d - mean) ** 2 for d in pairs) / 39)
@@ -85,18 +88,18 @@ def test_raw_weights_are_better_by_more_than_two_standard_errors(
     tmp_path: Path, metric: str, num_better: int, num_worse: int, raw_is_better: bool
 ) -> None:
     pair = differing_in(num_better, num_worse)
-    found = raw_minus_average(*pair, metric, tiny_job(tmp_path).accelerator)  # pyright: ignore
+    found = raw_minus_average(*pair, metric, tiny_stage(tmp_path).accelerator)  # pyright: ignore
     assert found.raw_is_better is raw_is_better
 
 
 def test_a_single_validation_image_decides_nothing(tmp_path: Path) -> None:
     raw, averaged = differing_in(1, 0, n=1)
-    found = raw_minus_average(raw, averaged, "accuracy", tiny_job(tmp_path).accelerator)
+    found = raw_minus_average(raw, averaged, "accuracy", tiny_stage(tmp_path).accelerator)
     assert found.standard_error is None
     assert not found.raw_is_better
 
 
 def test_one_labelled_validation_image_is_enough(tmp_path: Path) -> None:
-    job = tiny_job(tmp_path, epochs=1)
-    fit(dataclasses.replace(job, validation=three_colours(1, 1)))
+    stage = tiny_stage(tmp_path, epochs=1)
+    fit(dataclasses.replace(stage, validation=three_colours(1, 1)))
     assert json.loads((tmp_path / "delivered.json").read_text())["weights"] == "ema"

@@ -6,6 +6,7 @@ import sys
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from ruggedize.core.errors import UserError
 from ruggedize.views.options import (
     AdditiveNoiseOptions,
     RandAugmentOptions,
@@ -52,7 +53,7 @@ def test_mistakes_are_refused_with_their_cure(case: str) -> None:
 
 def test_crop_must_fit_the_stored_image_when_nothing_is_resized() -> None:
     with pytest.raises(
-        ValueError, match=r"at most 32 for 32-pixel images, got 40; set views.resize"
+        UserError, match=r"at most 32 for 32-pixel images, got 40; set views.resize"
     ):
         ViewOptions(crop=40).check_image_size(32)
     ViewOptions(crop=40, pad=4).check_image_size(32)
@@ -62,7 +63,7 @@ def test_crop_must_fit_the_stored_image_when_nothing_is_resized() -> None:
 
 def test_faithful_randaugment_is_refused_on_small_views() -> None:
     noise = (RandAugmentOptions(semantics="tf-2021"),)
-    with pytest.raises(ValueError, match="at least 64 pixels, got 32; use semantics 'tf'"):
+    with pytest.raises(UserError, match="at least 64 pixels, got 32; use semantics 'tf'"):
         ViewOptions(pad=4, noise=noise).check_image_size(32)
     ViewOptions(resize=96, crop=72, noise=noise).check_image_size(32)
 

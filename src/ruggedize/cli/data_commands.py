@@ -77,7 +77,7 @@ def corrupt(
 
     if seed < 0:
         raise UserError(f"--seed must be 0 or more, got {seed}")
-    refuse_unwritable(out, sheet)
+    reject_unwritable(out, sheet)
     if image is not None and sheet is None:
         raise UserError("--image says which image --sheet shows; give --sheet FILE too")
     chosen = None if corruptions is None else parsed_names(corruptions)
@@ -95,16 +95,16 @@ def corrupt(
         console.print(f"suite: {out}", soft_wrap=True)
 
 
-def refuse_unwritable(out: Path | None, sheet: Path | None) -> None:
+def reject_unwritable(out: Path | None, sheet: Path | None) -> None:
     """Reject to make what could be written nowhere."""
     if out is None and sheet is None:
         raise UserError("nothing is to be written; give --out DIR, --sheet FILE, or both")
     if out is not None:
-        files.refuse_unwritable_folder(out)
+        files.reject_unwritable_folder(out)
     if sheet is not None:
         if sheet.suffix.lower() != ".png":
             raise UserError(f"--sheet draws a PNG, got {sheet}; name it {sheet.stem}.png")
-        files.refuse_unwritable_file(sheet)
+        files.reject_unwritable_file(sheet)
 
 
 def write_sheet(
@@ -156,7 +156,7 @@ def predict(
         skip_bad_images: Leave out files that cannot be decoded, and list them.
         as_csv: Print comma-separated values instead of a table.
     """
-    from ruggedize.data import FileList, decode_all, list_images, refuse_or_leave_out, shown
+    from ruggedize.data import FileList, decode_all, list_images, reject_or_leave_out, shown
     from ruggedize.models import load_model
     from ruggedize.train import default_accelerator
 
@@ -176,7 +176,7 @@ def predict(
             if place not in faults:
                 confidence = f"{found.confidences[place]:.4f}"
                 rows.append([shown(some[place]), classifier.classes[label], confidence])
-    refuse_or_leave_out(bad, skip_bad_images)
+    reject_or_leave_out(bad, skip_bad_images)
     columns = ["image", "class", "confidence"]
     if as_csv:
         csv.writer(sys.stdout, lineterminator="\n").writerows([columns, *rows])

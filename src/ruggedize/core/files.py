@@ -15,7 +15,7 @@ from ruggedize.core.errors import UserError
 PARTIAL = ".partial"  # how the name of a file ends that is being written
 
 
-def refuse_unwritable_folder(folder: Path) -> None:
+def reject_unwritable_folder(folder: Path) -> None:
     """Raise UserError for a folder that cannot be made or written to."""
     there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
     if not there.is_dir():
@@ -26,14 +26,14 @@ def refuse_unwritable_folder(folder: Path) -> None:
         raise UserError(f"{there} cannot be written to;\ngive another place with --out")
 
 
-def refuse_unwritable_file(path: Path) -> None:
+def reject_unwritable_file(path: Path) -> None:
     """Raise UserError for a file that cannot be written."""
     if path.is_dir():
         raise UserError(f"{path} is a folder;\ngive the name of a file with --out")
-    refuse_unwritable_folder(path.parent)
+    reject_unwritable_folder(path.parent)
 
 
-def refuse_missing_run(folder: Path) -> None:
+def reject_missing_run(folder: Path) -> None:
     """Reject a run folder that is not there, naming one beside it that is called alike."""
     if folder.is_dir():
         return

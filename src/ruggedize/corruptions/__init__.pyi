@@ -16,7 +16,7 @@ from .options import reject_idle_options as reject_idle_options
 from .photographs import fetch_frost as fetch_frost
 from .sheet import corruption_sheet as corruption_sheet
 from .stored import find_suite as find_suite
-from .stored import refuse_incomplete as refuse_incomplete
+from .stored import reject_incomplete as reject_incomplete
 from .stored import stored_suite as stored_suite
 from .suites import Suite as Suite
 from .suites import Unpaired as Unpaired

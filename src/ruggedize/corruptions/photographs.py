@@ -77,7 +77,7 @@ def fetch_frost() -> Path:
     """
     folder = frost_folder()
     if folder.is_dir() and any(folder.iterdir()):
-        refuse_foreign(folder)
+        reject_foreign(folder)
         check_photographs(folder)
         return folder
     try:
@@ -94,7 +94,7 @@ def fetch_frost() -> Path:
     return folder
 
 
-def refuse_foreign(folder: Path) -> None:
+def reject_foreign(folder: Path) -> None:
     """Reject to fetch into a folder that holds something else."""
     if missing := [name for name in SHA256 if not (folder / name).is_file()]:
         raise UserError(

@@ -68,7 +68,7 @@ def stored_suite(folder: Path, image_set: ImageSet) -> Suite:
     return suite if reason is None else replace(suite, unpaired=Unpaired(labels, reason))
 
 
-def refuse_incomplete(folder: Path, suite: Suite) -> None:
+def reject_incomplete(folder: Path, suite: Suite) -> None:
     """Reject to take what is left of a suite for the whole of it.
 
     Raises:

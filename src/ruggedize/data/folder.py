@@ -11,7 +11,7 @@ import torch
 from ruggedize.core.errors import UserError
 from ruggedize.core.memory import available_memory, processes_here
 from ruggedize.core.progress import Progress, no_progress
-from ruggedize.data.bad_files import refuse_or_leave_out
+from ruggedize.data.bad_files import reject_or_leave_out
 from ruggedize.data.decode import image_names, shown
 from ruggedize.data.digest import folder_digest
 from ruggedize.data.file_list import FileList
@@ -138,8 +138,8 @@ def read_parts(
         )
         sets[part] = replace(good, left_out=left_out)
     if bad:
-        refuse_or_leave_out(bad, options.skip_bad_images)
-        refuse_empty_classes(sets, parts)
+        reject_or_leave_out(bad, options.skip_bad_images)
+        reject_empty_classes(sets, parts)
     return sets
 
 
@@ -165,7 +165,7 @@ def is_to_be_streamed(options: DataOptions, num_images: int) -> bool:
     return True
 
 
-def refuse_empty_classes(sets: dict[str, ImageSet], parts: dict[str, dict[str, FileList]]) -> None:
+def reject_empty_classes(sets: dict[str, ImageSet], parts: dict[str, dict[str, FileList]]) -> None:
     """Reject classes of which no file can be decoded."""
     for part, found in parts.items():
         present = {sets[part].classes[label] for label in sets[part].labels.unique().tolist()}

@@ -25,4 +25,4 @@ from .precision import resolved_precision as resolved_precision
 from .registry import create_model as create_model
 from .registry import num_parameters as num_parameters
 from .registry import outline as outline
-from .registry import refuse_too_small as refuse_too_small
+from .registry import reject_too_small as reject_too_small

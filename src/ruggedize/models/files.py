@@ -106,7 +106,7 @@ def load_model(
     own = network
     if own is None:
         own = outline(description.architecture, len(description.classes))
-    refuse_other_weights(path, description, own.state_dict(), weights)  # before they take memory
+    reject_other_weights(path, description, own.state_dict(), weights)  # before they take memory
     classifier = Classifier(
         own if network is not None else own.to_empty(device="cpu"),
         architecture=description.architecture,
@@ -166,7 +166,7 @@ def described(path: Path, metadata: Mapping[str, str]) -> Description:
         ) from error
 
 
-def refuse_other_weights(
+def reject_other_weights(
     path: Path,
     description: Description,
     expected: Mapping[str, Tensor],

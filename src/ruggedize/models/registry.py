@@ -92,7 +92,7 @@ def outline(options: ModelOptions, num_classes: int) -> nn.Module:
         return architecture_of(options).layout(options, num_classes)
 
 
-def refuse_too_small(options: ModelOptions, input_size: int) -> None:
+def reject_too_small(options: ModelOptions, input_size: int) -> None:
     """Raise UserError where pooling leaves nothing of the views; computes shapes only."""
     if isinstance(options, CustomModel):
         return

@@ -63,7 +63,7 @@ def write_report(run_folders: Sequence[Path], out: Path) -> None:
     """
     if not run_folders:
         raise UserError("there is no run to report on; give at least one run folder")
-    files.refuse_unwritable_file(Path(out))
+    files.reject_unwritable_file(Path(out))
     records = [read_run(Path(folder)) for folder in run_folders]
     chapters = [chapter(record, f"run{place}") for place, record in enumerate(records)]
     page = render(chapters, over_seeds(records))

@@ -15,7 +15,7 @@ from ruggedize.assess import (
     predictions_folder,
 )
 from ruggedize.core.errors import UserError
-from ruggedize.core.files import read_lines, refuse_missing_run
+from ruggedize.core.files import read_lines, reject_missing_run
 
 WITHOUT_TEACHER = ("supervised", "jsd", "mean-teacher")  # objectives that use no other model
 
@@ -86,14 +86,14 @@ def read_run(folder: Path) -> RunRecord:
     Raises:
         UserError: it holds no assessment, or its assessment and predictions do not belong together.
     """
-    refuse_missing_run(folder)
+    reject_missing_run(folder)
     path = folder / "assessment.json"
     assessment = load_assessment(path)
     predictions = {
         name: load_predictions(predictions_folder(path) / f"{name}.safetensors")
         for name in assessment.models
     }
-    refuse_strangers(path, assessment, predictions)
+    reject_strangers(path, assessment, predictions)
     recipe_text = read_text(folder / "recipe.toml")
     views = folder / "views.png"
     return RunRecord(
@@ -110,7 +110,7 @@ def read_run(folder: Path) -> RunRecord:
     )
 
 
-def refuse_strangers(
+def reject_strangers(
     path: Path, assessment: Assessment, predictions: dict[str, Predictions]
 ) -> None:
     """Reject predictions from which the assessment's own counts do not follow."""

@@ -1,8 +1,9 @@
 from .api import load_trained as load_trained
-from .api import refuse_smaller as refuse_smaller
+from .api import reject_smaller as reject_smaller
 from .api import train_stage as train_stage
 from .api import train_student as train_student
 from .api import train_teacher as train_teacher
+from .delivery import reject_changed_model as reject_changed_model
 from .distributed import default_accelerator as default_accelerator
 from .distributed import first_process_writes as first_process_writes
 from .distributed import naming_lost_processes as naming_lost_processes
@@ -19,7 +20,4 @@ from .objectives.options import SupervisedOptions as SupervisedOptions
 from .options import StageOptions as StageOptions
 from .options import StudentOptions as StudentOptions
 from .options import TrainingOptions as TrainingOptions
-from .preflight import refuse_changed_model as refuse_changed_model
-from .preflight import refuse_division as refuse_division
-from .preflight import refuse_too_large as refuse_too_large
-from .stage import refuse_untrainable as refuse_untrainable
+from .preflight import check_stage as check_stage

@@ -22,8 +22,12 @@ from ruggedize.models import (
     num_parameters,
     packed_model,
 )
-from ruggedize.train.compute import training_precision
-from ruggedize.train.distributed import default_accelerator, naming_lost_processes
+from ruggedize.train.delivery import MODEL
+from ruggedize.train.distributed import (
+    default_accelerator,
+    naming_lost_processes,
+    training_precision,
+)
 from ruggedize.train.loop import fit
 from ruggedize.train.objectives.objective import (
     LABELLED,
@@ -33,8 +37,8 @@ from ruggedize.train.objectives.objective import (
     make_objective,
 )
 from ruggedize.train.options import StudentOptions, TrainingOptions
-from ruggedize.train.preflight import MODEL, refuse_too_large
-from ruggedize.train.stage import Job
+from ruggedize.train.preflight import check_stage
+from ruggedize.train.stage import Stage
 from ruggedize.views import ViewMaker, ViewOptions
 
 
@@ -128,7 +132,7 @@ def train_stage(  # noqa: PLR0913
     """
     folder, accelerator = Path(out), accelerator or default_accelerator()
     given = teachers or {}
-    refuse_too_large(name, options, len(data.train.classes), accelerator.device)
+    check_stage(name, options, data, views, accelerator)
     model = fresh_model(data, views, options, seed, name)
     frozen = {s: frozen_teacher(t, model, options, accelerator.device) for s, t in given.items()}
     context = Context(
@@ -142,9 +146,9 @@ def train_stage(  # noqa: PLR0913
         accelerator=accelerator,
         progress=progress,
     )
-    job = planned(context, data, views, options, seed, folder)
-    parents = {stage: hash_of_model(teacher) for stage, teacher in given.items()}
-    fit(replace(job, parents=parents))
+    stage = planned(context, data, views, options, seed, folder)
+    parents = {source: hash_of_model(teacher) for source, teacher in given.items()}
+    fit(replace(stage, parents=parents))
     return load_trained(folder / MODEL, options, len(data.train.classes))
 
 
@@ -155,11 +159,11 @@ def planned(
     options: TrainingOptions,
     seed: int,
     folder: Path,
-) -> Job:
+) -> Stage:
     """Return the training of a stage, for the loop."""
     assert isinstance(context.model, Classifier)
     objective = make_objective(options.objective, context)
-    return Job(
+    return Stage(
         name=context.name,
         model=context.model,
         objective=objective,
@@ -219,15 +223,8 @@ def fresh_model(
 
 
 def view_maker(views: ViewOptions, image_size: int, seed: int, purpose: str) -> ViewMaker:
-    """Return a maker of views whose draws belong to a purpose.
-
-    Raises:
-        UserError: the views cannot be made from images of this size.
-    """
-    try:
-        return ViewMaker(views, image_size=image_size, seed=int(seeding.stream_key(seed, purpose)))
-    except ValueError as error:
-        raise UserError(f"views: {error}") from None
+    """Return a maker of views whose draws belong to a purpose."""
+    return ViewMaker(views, image_size=image_size, seed=int(seeding.stream_key(seed, purpose)))
 
 
 def hash_of_model(model: Path | str | Classifier) -> str:
@@ -257,13 +254,13 @@ def frozen_teacher(
             f"{student.input_size};\nuse the same views.resize and views.crop for both"
         )
     if not (isinstance(options, StudentOptions) and options.allow_smaller_student):
-        refuse_smaller(teacher=num_parameters(teacher), student=num_parameters(student))
+        reject_smaller(teacher=num_parameters(teacher), student=num_parameters(student))
     layout = torch.channels_last if options.channels_last else torch.contiguous_format
     teacher.to(device=device, memory_format=layout)  # pyright: ignore
     return teacher.eval().requires_grad_(False)
 
 
-def refuse_smaller(*, teacher: int, student: int) -> None:
+def reject_smaller(*, teacher: int, student: int) -> None:
     """Raise UserError for a student with fewer parameters than its teacher."""
     if student < teacher:
         raise UserError(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from ruggedize.train.optim_options import Ema, NoAveraging, Swa
+from ruggedize.train.optim import Ema, NoAveraging, Swa
 
 
 class Average:

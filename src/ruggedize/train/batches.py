@@ -11,7 +11,7 @@ from jaxtyping import Int64
 from ruggedize.core import seeding
 from ruggedize.data import ImageBatch, ImageSet
 from ruggedize.train.objectives.objective import LABELLED, Batch
-from ruggedize.train.stage import Job
+from ruggedize.train.stage import Stage
 
 AHEAD = 2  # batches that wait in pinned memory for the GPU
 Item = TypeVar("Item")
@@ -25,55 +25,55 @@ class StepBatch(NamedTuple):
     step: int  # planned, from 0: what schedule, average and fault reports count by
 
 
-def batches_of_epoch(job: Job, epoch: int, first_step: int) -> Iterator[StepBatch]:
+def batches_of_epoch(stage: Stage, epoch: int, first_step: int) -> Iterator[StepBatch]:
     """Yield the batches of an epoch from a step on: the same ones however they are made.
 
     On the CPU no thread runs ahead: views take less than a hundredth of a step, which is all that
     it could hide (docs/performance.md). Streamed images are decoded ahead by worker processes.
     """
-    steps = range(first_step, job.steps_per_epoch)
-    planned = [job.planned_step(epoch, step) for step in steps]
-    shares = zip(*(shares_of(job, source, epoch, steps) for source in job.sources), strict=True)
-    by_source = (dict(zip(job.sources, parts, strict=True)) for parts in shares)
+    steps = range(first_step, stage.steps_per_epoch)
+    planned = [stage.planned_step(epoch, step) for step in steps]
+    shares = zip(*(shares_of(stage, source, epoch, steps) for source in stage.sources), strict=True)
+    by_source = (dict(zip(stage.sources, parts, strict=True)) for parts in shares)
     made = (
-        StepBatch(job.objective.batch(images, epoch, step), step)
+        StepBatch(stage.objective.batch(images, epoch, step), step)
         for step, images in zip(planned, by_source, strict=True)
     )
-    if job.accelerator.device.type != "cuda":
+    if stage.accelerator.device.type != "cuda":
         return made
     return in_background((StepBatch(batch.pin(), step) for batch, step in made), AHEAD)
 
 
-def shares_of(job: Job, source: str, epoch: int, steps: range) -> Iterator[ImageBatch]:
+def shares_of(stage: Stage, source: str, epoch: int, steps: range) -> Iterator[ImageBatch]:
     """Yield this process's images of one source, step by step."""
-    images: ImageSet = job.sources[source]
+    images: ImageSet = stage.sources[source]
     if source == LABELLED:
-        order = seeding.order(job.seed, f"{job.name}/order", epoch, len(images))
-        size = job.options.batch_size
+        order = seeding.order(stage.seed, f"{stage.name}/order", epoch, len(images))
+        size = stage.options.batch_size
         wholes = [order[step * size :][:size] for step in steps]
     else:
-        wholes = [endless(job, source, job.planned_step(epoch, step)) for step in steps]
-    return images.batches([share_of(job, whole) for whole in wholes])
+        wholes = [endless(stage, source, stage.planned_step(epoch, step)) for step in steps]
+    return images.batches([share_of(stage, whole) for whole in wholes])
 
 
-def endless(job: Job, source: str, step: int) -> Positions:
+def endless(stage: Stage, source: str, step: int) -> Positions:
     """Return the images of a step from a source that is passed over again and again."""
-    size = job.options.batch_size * job.objective.sources[source]
-    n = len(job.sources[source])
+    size = stage.options.batch_size * stage.objective.sources[source]
+    n = len(stage.sources[source])
     places = np.arange(step * size, (step + 1) * size)
     passes = {int(number): None for number in places // n}
     orders = {
-        number: seeding.order(job.seed, f"{job.name}/order/{source}", number, n)
+        number: seeding.order(stage.seed, f"{stage.name}/order/{source}", number, n)
         for number in passes
     }
     return np.array([orders[int(place // n)][place % n] for place in places], np.int64)
 
 
-def share_of(job: Job, whole: Positions) -> Positions:
+def share_of(stage: Stage, whole: Positions) -> Positions:
     """Return this process's parts of a batch; sizes differ by one at most, larger ones first."""
-    each = job.num_parts // job.accelerator.num_processes
-    first = each * job.accelerator.process_index
-    return np.concatenate(np.array_split(whole, job.num_parts)[first : first + each])
+    each = stage.num_parts // stage.accelerator.num_processes
+    first = each * stage.accelerator.process_index
+    return np.concatenate(np.array_split(whole, stage.num_parts)[first : first + each])
 
 
 def in_background(items: Iterator[Item], ahead: int) -> Iterator[Item]:

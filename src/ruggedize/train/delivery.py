@@ -1,7 +1,9 @@
 """Which weights a training delivers: the average, or the raw weights where they are better."""
 
 import hashlib
+import json
 import logging
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,15 +11,17 @@ import torch
 from torch import nn
 
 from ruggedize.core import files, seeding
+from ruggedize.core.errors import UserError
 from ruggedize.models import packed_model
 from ruggedize.train.average import averaged_copy, refresh_batch_norm
-from ruggedize.train.checkpoint import Counters, State
+from ruggedize.train.checkpoint import Counters, State, saved_facts
 from ruggedize.train.distributed import sum_over_processes
-from ruggedize.train.optim_options import NoAveraging
-from ruggedize.train.preflight import DELIVERED, MODEL
-from ruggedize.train.stage import Job
+from ruggedize.train.optim import NoAveraging
+from ruggedize.train.stage import Stage
 from ruggedize.train.validate import Difference, Score, outcomes, raw_minus_average, score
 
+MODEL = "model.safetensors"
+DELIVERED = "delivered.json"  # written before the model: what it is, and its hash
 REFRESH_IMAGES = 5_000  # for the statistics of the average at an epoch's end
 log = logging.getLogger(__name__)
 
@@ -34,29 +38,29 @@ class EpochScores(NamedTuple):
         return {name: part and part._asdict() for name, part in self._asdict().items()}
 
 
-def validate_epoch(job: Job, state: State, autocast: torch.autocast) -> EpochScores:
+def validate_epoch(stage: Stage, state: State, autocast: torch.autocast) -> EpochScores:
     """Validate the raw weights and their average, and keep what is to be delivered."""
-    shared = (job.validation, job.model, autocast, job.accelerator)
-    raw = outcomes(job.model, *shared)
-    scores = EpochScores(score(raw, job.accelerator))
-    twin = job.model
+    shared = (stage.validation, stage.model, autocast, stage.accelerator)
+    raw = outcomes(stage.model, *shared)
+    scores = EpochScores(score(raw, stage.accelerator))
+    twin = stage.model
     if state.average and state.average.num_snapshots:
-        twin = averaged_copy(job.model, state.average)
-        refresh(job, state, twin, autocast, REFRESH_IMAGES)
+        twin = averaged_copy(stage.model, state.average)
+        refresh(stage, state, twin, autocast, REFRESH_IMAGES)
         averaged = outcomes(twin, *shared)
-        difference = raw_minus_average(raw, averaged, job.options.watch, job.accelerator)
-        scores = EpochScores(scores.raw, score(averaged, job.accelerator), difference)
-    remember_if_best(job, state, twin, scores)
+        difference = raw_minus_average(raw, averaged, stage.options.watch, stage.accelerator)
+        scores = EpochScores(scores.raw, score(averaged, stage.accelerator), difference)
+    remember_if_best(stage, state, twin, scores)
     return scores
 
 
-def remember_if_best(job: Job, state: State, average: nn.Module, scores: EpochScores) -> None:
+def remember_if_best(stage: Stage, state: State, average: nn.Module, scores: EpochScores) -> None:
     """Keep an epoch's weights if they are the best so far.
 
     As soon as there is an average, epochs are compared by it: otherwise a noisy validation early
     in the training would decide whether averaging happens at all.
     """
-    counters, options = state.counters, job.options
+    counters, options = state.counters, stage.options
     by_average = scores.averaged is not None and options.deliver != "raw"
     if not (by_average or options.early_stopping):
         return  # the last epoch's weights are delivered
@@ -70,76 +74,76 @@ def remember_if_best(job: Job, state: State, average: nn.Module, scores: EpochSc
         counters.best_figure, counters.best_by_average = figure, by_average
         counters.best_is_average = by_average and not raw_wins
         counters.best_epoch = counters.epoch + 1
-        network = average if counters.best_is_average else job.model
+        network = average if counters.best_is_average else stage.model
         state.best = {name: value.clone() for name, value in network.state_dict().items()}
 
 
 def refresh(
-    job: Job, state: State, network: nn.Module, autocast: torch.autocast, num_images: int
+    stage: Stage, state: State, network: nn.Module, autocast: torch.autocast, num_images: int
 ) -> None:
     """Recompute a network's batch-norm statistics on the views that the training sees.
 
     They come in batches of a step's size, or a part's where memory was too small for more, and in
     the same ones whatever the number of processes.
     """
-    chosen = seeding.generator(job.seed, f"{job.name}/refresh").permutation(job.num_images)
+    chosen = seeding.generator(stage.seed, f"{stage.name}/refresh").permutation(stage.num_images)
     chosen = chosen[:num_images]
-    at_once = max(job.fewest_images, job.options.batch_size // job.options.microbatches)
-    num_batches = min(-(-len(chosen) // at_once), len(chosen) // job.fewest_images)
+    at_once = max(stage.fewest_images, stage.options.batch_size // stage.options.microbatches)
+    num_batches = min(-(-len(chosen) // at_once), len(chosen) // stage.fewest_images)
     batches = np.array_split(chosen, num_batches)  # of one size or one less: all count alike
-    accelerator = job.accelerator
+    accelerator = stage.accelerator
     mine = batches[accelerator.process_index :: accelerator.num_processes]
-    parts = job.train.batches(mine)
-    views = (job.refresh_views(part).to(accelerator.device) for part in parts)
+    parts = stage.train.batches(mine)
+    views = (stage.refresh_views(part).to(accelerator.device) for part in parts)
     refresh_batch_norm(network, views, autocast, sum_over_processes(accelerator))
 
 
-def deliver(job: Job, state: State, autocast: torch.autocast) -> None:
+def deliver(stage: Stage, state: State, autocast: torch.autocast) -> None:
     """Write the weights that the options ask for, and a note on them.
 
     The model is written last: where it exists, so does all that belongs to it.
     """
     counters = state.counters
     if state.best:
-        job.model.load_state_dict(state.best)
+        stage.model.load_state_dict(state.best)
     if counters.best_is_average:
-        refresh(job, state, job.model, autocast, job.num_images)
-    found = outcomes(job.model, job.validation, job.model, autocast, job.accelerator)
-    data = packed_model(job.model.eval(), job.parents)
+        refresh(stage, state, stage.model, autocast, stage.num_images)
+    found = outcomes(stage.model, stage.validation, stage.model, autocast, stage.accelerator)
+    data = packed_model(stage.model.eval(), stage.parents)
     delivered = {
-        "training": job.facts.to_json(),
+        "training": stage.facts.to_json(),
         "sha256": hashlib.sha256(data).hexdigest(),
-        **choice(job, counters),
-        "validation": score(found, job.accelerator)._asdict(),
+        **choice(stage, counters),
+        "validation": score(found, stage.accelerator)._asdict(),
         "final_decay": state.average.last_decay() if state.average else None,
-        "precision": job.precision,
-        "device": str(job.accelerator.device.type),
-        "processes": job.accelerator.num_processes,
-        "microbatches": job.options.microbatches,
+        "precision": stage.precision,
+        "device": str(stage.accelerator.device.type),
+        "processes": stage.accelerator.num_processes,
+        "microbatches": stage.options.microbatches,
         "threads": torch.get_num_threads(),
     }
-    if job.accelerator.is_main_process:
-        log_choice(job, delivered)
-        files.write_lines(job.folder / "metrics.jsonl", counters.rows)
-        files.write_json(job.folder / DELIVERED, delivered)
-        files.write_atomically(job.folder / MODEL, data)
-    job.accelerator.wait_for_everyone()
+    if stage.accelerator.is_main_process:
+        log_choice(stage, delivered)
+        files.write_lines(stage.folder / "metrics.jsonl", counters.rows)
+        files.write_json(stage.folder / DELIVERED, delivered)
+        files.write_atomically(stage.folder / MODEL, data)
+    stage.accelerator.wait_for_everyone()
 
 
-def weights_to_deliver(job: Job, counters: Counters) -> dict[str, Any]:
+def weights_to_deliver(stage: Stage, counters: Counters) -> dict[str, Any]:
     """Return which weights would be delivered now: their kind and their epoch."""
-    kind = job.options.averaging.kind if counters.best_is_average else "raw"
+    kind = stage.options.averaging.kind if counters.best_is_average else "raw"
     return {"weights": kind, "epoch": counters.best_epoch or len(counters.rows)}
 
 
-def choice(job: Job, counters: Counters) -> dict[str, Any]:
+def choice(stage: Stage, counters: Counters) -> dict[str, Any]:
     """Return what is delivered and why, beside the scores of the epoch that it comes from."""
-    chosen = weights_to_deliver(job, counters)
+    chosen = weights_to_deliver(stage, counters)
     row = counters.rows[chosen["epoch"] - 1]
     return chosen | {
-        "deliver": job.options.deliver,
-        "reason": reason(job, counters),
-        "chosen_by": job.options.watch if counters.best_epoch else None,
+        "deliver": stage.options.deliver,
+        "reason": reason(stage, counters),
+        "chosen_by": stage.options.watch if counters.best_epoch else None,
         "num_candidates": num_candidates(counters),
         "at_epoch": row["validation"] | {"difference": row["difference"]},
     }
@@ -154,9 +158,9 @@ def num_candidates(counters: Counters) -> int:
     return sum(row["validation"]["averaged"] is not None for row in counters.rows)
 
 
-def reason(job: Job, counters: Counters) -> str:
+def reason(stage: Stage, counters: Counters) -> str:
     """Return why the weights that are delivered were chosen."""
-    options = job.options
+    options = stage.options
     if isinstance(options.averaging, NoAveraging):
         return "there is no average"
     if options.deliver == "raw":
@@ -170,19 +174,19 @@ def reason(job: Job, counters: Counters) -> str:
     return "the raw weights are better by more than two standard errors"
 
 
-def log_choice(job: Job, delivered: dict[str, Any]) -> None:
+def log_choice(stage: Stage, delivered: dict[str, Any]) -> None:
     """Log both scores and what is delivered, as a warning where an average has failed."""
-    deliver, is_raw = job.options.deliver, delivered["weights"] == "raw"
+    deliver, is_raw = stage.options.deliver, delivered["weights"] == "raw"
     has_lost = deliver == "auto" and delivered["at_epoch"]["averaged"]
     level = logging.WARNING if is_raw and (has_lost or deliver == "average") else logging.INFO
     log.log(
         level,
         "%s: delivering the %s of epoch %d, because %s%s",
-        *(job.name, "raw weights" if delivered["weights"] == "raw" else "average"),
+        *(stage.name, "raw weights" if delivered["weights"] == "raw" else "average"),
         *(delivered["epoch"], delivered["reason"], compared(delivered["at_epoch"])),
     )
     if delivered["final_decay"] is not None:
-        log.info("%s: the average ended with a decay of %.4g", job.name, delivered["final_decay"])
+        log.info("%s: the average ended with a decay of %.4g", stage.name, delivered["final_decay"])
 
 
 def compared(at_epoch: dict[str, Any]) -> str:
@@ -196,3 +200,56 @@ def compared(at_epoch: dict[str, Any]) -> str:
         f" (validation {metric}: raw {raw:.4f}, average {averaged:.4f}, difference "
         f"{raw - averaged:+.4f} with a standard error of {error:.4f})"
     )
+
+
+def is_delivered(stage: Stage) -> bool:
+    """Return whether this training has been finished in its folder.
+
+    Raises:
+        UserError: its model is no longer the file that was delivered.
+    """
+    note = delivered_note(stage.folder)
+    if not note or not (stage.folder / MODEL).exists():
+        return False
+    if "training" not in note:  # of a version that said neither which training nor its hash
+        saved = saved_facts(stage.folder / "state")
+        return saved is None or is_same_training(stage, saved)
+    if not is_same_training(stage, note["training"]):
+        return False
+    reject_changed_model(stage.folder)
+    return True
+
+
+def is_same_training(stage: Stage, saved: Any) -> bool:
+    """Return whether these facts are the stage's; what cannot be understood is another training.
+
+    Raises:
+        UserError: they are the stage's, and the data has changed since.
+    """
+    try:
+        is_same = isinstance(saved, dict) and not stage.facts.differing(saved)
+        if is_same:
+            stage.facts.check_data(saved)
+    except (KeyError, TypeError, ValueError):
+        return False
+    return is_same
+
+
+def reject_changed_model(folder: Path) -> None:
+    """Reject a model that is damaged, or another one than was delivered here."""
+    path, expected = folder / MODEL, delivered_note(folder).get("sha256")
+    if path.exists() and expected and files.sha256(path) != expected:
+        raise UserError(
+            f"{path} is damaged or was changed: it is not what the training delivered;\n"
+            "delete it, and the same command makes it again"
+        )
+
+
+def delivered_note(folder: Path) -> dict[str, Any]:
+    """Read what is said of the delivered model; nothing where that cannot be read."""
+    path = folder / DELIVERED
+    try:
+        note = json.loads(path.read_text()) if path.exists() else {}
+    except ValueError:
+        return {}
+    return note if isinstance(note, dict) else {}

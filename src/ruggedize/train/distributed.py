@@ -14,9 +14,11 @@ from torch.distributed import DistError
 
 from ruggedize.core.errors import UserError
 from ruggedize.core.lock import only_writer
-from ruggedize.train.checkpoint import State
+from ruggedize.models import Precision, resolved_precision
+from ruggedize.train.checkpoint import State, saved_precision
+from ruggedize.train.options import TrainingOptions
 from ruggedize.train.safety import SIGNALS, Signals, refusal, sync_is_free
-from ruggedize.train.stage import Job
+from ruggedize.train.stage import Stage
 
 
 def default_accelerator() -> Accelerator:
@@ -34,11 +36,11 @@ def default_accelerator() -> Accelerator:
             "see that MASTER_ADDR and MASTER_PORT (--main_process_ip, --main_process_port) are "
             "those of the first process, that its port is free, and that all are started"
         ) from error
-    refuse_a_lone_process(accelerator)
+    reject_a_lone_process(accelerator)
     return accelerator
 
 
-def refuse_a_lone_process(accelerator: Accelerator) -> None:
+def reject_a_lone_process(accelerator: Accelerator) -> None:
     """Reject the one process that `accelerate launch --cpu --num_processes N` starts.
 
     Without `mpirun` Accelerate sets the address of the N processes' meeting place, but starts one.
@@ -113,51 +115,70 @@ class Asked(NamedTuple):
     signal_number: int  # 0: none came
 
 
-def asked(job: Job, state: State, signals: Signals, seconds: float) -> Asked:
+def asked(stage: Stage, state: State, signals: Signals, seconds: float) -> Asked:
     """Return whether to save and which signal to obey; several processes agree, now and then."""
-    alone, due = job.accelerator.num_processes == 1, seconds > SAVE_SECONDS
+    alone, due = stage.accelerator.num_processes == 1, seconds > SAVE_SECONDS
     now_and_then = state.counters.step % STEPS_BETWEEN_QUESTIONS == 0
     if not alone:
         if not now_and_then:
             return Asked(save=False, signal_number=0)
-        due = agreed(job, due)
-    number = agreed_signal(job, signals)
+        due = agreed(stage, due)
+    number = agreed_signal(stage, signals)
     if now_and_then or due or number:
-        refuse_divergence(job, state)
+        reject_divergence(stage, state)
     return Asked(due, number)
 
 
-def agreed(job: Job, due: bool) -> bool:
+def agreed(stage: Stage, due: bool) -> bool:
     """Return what the first process says: its clock counts, since saving is a joint work."""
-    if job.accelerator.num_processes == 1:
+    if stage.accelerator.num_processes == 1:
         return due
-    mine = [float(due and job.accelerator.is_main_process)]
-    answer = torch.tensor(mine, device=job.accelerator.device)
-    return bool(sum_over_processes(job.accelerator)(answer))
+    mine = [float(due and stage.accelerator.is_main_process)]
+    answer = torch.tensor(mine, device=stage.accelerator.device)
+    return bool(sum_over_processes(stage.accelerator)(answer))
 
 
-def agreed_signal(job: Job, signals: Signals) -> int:
+def agreed_signal(stage: Stage, signals: Signals) -> int:
     """Return the signal that any process has received, or 0."""
-    if job.accelerator.num_processes == 1:
+    if stage.accelerator.num_processes == 1:
         return signals.number
     mine = [float(signals.number == number) for number in SIGNALS]
-    counts = sum_over_processes(job.accelerator)(torch.tensor(mine, device=job.accelerator.device))
+    counts = sum_over_processes(stage.accelerator)(
+        torch.tensor(mine, device=stage.accelerator.device)
+    )
     return max((number for number, n in zip(SIGNALS, counts.tolist(), strict=True) if n), default=0)
 
 
-def stop_if_asked(job: Job, number: int, signals: Signals) -> None:
+def stop_if_asked(stage: Stage, number: int, signals: Signals) -> None:
     """Obey a signal once the first process has saved for all."""
     if number:
-        job.accelerator.wait_for_everyone()
+        stage.accelerator.wait_for_everyone()
         signals.obey(number)
 
 
-def refuse_divergence(job: Job, state: State) -> None:
+def reject_divergence(stage: Stage, state: State) -> None:
     """Stop at a loss that is infinite or NaN; no state was saved since.
 
     The CPU has looked at every step; a GPU is asked now and then, and before anything is saved.
     """
-    if sync_is_free(job.accelerator.device):
+    if sync_is_free(stage.accelerator.device):
         return
-    if bad := state.first_bad.read(job.accelerator):
-        raise refusal(job, bad, state.counters.rate_share)
+    if bad := state.first_bad.read(stage.accelerator):
+        raise refusal(stage, bad, state.counters.rate_share)
+
+
+def training_precision(
+    options: TrainingOptions, folder: Path, accelerator: Accelerator
+) -> Precision:
+    """Return what the training in a folder computes in.
+
+    `auto` is resolved when the training begins and recorded in its state, so that a resumed one
+    computes as it began. The first process decides for all.
+    """
+    own = 0.0
+    if accelerator.is_main_process:
+        recorded = saved_precision(folder / "state") if options.precision == "auto" else None
+        decided = recorded or resolved_precision(options.precision, accelerator.device)
+        own = float(decided == "bf16")
+    decision = sum_over_processes(accelerator)(torch.tensor([own], device=accelerator.device))
+    return "bf16" if decision else "fp32"

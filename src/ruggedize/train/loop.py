@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import time
 from typing import Any
 
@@ -16,31 +17,34 @@ from ruggedize.models import autocast_for
 from ruggedize.train.average import average_for
 from ruggedize.train.batches import batches_of_epoch
 from ruggedize.train.checkpoint import Counters, State, load_newest_state, save_state
-from ruggedize.train.compute import compiled
-from ruggedize.train.delivery import EpochScores, deliver, validate_epoch, weights_to_deliver
+from ruggedize.train.delivery import (
+    EpochScores,
+    deliver,
+    is_delivered,
+    validate_epoch,
+    weights_to_deliver,
+)
 from ruggedize.train.distributed import (
     agreed,
     agreed_signal,
     asked,
     first_process_writes,
     naming_lost_processes,
-    refuse_divergence,
+    reject_divergence,
     stop_if_asked,
     sum_over_processes,
 )
 from ruggedize.train.objectives.objective import IMAGES
-from ruggedize.train.optim import Patience, optimiser_for
-from ruggedize.train.optim_options import Plateau
+from ruggedize.train.optim import Patience, Plateau, optimiser_for
 from ruggedize.train.preflight import (
     begin,
     check,
     divide_batch_norm,
-    is_delivered,
     out_of_memory,
-    refuse_different_states,
+    reject_different_states,
 )
 from ruggedize.train.safety import NotFinite, Signals, refusal
-from ruggedize.train.stage import Job
+from ruggedize.train.stage import Stage
 from ruggedize.train.step import add, means_of, step
 from ruggedize.train.validate import Score
 
@@ -49,7 +53,7 @@ log = logging.getLogger(__name__)
 
 
 @naming_lost_processes()
-def fit(job: Job) -> None:
+def fit(stage: Stage) -> None:
     """Train, from the last saved state if there is one, and write `model.safetensors`.
 
     What is delivered already is not done again.
@@ -58,143 +62,155 @@ def fit(job: Job) -> None:
         UserError: another process writes the folder, or it holds another training's state, or a
             model that is not the one delivered.
     """
-    check(job)
-    with first_process_writes(job.accelerator, job.folder):
+    check(stage)
+    with first_process_writes(stage.accelerator, stage.folder):
         try:
-            if not is_delivered(job):
-                train(job)
+            if not is_delivered(stage):
+                train(stage)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            raise out_of_memory(job) from error
+            raise out_of_memory(stage) from error
         finally:
-            job.accelerator.free_memory()  # it keeps what it has wrapped
+            stage.accelerator.free_memory()  # it keeps what it has wrapped
 
 
-def train(job: Job) -> None:
+def train(stage: Stage) -> None:
     """Do what `fit` promises in a folder that is held."""
-    options = job.options
-    device = job.accelerator.device
-    autocast = autocast_for(job.precision, device)
+    options = stage.options
+    device = stage.accelerator.device
+    autocast = autocast_for(stage.precision, device)
     layout = torch.channels_last if options.channels_last else torch.contiguous_format
-    job.model.to(device=device, memory_format=layout)  # pyright: ignore
-    divide_batch_norm(job.model, options, job.accelerator)
-    state = fresh_state(job)
-    if load_newest_state(state, job.folder / "state"):
-        log.info("%s goes on from step %d", job.name, state.counters.step)
-    elif job.accelerator.is_main_process:
-        begin(job)
-    refuse_different_states(job, state.counters.step)
-    network: nn.Module = job.model
+    stage.model.to(device=device, memory_format=layout)  # pyright: ignore
+    divide_batch_norm(stage.model, options, stage.accelerator)
+    state = fresh_state(stage)
+    if load_newest_state(state, stage.folder / "state"):
+        log.info("%s goes on from step %d", stage.name, state.counters.step)
+    elif stage.accelerator.is_main_process:
+        begin(stage)
+    reject_different_states(stage, state.counters.step)
+    network: nn.Module = stage.model
     if options.compile:
-        network = compiled(job.model, device)
-    network = job.accelerator.prepare_model(network)  # wraps for several processes, else nothing
-    state.counters.precision = job.precision  # older states have none
-    log.info("%s: %s on %s", job.name, job.precision, device)
+        network = compiled(stage.model, device)
+    network = stage.accelerator.prepare_model(network)  # wraps for several processes, else nothing
+    state.counters.precision = stage.precision  # older states have none
+    log.info("%s: %s on %s", stage.name, stage.precision, device)
     pace = Pace()
     while state.counters.epoch < options.epochs and not state.counters.stopped:
         with Signals() as signals:
-            run_epoch(job, state, network, autocast, signals)
-            end_epoch(job, state, autocast)
-            pace.log_epoch(job, state.counters)
-            stop_if_asked(job, agreed_signal(job, signals), signals)
-    deliver(job, state, autocast)
+            run_epoch(stage, state, network, autocast, signals)
+            end_epoch(stage, state, autocast)
+            pace.log_epoch(stage, state.counters)
+            stop_if_asked(stage, agreed_signal(stage, signals), signals)
+    deliver(stage, state, autocast)
 
 
-def fresh_state(job: Job) -> State:
+def compiled(network: nn.Module, device: torch.device) -> nn.Module:
+    """Return a network that torch compiles at its first step.
+
+    On a GPU kernels are compiled in this process, one after the other. By default torch compiles
+    them in a pool of processes, and when that pool dies the training waits forever
+    (docs/decisions/0005). `TORCHINDUCTOR_COMPILE_THREADS` takes precedence.
+    """
+    in_process = device.type == "cuda" and "TORCHINDUCTOR_COMPILE_THREADS" not in os.environ
+    compile_here = torch.compile(options={"compile_threads": 1} if in_process else None)
+    return compile_here(network)  # pyright: ignore
+
+
+def fresh_state(stage: Stage) -> State:
     """Build what the training needs besides the network."""
-    options = job.options
+    options = stage.options
     return State(
-        model=job.model,
-        optimiser=optimiser_for(job.model, options.optimiser),
-        average=average_for(job.model, options.averaging, job.num_steps),
+        model=stage.model,
+        optimiser=optimiser_for(stage.model, options.optimiser),
+        average=average_for(stage.model, options.averaging, stage.num_steps),
         plateau=Patience(options.schedule) if isinstance(options.schedule, Plateau) else None,
         stopping=Patience(options.early_stopping) if options.early_stopping else None,
-        objective=job.objective,
-        facts=job.facts,
+        objective=stage.objective,
+        facts=stage.facts,
     )
 
 
 def run_epoch(
-    job: Job, state: State, network: nn.Module, autocast: torch.autocast, signals: Signals
+    stage: Stage, state: State, network: nn.Module, autocast: torch.autocast, signals: Signals
 ) -> None:
     """Run the steps of an epoch that are still to do, saving the state every five minutes."""
     counters = state.counters
-    sums = earlier_sums(job, counters)
+    sums = earlier_sums(stage, counters)
     earlier, started = counters.seconds, time.monotonic()
     saved = started
     network.train()
-    for batch in batches_of_epoch(job, counters.epoch, counters.step_in_epoch):
+    for batch in batches_of_epoch(stage, counters.epoch, counters.step_in_epoch):
         try:
-            found = step(job, state, network, autocast, batch)
+            found = step(stage, state, network, autocast, batch)
         except NotFinite as fault:
             counters.seconds = earlier + time.monotonic() - started
-            save_within_epoch(job, state, sums)
-            raise refusal(job, fault.step, counters.rate_share) from None
+            save_within_epoch(stage, state, sums)
+            raise refusal(stage, fault.step, counters.rate_share) from None
         add(sums, {name: value.double() for name, value in found.items()})
         counters.step += 1
         counters.step_in_epoch += 1
         if state.average:
-            state.average.update(job.model, batch.step + 1)
-        task = epoch_task(job, counters.epoch + 1)
-        job.progress(task, counters.step_in_epoch, job.steps_per_epoch)
-        what = asked(job, state, signals, time.monotonic() - saved)
+            state.average.update(stage.model, batch.step + 1)
+        task = epoch_task(stage, counters.epoch + 1)
+        stage.progress(task, counters.step_in_epoch, stage.steps_per_epoch)
+        what = asked(stage, state, signals, time.monotonic() - saved)
         if what.save or what.signal_number:
             saved = time.monotonic()
             counters.seconds = earlier + saved - started
-            save_within_epoch(job, state, sums)
-        stop_if_asked(job, what.signal_number, signals)
+            save_within_epoch(stage, state, sums)
+        stop_if_asked(stage, what.signal_number, signals)
     counters.seconds = earlier + time.monotonic() - started
-    if agreed(job, time.monotonic() - saved > LOST_SECONDS):
-        refuse_divergence(job, state)
-        save_within_epoch(job, state, sums)  # validation may take longer than a stop waits for
+    if agreed(stage, time.monotonic() - saved > LOST_SECONDS):
+        reject_divergence(stage, state)
+        save_within_epoch(stage, state, sums)  # validation may take longer than a stop waits for
     counters.sums = {name: float(value) for name, value in sums.items()}
 
 
-def earlier_sums(job: Job, counters: Counters) -> dict[str, Tensor]:
+def earlier_sums(stage: Stage, counters: Counters) -> dict[str, Tensor]:
     """Return what the state has of the epoch under way; that of all is the first process's."""
-    own = float(job.accelerator.is_main_process)
-    kind = {"dtype": torch.float64, "device": job.accelerator.device}
+    own = float(stage.accelerator.is_main_process)
+    kind = {"dtype": torch.float64, "device": stage.accelerator.device}
     return {name: torch.tensor(value * own, **kind) for name, value in counters.sums.items()}
 
 
-def save_within_epoch(job: Job, state: State, sums: dict[str, Tensor]) -> None:
+def save_within_epoch(stage: Stage, state: State, sums: dict[str, Tensor]) -> None:
     """Save in the midst of an epoch; the sums of all processes go with it."""
-    reduced = reduce_sums(job, {name: float(value) for name, value in sums.items()})
-    if job.accelerator.is_main_process:
+    reduced = reduce_sums(stage, {name: float(value) for name, value in sums.items()})
+    if stage.accelerator.is_main_process:
         own, state.counters.sums = state.counters.sums, reduced
-        save_state(state, job.folder / "state")
+        save_state(state, stage.folder / "state")
         state.counters.sums = own
-    job.accelerator.wait_for_everyone()
+    stage.accelerator.wait_for_everyone()
 
 
-def reduce_sums(job: Job, sums: dict[str, float]) -> dict[str, float]:
+def reduce_sums(stage: Stage, sums: dict[str, float]) -> dict[str, float]:
     """Add up the epoch's sums over the processes."""
-    packed = torch.tensor(list(sums.values()), dtype=torch.float64, device=job.accelerator.device)
-    return dict(zip(sums, sum_over_processes(job.accelerator)(packed).tolist(), strict=True))
+    packed = torch.tensor(list(sums.values()), dtype=torch.float64, device=stage.accelerator.device)
+    return dict(zip(sums, sum_over_processes(stage.accelerator)(packed).tolist(), strict=True))
 
 
-def end_epoch(job: Job, state: State, autocast: torch.autocast) -> None:
+def end_epoch(stage: Stage, state: State, autocast: torch.autocast) -> None:
     """Validate, let plateau and early stopping decide, log the epoch and save the state."""
-    counters, options = state.counters, job.options
-    refuse_divergence(job, state)
-    share_buffers(job)
-    scores = validate_epoch(job, state, autocast)
-    refuse_useless(job, state, scores.raw, scores.averaged)
-    counters.rows.append(epoch_row(job, state, scores))
-    counters.rows[-1]["best"] = weights_to_deliver(job, counters)
+    counters, options = state.counters, stage.options
+    reject_divergence(stage, state)
+    share_buffers(stage)
+    scores = validate_epoch(stage, state, autocast)
+    reject_useless(stage, state, scores.raw, scores.averaged)
+    counters.rows.append(epoch_row(stage, state, scores))
+    counters.rows[-1]["best"] = weights_to_deliver(stage, counters)
     if state.plateau and state.plateau.exhausted(scores.raw.figure(options.watch)):
         counters.rate_share *= options.schedule.factor  # pyright: ignore
     if state.stopping:
         counters.stopped = state.stopping.exhausted(scores.raw.figure(options.watch))
     counters.epoch, counters.step_in_epoch = counters.epoch + 1, 0
     counters.sums, counters.seconds = {}, 0.0
-    if job.accelerator.is_main_process:
-        files.write_lines(job.folder / "metrics.jsonl", counters.rows)
-        save_state(state, job.folder / "state")
+    if stage.accelerator.is_main_process:
+        files.write_lines(stage.folder / "metrics.jsonl", counters.rows)
+        save_state(state, stage.folder / "state")
 
 
-def refuse_useless(job: Job, state: State, *scores: Score | None) -> None:
+def reject_useless(stage: Stage, state: State, *scores: Score | None) -> None:
     """Raise if a validation loss is not finite; no state has been written since.
 
     The epoch's last step has made the weights useless.
@@ -202,23 +218,23 @@ def refuse_useless(job: Job, state: State, *scores: Score | None) -> None:
     counters = state.counters
     if all(score is None or math.isfinite(score.loss) for score in scores):
         return
-    last = job.planned_step(counters.epoch, counters.step_in_epoch)
-    raise refusal(job, last, counters.rate_share)
+    last = stage.planned_step(counters.epoch, counters.step_in_epoch)
+    raise refusal(stage, last, counters.rate_share)
 
 
-def share_buffers(job: Job) -> None:
+def share_buffers(stage: Stage) -> None:
     """Copy the first process's batch-norm statistics, which are delivered, to all others."""
-    if job.accelerator.num_processes > 1:
-        for buffer in job.model.buffers():
+    if stage.accelerator.num_processes > 1:
+        for buffer in stage.model.buffers():
             buffer.copy_(broadcast(buffer, from_process=0))
 
 
-def epoch_row(job: Job, state: State, scores: EpochScores) -> dict[str, Any]:
+def epoch_row(stage: Stage, state: State, scores: EpochScores) -> dict[str, Any]:
     """Divide the epoch's sums, once, into the row of `metrics.jsonl`."""
     counters = state.counters
-    sums = reduce_sums(job, counters.sums)
+    sums = reduce_sums(stage, counters.sums)
     images = sums[f"count/{IMAGES}"]
-    last = job.planned_step(counters.epoch, counters.step_in_epoch) - 1
+    last = stage.planned_step(counters.epoch, counters.step_in_epoch) - 1
     found = scores.to_json()
     return {
         "epoch": counters.epoch + 1,
@@ -226,7 +242,7 @@ def epoch_row(job: Job, state: State, scores: EpochScores) -> dict[str, Any]:
         **means_of(sums),
         "validation": {kind: found[kind] for kind in ("raw", "averaged")},
         "difference": found["difference"],
-        "lr": job.learning_rate(last, counters.rate_share),
+        "lr": stage.learning_rate(last, counters.rate_share),
         "images_per_second": images / counters.seconds,
         "seconds": counters.seconds,
     }
@@ -238,19 +254,19 @@ class Pace:
     def __init__(self) -> None:
         self.last_end = time.monotonic()
 
-    def log_epoch(self, job: Job, counters: Counters) -> None:
+    def log_epoch(self, stage: Stage, counters: Counters) -> None:
         """Log the epoch that has just ended."""
         row, now = counters.rows[-1], time.monotonic()
         seconds = max(now - self.last_end, row["seconds"])  # a resumed epoch began earlier
         self.last_end = now
-        if job.accelerator.is_main_process:
-            epochs_left = 0 if counters.stopped else job.options.epochs - counters.epoch
-            log.info("%s: %s", epoch_task(job, row["epoch"]), summary(row, seconds * epochs_left))
+        if stage.accelerator.is_main_process:
+            epochs_left = 0 if counters.stopped else stage.options.epochs - counters.epoch
+            log.info("%s: %s", epoch_task(stage, row["epoch"]), summary(row, seconds * epochs_left))
 
 
-def epoch_task(job: Job, epoch: int) -> EpochTask:
+def epoch_task(stage: Stage, epoch: int) -> EpochTask:
     """Return the name of an epoch's task; epochs count from 1."""
-    return EpochTask(f"{job.name} epoch {epoch}/{job.options.epochs}")
+    return EpochTask(f"{stage.name} epoch {epoch}/{stage.options.epochs}")
 
 
 def summary(row: dict[str, Any], seconds_left: float) -> str:

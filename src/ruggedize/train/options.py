@@ -10,7 +10,7 @@ from ruggedize.train.objectives.options import (
     ObjectiveOptions,
     SupervisedOptions,
 )
-from ruggedize.train.optim_options import (
+from ruggedize.train.optim import (
     Adam,
     Averaging,
     Constant,

@@ -1,10 +1,7 @@
 """What is checked and written before the first step."""
 
-import json
 import logging
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -13,25 +10,90 @@ from torch import nn
 from ruggedize.core import files
 from ruggedize.core.errors import UserError
 from ruggedize.core.memory import available_memory, processes_here
+from ruggedize.data import ImageSet, Splits
 from ruggedize.models import (
     GhostBatchNorm,
     SynchronisedBatchNorm,
     batch_norms,
     outline,
+    reject_too_small,
     replace_batch_norm,
     save_model,
 )
 from ruggedize.train.average import reachable_decay, updates_for
-from ruggedize.train.checkpoint import saved_facts
-from ruggedize.train.optim_options import Ema, NoAveraging, Sgd
+from ruggedize.train.delivery import DELIVERED, MODEL
+from ruggedize.train.optim import Ema, NoAveraging, Sgd
 from ruggedize.train.options import TrainingOptions
 from ruggedize.train.safety import NOT_FINITE
-from ruggedize.train.stage import Job, refuse_untrainable
+from ruggedize.train.stage import Stage, num_parts, steps_per_epoch
+from ruggedize.views import ViewOptions
 
 GIB = 1 << 30
+log = logging.getLogger(__name__)
 
 
-def refuse_too_large(
+def check_stage(
+    name: str,
+    options: TrainingOptions,
+    data: Splits,
+    views: ViewOptions,
+    accelerator: Accelerator,
+) -> None:
+    """Raise UserError for a stage that cannot be trained on these data and this machine.
+
+    `run` checks all stages before it writes anything, `train_stage` its own before it builds it.
+    """
+    views.check_image_size(data.train.image_size)
+    reject_too_small(options.model, views.input_size(data.train.image_size))
+    reject_division(name, options, accelerator)
+    reject_settings(accelerator)
+    reject_untrainable(name, options, len(data.train), accelerator)
+    reject_unlabelled_validation(name, data.validation)
+    reject_too_large(name, options, len(data.train.classes), accelerator.device)
+
+
+def reject_settings(accelerator: Accelerator) -> None:
+    """Raise UserError for settings of Accelerate's that a recipe has, too."""
+    if accelerator.mixed_precision != "no" or accelerator.gradient_accumulation_steps != 1:
+        raise UserError(
+            "Accelerate is set to mixed precision or gradient accumulation, which would act a "
+            "second time here;\nset neither there, and precision = ... in the recipe"
+        )
+
+
+def reject_unlabelled_validation(name: str, validation: ImageSet) -> None:
+    """Raise UserError if there is nothing to validate on."""
+    if not (validation.labels >= 0).any():
+        raise UserError(
+            f"{name}: none of the {len(validation):,} validation images has a label, and the "
+            "weights to deliver are chosen by them;\n"
+            "label some of them, or hold out labelled training images"
+        )
+
+
+def reject_untrainable(
+    name: str, options: TrainingOptions, num_images: int, accelerator: Accelerator
+) -> None:
+    """Raise UserError for batches too small to train on, and an average that would never begin."""
+    fewest = 2 * num_parts(options, accelerator)
+    if min(num_images, options.batch_size) < fewest:
+        raise UserError(
+            f"{name}: a step needs {fewest} images or more, two for each process and ghost batch; "
+            f"there are {num_images} training images, and {name}.batch_size = "
+            f"{options.batch_size};\ngive more of them, or fewer processes"
+        )
+    averaging = options.averaging
+    if averaging.kind == "swa":
+        num_steps = options.epochs * steps_per_epoch(num_images, options, accelerator)
+        remaining = num_steps - int(averaging.start * num_steps)
+        if remaining < averaging.every:
+            raise UserError(
+                f"{name}: no snapshot falls into the {remaining} steps after averaging.start; "
+                f"take averaging.every = {max(1, remaining // 10)} or train longer"
+            )
+
+
+def reject_too_large(
     name: str, options: TrainingOptions, num_classes: int, device: torch.device
 ) -> None:
     """Raise UserError, before it is built, for a network for the CPU whose weights do not fit.
@@ -64,26 +126,26 @@ def fixed_need(options: TrainingOptions, weights: int) -> int:
     return weights * (1 + slots + copies)
 
 
-def out_of_memory(job: Job) -> UserError:
+def out_of_memory(stage: Stage) -> UserError:
     """Return the error of a step that did not fit into memory, with what helps.
 
     Of several processes the others end with this one: the launcher, or the broken connection,
     ends them.
     """
-    name, options = job.name, job.options
-    has_batch_norm = bool(batch_norms(job.model))
+    name, options = stage.name, stage.options
+    has_batch_norm = bool(batch_norms(stage.model))
     parts = 2 * options.microbatches
     helps = f"set {name}.microbatches = {parts}"
     if has_batch_norm and options.ghost_batches % parts:
         helps += f" and {name}.ghost_batches = {parts}, which changes what batch norm sees"
     return UserError(
-        f"{name}: {job.accelerator.device} is out of memory;\n"
+        f"{name}: {stage.accelerator.device} is out of memory;\n"
         f"{helps}, lower {name}.batch_size (now {options.batch_size}), or take a smaller "
         f"{name}.model or smaller views.resize and views.crop, with another --out"
     )
 
 
-def refuse_division(name: str, options: TrainingOptions, accelerator: Accelerator) -> None:
+def reject_division(name: str, options: TrainingOptions, accelerator: Accelerator) -> None:
     """Reject parts that the processes cannot share, and what the device cannot do."""
     processes, parts = accelerator.num_processes, options.ghost_batches
     if parts > 1 and parts % processes:
@@ -97,8 +159,17 @@ def refuse_division(name: str, options: TrainingOptions, accelerator: Accelerato
             f"{parts // processes} ghost batches of each of {processes} processes;\n"
             "take a divisor of it"
         )
-    if options.microbatches > 1 and parts == 1 and batch_norms(outline(options.model, 2)):
-        raise would_divide(name, options)
+    has_batch_norm = bool(batch_norms(outline(options.model, 2)))
+    if options.microbatches > 1 and parts == 1 and has_batch_norm:
+        raise UserError(
+            f"{name}: microbatches = {options.microbatches} would change what batch norm "
+            f"normalises;\nset ghost_batches = {options.microbatches} (or a multiple of it) as well"
+        )
+    if (parts > 1 or options.sync_batch_norm) and not has_batch_norm:
+        raise UserError(
+            "ghost_batches and sync_batch_norm change batch norm, and this network has none;\n"
+            "leave them out"
+        )
     if options.sync_batch_norm and (processes == 1 or accelerator.device.type == "cpu"):
         where = "on a CPU" if accelerator.device.type == "cpu" else "with one process"
         raise UserError(
@@ -107,160 +178,67 @@ def refuse_division(name: str, options: TrainingOptions, accelerator: Accelerato
         )
 
 
-def would_divide(name: str, options: TrainingOptions) -> UserError:
-    """Return the error of micro-batches that divide what batch norm sees as a whole."""
-    return UserError(
-        f"{name}: microbatches = {options.microbatches} would change what batch norm normalises;\n"
-        f"set ghost_batches = {options.microbatches} (or a multiple of it) as well"
-    )
-
-
 def divide_batch_norm(model: nn.Module, options: TrainingOptions, accelerator: Accelerator) -> None:
     """Replace batch norm by ghost or synchronised batch norm, as the options ask for."""
-    if options.ghost_batches == 1 and not options.sync_batch_norm:
-        if options.microbatches > 1 and batch_norms(model):
-            raise would_divide("this training", options)
-        return
-    if not batch_norms(model):
-        raise UserError(
-            "ghost_batches and sync_batch_norm change batch norm, and this network has none;\n"
-            "leave them out"
-        )
     if options.sync_batch_norm:
         replace_batch_norm(model, SynchronisedBatchNorm)
-    else:
+    elif options.ghost_batches > 1:
         parts = options.ghost_batches // accelerator.num_processes // options.microbatches
         replace_batch_norm(model, partial(GhostBatchNorm, num_parts=parts))
 
 
-MODEL = "model.safetensors"
-DELIVERED = "delivered.json"  # written before the model: what it is, and its hash
-log = logging.getLogger(__name__)
+def check(stage: Stage) -> None:
+    """Raise UserError if the folder cannot be written, or the processes do not agree."""
+    files.reject_unwritable_folder(stage.folder)
+    reject_different_data(stage)
 
 
-def check(job: Job) -> None:
-    """Reject what cannot be done, or would silently come out otherwise than asked for."""
-    files.refuse_unwritable_folder(job.folder)
-    accelerator = job.accelerator
-    refuse_division(job.name, job.options, accelerator)
-    if accelerator.mixed_precision != "no" or accelerator.gradient_accumulation_steps != 1:
-        raise UserError(
-            "Accelerate is set to mixed precision or gradient accumulation, which would act a "
-            "second time here;\nset neither there, and precision = ... in the recipe"
-        )
-    refuse_untrainable(job.name, job.options, job.num_images, accelerator)
-    refuse_unlabelled_validation(job)
-    refuse_different_data(job)
-
-
-def refuse_unlabelled_validation(job: Job) -> None:
-    """Raise if there is nothing to validate on."""
-    if not (job.validation.labels >= 0).any():
-        raise UserError(
-            f"{job.name}: none of the {len(job.validation):,} validation images has a label, and "
-            "the weights to deliver are chosen by them;\n"
-            "label some of them, or hold out labelled training images"
-        )
-
-
-def refuse_different_data(job: Job) -> None:
+def reject_different_data(stage: Stage) -> None:
     """Reject processes that would not divide one training: other options or other images."""
-    gathered = job.accelerator.gather(job.digest().to(job.accelerator.device))
+    gathered = stage.accelerator.gather(stage.digest().to(stage.accelerator.device))
     if len(set(gathered.tolist())) > 1:  # pyright: ignore
         raise UserError(
-            f"{job.name}: the processes have different images or options (this one has "
-            f"{len(job.train):,} for training);\n"
+            f"{stage.name}: the processes have different images or options (this one has "
+            f"{len(stage.train):,} for training);\n"
             "give all of them the same command and the same data"
         )
 
 
-def refuse_different_states(job: Job, step: int) -> None:
+def reject_different_states(stage: Stage, step: int) -> None:
     """Reject to go on where some processes read another state than others."""
-    own = torch.tensor([step], device=job.accelerator.device)
-    steps = set(job.accelerator.gather(own).tolist())  # pyright: ignore
+    own = torch.tensor([step], device=stage.accelerator.device)
+    steps = set(stage.accelerator.gather(own).tolist())  # pyright: ignore
     if len(steps) > 1:
         raise UserError(
-            f"{job.name}: the processes found states of steps {', '.join(map(str, sorted(steps)))};"
-            f"\nlet all machines see the same {job.folder}, and give the command again"
+            f"{stage.name}: the processes found states of steps "
+            f"{', '.join(map(str, sorted(steps)))};\n"
+            f"let all machines see the same {stage.folder}, and give the command again"
         )
 
 
-def begin(job: Job) -> None:
+def begin(stage: Stage) -> None:
     """Write what the training begins with, and clear what one that left no state has left."""
-    if (job.folder / MODEL).exists():
+    if (stage.folder / MODEL).exists():
         raise UserError(
-            f"{job.folder} holds a model and no state to go on from;\n"
+            f"{stage.folder} holds a model and no state to go on from;\n"
             "give another folder with --out, or delete this one"
         )
     for name in ("metrics.jsonl", DELIVERED, NOT_FINITE):
-        (job.folder / name).unlink(missing_ok=True)
-    save_model(job.model, job.folder / "initial.safetensors", job.parents)
-    warn_of_unreached_decay(job)
+        (stage.folder / name).unlink(missing_ok=True)
+    save_model(stage.model, stage.folder / "initial.safetensors", stage.parents)
+    warn_of_unreached_decay(stage)
 
 
-def warn_of_unreached_decay(job: Job) -> None:
+def warn_of_unreached_decay(stage: Stage) -> None:
     """Warn if the steps are too few for the decay that an EMA was given."""
-    averaging = job.options.averaging
+    averaging = stage.options.averaging
     if not isinstance(averaging, Ema):
         return
-    num_updates = job.num_steps - int(averaging.start * job.num_steps)
+    num_updates = stage.num_steps - int(averaging.start * stage.num_steps)
     if num_updates < updates_for(averaging.decay):
         log.warning(
             "%s.averaging.decay = %g is not reached in %s steps of averaging (it needs %s), "
             "which then also holds early weights; set it to %g, or train longer",
-            *(job.name, averaging.decay, f"{num_updates:,}"),
+            *(stage.name, averaging.decay, f"{num_updates:,}"),
             *(f"{updates_for(averaging.decay):,}", reachable_decay(num_updates)),
         )
-
-
-def is_delivered(job: Job) -> bool:
-    """Return whether this training has been finished in its folder.
-
-    Raises:
-        UserError: its model is no longer the file that was delivered.
-    """
-    note = delivered_note(job.folder)
-    if not note or not (job.folder / MODEL).exists():
-        return False
-    if "training" not in note:  # of a version that said neither which training nor its hash
-        saved = saved_facts(job.folder / "state")
-        return saved is None or is_same_training(job, saved)
-    if not is_same_training(job, note["training"]):
-        return False
-    refuse_changed_model(job.folder)
-    return True
-
-
-def is_same_training(job: Job, saved: Any) -> bool:
-    """Return whether these facts are the job's; what cannot be understood is another training.
-
-    Raises:
-        UserError: they are the job's, and the data has changed since.
-    """
-    try:
-        is_same = isinstance(saved, dict) and not job.facts.differing(saved)
-        if is_same:
-            job.facts.check_data(saved)
-    except (KeyError, TypeError, ValueError):
-        return False
-    return is_same
-
-
-def refuse_changed_model(folder: Path) -> None:
-    """Reject a model that is damaged, or another one than was delivered here."""
-    path, expected = folder / MODEL, delivered_note(folder).get("sha256")
-    if path.exists() and expected and files.sha256(path) != expected:
-        raise UserError(
-            f"{path} is damaged or was changed: it is not what the training delivered;\n"
-            "delete it, and the same command makes it again"
-        )
-
-
-def delivered_note(folder: Path) -> dict[str, Any]:
-    """Read what is said of the delivered model; nothing where that cannot be read."""
-    path = folder / DELIVERED
-    try:
-        note = json.loads(path.read_text()) if path.exists() else {}
-    except ValueError:
-        return {}
-    return note if isinstance(note, dict) else {}

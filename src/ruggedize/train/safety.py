@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ruggedize.core import files, seeding
 from ruggedize.core.errors import UserError
-from ruggedize.train.stage import Job
+from ruggedize.train.stage import Stage
 
 if TYPE_CHECKING:
     from ruggedize.train.checkpoint import State
@@ -107,7 +107,9 @@ class FirstBadStep:
         return int(first) if math.isfinite(first) else None
 
 
-def check_finite(job: Job, state: "State", loss: Tensor, gradient_norm: Tensor, step: int) -> None:
+def check_finite(
+    stage: Stage, state: "State", loss: Tensor, gradient_norm: Tensor, step: int
+) -> None:
     """Note whether a step's loss and gradient are finite; `step` counts from 1.
 
     Raises:
@@ -115,7 +117,7 @@ def check_finite(job: Job, state: "State", loss: Tensor, gradient_norm: Tensor, 
             restored and the gradients are gone. A GPU is read now and then.
     """
     state.first_bad.note(loss, gradient_norm, step)
-    if sync_is_free(job.accelerator.device) and (bad := state.first_bad.read(job.accelerator)):
+    if sync_is_free(stage.accelerator.device) and (bad := state.first_bad.read(stage.accelerator)):
         state.optimiser.zero_grad(set_to_none=True)
         state.buffers.restore()
         raise NotFinite(bad)
@@ -126,22 +128,22 @@ def sync_is_free(device: torch.device) -> bool:
     return device.type == "cpu"
 
 
-def refusal(job: Job, step: int, rate_share: float) -> UserError:
+def refusal(stage: Stage, step: int, rate_share: float) -> UserError:
     """Return the error of a non-finite loss, and write its step, rate and images to a file."""
-    epoch, place = divmod(step - 1, job.steps_per_epoch)
-    order = seeding.order(job.seed, f"{job.name}/order", epoch, job.num_images)
-    batch = order[place * job.options.batch_size :][: job.options.batch_size]
-    images = job.train.index[torch.from_numpy(batch)].tolist()
-    lr = job.learning_rate(step - 1, rate_share)
-    path = job.folder / NOT_FINITE
-    if job.accelerator.is_main_process:
+    epoch, place = divmod(step - 1, stage.steps_per_epoch)
+    order = seeding.order(stage.seed, f"{stage.name}/order", epoch, stage.num_images)
+    batch = order[place * stage.options.batch_size :][: stage.options.batch_size]
+    images = stage.train.index[torch.from_numpy(batch)].tolist()
+    lr = stage.learning_rate(step - 1, rate_share)
+    path = stage.folder / NOT_FINITE
+    if stage.accelerator.is_main_process:
         files.write_json(path, {"step": step, "epoch": epoch + 1, "lr": lr, "images": images})
-    job.accelerator.wait_for_everyone()  # who ends first has the others ended by the launcher
+    stage.accelerator.wait_for_everyone()  # who ends first has the others ended by the launcher
     shown = ", ".join(map(str, images[:SHOWN])) + (", ..." if len(images) > SHOWN else "")
     return UserError(
-        f"{job.name}: the loss or its gradient became infinite or NaN at step {step:,} "
+        f"{stage.name}: the loss or its gradient became infinite or NaN at step {step:,} "
         f"(epoch {epoch + 1}), learning rate {lr:.3g};\n"
         f"its images are {shown} (all in {path}); the state before it is kept;\n"
-        f"lower {job.name}.optimiser.lr (now {job.options.optimiser.lr:g}) or set clip_norm, "
+        f"lower {stage.name}.optimiser.lr (now {stage.options.optimiser.lr:g}) or set clip_norm, "
         "with another --out"
     )

@@ -11,7 +11,6 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from ruggedize.core.errors import UserError
 from ruggedize.core.progress import Progress
 from ruggedize.core.tables import flat, holds_custom
 from ruggedize.data import DataDigest, ImageBatch, ImageSet
@@ -75,7 +74,7 @@ class Facts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class Stage:
     """One network, its objective, and where its images come from."""
 
     name: str  # teacher, student: its folder and the purpose of its random draws
@@ -193,25 +192,3 @@ def steps_per_epoch(num_images: int, options: TrainingOptions, accelerator: Acce
     """Count the steps of an epoch, without a last batch that is too small for batch norm."""
     whole, rest = divmod(num_images, options.batch_size)
     return whole + (rest >= 2 * num_parts(options, accelerator))
-
-
-def refuse_untrainable(
-    name: str, options: TrainingOptions, num_images: int, accelerator: Accelerator
-) -> None:
-    """Reject batches too small to train on, and an average that would never begin."""
-    fewest = 2 * num_parts(options, accelerator)
-    if min(num_images, options.batch_size) < fewest:
-        raise UserError(
-            f"{name}: a step needs {fewest} images or more, two for each process and ghost batch; "
-            f"there are {num_images} training images, and {name}.batch_size = "
-            f"{options.batch_size};\ngive more of them, or fewer processes"
-        )
-    averaging = options.averaging
-    if averaging.kind == "swa":
-        num_steps = options.epochs * steps_per_epoch(num_images, options, accelerator)
-        remaining = num_steps - int(averaging.start * num_steps)
-        if remaining < averaging.every:
-            raise UserError(
-                f"{name}: no snapshot falls into the {remaining} steps after averaging.start; "
-                f"take averaging.every = {max(1, remaining // 10)} or train longer"
-            )

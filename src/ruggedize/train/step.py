@@ -13,48 +13,48 @@ from ruggedize.train.distributed import sum_over_processes
 from ruggedize.train.objectives.objective import Batch, StatefulObjective, Term
 from ruggedize.train.optim import set_rate
 from ruggedize.train.safety import check_finite
-from ruggedize.train.stage import Job
+from ruggedize.train.stage import Stage
 
 Sums = dict[str, Tensor]  # of terms under PER/NAME, of counts under count/PER
 
 
 def step(
-    job: Job, state: State, network: nn.Module, autocast: torch.autocast, planned: StepBatch
+    stage: Stage, state: State, network: nn.Module, autocast: torch.autocast, planned: StepBatch
 ) -> Sums:
     """Take one step on this process's share of a batch and return the sums of that share.
 
     Raises:
         NotFinite: on the CPU, where every step is checked; state and buffers are unchanged.
     """
-    set_rate(state.optimiser, job.learning_rate(planned.step, state.counters.rate_share))
+    set_rate(state.optimiser, stage.learning_rate(planned.step, state.counters.rate_share))
     state.buffers.keep()
-    loss, sums = gradients(job, network, autocast, planned.batch)
-    weights = [weight for weight in job.model.parameters() if weight.grad is not None]
+    loss, sums = gradients(stage, network, autocast, planned.batch)
+    weights = [weight for weight in stage.model.parameters() if weight.grad is not None]
     norm = nn.utils.get_total_norm([weight.grad for weight in weights])  # pyright: ignore
-    check_finite(job, state, loss, norm, planned.step + 1)
-    if job.options.clip_norm:
-        nn.utils.clip_grads_with_norm_(weights, job.options.clip_norm, norm)
+    check_finite(stage, state, loss, norm, planned.step + 1)
+    if stage.options.clip_norm:
+        nn.utils.clip_grads_with_norm_(weights, stage.options.clip_norm, norm)
     state.optimiser.step()
     state.optimiser.zero_grad(set_to_none=True)
-    if isinstance(job.objective, StatefulObjective):
-        job.objective.after_step(job.model, planned.step + 1)
+    if isinstance(stage.objective, StatefulObjective):
+        stage.objective.after_step(stage.model, planned.step + 1)
     return sums
 
 
 def gradients(
-    job: Job, network: nn.Module, autocast: torch.autocast, batch: Batch
+    stage: Stage, network: nn.Module, autocast: torch.autocast, batch: Batch
 ) -> tuple[Tensor, Sums]:
     """Leave the gradient of the whole batch in the parameters; return the loss and the sums."""
-    accelerator, sums = job.accelerator, counted(batch, job.accelerator.device)
-    scales = scales_of(job, batch.counts)
-    parts = batch.to(accelerator.device).split(job.options.microbatches, job.ghosts_each)
+    accelerator, sums = stage.accelerator, counted(batch, stage.accelerator.device)
+    scales = scales_of(stage, batch.counts)
+    parts = batch.to(accelerator.device).split(stage.options.microbatches, stage.ghosts_each)
     losses = []
     for number, part in enumerate(parts, 1):
         is_last = number == len(parts)
         exchange = contextlib.nullcontext() if is_last else accelerator.no_sync(network)
-        with exchange, updating_statistics(job.model, number == 1):
+        with exchange, updating_statistics(stage.model, number == 1):
             with autocast:
-                terms = job.objective.loss(network, part)
+                terms = stage.objective.loss(network, part)
             loss = weighted(terms, scales)
             accelerator.backward(loss)
         losses.append(loss.detach())
@@ -62,16 +62,16 @@ def gradients(
     return torch.stack(losses).sum(), sums
 
 
-def scales_of(job: Job, counts: Mapping[str, int]) -> dict[str, float | Tensor]:
+def scales_of(stage: Stage, counts: Mapping[str, int]) -> dict[str, float | Tensor]:
     """Return what each sum is multiplied by: one over its count, summed over the processes.
 
     The number of processes is a factor, because their gradients are averaged.
     """
-    processes = job.accelerator.num_processes
+    processes = stage.accelerator.num_processes
     if processes == 1:
         return {name: 1.0 / max(1, count) for name, count in counts.items()}
-    own = torch.tensor([float(count) for count in counts.values()], device=job.accelerator.device)
-    everywhere = sum_over_processes(job.accelerator)(own).clamp(min=1.0)
+    own = torch.tensor([float(count) for count in counts.values()], device=stage.accelerator.device)
+    everywhere = sum_over_processes(stage.accelerator)(own).clamp(min=1.0)
     return dict(zip(counts, processes / everywhere, strict=True))
 
 

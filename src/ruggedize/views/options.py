@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
 
+from ruggedize.core.errors import UserError
 from ruggedize.views.operations import SEMANTICS
 
 Semantics = Literal["tf", "tf-2021", "torchvision", "timm", "timm-inc1"]  # whose RandAugment
@@ -180,12 +181,12 @@ class ViewOptions(BaseModel):
         return self.crop or self.resize or image_size
 
     def check_image_size(self, image_size: int) -> None:
-        """Reject stored images that these views cannot be made from."""
+        """Raise UserError for stored images that these views cannot be made from."""
         room = self.resize or image_size + 2 * self.pad
         if self.crop is not None and self.crop > room:
-            raise ValueError(
-                f"crop must be at most {room} for {image_size}-pixel images, got {self.crop}; "
-                "set views.resize to at least the crop, and views.pad = 0"
+            raise UserError(
+                f"views: crop must be at most {room} for {image_size}-pixel images, "
+                f"got {self.crop}; set views.resize to at least the crop, and views.pad = 0"
             )
         side = self.input_size(image_size)
         for noise in self.noise:
@@ -194,9 +195,9 @@ class ViewOptions(BaseModel):
 
 
 def check_tf_2021(side: int) -> None:
-    """Reject views so small that the faults of `tf-2021` leave nothing of them."""
+    """Raise UserError for views so small that the faults of `tf-2021` leave nothing of them."""
     if side < SMALLEST_TF_2021:
-        raise ValueError(
-            f"semantics 'tf-2021' needs views of at least {SMALLEST_TF_2021} pixels, got {side}; "
-            "use semantics 'tf', or a larger crop"
+        raise UserError(
+            f"views: semantics 'tf-2021' needs views of at least {SMALLEST_TF_2021} pixels, "
+            f"got {side}; use semantics 'tf', or a larger crop"
         )

@@ -10,7 +10,7 @@ from pydantic import (
     model_validator,
 )
 
-from ruggedize.train.optim_options import FROZEN, kind_alone
+from ruggedize.train.optim import FROZEN, kind_alone
 
 if TYPE_CHECKING:
     from ruggedize.train.objectives.objective import Context, Objective

@@ -10,12 +10,13 @@ from accelerate import Accelerator
 from torch import nn
 
 from ruggedize.core.progress import no_progress
-from ruggedize.data import ImageBatch, ImageSet
+from ruggedize.data import ImageBatch, ImageSet, Splits
 from ruggedize.models import create_model
-from ruggedize.train.compute import training_precision
+from ruggedize.train.distributed import training_precision
 from ruggedize.train.objectives.objective import Batch, Context, Objective, Term, make_objective
 from ruggedize.train.options import TrainingOptions
-from ruggedize.train.stage import Job
+from ruggedize.train.preflight import check_stage
+from ruggedize.train.stage import Stage
 from ruggedize.views import ViewMaker, ViewOptions
 
 Terms = Mapping[str, Term]
@@ -37,9 +38,9 @@ def three_colours(n: int, seed: int) -> ImageSet:
     )
 
 
-def tiny_job(
+def tiny_stage(
     folder: Path, weights_seed: int = 1, accelerator: Accelerator | None = None, **changes: object
-) -> Job:
+) -> Stage:
     """Build a training of four steps an epoch, float32, whose options can be changed."""
     accelerator = accelerator or Accelerator(cpu=True)
     options = TrainingOptions.model_validate(
@@ -69,7 +70,7 @@ def tiny_job(
         accelerator=accelerator,
         progress=no_progress,
     )
-    return Job(
+    return Stage(
         name="teacher",
         model=model,
         objective=make_objective(options.objective, context),
@@ -87,6 +88,12 @@ def tiny_job(
     )
 
 
+def checked(stage: Stage) -> None:
+    """Run the checks that `train_stage` makes before it builds a stage."""
+    data = Splits(stage.train, stage.validation, stage.validation)
+    check_stage(stage.name, stage.options, data, stage.views, stage.accelerator)
+
+
 class Altered:
     """An objective whose loss passes through a function of the test's."""
 
@@ -101,9 +108,9 @@ class Altered:
         return self.change(self.inner.loss(model, batch), batch)
 
 
-def altered(job: Job, change: Callable[[Terms, Batch], Terms]) -> Job:
+def altered(stage: Stage, change: Callable[[Terms, Batch], Terms]) -> Stage:
     """Return the training with a changed loss."""
-    return dataclasses.replace(job, objective=Altered(job.objective, change))
+    return dataclasses.replace(stage, objective=Altered(stage.objective, change))
 
 
 def times(terms: Terms, factor: float) -> Terms:
