@@ -98,13 +98,13 @@ def tiny_run(
     image_set = tiny_images()
     suite = TinySuite(image_set.images)
     chosen = {name: model for name, model in tiny_models(seed).items() if name in models}
-    examination = assess(chosen, image_set, suite, options)
-    pictures = save_examples(examination, image_set, suite, folder / "examples")
+    result = assess(chosen, image_set, suite, options)
+    pictures = save_examples(result, image_set, suite, folder / "examples")
     facts = AssessmentFacts(
         overlaps={"randaugment Brightness": ("brightness",)},
         examples=tuple(path.name for path in pictures),
     )
-    save_assessment(examination, folder, facts)
+    save_assessment(result, folder, facts)
     recipe = f'seed = {seed}\n\n[data]\nname = "<script>alert(1)</script>"\nroot = "/{seed}"\n'
     files.write_atomically(folder / "recipe.toml", recipe.encode())
     files.write_json(folder / "environment.json", environment())

@@ -75,8 +75,8 @@ def assess_files(  # noqa: PLR0913
         overlaps=overlaps(recipe.views.noise, suite.corruptions) if recipe else None,
         data=data.digest,
     )
-    examination = assess(models, data.test, suite, options, progress=progress)
-    save_assessment(examination, out, facts)
+    result = assess(models, data.test, suite, options, progress=progress)
+    save_assessment(result, out, facts)
 
 
 def check_same_data(places: Sequence[Path], now: DataDigest | None) -> None:

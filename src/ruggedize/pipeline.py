@@ -162,7 +162,7 @@ def complete(
             progress=progress,
         )
     if accelerator.is_main_process:  # the others have nothing left to do, and do not wait
-        examine(folder, recipe, data, accelerator.device, progress)
+        assess_stages(folder, recipe, data, accelerator.device, progress)
 
 
 def teachers_of(
@@ -246,7 +246,7 @@ def write_view_sheet(data: Splits, recipe: Recipe, out: Path) -> None:
     files.write_atomically(out, picture.getvalue())
 
 
-def examine(
+def assess_stages(
     folder: Path, recipe: Recipe, data: Splits, device: torch.device, progress: Progress
 ) -> None:
     """Assess the models of all stages on the test split, and write the report."""
@@ -257,8 +257,8 @@ def examine(
             for name, path in models_of(folder, recipe).items()
         }
         suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
-        examination = assess(models, data.test, suite, recipe.assess, progress=progress)
-        pictures = save_examples(examination, data.test, suite, folder / "examples")
+        result = assess(models, data.test, suite, recipe.assess, progress=progress)
+        pictures = save_examples(result, data.test, suite, folder / "examples")
         facts = AssessmentFacts(
             overlaps=overlaps(recipe.views.noise, suite.corruptions),
             left_out=data.left_out,
@@ -266,7 +266,7 @@ def examine(
             data=data.digest,
             examples=tuple(path.name for path in pictures),
         )
-        save_assessment(examination, folder, facts)
+        save_assessment(result, folder, facts)
     else:
         check_same_data(folder, recipe)
     write_report([folder], folder / "report.html")

@@ -14,7 +14,7 @@ from ruggedize.core.tables import flat
 from ruggedize.data.cifar import Layout
 from ruggedize.models import WideResNetOptions, create_model, save_model
 from ruggedize.recipe import load_recipe, shipped_recipes
-from ruggedize.recipe.recipe import SHIPPED
+from ruggedize.recipe.reading import SHIPPED
 from tests.fuzz.damage import damaged
 
 Case = st.SearchStrategy[Any]

@@ -7,7 +7,7 @@ import torch
 from accelerate import Accelerator
 from PIL import Image
 
-from ruggedize.cli.commands import predict
+from ruggedize.cli.assessing import predict
 from ruggedize.models import load_model, save_model
 from ruggedize.pipeline import run
 from ruggedize.recipe import load_recipe

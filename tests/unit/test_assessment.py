@@ -114,35 +114,35 @@ def test_each_summary_is_the_mean_of_its_own_cells() -> None:
 
 def test_an_assessment_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
     image_set = tiny_images()
-    examination = assess(tiny_models(), image_set, TinySuite(image_set.images), FP32)
+    result = assess(tiny_models(), image_set, TinySuite(image_set.images), FP32)
     facts = AssessmentFacts(overlaps={"randaugment Brightness": ("brightness",)})
-    path = save_assessment(examination, tmp_path, facts)
+    path = save_assessment(result, tmp_path, facts)
     assert path == tmp_path / "assessment.json"
     again = load_assessment(path)
-    assert again == examination.assessment.model_copy(update={"facts": facts})
+    assert again == result.assessment.model_copy(update={"facts": facts})
     assert "NaN" not in path.read_text()
     assert json.loads(path.read_text())["models"]["student"]["summary"]["c19"] is None
     written = path.read_bytes()
-    save_assessment(examination, tmp_path, facts)
+    save_assessment(result, tmp_path, facts)
     assert path.read_bytes() == written
 
 
 def test_predictions_come_back_in_index_order_and_give_the_counts(tmp_path: Path) -> None:
     image_set = tiny_images().select(torch.randperm(120))
-    examination = assess(tiny_models(), image_set, TinySuite(image_set.images), FP32)
-    save_assessment(examination, tmp_path)
+    result = assess(tiny_models(), image_set, TinySuite(image_set.images), FP32)
+    save_assessment(result, tmp_path)
     kept = load_predictions(tmp_path / "predictions" / "student.safetensors")
     assert kept.index.tolist() == sorted(kept.index.tolist())
     assert kept.clean.confidences.dtype == np.float32
-    for each in examination.assessment.models["student"].cells:
+    for each in result.assessment.models["student"].cells:
         assert kept.correct((each.corruption, each.severity)).sum() == each.correct
         assert kept.cells[each.corruption, each.severity].classes.shape == (120, 3)
 
 
 def test_another_assessment_in_the_folder_keeps_its_own_predictions(tmp_path: Path) -> None:
     image_set = tiny_images()
-    examination = assess(tiny_models(), image_set, TinySuite(image_set.images), FP32)
-    save_assessment(examination, tmp_path / "official.json")
+    result = assess(tiny_models(), image_set, TinySuite(image_set.images), FP32)
+    save_assessment(result, tmp_path / "official.json")
     assert (tmp_path / "official-predictions" / "teacher.safetensors").exists()
     assert not (tmp_path / "predictions").exists()
 
@@ -214,14 +214,14 @@ def test_another_schema_version_is_refused_with_a_cure(tmp_path: Path) -> None:
 def test_examples_are_images_on_which_the_models_disagree(tmp_path: Path) -> None:
     image_set = tiny_images()
     suite = TinySuite(image_set.images)
-    examination = assess(tiny_models(), image_set, suite, FP32)
-    first, last = examination.predictions["teacher"], examination.predictions["student"]
+    result = assess(tiny_models(), image_set, suite, FP32)
+    first, last = result.predictions["teacher"], result.predictions["student"]
     chosen = choose_examples(first, last)
     assert chosen
     for example in chosen:
         place = (example.corruption, example.severity)
         assert first.correct(place)[example.row] != last.correct(place)[example.row]
-    paths = save_examples(examination, image_set, suite, tmp_path / "examples")
+    paths = save_examples(result, image_set, suite, tmp_path / "examples")
     assert len(paths) == len(chosen) == len(set(paths))
 
 
@@ -233,8 +233,8 @@ def test_examples_of_an_earlier_assessment_are_removed_and_nothing_else(tmp_path
     (folder / "snow-1-1.png").symlink_to(folder / "notes.png")
     (folder / "rain-1-1.png").mkdir()
     suite = TinySuite(image_set.images)
-    examination = assess(tiny_models(), image_set, suite, FP32)
-    paths = save_examples(examination, image_set, suite, folder)
+    result = assess(tiny_models(), image_set, suite, FP32)
+    paths = save_examples(result, image_set, suite, folder)
     kept = {"notes.png", "fog-5-7.txt", "fog-9-7.png", "snow-1-1.png", "rain-1-1.png"}
     assert {path.name for path in folder.iterdir()} == kept | {path.name for path in paths}
     assert all(path.read_bytes() != b"earlier" for path in paths)

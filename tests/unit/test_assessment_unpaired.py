@@ -68,8 +68,8 @@ def test_some_images_are_taken_of_each(clean, suite) -> None:
 
 
 def test_predictions_come_back_with_both_sets_of_rows(clean, other, suite, tmp_path) -> None:
-    examination = assess(tiny_models(), clean, suite, FP32)
-    save_assessment(examination, tmp_path)
+    result = assess(tiny_models(), clean, suite, FP32)
+    save_assessment(result, tmp_path)
     kept = load_predictions(tmp_path / "predictions" / "student.safetensors")
     assert kept.clean_rows is not None
     assert np.array_equal(kept.clean_rows.indices, clean.index.numpy())
@@ -81,11 +81,11 @@ def test_predictions_come_back_with_both_sets_of_rows(clean, other, suite, tmp_p
 
 
 def test_there_are_no_pairs_of_pictures(clean, suite, tmp_path: Path) -> None:
-    examination = assess(tiny_models(), clean, suite, FP32)
-    assert save_examples(examination, clean, suite, tmp_path / "examples") == []
+    result = assess(tiny_models(), clean, suite, FP32)
+    assert save_examples(result, clean, suite, tmp_path / "examples") == []
     paired = TinySuite(clean.images)
-    examination = assess(tiny_models(), clean, paired, FP32)
-    assert save_examples(examination, clean, paired, tmp_path / "examples")
+    result = assess(tiny_models(), clean, paired, FP32)
+    assert save_examples(result, clean, paired, tmp_path / "examples")
 
 
 def test_the_report_says_why(clean, suite, tmp_path: Path) -> None:

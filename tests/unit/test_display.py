@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from ruggedize.cli.commands import recipes
 from ruggedize.cli.display import Bars, Messages, table
+from ruggedize.cli.training import recipes
 from ruggedize.core.progress import EpochTask, time_left
 
 

@@ -15,7 +15,7 @@ from ruggedize.recipe import (
     shipped_recipes,
 )
 from ruggedize.recipe.merge import merged
-from ruggedize.recipe.recipe import SHIPPED
+from ruggedize.recipe.reading import SHIPPED
 
 
 @pytest.mark.parametrize("name", sorted(shipped_recipes()))

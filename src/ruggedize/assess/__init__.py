@@ -1,4 +1,4 @@
-"""Examine models on clean and corrupted images: counts first, then summaries and intervals."""
+"""Assess models on clean and corrupted images: counts first, then summaries and intervals."""
 
 import lazy_loader
 

@@ -22,6 +22,6 @@ from .options import published_only as published_only
 from .predictions import Predictions as Predictions
 from .predictions import load_predictions as load_predictions
 from .predictions import predictions_folder as predictions_folder
-from .saving import Examination as Examination
+from .saving import AssessmentResult as AssessmentResult
 from .saving import save_assessment as save_assessment
 from .scoring import assess as assess

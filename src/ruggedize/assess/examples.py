@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from ruggedize.assess.example_choice import FILE_NAME, choose_examples
-from ruggedize.assess.saving import Examination
+from ruggedize.assess.saving import AssessmentResult
 from ruggedize.core import files
 from ruggedize.corruptions import Suite
 from ruggedize.data import ImageSet
@@ -15,7 +15,7 @@ LARGEST_SIDE = 160  # larger pictures are made smaller
 
 
 def save_examples(
-    examination: Examination, image_set: ImageSet, suite: Suite, folder: Path
+    result: AssessmentResult, image_set: ImageSet, suite: Suite, folder: Path
 ) -> list[Path]:
     """Write `CORRUPTION-SEVERITY-INDEX.png` for images on which first and last model disagree.
 
@@ -24,10 +24,10 @@ def save_examples(
     from the folder. To keep the report to these pictures, name them in the facts of the assessment.
     """
     remove_examples(folder)
-    names = list(examination.predictions)
+    names = list(result.predictions)
     if len(names) < 2 or suite.unpaired is not None:
         return []
-    first, last = (examination.predictions[name] for name in (names[0], names[-1]))
+    first, last = (result.predictions[name] for name in (names[0], names[-1]))
     positions = {int(index): place for place, index in enumerate(image_set.index.tolist())}
     paths = []
     for example in choose_examples(first, last):

@@ -1,4 +1,4 @@
-"""How models are examined: the `[assess]` part of a recipe. Imports no torch."""
+"""How models are assessed: the `[assess]` part of a recipe. Imports no torch."""
 
 from typing import Literal
 

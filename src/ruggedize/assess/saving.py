@@ -8,7 +8,7 @@ from ruggedize.assess.facts import AssessmentFacts
 from ruggedize.assess.predictions import Predictions, predictions_folder, save_predictions
 
 
-class Examination(NamedTuple):
+class AssessmentResult(NamedTuple):
     """What `assess` gives: the figures, and each model's predictions."""
 
     assessment: Assessment
@@ -16,7 +16,7 @@ class Examination(NamedTuple):
 
 
 def save_assessment(
-    examination: Examination, place: Path, facts: AssessmentFacts | None = None
+    result: AssessmentResult, place: Path, facts: AssessmentFacts | None = None
 ) -> Path:
     """Save the predictions, then the assessment with these facts; return its path.
 
@@ -24,8 +24,8 @@ def save_assessment(
     written last: where it exists, all of it does.
     """
     path = place if place.suffix == ".json" else place / "assessment.json"
-    for name, predictions in examination.predictions.items():
+    for name, predictions in result.predictions.items():
         save_predictions(predictions, predictions_folder(path) / f"{name}.safetensors")
-    found = examination.assessment
+    found = result.assessment
     write_assessment(path, found.model_copy(update={"facts": facts}) if facts else found)
     return path

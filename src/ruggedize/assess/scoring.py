@@ -33,7 +33,7 @@ from ruggedize.assess.cells import (
 from ruggedize.assess.metrics import NUM_TOP, Outcomes, count_cell, outcomes_of
 from ruggedize.assess.options import AssessOptions
 from ruggedize.assess.predictions import Predictions, Rows, Top
-from ruggedize.assess.saving import Examination
+from ruggedize.assess.saving import AssessmentResult
 from ruggedize.core.environment import version
 from ruggedize.core.errors import UserError
 from ruggedize.core.progress import Progress, no_progress
@@ -51,8 +51,8 @@ from ruggedize.models import (
 
 
 @dataclass
-class Examined:
-    """A model under examination and what it has answered so far."""
+class Candidate:
+    """A model that is assessed, and its outcomes so far."""
 
     network: nn.Module
     device: torch.device
@@ -76,8 +76,8 @@ def assess(
     options: AssessOptions | None = None,
     *,
     progress: Progress = no_progress,
-) -> Examination:
-    """Examine models on clean images and on every cell of a suite.
+) -> AssessmentResult:
+    """Assess models on clean images and on every cell of a suite.
 
     Each corrupted block is made once, for all models, on the CPU while the models are at work on
     the block before it. The models themselves are left as they are.
@@ -102,23 +102,23 @@ def assess(
     work = blocks_of([CLEAN_CELL], clean, image_set.image_size)
     work += blocks_of(cells, other or clean, image_set.image_size)
     work.sort(key=attrgetter("start"))  # all cells of some images: streamed ones are read once
-    examined = {name: prepared(model, options, work) for name, model in models.items()}
-    answer_all(examined, image_set, suite, work, progress)
+    candidates = {name: prepared(model, options, work) for name, model in models.items()}
+    answer_all(candidates, image_set, suite, work, progress)
     images = ImageFacts(
         num_images=len(clean.positions),
         available=len(image_set),
         classes=tuple(image_set.classes),
     )
-    return examination(examined, suite, cells, clean, other, images)
+    return result_of(candidates, suite, cells, clean, other, images)
 
 
-def prepared(model: Classifier, options: AssessOptions, work: list[Block]) -> Examined:
+def prepared(model: Classifier, options: AssessOptions, work: list[Block]) -> Candidate:
     """Copy a model into the form in which it answers fastest."""
     device = next(model.parameters()).device
     network = copy.deepcopy(model).eval().requires_grad_(False)
     network.to(memory_format=torch.channels_last)  # pyright: ignore
     precision = resolved_precision(options.precision, device)
-    return Examined(network, device, precision, room_for(work, len(model.classes)))
+    return Candidate(network, device, precision, room_for(work, len(model.classes)))
 
 
 def room_for(work: list[Block], num_classes: int) -> dict[tuple[str, int], Outcomes]:
@@ -144,7 +144,7 @@ def room_for(work: list[Block], num_classes: int) -> dict[tuple[str, int], Outco
 
 
 def answer_all(
-    examined: dict[str, Examined],
+    candidates: dict[str, Candidate],
     image_set: ImageSet,
     suite: Suite,
     work: list[Block],
@@ -155,7 +155,7 @@ def answer_all(
 
     def make(block: Block) -> dict[str, Images]:
         images = images_of(block, image_set, suite)
-        return {name: test_view(model, images) for name, model in examined.items()}
+        return {name: test_view(model, images) for name, model in candidates.items()}
 
     with ThreadPoolExecutor(1, thread_name_prefix="next-block") as ahead:
         upcoming = ahead.submit(make, work[0])
@@ -163,7 +163,7 @@ def answer_all(
             views = upcoming.result()
             if place + 1 < len(work):
                 upcoming = ahead.submit(make, work[place + 1])
-            for name, model in examined.items():
+            for name, model in candidates.items():
                 answer = answers(model, views[name], torch.from_numpy(block.labels))
                 if not np.isfinite(answer.negative_log_likelihoods).all():
                     raise UserError(
@@ -185,14 +185,14 @@ def images_of(block: Block, image_set: ImageSet, suite: Suite) -> Images:
     return image_set.images[first : last + 1] if is_slice else image_set.images[positions]
 
 
-def test_view(model: Examined, images: Images) -> Images:
+def test_view(model: Candidate, images: Images) -> Images:
     """Bring images to the model's input size, in memory that its device reads fast."""
     view: Tensor = model.network.test_view(images)  # pyright: ignore
     return view.pin_memory() if model.device.type == "cuda" else view
 
 
 @torch.inference_mode()
-def answers(model: Examined, views: Images, labels: Tensor) -> Outcomes:
+def answers(model: Candidate, views: Images, labels: Tensor) -> Outcomes:
     """Run one block through a model; the device is waited for once."""
     parts = []
     autocast = autocast_for(model.precision, model.device)
@@ -204,28 +204,30 @@ def answers(model: Examined, views: Images, labels: Tensor) -> Outcomes:
     return Outcomes(*(torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)))
 
 
-def examination(
-    examined: dict[str, Examined],
+def result_of(
+    candidates: dict[str, Candidate],
     suite: Suite,
     cells: list[tuple[str, int]],
     clean: Chosen,
     other: Chosen | None,
     images: ImageFacts,
-) -> Examination:
+) -> AssessmentResult:
     """Count, summarise and compare what the models have answered."""
-    counted = {name: counted_model(model, cells, clean, other) for name, model in examined.items()}
-    kept = {name: predictions_of(model, cells, clean, other) for name, model in examined.items()}
+    counted = {
+        name: counted_model(model, cells, clean, other) for name, model in candidates.items()
+    }
+    kept = {name: predictions_of(model, cells, clean, other) for name, model in candidates.items()}
     assessment = Assessment(
         ruggedize=str(version("ruggedize")),
         suite=suite.name,
         suite_facts=suite.describe(),
         images=images,
         unpaired=unpaired_facts(suite, other),
-        precision={name: model.precision for name, model in examined.items()},
+        precision={name: model.precision for name, model in candidates.items()},
         models=counted,
         comparisons=tuple(comparisons(counted, kept)),
     )
-    return Examination(assessment, kept)
+    return AssessmentResult(assessment, kept)
 
 
 def unpaired_facts(suite: Suite, other: Chosen | None) -> UnpairedFacts | None:
@@ -237,7 +239,7 @@ def unpaired_facts(suite: Suite, other: Chosen | None) -> UnpairedFacts | None:
 
 
 def counted_model(
-    model: Examined, cells: list[tuple[str, int]], clean: Chosen, other: Chosen | None
+    model: Candidate, cells: list[tuple[str, int]], clean: Chosen, other: Chosen | None
 ) -> ModelAssessment:
     """Count one model's cells."""
     own = model.outcomes(CLEAN_CELL).classes[:, 0]
@@ -249,7 +251,7 @@ def counted_model(
 
 
 def predictions_of(
-    model: Examined, cells: list[tuple[str, int]], clean: Chosen, other: Chosen | None
+    model: Candidate, cells: list[tuple[str, int]], clean: Chosen, other: Chosen | None
 ) -> Predictions:
     """Keep what the intervals and the examples are made of, in ascending order of index."""
     shown = other or clean

@@ -21,6 +21,8 @@ from rich.table import Table
 
 from ruggedize.core.progress import EpochTask, time_left
 
+console = Console(markup=False, emoji=False)  # names of files and classes are no markup
+
 SECONDS_BETWEEN_LINES = 60.0  # of a long task, where no bars are drawn
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from ruggedize.data import ImageSet
 from ruggedize.kernels.spread import evenly_spread
 from ruggedize.kernels.types import Images
-from ruggedize.views.lettering import lettering
+from ruggedize.views.lettering import lettering, own_font
 from ruggedize.views.pairs import ViewMaker
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def view_sheet(image_set: ImageSet, maker: ViewMaker, *, epoch: int = 0) -> "Ima
 
 def draw_grid(title: str, views: Images, names: list[str]) -> "Image":
     """Draw a titled grid of views, each with its class beneath it."""
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     size = views.shape[2]
     cell = size * -(-CELL // size)
@@ -46,15 +46,15 @@ def draw_grid(title: str, views: Images, names: list[str]) -> "Image":
     rows = -(-len(views) // SIDE)
     grid = Image.new("RGB", (width, TITLE + rows * (cell + LABEL + GAP)), PAPER)
     draw = ImageDraw.Draw(grid)
-    draw.text((0, 0), title, INK, ImageFont.load_default(TITLE_FONT))
+    draw.text((0, 0), title, INK, own_font(TITLE_FONT))
     for place, (view, name) in enumerate(zip(views, names, strict=True)):
         row, column = divmod(place, SIDE)
         left, top = column * (cell + GAP), TITLE + row * (cell + LABEL + GAP)
         picture = Image.fromarray(np.ascontiguousarray(view.permute(1, 2, 0).numpy()))
         grid.paste(picture.resize((cell, cell), Image.Resampling.NEAREST), (left, top))
         middle = (left + cell / 2, top + cell + 2)
-        text, font = lettering(name, LABEL_FONT, cell)
-        draw.text(middle, text, FAINT, font, anchor="ma")
+        text = lettering(name, LABEL_FONT, cell)
+        draw.text(middle, text, FAINT, own_font(LABEL_FONT), anchor="ma")
     return grid
 
 

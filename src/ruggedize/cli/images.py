@@ -1,37 +1,17 @@
-"""The commands about images: what is fetched, made of them, and said of them by a model."""
+"""The commands about images: corrupt them, download them."""
 
-import csv
 import io
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from rich.console import Console
-
-from ruggedize.cli.args import (
-    AsCsv,
-    DataName,
-    File,
-    Folder,
-    Names,
-    OneModel,
-    Options,
-    Pictures,
-    Switch,
-    Whole,
-)
-from ruggedize.cli.display import Bars, table
+from ruggedize.cli.args import DataName, File, Folder, Names, Options, Switch, Whole
+from ruggedize.cli.display import Bars, console
 from ruggedize.core import files
 from ruggedize.core.errors import UserError
 
 if TYPE_CHECKING:
     from ruggedize.corruptions import Suite
     from ruggedize.data import ImageSet
-
-console = Console(markup=False, emoji=False)  # names of files are no markup
-
-AT_ONCE = 256  # images decoded and classified together
 
 
 def corrupt(
@@ -138,47 +118,3 @@ def fetch(name: DataName, /, *, data_root: Folder = None) -> None:
     with Bars() as bars:
         path = fetch_frost() if name == "frost" else fetch_data(name, data_root, progress=bars)
     console.print(f"data: {path}", soft_wrap=True)
-
-
-def predict(
-    model: OneModel,
-    images: Pictures,
-    /,
-    *,
-    skip_bad_images: Switch = False,
-    as_csv: AsCsv = False,
-) -> None:
-    """Classify images with a trained model, on the GPU if there is one.
-
-    Args:
-        model: A run folder (its student is used) or the model.safetensors file of any stage.
-        images: Image files, or folders of them.
-        skip_bad_images: Leave out files that cannot be decoded, and list them.
-        as_csv: Print comma-separated values instead of a table.
-    """
-    from ruggedize.data import FileList, decode_all, list_images, reject_or_leave_out, shown
-    from ruggedize.models import load_model
-    from ruggedize.train import default_accelerator
-
-    file = model / "student" / "model.safetensors" if model.is_dir() else model
-    classifier = load_model(file)
-    paths = [path for place in images for path in list_images(place)]
-    if not paths:
-        raise UserError("there is no image to classify; give image files or folders of them")
-    classifier.to(default_accelerator().device)
-    rows, bad = [], []
-    for start in range(0, len(paths), AT_ONCE):
-        some = paths[start : start + AT_ONCE]
-        decoded, faults = decode_all(FileList(map(os.fsencode, some)), classifier.image_size)
-        bad += [some[number] for number in sorted(faults)]
-        found = classifier.predict(decoded)
-        for place, label in enumerate(found.labels):
-            if place not in faults:
-                confidence = f"{found.confidences[place]:.4f}"
-                rows.append([shown(some[place]), classifier.classes[label], confidence])
-    reject_or_leave_out(bad, skip_bad_images)
-    columns = ["image", "class", "confidence"]
-    if as_csv:
-        csv.writer(sys.stdout, lineterminator="\n").writerows([columns, *rows])
-    else:
-        console.print(table(str(file), columns, rows, num_texts=2))

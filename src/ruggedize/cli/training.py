@@ -1,0 +1,195 @@
+"""The commands that train: runs, single stages, the views they see, the shipped recipes."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ruggedize.cli.args import Changes, Folder, RecipeName, Switch, Whole
+from ruggedize.cli.display import Bars, console, table
+from ruggedize.core.errors import UserError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from ruggedize.recipe import Recipe
+
+
+def run(
+    recipe: RecipeName,
+    /,
+    *,
+    out: Folder = None,
+    seed: Whole = None,
+    data_root: Folder = None,
+    skip_bad_images: Switch = False,
+    resume: Switch = False,
+    changes: Changes = (),
+) -> None:
+    """Train teacher and student, assess both, write the report.
+
+    A run that was cut off goes on where it stood when the same command is given again.
+
+    Args:
+        recipe: A shipped recipe (`ruggedize recipes` lists them) or a TOML file.
+        out: Run folder. Default: runs/RECIPE-seedN.
+        seed: Overrules the recipe's seed.
+        data_root: Folder that holds the data set, e.g. cifar-10-batches-bin.
+        skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
+        resume: Go on only: refuse to begin where --out holds no run yet. (Without it a run that
+            was cut off goes on just the same.)
+        changes: Change an option, e.g. --set student.objective.temperature=4.
+    """
+    from ruggedize.pipeline import is_finished
+    from ruggedize.pipeline import run as run_chain
+    from ruggedize.report import load_summary_rows
+
+    resolved = resolve(recipe, seed, data_root, skip_bad_images, changes)
+    folder = out or Path("runs") / f"{Path(recipe).stem}-seed{resolved.seed}"
+    if resume and not (folder / "recipe.toml").exists():
+        raise UserError(f"{folder} holds no run to go on with;\nleave out --resume to begin one")
+    finished = is_finished(folder, resolved)
+    accelerator = joined()
+    with Bars(shown=accelerator.is_main_process) as bars:
+        report_path = run_chain(resolved, folder, accelerator=accelerator, progress=bars)
+    if not accelerator.is_main_process:
+        return
+    columns, rows = load_summary_rows(folder / "assessment.json")
+    if finished:
+        console.print(f"{folder} is finished; nothing was left to do")
+    console.print(table(f"{recipe}, seed {resolved.seed}", columns, rows))
+    console.print(f"report: {report_path}", soft_wrap=True)
+
+
+def train_teacher(
+    recipe: RecipeName,
+    /,
+    *,
+    out: Path,
+    seed: Whole = None,
+    data_root: Folder = None,
+    skip_bad_images: Switch = False,
+    changes: Changes = (),
+) -> None:
+    """Train the recipe's teacher alone, on clean views.
+
+    Args:
+        recipe: A shipped recipe or a TOML file.
+        out: Folder for model.safetensors, metrics.jsonl and the state.
+        seed: Overrules the recipe's seed.
+        data_root: Folder that holds the data set.
+        skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
+        changes: Change an option, e.g. --set teacher.epochs=3.
+    """
+    from ruggedize.data import load_splits
+    from ruggedize.train import train_teacher as train
+
+    resolved = resolve(recipe, seed, data_root, skip_bad_images, changes)
+    accelerator = joined()
+    with Bars(shown=accelerator.is_main_process) as bars:
+        data = load_splits(resolved.data, progress=bars)
+        options = {"seed": resolved.seed, "accelerator": accelerator, "progress": bars}
+        train(data, resolved.views, resolved.teacher, out, **options)
+    console.print(f"model: {out / 'model.safetensors'}", soft_wrap=True)
+
+
+def train_student(
+    recipe: RecipeName,
+    /,
+    *,
+    teacher: Path,
+    out: Path,
+    seed: Whole = None,
+    data_root: Folder = None,
+    skip_bad_images: Switch = False,
+    changes: Changes = (),
+) -> None:
+    """Train the recipe's student on noisy views, from a teacher that is there already.
+
+    Args:
+        recipe: A shipped recipe or a TOML file.
+        teacher: The teacher's model.safetensors, or the folder that holds it.
+        out: Folder for model.safetensors, metrics.jsonl and the state.
+        seed: Overrules the recipe's seed.
+        data_root: Folder that holds the data set.
+        skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
+        changes: Change an option, e.g. --set student.objective.temperature=4.
+    """
+    from ruggedize.data import load_splits
+    from ruggedize.models import read_description
+    from ruggedize.train import train_student as train
+
+    if teacher.is_dir():  # as `train-teacher` fills it
+        teacher /= "model.safetensors"
+    read_description(teacher)  # refuses what is no model, before the data are read
+    resolved = resolve(recipe, seed, data_root, skip_bad_images, changes)
+    accelerator = joined()
+    with Bars(shown=accelerator.is_main_process) as bars:
+        data = load_splits(resolved.data, progress=bars)
+        options = {"seed": resolved.seed, "accelerator": accelerator, "progress": bars}
+        train(data, resolved.views, resolved.student, teacher, out, **options)
+    console.print(f"model: {out / 'model.safetensors'}", soft_wrap=True)
+
+
+def views(
+    recipe: RecipeName,
+    /,
+    *,
+    out: Path,
+    seed: Whole = None,
+    data_root: Folder = None,
+    skip_bad_images: Switch = False,
+    changes: Changes = (),
+) -> None:
+    """Draw a sheet of clean and noisy views, to be looked at before training.
+
+    Args:
+        recipe: A shipped recipe or a TOML file.
+        out: The picture, a PNG file.
+        seed: Overrules the recipe's seed.
+        data_root: Folder that holds the data set.
+        skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
+        changes: Change an option, e.g. --set views.noise='[{kind="randaugment"}]'.
+    """
+    from ruggedize.data import load_splits
+    from ruggedize.pipeline import write_view_sheet
+
+    resolved = resolve(recipe, seed, data_root, skip_bad_images, changes)
+    with Bars() as bars:
+        data = load_splits(resolved.data, progress=bars)
+    write_view_sheet(data, resolved, out)
+    console.print(f"views: {out}", soft_wrap=True)
+
+
+def recipes() -> None:
+    """List the shipped recipes."""
+    from ruggedize.recipe import shipped_recipes
+
+    rows = [[name, header] for name, header in shipped_recipes().items()]
+    console.print(table("recipes", ["name", "what it does"], rows, num_texts=2))
+
+
+def joined() -> "Accelerator":
+    """Join the processes that were launched together; all but the first keep silent."""
+    from ruggedize.train import default_accelerator
+
+    accelerator = default_accelerator()
+    console.quiet = not accelerator.is_main_process
+    return accelerator
+
+
+def resolve(
+    recipe: str,
+    seed: int | None,
+    data_root: Path | None,
+    skip_bad_images: bool,
+    changes: tuple[str, ...],
+) -> "Recipe":
+    """Read a recipe under the command line's changes."""
+    from ruggedize.recipe import load_recipe
+
+    own = [] if seed is None else [f"seed={seed}"]
+    if data_root is not None:
+        own.append(f"data.root={json.dumps(str(data_root))}")
+    if skip_bad_images:
+        own.append("data.skip_bad_images=true")
+    return load_recipe(recipe, (*changes, *own))
