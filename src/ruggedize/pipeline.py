@@ -31,7 +31,7 @@ from ruggedize.corruptions import (
     stored_suite,
 )
 from ruggedize.data import ImageSet, Splits, data_digest, load_splits
-from ruggedize.models import Classifier, num_parameters, outline
+from ruggedize.models import Classifier, meta_model, num_parameters
 from ruggedize.recipe import Recipe, differing, differing_keys, load_recipe, recipe_toml
 from ruggedize.report import write_report
 from ruggedize.train import (
@@ -184,7 +184,7 @@ def check_recipe(recipe: Recipe, data: Splits, accelerator: Accelerator) -> None
     chosen_cells(suite, recipe.assess)
     for name, part in recipe.all_stages.items():
         check_stage(name, part, data, recipe.views, accelerator)
-    sizes = {name: num_parameters(outline(p.model, 2)) for name, p in recipe.all_stages.items()}
+    sizes = {name: num_parameters(meta_model(p.model, 2)) for name, p in recipe.all_stages.items()}
     for name, part in recipe.all_stages.items():
         if isinstance(part, StudentOptions) and part.learns_from and not part.allow_smaller_student:
             reject_smaller(teacher=sizes[part.learns_from], student=sizes[name])

@@ -19,7 +19,7 @@ from ruggedize.models import (
     num_parameters,
     save_model,
 )
-from ruggedize.models.registry import outline
+from ruggedize.models.registry import meta_model
 
 CLASSES = tuple("abcdefghij")
 SMALL = {
@@ -177,7 +177,7 @@ def test_predict_takes_images_of_any_size(shape: tuple[int, int]) -> None:
     ],
 )
 def test_parameters_are_counted_as_keras_counts_them(value: object, count: int) -> None:
-    assert num_parameters(outline(options(value), len(CLASSES))) == count
+    assert num_parameters(meta_model(options(value), len(CLASSES))) == count
 
 
 @pytest.mark.parametrize(

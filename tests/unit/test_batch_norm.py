@@ -40,7 +40,7 @@ NETWORKS = [
     ResNet50V2Options(),
 ]
 LAYERS = [nn.BatchNorm2d(3, eps=0.1, momentum=0.3), ShiftingBatchNorm(3, momentum=0.4)]
-KINDS = {"ghost": partial(GhostBatchNorm, num_parts=2), "synchronised": SynchronisedBatchNorm}
+KINDS = {"ghost": partial(GhostBatchNorm, num_groups=2), "synchronised": SynchronisedBatchNorm}
 FP32 = torch.autocast("cpu", torch.bfloat16, enabled=False)
 OPTIONS = {"model": "resnet9", "batch_size": 8}
 

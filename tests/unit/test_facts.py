@@ -57,6 +57,19 @@ def test_a_state_written_before_an_option_existed_is_resumed(tmp_path: Path) -> 
     assert "differs in teacher.deliver;" in complaint(tiny_stage(tmp_path, deliver="raw"))
 
 
+def test_a_state_whose_counters_have_older_names_is_resumed(tmp_path: Path) -> None:
+    def with_older_names(numbers: dict[str, Any]) -> None:
+        counters = numbers["counters"]
+        counters["rate_share"] = counters.pop("lr_scale") / 2
+        counters["best_figure"] = counters.pop("best_metric")
+
+    saved(tiny_stage(tmp_path))
+    rewrite(tmp_path, with_older_names)
+    state = fresh_state(tiny_stage(tmp_path))
+    assert load_newest_state(state, tmp_path / "state")
+    assert state.counters.lr_scale == 0.5
+
+
 def test_a_finished_training_from_before_an_option_existed_is_finished(tmp_path: Path) -> None:
     fit(tiny_stage(tmp_path, epochs=1))
     rewrite(tmp_path, lambda numbers: without_deliver(numbers["facts"]))

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from ruggedize.core.errors import UserError
-from ruggedize.models import answer_in_parts, images_at_once
+from ruggedize.models import inference_batch_size, logits_of
 
 OF_GPU = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
@@ -38,7 +38,7 @@ def test_halves_give_the_same_answers_in_the_same_order(
     n: int, most: int, sizes: list[int]
 ) -> None:
     pictures, network = views(n), Cramped(most)
-    found = answer_in_parts(network, pictures)
+    found = logits_of(network, pictures)
     assert torch.equal(found, Cramped(n)(pictures))
     assert not torch.equal(found, Cramped(n)(pictures.flip(0)))
     assert network.sizes == sizes
@@ -48,20 +48,20 @@ def test_a_limit_on_the_cpu_s_memory_is_a_lack_of_it() -> None:
     with pytest.raises(RuntimeError) as found:
         torch.empty(1 << 55, dtype=torch.uint8)  # more than an address space
     pictures = views(7)
-    answer = answer_in_parts(Cramped(3, found.value), pictures)
+    answer = logits_of(Cramped(3, found.value), pictures)
     assert torch.equal(answer, Cramped(7)(pictures))
 
 
 def test_no_room_for_a_single_image_is_said_with_what_to_do() -> None:
     with pytest.raises(UserError, match=r"cpu is out of memory for one image;\nend what else"):
-        answer_in_parts(Cramped(0), views(5))
+        logits_of(Cramped(0), views(5))
 
 
 def test_another_fault_is_not_taken_for_a_lack_of_memory() -> None:
     with pytest.raises(RuntimeError, match="unflatten"):
-        answer_in_parts(nn.Unflatten(1, (2, 2)), views(5))
+        logits_of(nn.Unflatten(1, (2, 2)), views(5))
 
 
 @pytest.mark.parametrize(("size", "n"), [(8, 500), (32, 500), (72, 500), (224, 51), (4096, 1)])
 def test_larger_images_come_fewer_at_a_time(size: int, n: int) -> None:
-    assert images_at_once(size) == n
+    assert inference_batch_size(size) == n

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from ruggedize.core.errors import UserError
-from ruggedize.models import ResNet9Options, outline
+from ruggedize.models import ResNet9Options, meta_model
 from ruggedize.pipeline import run
 from ruggedize.recipe import load_recipe
 from ruggedize.train import preflight
@@ -129,7 +129,7 @@ def test_weights_that_do_not_fit_are_rejected_before_the_network_is_built(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = TrainingOptions(model=ResNet9Options(width=8), averaging=Ema(), optimiser=Adam())
-    weights = sum(weight.nbytes for weight in outline(options.model, 10).parameters())
+    weights = sum(weight.nbytes for weight in meta_model(options.model, 10).parameters())
     need = weights * (1 + 1 + 2 + 2)  # weights, gradients, Adam's two, an average and the best
     cpu = torch.device("cpu")
     monkeypatch.setattr(preflight, "available_memory", lambda: need)

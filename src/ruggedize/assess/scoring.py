@@ -43,9 +43,9 @@ from ruggedize.kernels.types import Images
 from ruggedize.models import (
     Classifier,
     Precision,
-    answer_in_parts,
     autocast_for,
-    images_at_once,
+    inference_batch_size,
+    logits_of,
     resolved_precision,
 )
 
@@ -57,16 +57,16 @@ class Candidate:
     network: nn.Module
     device: torch.device
     precision: Precision
-    answers: dict[tuple[str, int], Outcomes]
+    kept: dict[tuple[str, int], Outcomes]
 
     def keep(self, block: Block, answer: Outcomes) -> None:
         """Copy the answer to a block to its place."""
-        for kept, part in zip(self.answers[block.cell], answer, strict=True):
+        for kept, part in zip(self.kept[block.cell], answer, strict=True):
             kept[block.start : block.start + len(part)] = part
 
     def outcomes(self, cell: tuple[str, int]) -> Outcomes:
         """Return the answers to a cell."""
-        return self.answers[cell]
+        return self.kept[cell]
 
 
 def assess(
@@ -103,7 +103,7 @@ def assess(
     work += blocks_of(cells, other or clean, image_set.image_size)
     work.sort(key=attrgetter("start"))  # all cells of some images: streamed ones are read once
     candidates = {name: prepared(model, options, work) for name, model in models.items()}
-    answer_all(candidates, image_set, suite, work, progress)
+    run_models(candidates, image_set, suite, work, progress)
     images = ImageFacts(
         num_images=len(clean.positions),
         available=len(image_set),
@@ -143,7 +143,7 @@ def room_for(work: list[Block], num_classes: int) -> dict[tuple[str, int], Outco
     }
 
 
-def answer_all(
+def run_models(
     candidates: dict[str, Candidate],
     image_set: ImageSet,
     suite: Suite,
@@ -164,7 +164,7 @@ def answer_all(
             if place + 1 < len(work):
                 upcoming = ahead.submit(make, work[place + 1])
             for name, model in candidates.items():
-                answer = answers(model, views[name], torch.from_numpy(block.labels))
+                answer = outcomes_for(model, views[name], torch.from_numpy(block.labels))
                 if not np.isfinite(answer.negative_log_likelihoods).all():
                     raise UserError(
                         f"{name} answers NaN or infinity on {block.cell[0]}: its training "
@@ -192,14 +192,14 @@ def test_view(model: Candidate, images: Images) -> Images:
 
 
 @torch.inference_mode()
-def answers(model: Candidate, views: Images, labels: Tensor) -> Outcomes:
+def outcomes_for(model: Candidate, views: Images, labels: Tensor) -> Outcomes:
     """Run one block through a model; the device is waited for once."""
     parts = []
     autocast = autocast_for(model.precision, model.device)
-    most = images_at_once(views.shape[-1])
+    most = inference_batch_size(views.shape[-1])
     for batch, target in zip(views.split(most), labels.split(most), strict=True):
         with autocast:
-            logits = answer_in_parts(model.network, batch.to(model.device, non_blocking=True))
+            logits = logits_of(model.network, batch.to(model.device, non_blocking=True))
         parts.append(outcomes_of(logits.float(), target.to(model.device, non_blocking=True)))
     return Outcomes(*(torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)))
 

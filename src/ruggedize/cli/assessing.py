@@ -114,7 +114,7 @@ def predict(
         skip_bad_images: Leave out files that cannot be decoded, and list them.
         as_csv: Print comma-separated values instead of a table.
     """
-    from ruggedize.data import FileList, decode_all, list_images, reject_or_leave_out, shown
+    from ruggedize.data import FileList, decode_all, list_images, reject_or_skip, shown
     from ruggedize.models import load_model
     from ruggedize.train import default_accelerator
 
@@ -134,7 +134,7 @@ def predict(
             if place not in faults:
                 confidence = f"{found.confidences[place]:.4f}"
                 rows.append([shown(some[place]), classifier.classes[label], confidence])
-    reject_or_leave_out(bad, skip_bad_images)
+    reject_or_skip(bad, skip_bad_images)
     columns = ["image", "class", "confidence"]
     if as_csv:
         csv.writer(sys.stdout, lineterminator="\n").writerows([columns, *rows])

@@ -1,4 +1,4 @@
-from .bad_files import reject_or_leave_out as reject_or_leave_out
+from .bad_files import reject_or_skip as reject_or_skip
 from .decode import decode_image as decode_image
 from .decode import list_images as list_images
 from .decode import shown as shown

@@ -12,7 +12,7 @@ ANY_SIZE = 16  # pixels; what is wrong does not depend on it
 log = logging.getLogger(__name__)
 
 
-def reject_or_leave_out(bad: Sequence[Path], skip: bool) -> None:
+def reject_or_skip(bad: Sequence[Path], skip: bool) -> None:
     """Reject bad files, if there are any, or warn that they are left out and what is wrong."""
     if not bad:
         return

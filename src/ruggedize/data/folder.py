@@ -11,7 +11,7 @@ import torch
 from ruggedize.core.errors import UserError
 from ruggedize.core.memory import available_memory, processes_here
 from ruggedize.core.progress import Progress, no_progress
-from ruggedize.data.bad_files import reject_or_leave_out
+from ruggedize.data.bad_files import reject_or_skip
 from ruggedize.data.decode import image_names, shown
 from ruggedize.data.digest import folder_digest
 from ruggedize.data.file_list import FileList
@@ -138,7 +138,7 @@ def read_parts(
         )
         sets[part] = replace(good, left_out=left_out)
     if bad:
-        reject_or_leave_out(bad, options.skip_bad_images)
+        reject_or_skip(bad, options.skip_bad_images)
         reject_empty_classes(sets, parts)
     return sets
 

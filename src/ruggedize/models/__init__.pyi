@@ -10,8 +10,8 @@ from .files import load_model as load_model
 from .files import packed_model as packed_model
 from .files import read_description as read_description
 from .files import save_model as save_model
-from .inference import answer_in_parts as answer_in_parts
-from .inference import images_at_once as images_at_once
+from .inference import inference_batch_size as inference_batch_size
+from .inference import logits_of as logits_of
 from .options import AirbenchOptions as AirbenchOptions
 from .options import CustomModel as CustomModel
 from .options import ModelOptions as ModelOptions
@@ -23,6 +23,6 @@ from .precision import Precision as Precision
 from .precision import autocast_for as autocast_for
 from .precision import resolved_precision as resolved_precision
 from .registry import create_model as create_model
+from .registry import meta_model as meta_model
 from .registry import num_parameters as num_parameters
-from .registry import outline as outline
 from .registry import reject_too_small as reject_too_small

@@ -21,9 +21,9 @@ class GhostBatchNorm(nn.BatchNorm2d):
     Deviation: there every part enters the running statistics.
     """
 
-    def __init__(self, layer: nn.BatchNorm2d, num_parts: int) -> None:
+    def __init__(self, layer: nn.BatchNorm2d, num_groups: int) -> None:
         super().__init__(layer.num_features, layer.eps, layer.momentum)
-        self.num_parts = num_parts
+        self.num_groups = num_groups
         self.rows_per_image = 1  # an image's views are neighbours, and stay in one part
         self.updates_statistics = True  # False for all micro-batches of a step but the first
 
@@ -31,8 +31,8 @@ class GhostBatchNorm(nn.BatchNorm2d):
         """Normalise each part by its own mean and variance; in eval mode by the running ones."""
         if not self.training or self.momentum is None:
             return super().forward(input)
-        whole, rest = divmod(len(input) // self.rows_per_image, self.num_parts)
-        images = [whole + (number < rest) for number in range(self.num_parts)]
+        whole, rest = divmod(len(input) // self.rows_per_image, self.num_groups)
+        images = [whole + (number < rest) for number in range(self.num_groups)]
         first, *others = input.split([self.rows_per_image * n for n in images if n])
         update = super().forward if self.updates_statistics else self.normalise
         return torch.cat([update(first), *map(self.normalise, others)])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ruggedize.kernels.types import Images, Views
 from ruggedize.kernels.warp import resize
-from ruggedize.models.inference import answer_in_parts, images_at_once
+from ruggedize.models.inference import inference_batch_size, logits_of
 from ruggedize.models.options import CustomModel, ModelOptions
 
 HALF_RANGE = 127.5  # pixels 0..255 become -1..1
@@ -117,9 +117,9 @@ class Classifier(nn.Module):
         was_training = self.training
         self.eval()
         try:
-            batches = images.split(batch_size or images_at_once(self.input_size))
+            batches = images.split(batch_size or inference_batch_size(self.input_size))
             views = (self.test_view(batch.cpu()).to(device) for batch in batches)
-            logits = [answer_in_parts(self, view).cpu() for view in views]
+            logits = [logits_of(self, view).cpu() for view in views]
         finally:
             self.train(was_training)
         probabilities = torch.cat(logits).softmax(1)

@@ -14,7 +14,7 @@ from ruggedize.core.errors import UserError
 from ruggedize.core.files import write_atomically
 from ruggedize.models.classifier import HALF, Channels, Classifier
 from ruggedize.models.options import CustomModel, ModelOptions
-from ruggedize.models.registry import outline
+from ruggedize.models.registry import meta_model
 
 LARGEST_SIDE = 1024  # of images, as a recipe may ask for; a file could claim to need all memory
 METADATA_KEY = "ruggedize"  # one key: safetensors does not keep the order of several
@@ -105,7 +105,7 @@ def load_model(
         )
     own = network
     if own is None:
-        own = outline(description.architecture, len(description.classes))
+        own = meta_model(description.architecture, len(description.classes))
     reject_other_weights(path, description, own.state_dict(), weights)  # before they take memory
     classifier = Classifier(
         own if network is not None else own.to_empty(device="cpu"),

@@ -12,13 +12,13 @@ MOST_IMAGES = 500  # in a batch: more gain nothing
 MOST_PIXELS = MOST_IMAGES * 72**2  # of a batch: what a training's own batches take is far more
 
 
-def images_at_once(input_size: int) -> int:
+def inference_batch_size(input_size: int) -> int:
     """Return the batch size for inference on square images with this side in pixels."""
     return max(1, min(MOST_IMAGES, MOST_PIXELS // input_size**2))
 
 
 @torch.no_grad()
-def answer_in_parts(network: nn.Module, views: Views) -> Float[Tensor, "n k"]:
+def logits_of(network: nn.Module, views: Views) -> Float[Tensor, "n k"]:
     """Return a network's logits, halving the batch on out-of-memory.
 
     The network is in eval mode: no answer depends on the other views.
@@ -35,7 +35,7 @@ def answer_in_parts(network: nn.Module, views: Views) -> Float[Tensor, "n k"]:
             raise out_of_memory(views.device) from None
     if views.is_cuda:
         torch.cuda.empty_cache()
-    return torch.cat([answer_in_parts(network, half) for half in views.tensor_split(2)])
+    return torch.cat([logits_of(network, half) for half in views.tensor_split(2)])
 
 
 def out_of_memory(device: torch.device) -> UserError:

@@ -76,7 +76,7 @@ def blank(
 ) -> Classifier:
     """Return a classifier on the CPU whose weights have yet to be filled in."""
     return Classifier(
-        outline(options, len(classes)).to_empty(device="cpu"),
+        meta_model(options, len(classes)).to_empty(device="cpu"),
         architecture=options,
         classes=tuple(classes),
         image_size=image_size,
@@ -84,7 +84,7 @@ def blank(
     )
 
 
-def outline(options: ModelOptions, num_classes: int) -> nn.Module:
+def meta_model(options: ModelOptions, num_classes: int) -> nn.Module:
     """Return a network on the meta device: shapes without values."""
     with torch.device("meta"):
         if isinstance(options, CustomModel):
@@ -97,7 +97,7 @@ def reject_too_small(options: ModelOptions, input_size: int) -> None:
     if isinstance(options, CustomModel):
         return
     try:
-        outline(options, 2)(torch.empty(2, 3, input_size, input_size, device="meta"))
+        meta_model(options, 2)(torch.empty(2, 3, input_size, input_size, device="meta"))
     except RuntimeError:
         raise UserError(
             f"{options.name} leaves nothing of views of {input_size} pixels;\n"

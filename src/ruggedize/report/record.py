@@ -93,7 +93,7 @@ def read_run(folder: Path) -> RunRecord:
         name: load_predictions(predictions_folder(path) / f"{name}.safetensors")
         for name in assessment.models
     }
-    reject_strangers(path, assessment, predictions)
+    reject_other_predictions(path, assessment, predictions)
     recipe_text = read_text(folder / "recipe.toml")
     views = folder / "views.png"
     return RunRecord(
@@ -110,7 +110,7 @@ def read_run(folder: Path) -> RunRecord:
     )
 
 
-def reject_strangers(
+def reject_other_predictions(
     path: Path, assessment: Assessment, predictions: dict[str, Predictions]
 ) -> None:
     """Reject predictions from which the assessment's own counts do not follow."""

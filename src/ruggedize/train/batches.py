@@ -71,9 +71,9 @@ def endless(stage: Stage, source: str, step: int) -> Positions:
 
 def share_of(stage: Stage, whole: Positions) -> Positions:
     """Return this process's parts of a batch; sizes differ by one at most, larger ones first."""
-    each = stage.num_parts // stage.accelerator.num_processes
+    each = stage.num_groups // stage.accelerator.num_processes
     first = each * stage.accelerator.process_index
-    return np.concatenate(np.array_split(whole, stage.num_parts)[first : first + each])
+    return np.concatenate(np.array_split(whole, stage.num_groups)[first : first + each])
 
 
 def in_background(items: Iterator[Item], ahead: int) -> Iterator[Item]:

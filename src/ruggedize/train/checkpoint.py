@@ -48,6 +48,9 @@ UNREADABLE = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, Val
 log = logging.getLogger(__name__)
 
 
+RENAMED = {"rate_share": "lr_scale", "best_figure": "best_metric"}  # counters of older states
+
+
 @dataclass
 class Counters:
     """Where the training stands; plain numbers, saved as JSON."""
@@ -55,9 +58,9 @@ class Counters:
     step: int = 0  # steps done
     epoch: int = 0  # epochs done
     step_in_epoch: int = 0
-    rate_share: float = 1.0  # what a plateau has left of the learning rate
+    lr_scale: float = 1.0  # what a plateau has left of the learning rate
     stopped: bool = False
-    best_figure: float | None = None  # of the average, once there is one; lower is better
+    best_metric: float | None = None  # of the average, once there is one; lower is better
     best_by_average: bool = False
     best_epoch: int | None = None  # None: the last one is delivered
     best_is_average: bool = False  # whether the average of that epoch is delivered
@@ -144,7 +147,8 @@ class State:
             self.stopping.load(numbers["stopping"])
         if isinstance(self.objective, StatefulObjective):
             self.objective.load_state_dict(part(tensors, "objective/"))
-        self.counters = Counters(**numbers["counters"])
+        counters: dict[str, Any] = numbers["counters"]
+        self.counters = Counters(**{RENAMED.get(name, name): counters[name] for name in counters})
         self.best = part(tensors, "best/")
 
 

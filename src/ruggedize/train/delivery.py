@@ -43,14 +43,14 @@ def validate_epoch(stage: Stage, state: State, autocast: torch.autocast) -> Epoc
     shared = (stage.validation, stage.model, autocast, stage.accelerator)
     raw = outcomes(stage.model, *shared)
     scores = EpochScores(score(raw, stage.accelerator))
-    twin = stage.model
+    averaged_model = stage.model
     if state.average and state.average.num_snapshots:
-        twin = averaged_copy(stage.model, state.average)
-        refresh(stage, state, twin, autocast, REFRESH_IMAGES)
-        averaged = outcomes(twin, *shared)
+        averaged_model = averaged_copy(stage.model, state.average)
+        refresh(stage, state, averaged_model, autocast, REFRESH_IMAGES)
+        averaged = outcomes(averaged_model, *shared)
         difference = raw_minus_average(raw, averaged, stage.options.watch, stage.accelerator)
         scores = EpochScores(scores.raw, score(averaged, stage.accelerator), difference)
-    remember_if_best(stage, state, twin, scores)
+    remember_if_best(stage, state, averaged_model, scores)
     return scores
 
 
@@ -65,13 +65,13 @@ def remember_if_best(stage: Stage, state: State, average: nn.Module, scores: Epo
     if not (by_average or options.early_stopping):
         return  # the last epoch's weights are delivered
     candidate = scores.averaged if by_average and scores.averaged else scores.raw
-    figure = candidate.figure(options.watch)
+    metric = candidate.metric(options.watch)
     first_average = by_average and not counters.best_by_average
-    if counters.best_figure is None or first_average or figure < counters.best_figure:
+    if counters.best_metric is None or first_average or metric < counters.best_metric:
         raw_wins = (
             options.deliver == "auto" and scores.difference and scores.difference.raw_is_better
         )
-        counters.best_figure, counters.best_by_average = figure, by_average
+        counters.best_metric, counters.best_by_average = metric, by_average
         counters.best_is_average = by_average and not raw_wins
         counters.best_epoch = counters.epoch + 1
         network = average if counters.best_is_average else stage.model

@@ -17,7 +17,7 @@ from ruggedize.core.lock import only_writer
 from ruggedize.models import Precision, resolved_precision
 from ruggedize.train.checkpoint import State, saved_precision
 from ruggedize.train.options import TrainingOptions
-from ruggedize.train.safety import SIGNALS, Signals, refusal, sync_is_free
+from ruggedize.train.safety import SIGNALS, Signals, divergence_error, sync_is_free
 from ruggedize.train.stage import Stage
 
 
@@ -92,15 +92,15 @@ def sum_over_processes(accelerator: Accelerator) -> Callable[[Tensor], Tensor]:
 def first_process_writes(accelerator: Accelerator, folder: Path) -> Iterator[None]:
     """Hold a folder by the first process for all; raise in every process if it cannot."""
     with ExitStack() as held:
-        refusal = None
+        failure = None
         if accelerator.is_main_process:
             try:
                 held.enter_context(only_writer(folder))
             except (UserError, OSError) as error:
-                refusal = error
-        refused = torch.tensor([float(refusal is not None)], device=accelerator.device)
+                failure = error
+        refused = torch.tensor([float(failure is not None)], device=accelerator.device)
         if sum_over_processes(accelerator)(refused):
-            raise refusal or UserError(f"the first process may not write {folder}; see its message")
+            raise failure or UserError(f"the first process may not write {folder}; see its message")
         yield
 
 
@@ -164,7 +164,7 @@ def reject_divergence(stage: Stage, state: State) -> None:
     if sync_is_free(stage.accelerator.device):
         return
     if bad := state.first_bad.read(stage.accelerator):
-        raise refusal(stage, bad, state.counters.rate_share)
+        raise divergence_error(stage, bad, state.counters.lr_scale)
 
 
 def training_precision(

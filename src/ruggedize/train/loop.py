@@ -43,7 +43,7 @@ from ruggedize.train.preflight import (
     out_of_memory,
     reject_different_states,
 )
-from ruggedize.train.safety import NotFinite, Signals, refusal
+from ruggedize.train.safety import NotFinite, Signals, divergence_error
 from ruggedize.train.stage import Stage
 from ruggedize.train.step import add, means_of, step
 from ruggedize.train.validate import Score
@@ -146,7 +146,7 @@ def run_epoch(
         except NotFinite as fault:
             counters.seconds = earlier + time.monotonic() - started
             save_within_epoch(stage, state, sums)
-            raise refusal(stage, fault.step, counters.rate_share) from None
+            raise divergence_error(stage, fault.step, counters.lr_scale) from None
         add(sums, {name: value.double() for name, value in found.items()})
         counters.step += 1
         counters.step_in_epoch += 1
@@ -196,13 +196,13 @@ def end_epoch(stage: Stage, state: State, autocast: torch.autocast) -> None:
     reject_divergence(stage, state)
     share_buffers(stage)
     scores = validate_epoch(stage, state, autocast)
-    reject_useless(stage, state, scores.raw, scores.averaged)
+    reject_useless_weights(stage, state, scores.raw, scores.averaged)
     counters.rows.append(epoch_row(stage, state, scores))
     counters.rows[-1]["best"] = weights_to_deliver(stage, counters)
-    if state.plateau and state.plateau.exhausted(scores.raw.figure(options.watch)):
-        counters.rate_share *= options.schedule.factor  # pyright: ignore
+    if state.plateau and state.plateau.exhausted(scores.raw.metric(options.watch)):
+        counters.lr_scale *= options.schedule.factor  # pyright: ignore
     if state.stopping:
-        counters.stopped = state.stopping.exhausted(scores.raw.figure(options.watch))
+        counters.stopped = state.stopping.exhausted(scores.raw.metric(options.watch))
     counters.epoch, counters.step_in_epoch = counters.epoch + 1, 0
     counters.sums, counters.seconds = {}, 0.0
     if stage.accelerator.is_main_process:
@@ -210,7 +210,7 @@ def end_epoch(stage: Stage, state: State, autocast: torch.autocast) -> None:
         save_state(state, stage.folder / "state")
 
 
-def reject_useless(stage: Stage, state: State, *scores: Score | None) -> None:
+def reject_useless_weights(stage: Stage, state: State, *scores: Score | None) -> None:
     """Raise if a validation loss is not finite; no state has been written since.
 
     The epoch's last step has made the weights useless.
@@ -219,7 +219,7 @@ def reject_useless(stage: Stage, state: State, *scores: Score | None) -> None:
     if all(score is None or math.isfinite(score.loss) for score in scores):
         return
     last = stage.planned_step(counters.epoch, counters.step_in_epoch)
-    raise refusal(stage, last, counters.rate_share)
+    raise divergence_error(stage, last, counters.lr_scale)
 
 
 def share_buffers(stage: Stage) -> None:
@@ -242,7 +242,7 @@ def epoch_row(stage: Stage, state: State, scores: EpochScores) -> dict[str, Any]
         **means_of(sums),
         "validation": {kind: found[kind] for kind in ("raw", "averaged")},
         "difference": found["difference"],
-        "lr": stage.learning_rate(last, counters.rate_share),
+        "lr": stage.learning_rate(last, counters.lr_scale),
         "images_per_second": images / counters.seconds,
         "seconds": counters.seconds,
     }

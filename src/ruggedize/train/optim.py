@@ -226,7 +226,7 @@ def fall(schedule: OneCycle, since_top: float, num_steps: float) -> float:
 
 
 class Patience:
-    """Keras' counter: how long a figure (lower is better) has not improved.
+    """Keras' counter: how long a metric (lower is better) has not improved.
 
     Source: `keras.callbacks.ReduceLROnPlateau` and `EarlyStopping`: an improvement is a change of
     more than `min_delta`; it acts when the wait reaches `patience`, and a plateau then waits anew.
@@ -238,10 +238,10 @@ class Patience:
         self.best = math.inf
         self.wait = 0
 
-    def exhausted(self, figure: float) -> bool:
+    def exhausted(self, metric: float) -> bool:
         """Count one epoch; true when patience has run out, and the wait begins anew."""
-        if figure < self.best - self.min_delta:
-            self.best, self.wait = figure, 0
+        if metric < self.best - self.min_delta:
+            self.best, self.wait = metric, 0
             return False
         self.wait += 1
         if self.wait < self.patience:

@@ -15,7 +15,7 @@ from ruggedize.models import (
     GhostBatchNorm,
     SynchronisedBatchNorm,
     batch_norms,
-    outline,
+    meta_model,
     reject_too_small,
     replace_batch_norm,
     save_model,
@@ -25,7 +25,7 @@ from ruggedize.train.delivery import DELIVERED, MODEL
 from ruggedize.train.optim import Ema, NoAveraging, Sgd
 from ruggedize.train.options import TrainingOptions
 from ruggedize.train.safety import NOT_FINITE
-from ruggedize.train.stage import Stage, num_parts, steps_per_epoch
+from ruggedize.train.stage import Stage, num_groups, steps_per_epoch
 from ruggedize.views import ViewOptions
 
 GIB = 1 << 30
@@ -75,7 +75,7 @@ def reject_untrainable(
     name: str, options: TrainingOptions, num_images: int, accelerator: Accelerator
 ) -> None:
     """Raise UserError for batches too small to train on, and an average that would never begin."""
-    fewest = 2 * num_parts(options, accelerator)
+    fewest = 2 * num_groups(options, accelerator)
     if min(num_images, options.batch_size) < fewest:
         raise UserError(
             f"{name}: a step needs {fewest} images or more, two for each process and ghost batch; "
@@ -103,7 +103,7 @@ def reject_too_large(
     memory, here = available_memory(), processes_here()
     if device.type != "cpu" or memory is None or options.model.name == "custom":
         return
-    weights = bytes_of_weights(outline(options.model, num_classes))
+    weights = bytes_of_weights(meta_model(options.model, num_classes))
     need = here * (weights + fixed_need(options, weights))
     if need > memory:
         raise UserError(
@@ -159,7 +159,7 @@ def reject_division(name: str, options: TrainingOptions, accelerator: Accelerato
             f"{parts // processes} ghost batches of each of {processes} processes;\n"
             "take a divisor of it"
         )
-    has_batch_norm = bool(batch_norms(outline(options.model, 2)))
+    has_batch_norm = bool(batch_norms(meta_model(options.model, 2)))
     if options.microbatches > 1 and parts == 1 and has_batch_norm:
         raise UserError(
             f"{name}: microbatches = {options.microbatches} would change what batch norm "
@@ -184,7 +184,7 @@ def divide_batch_norm(model: nn.Module, options: TrainingOptions, accelerator: A
         replace_batch_norm(model, SynchronisedBatchNorm)
     elif options.ghost_batches > 1:
         parts = options.ghost_batches // accelerator.num_processes // options.microbatches
-        replace_batch_norm(model, partial(GhostBatchNorm, num_parts=parts))
+        replace_batch_norm(model, partial(GhostBatchNorm, num_groups=parts))
 
 
 def check(stage: Stage) -> None:

@@ -128,13 +128,13 @@ def sync_is_free(device: torch.device) -> bool:
     return device.type == "cpu"
 
 
-def refusal(stage: Stage, step: int, rate_share: float) -> UserError:
+def divergence_error(stage: Stage, step: int, lr_scale: float) -> UserError:
     """Return the error of a non-finite loss, and write its step, rate and images to a file."""
     epoch, place = divmod(step - 1, stage.steps_per_epoch)
     order = seeding.order(stage.seed, f"{stage.name}/order", epoch, stage.num_images)
     batch = order[place * stage.options.batch_size :][: stage.options.batch_size]
     images = stage.train.index[torch.from_numpy(batch)].tolist()
-    lr = stage.learning_rate(step - 1, rate_share)
+    lr = stage.learning_rate(step - 1, lr_scale)
     path = stage.folder / NOT_FINITE
     if stage.accelerator.is_main_process:
         files.write_json(path, {"step": step, "epoch": epoch + 1, "lr": lr, "images": images})

@@ -123,14 +123,14 @@ class Stage:
         return steps_per_epoch(self.num_images, self.options, self.accelerator)
 
     @property
-    def num_parts(self) -> int:
+    def num_groups(self) -> int:
         """Count the parts that a batch is divided into: a process takes one or several."""
-        return num_parts(self.options, self.accelerator)
+        return num_groups(self.options, self.accelerator)
 
     @property
     def fewest_images(self) -> int:
         """Count the images that a pass needs: batch norm two in each of its parts."""
-        return 2 * self.num_parts // self.accelerator.num_processes
+        return 2 * self.num_groups // self.accelerator.num_processes
 
     @property
     def facts(self) -> Facts:
@@ -177,13 +177,13 @@ class Stage:
         """
         return epoch * self.steps_per_epoch + min(step_in_epoch, self.steps_per_epoch)
 
-    def learning_rate(self, step: int, rate_share: float) -> float:
-        """Return the rate of a planned step, of which a plateau has left `rate_share`."""
+    def learning_rate(self, step: int, lr_scale: float) -> float:
+        """Return the rate of a planned step, of which a plateau has left `lr_scale`."""
         rate = rate_at(self.options.schedule, step, self.num_steps)
-        return self.options.optimiser.lr * rate * rate_share
+        return self.options.optimiser.lr * rate * lr_scale
 
 
-def num_parts(options: TrainingOptions, accelerator: Accelerator) -> int:
+def num_groups(options: TrainingOptions, accelerator: Accelerator) -> int:
     """Count the parts that a batch is divided into."""
     return max(options.ghost_batches, accelerator.num_processes)
 
@@ -191,4 +191,4 @@ def num_parts(options: TrainingOptions, accelerator: Accelerator) -> int:
 def steps_per_epoch(num_images: int, options: TrainingOptions, accelerator: Accelerator) -> int:
     """Count the steps of an epoch, without a last batch that is too small for batch norm."""
     whole, rest = divmod(num_images, options.batch_size)
-    return whole + (rest >= 2 * num_parts(options, accelerator))
+    return whole + (rest >= 2 * num_groups(options, accelerator))

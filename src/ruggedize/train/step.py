@@ -26,7 +26,7 @@ def step(
     Raises:
         NotFinite: on the CPU, where every step is checked; state and buffers are unchanged.
     """
-    set_rate(state.optimiser, stage.learning_rate(planned.step, state.counters.rate_share))
+    set_rate(state.optimiser, stage.learning_rate(planned.step, state.counters.lr_scale))
     state.buffers.keep()
     loss, sums = gradients(stage, network, autocast, planned.batch)
     weights = [weight for weight in stage.model.parameters() if weight.grad is not None]

@@ -11,7 +11,7 @@ from jaxtyping import Float64
 from torch import Tensor, nn
 
 from ruggedize.data import ImageSet
-from ruggedize.models import Classifier, answer_in_parts, images_at_once
+from ruggedize.models import Classifier, inference_batch_size, logits_of
 from ruggedize.train.distributed import sum_over_processes
 
 Metric = Literal["loss", "accuracy"]
@@ -24,7 +24,7 @@ class Score(NamedTuple):
     loss: float
     accuracy: float
 
-    def figure(self, watch: Metric) -> float:
+    def metric(self, watch: Metric) -> float:
         """Return the watched metric so that lower is better."""
         return self.loss if watch == "loss" else -self.accuracy
 
@@ -71,13 +71,13 @@ def outcomes(
     losses, rights = ([torch.zeros(0, dtype=torch.float64, device=device)] for _ in range(2))
     labelled = np.flatnonzero(image_set.labels.numpy() >= 0)
     mine = labelled[accelerator.process_index :: accelerator.num_processes]
-    most = images_at_once(classifier.input_size)
+    most = inference_batch_size(classifier.input_size)
     parts = [mine[start : start + most] for start in range(0, len(mine), most)]
     for part in image_set.batches(parts):
         view = classifier.test_view(part.images).to(device)
         target = part.labels.to(device)
         with autocast:
-            logits = answer_in_parts(network, view).float()
+            logits = logits_of(network, view).float()
         losses.append(F.cross_entropy(logits, target, reduction="none").double())
         rights.append((logits.argmax(1) == target).double())
     network.train(training)

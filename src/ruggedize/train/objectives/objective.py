@@ -48,7 +48,7 @@ class Batch:
         """Return the batch in memory that a GPU reads while it computes."""
         return self._changed(Tensor.pin_memory)
 
-    def split(self, num_parts: int, ghost_batches: int = 1) -> list["Batch"]:
+    def split(self, num_microbatches: int, ghost_batches: int = 1) -> list["Batch"]:
         """Return micro-batches with the same ratio of sources; counts are those of the whole.
 
         The batch is divided as ghost batch norm divides it, and each micro-batch gets
@@ -56,7 +56,8 @@ class Batch:
         """
         parts = {
             source: {
-                name: grouped(tensor, num_parts, ghost_batches) for name, tensor in named.items()
+                name: grouped(tensor, num_microbatches, ghost_batches)
+                for name, tensor in named.items()
             }
             for source, named in self.tensors.items()
         }
@@ -68,7 +69,7 @@ class Batch:
                     for source, named in parts.items()
                 },
             )
-            for number in range(num_parts)
+            for number in range(num_microbatches)
         ]
 
     def _changed(self, change: Callable[[Tensor], Tensor]) -> "Batch":

@@ -12,9 +12,9 @@ from ruggedize.data import ImageSet
 from ruggedize.models import (
     Classifier,
     Precision,
-    answer_in_parts,
     autocast_for,
-    images_at_once,
+    inference_batch_size,
+    logits_of,
 )
 from ruggedize.train.distributed import sum_over_processes
 
@@ -44,12 +44,12 @@ def known_targets(
     device = accelerator.device
     autocast = autocast_for(precision, device)
     table = torch.zeros(rows, len(train.classes), device=device)
-    most = images_at_once(teacher.input_size)
+    most = inference_batch_size(teacher.input_size)
     everything = np.array_split(np.arange(len(train)), -(-len(train) // most))
     mine = everything[accelerator.process_index :: accelerator.num_processes]
     for done, part in enumerate(train.batches(mine), 1):
         views = teacher.test_view(part.images).to(device)
         with autocast:
-            table[part.index.to(device)] = answer_in_parts(teacher, views).float()
+            table[part.index.to(device)] = logits_of(teacher, views).float()
         progress("ask the teacher", done, len(mine))
     return sum_over_processes(accelerator)(table).cpu()
