@@ -1,66 +1,61 @@
 """A folder of images: train/CLASS/*, and where they exist validation/CLASS/*, test/CLASS/*."""
 
 import logging
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ruggedize.core.errors import UserError
+from ruggedize.core.errors import UserError, shown
 from ruggedize.core.memory import available_memory, processes_here
 from ruggedize.core.progress import Progress, no_progress
 from ruggedize.data.bad_files import reject_or_skip
-from ruggedize.data.decode import image_names, shown
+from ruggedize.data.decode import Stored
 from ruggedize.data.digest import folder_digest
 from ruggedize.data.file_list import FileList
 from ruggedize.data.image_set import ImageSet, Splits
+from ruggedize.data.layout import TEST_SHARE, find_images
+from ruggedize.data.oddities import report_found, warn_of_shared_pictures
 from ruggedize.data.options import DataOptions
 from ruggedize.data.split import hold_out
 from ruggedize.data.streaming import StreamedImages, bad_files, decode_all, default_workers
 
-PARTS = ("train", "validation", "test")
-TEST_SHARE = 0.2  # of the training images, where there is no test folder
 COPIES = 3  # of the images, at the most, while they are divided
 
 log = logging.getLogger(__name__)
 
 
 def load_folder(path: Path, options: DataOptions, progress: Progress = no_progress) -> Splits:
-    """Read all images, each cut to its middle square and resized to `options.image_size`.
+    """Read all images of a folder, square and of the size `options.image_size`.
 
     Those that fit are kept in memory, the others streamed: decoded once now, to find bad files,
-    and again whenever they are asked for.
+    and again whenever they are needed.
 
-    Without validation/ a part of train/ is held out as the options say; without test/ a fifth.
-    An image's index is its place among the sorted files of its part.
+    In a folder with train/ a part of it is held out where there is no validation/, as the options
+    say, and a fifth where there is no test/. An image's index is its place among the sorted files
+    of its part.
     """
     check_options(path, options)
-    parts = list_parts(path)
-    warn_of_oddities(path, parts)
-    classes = tuple(sorted({name for found in parts.values() for name in found}))
-    sets = read_parts(path, parts, classes, options, progress)
+    found = find_images(path, options.validation)
+    classes = tuple(sorted({name for part in found.parts.values() for name in part}))
+    if len(classes) < 2:
+        raise UserError(
+            f"{shown(path)} has one class, {''.join(classes)}: a classifier needs two or more;\n"
+            "give each its own folder: train/CLASS/"
+        )
+    if found.has_parts:
+        warn_of_shared_pictures(path, found.parts)
+    sets = read_parts(path, found.parts, classes, options, progress)
     train = sets["train"]
     if "test" not in sets:
         log.warning("%s has no folder test: a fifth of train is kept for the test", shown(path))
         train, sets["test"] = hold_out(train, TEST_SHARE)
     if "validation" not in sets:
         train, sets["validation"] = hold_out(train, options.validation)
-    if len(classes) < 2:
-        raise UserError(
-            f"{shown(path)} has one class, {''.join(classes)}: a classifier needs two or more;\n"
-            "give each its own folder: train/CLASS/"
-        )
-    return Splits(train, sets["validation"], sets["test"], folder_digest(path, parts))
-
-
-def list_parts(path: Path) -> dict[str, dict[str, FileList]]:
-    """Return the image files of a folder by part and class; `train` is required."""
-    parts = {part: list_classes(path / part) for part in PARTS if (path / part).is_dir()}
-    if "train" not in parts:
-        raise UserError(f"{shown(path)} has no folder train; put images in train/CLASS/")
-    return parts
+    splits = Splits(train, sets["validation"], sets["test"], folder_digest(path, found.parts))
+    report_found(path, splits)
+    return splits
 
 
 def check_options(path: Path, options: DataOptions) -> None:
@@ -77,35 +72,6 @@ def check_options(path: Path, options: DataOptions) -> None:
         )
 
 
-def list_classes(part: Path) -> dict[str, FileList]:
-    """Return the files of every class folder."""
-    folders = [
-        folder for folder in part.iterdir() if folder.is_dir() and not folder.name.startswith(".")
-    ]
-    if not folders:
-        raise UserError(
-            f"{shown(part)} has no class folders; put images in {part.name}/CLASS/, "
-            "one folder for each class"
-        )
-    return {shown(folder.name): files_below(folder) for folder in sorted(folders)}
-
-
-def files_below(folder: Path) -> FileList:
-    """Return all image files below a folder."""
-    start = os.fsencode(folder) + b"/"
-    return FileList(start + name for name in image_names(folder))
-
-
-def warn_of_oddities(path: Path, parts: dict[str, dict[str, FileList]]) -> None:
-    """Point at what is not read, and at classes that cannot be learnt."""
-    for folder in sorted(path.iterdir()):
-        if folder.is_dir() and folder.name not in PARTS and not folder.name.startswith("."):
-            log.warning("%s is ignored; only %s are read", shown(folder), ", ".join(PARTS))
-    for part, found in parts.items():
-        if strangers := sorted(set(found) - set(parts["train"])):
-            log.warning("%s: classes without training images: %s", part, ", ".join(strangers))
-
-
 def read_parts(
     path: Path,
     parts: dict[str, dict[str, FileList]],
@@ -114,18 +80,18 @@ def read_parts(
     progress: Progress,
 ) -> dict[str, ImageSet]:
     """Read every part; bad files of all parts are reported together."""
-    size = options.image_size or 0
+    stored = Stored(options.image_size or 0, options.fit, options.max_megapixels)
     lists = {part: FileList.joined(found.values()) for part, found in parts.items()}
     streamed = is_to_be_streamed(options, sum(map(len, lists.values())))
     sets: dict[str, ImageSet] = {}
     bad: list[Path] = []
     for part, files in lists.items():
         if streamed:
-            num_workers = options.workers or default_workers()
-            images = StreamedImages(files, size, num_workers)
+            num_workers = default_workers() if options.workers is None else options.workers
+            images = StreamedImages(files, stored, num_workers)
             is_bad = bad_files(images, progress)
         else:
-            images, faults = decode_all(files, size, progress)
+            images, faults = decode_all(files, stored, progress)
             is_bad = np.isin(np.arange(len(files)), [*faults])
         bad += files.select(np.flatnonzero(is_bad))
         numbers = [len(found) for found in parts[part].values()]
@@ -136,9 +102,9 @@ def read_parts(
         left_out = tuple(
             shown(file.relative_to(path)) for file in files.select(np.flatnonzero(is_bad))
         )
-        sets[part] = replace(good, left_out=left_out)
+        sets[part] = replace(good, left_out=left_out, fit=options.fit)
     if bad:
-        reject_or_skip(bad, options.skip_bad_images)
+        reject_or_skip(bad, options.skip_bad_images, options.max_megapixels)
         reject_empty_classes(sets, parts)
     return sets
 

@@ -10,10 +10,12 @@ from pydantic import ValidationError
 from ruggedize.core.errors import UserError, shown
 from ruggedize.core.progress import Progress, no_progress
 from ruggedize.data.cifar import CIFAR10, CIFAR100, SIZE, find_folder, load_cifar
+from ruggedize.data.decode import MAX_MEGAPIXELS, Fit
 from ruggedize.data.digest import DataDigest, array_digest, folder_digest
 from ruggedize.data.digits import load_digits
-from ruggedize.data.folder import list_parts, load_folder
+from ruggedize.data.folder import load_folder
 from ruggedize.data.image_set import ImageSet, Splits
+from ruggedize.data.layout import find_images
 from ruggedize.data.options import DataOptions
 from ruggedize.data.split import hold_out
 
@@ -29,7 +31,10 @@ def load_data(  # noqa: PLR0913
     image_size: int | None = None,
     validation: int | float = 0.1,
     validation_choice: Literal["stratified", "last"] = "stratified",
+    fit: Fit = "crop",
+    max_megapixels: float = MAX_MEGAPIXELS,
     streaming: bool | Literal["auto"] = "auto",
+    workers: int | None = None,
     skip_bad_images: bool = False,
 ) -> Splits:
     """Load images and divide them into training, validation and test, the same way every time.
@@ -41,8 +46,11 @@ def load_data(  # noqa: PLR0913
         image_size: side in pixels at which images are kept; a folder needs it.
         validation: training images held out, as a count or as a share between 0 and 1.
         validation_choice: stratified (equally many of every class) or last.
+        fit: how a folder's images that are not square are made so: crop, pad or squash.
+        max_megapixels: larger images of a folder are not decoded.
         streaming: decode a folder's images whenever they are asked for, instead of keeping them
             in memory; auto: where they would take a third of the memory that is free.
+        workers: processes that decode streamed images; 0: threads of this process.
         skip_bad_images: leave out files of a folder that cannot be decoded, with a warning that
             lists them.
     """
@@ -54,7 +62,10 @@ def load_data(  # noqa: PLR0913
             image_size=image_size,
             validation=validation,
             validation_choice=validation_choice,
+            fit=fit,
+            max_megapixels=max_megapixels,
             streaming=streaming,
+            workers=workers,
             skip_bad_images=skip_bad_images,
         )
     except ValidationError as error:
@@ -86,7 +97,9 @@ def data_digest(options: DataOptions) -> DataDigest | None:
     if options.name in NAMES:
         return named_digest(options.name, *load_named(options, download=False))
     path = folder_of(options)
-    return folder_digest(path, list_parts(path)) if path.is_dir() else None
+    return (
+        folder_digest(path, find_images(path, options.validation).parts) if path.is_dir() else None
+    )
 
 
 def named_digest(name: str, train: ImageSet, test: ImageSet) -> DataDigest:

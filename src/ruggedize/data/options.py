@@ -29,6 +29,17 @@ class DataOptions(BaseModel):
         default=None,
         description="side in pixels at which images are kept; a folder of images needs it",
     )
+    fit: Literal["crop", "pad", "squash"] = Field(
+        default="crop",
+        description="how images that are not square are made so: crop keeps the middle square, pad "
+        "keeps all of the image with grey beside it, squash keeps all and changes its proportions",
+    )
+    max_megapixels: float = Field(
+        default=120.0,
+        gt=0,
+        le=178,
+        description="larger images of a folder are not decoded: a small file can hold a huge one",
+    )
     validation: Annotated[int | float, BeforeValidator(count_or_share)] = Field(
         default=0.1,
         description="training images held out to choose by: a count, or a share between 0 and 1",
@@ -48,10 +59,11 @@ class DataOptions(BaseModel):
     )
     workers: int | None = Field(
         default=None,
-        ge=1,
+        ge=0,
         le=64,
         description="processes that decode streamed images, for each process that trains, with "
-        "streaming = true; default: its share of the cores, 16 at most",
+        "streaming = true; 0: threads of the process itself; default: its share of the cores, "
+        "16 at most",
     )
 
     @model_validator(mode="after")

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from ruggedize.core.errors import UserError
 from ruggedize.core.memory import processes_here
 from ruggedize.core.progress import Progress, no_progress
-from ruggedize.data.decode import BadImageError, decode_image
+from ruggedize.data.decode import BadImageError, Stored, decode
 from ruggedize.data.file_list import FileList
 from ruggedize.kernels.blocks import available_cores, run_blocks
 from ruggedize.kernels.types import Images
@@ -46,9 +46,14 @@ class StreamedImages:
     """
 
     files: FileList
-    image_size: int
-    num_workers: int
+    stored: Stored
+    num_workers: int  # processes; 0: decode in threads of this process
     kept: dict[tuple[int, int], Images] = field(default_factory=dict, repr=False)
+
+    @property
+    def image_size(self) -> int:
+        """The side of the images in pixels."""
+        return self.stored.size
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -81,7 +86,7 @@ class StreamedImages:
     def decoded(self, numbers: Int64[np.ndarray, " n"]) -> Images:
         """Decode some images in threads."""
         files = self.files.select(numbers)
-        images, bad = decode_all(files, self.image_size)
+        images, bad = decode_all(files, self.stored)
         if bad:  # they were good when the set was loaded
             raise bad[min(bad)]
         return images
@@ -89,13 +94,15 @@ class StreamedImages:
     def select(self, positions: Int64[Tensor, " n"]) -> "StreamedImages":
         """Return some of the images, in this order, undecoded."""
         files = self.files.select(positions.numpy())
-        return StreamedImages(files, self.image_size, self.num_workers)
+        return StreamedImages(files, self.stored, self.num_workers)
 
     def batches(self, positions: Sequence[np.ndarray]) -> Iterator[Images]:
         """Return one batch after the other, decoded ahead of time by worker processes."""
+        if not self.num_workers:
+            return (self.decoded(part) for part in positions)
         largest = 3 * self.image_size**2 * max(map(len, positions), default=1)
         num_workers = max(1, min(self.num_workers, AHEAD_BYTES // (AHEAD * largest)))
-        answers = answered(Decoding(self.files, self.image_size), positions, num_workers)
+        answers = answered(Decoding(self.files, self.stored), positions, num_workers)
         return (images if not fault else refused(fault) for images, fault in answers)
 
 
@@ -104,14 +111,15 @@ class Decoding(Dataset[Tensor]):
     """What a worker process does with a batch of file numbers."""
 
     files: FileList
-    image_size: int
+    stored: Stored
 
     def __getitems__(self, numbers: Int64[np.ndarray, " n"]) -> tuple[Tensor, str]:
         """Decode a batch; a fault is handed over as text, for exceptions change on their way."""
-        images = torch.zeros(len(numbers), 3, self.image_size, self.image_size, dtype=torch.uint8)
+        size = self.stored.size
+        images = torch.zeros(len(numbers), 3, size, size, dtype=torch.uint8)
         try:
             for place, number in enumerate(numbers):
-                images[place] = decode_image(self.files[number], self.image_size)
+                images[place] = decode(self.files[number], self.stored)
         except UserError as error:
             return images, str(error)
         return images, ""
@@ -122,12 +130,12 @@ class Checking(Dataset[Tensor]):
     """Decodes files to find those that cannot be."""
 
     files: FileList
-    image_size: int
+    stored: Stored
 
     def __getitems__(self, numbers: Int64[np.ndarray, " n"]) -> tuple[Tensor, str]:
         """Return which files are bad, bool `[n]`, and a fault that says nothing of them."""
         try:
-            found = [is_bad(self.files[number], self.image_size) for number in numbers]
+            found = [is_bad(self.files[number], self.stored) for number in numbers]
         except UserError as error:
             return torch.zeros(len(numbers), dtype=torch.bool), str(error)
         return torch.tensor(found), ""
@@ -137,7 +145,9 @@ def bad_files(images: StreamedImages, progress: Progress) -> Bool[np.ndarray, " 
     """Decode all files once in worker processes, keeping nothing, to find the bad ones."""
     n, found, done = len(images), [], 0
     parts = np.array_split(np.arange(n), -(-n // CHECKED_AT_ONCE))
-    checking = Checking(images.files, images.image_size)
+    if not images.num_workers:
+        return bad_files_in_threads(images, parts, progress)
+    checking = Checking(images.files, images.stored)
     for answer, fault in answered(checking, parts, images.num_workers):
         if fault:
             refused(fault)
@@ -147,10 +157,22 @@ def bad_files(images: StreamedImages, progress: Progress) -> Bool[np.ndarray, " 
     return np.concatenate(found)
 
 
-def is_bad(path: Path, image_size: int) -> bool:
+def bad_files_in_threads(
+    images: StreamedImages, parts: Sequence[np.ndarray], progress: Progress
+) -> Bool[np.ndarray, " n"]:
+    """Decode all files once in threads of this process to find the bad ones."""
+    found = np.zeros(len(images), bool)
+    for part in parts:
+        _, bad = decode_all(images.files.select(part), images.stored)
+        found[part[[*bad]]] = True
+        progress("check images", int(part[-1]) + 1, len(images))
+    return found
+
+
+def is_bad(path: Path, stored: Stored) -> bool:
     """Return whether a file cannot be decoded."""
     try:
-        decode_image(path, image_size)
+        decode(path, stored)
     except BadImageError:
         return True
     return False
@@ -230,23 +252,23 @@ def unchanged(answer: object) -> object:
 
 
 def decode_all(
-    files: FileList, image_size: int, progress: Progress = no_progress
+    files: FileList, stored: Stored, progress: Progress = no_progress
 ) -> tuple[Images, dict[int, BadImageError]]:
     """Decode files in parallel threads: the images, and what is wrong with the bad ones."""
-    images = np.zeros((len(files), 3, image_size, image_size), np.uint8)
+    images = np.zeros((len(files), 3, stored.size, stored.size), np.uint8)
     bad: dict[int, BadImageError] = {}
 
-    def decode(first: int, last: int) -> None:
+    def decode_some(first: int, last: int) -> None:
         for number in range(first, last):
             try:
-                images[number] = decode_image(files[number], image_size).numpy()
+                images[number] = decode(files[number], stored).numpy()
             except BadImageError as error:
                 bad[number] = error
                 log.info("%s", error)
 
     for start in range(0, len(files), DECODED_AT_ONCE):
         stop = min(start + DECODED_AT_ONCE, len(files))
-        run_blocks(lambda a, b, at=start: decode(at + a, at + b), stop - start, smallest=1)
+        run_blocks(lambda a, b, at=start: decode_some(at + a, at + b), stop - start, smallest=1)
         if len(files) > DECODED_AT_ONCE:  # few are decoded before a bar could be drawn
             progress("decode images", stop, len(files))
     return torch.from_numpy(images), bad
