@@ -1,6 +1,7 @@
 """A folder of images: train/CLASS/*, and where they exist validation/CLASS/*, test/CLASS/*."""
 
 import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from ruggedize.data.decode import Stored
 from ruggedize.data.digest import folder_digest
 from ruggedize.data.file_list import FileList
 from ruggedize.data.image_set import ImageSet, Splits
-from ruggedize.data.layout import TEST_SHARE, find_images
+from ruggedize.data.layout import TEST_SHARE, Files, find_images
 from ruggedize.data.oddities import report_found, warn_of_shared_pictures
 from ruggedize.data.options import DataOptions
 from ruggedize.data.split import hold_out
@@ -38,22 +39,30 @@ def load_folder(path: Path, options: DataOptions, progress: Progress = no_progre
     """
     check_options(path, options)
     found = find_images(path, options.validation)
-    classes = tuple(sorted({name for part in found.parts.values() for name in part}))
+    if found.has_parts:
+        warn_of_shared_pictures(path, found.parts)
+    return load_files(path, found.parts, options, progress)
+
+
+def load_files(
+    path: Path, parts: dict[str, Files], options: DataOptions, progress: Progress
+) -> Splits:
+    """Read image files whose parts and classes are known; `path` is where they are from."""
+    classes = tuple(sorted({name for part in parts.values() for name in part}))
+    sets = read_parts(path, parts, classes, options, progress)
     if len(classes) < 2:
         raise UserError(
             f"{shown(path)} has one class, {''.join(classes)}: a classifier needs two or more;\n"
             "give each its own folder: train/CLASS/"
         )
-    if found.has_parts:
-        warn_of_shared_pictures(path, found.parts)
-    sets = read_parts(path, found.parts, classes, options, progress)
     train = sets["train"]
     if "test" not in sets:
-        log.warning("%s has no folder test: a fifth of train is kept for the test", shown(path))
+        log.warning("%s has no test images: a fifth of train is kept for the test", shown(path))
         train, sets["test"] = hold_out(train, TEST_SHARE)
     if "validation" not in sets:
         train, sets["validation"] = hold_out(train, options.validation)
-    splits = Splits(train, sets["validation"], sets["test"], folder_digest(path, found.parts))
+    folder = path if path.is_dir() else path.parent
+    splits = Splits(train, sets["validation"], sets["test"], folder_digest(folder, parts))
     report_found(path, splits)
     return splits
 
@@ -85,6 +94,7 @@ def read_parts(
     streamed = is_to_be_streamed(options, sum(map(len, lists.values())))
     sets: dict[str, ImageSet] = {}
     bad: list[Path] = []
+    folder = path if path.is_dir() else path.parent
     for part, files in lists.items():
         if streamed:
             num_workers = default_workers() if options.workers is None else options.workers
@@ -100,7 +110,7 @@ def read_parts(
         everything = ImageSet(images, labels, classes, torch.arange(len(files)))
         good = everything.select(np.flatnonzero(~is_bad)) if is_bad.any() else everything
         left_out = tuple(
-            shown(file.relative_to(path)) for file in files.select(np.flatnonzero(is_bad))
+            shown(os.path.relpath(file, folder)) for file in files.select(np.flatnonzero(is_bad))
         )
         sets[part] = replace(good, left_out=left_out, fit=options.fit)
     if bad:

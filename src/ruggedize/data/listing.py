@@ -60,9 +60,8 @@ def visible_files(folder: Path) -> list[bytes]:
         start = waiting.pop()
         status = os.stat(os.path.join(root, start))
         if (status.st_dev, status.st_ino) in seen:
-            log.warning(
-                "%s links to a folder that is read already", shown(os.path.join(root, start))
-            )
+            place = os.fsdecode(os.path.join(root, start))
+            log.warning("%s links to a folder that is read already", shown(place))
             continue
         seen.add((status.st_dev, status.st_ino))
         with os.scandir(os.path.join(root, start)) as entries:

@@ -13,14 +13,16 @@ from ruggedize.data.cifar import CIFAR10, CIFAR100, SIZE, find_folder, load_cifa
 from ruggedize.data.decode import MAX_MEGAPIXELS, Fit
 from ruggedize.data.digest import DataDigest, array_digest, folder_digest
 from ruggedize.data.digits import load_digits
-from ruggedize.data.folder import load_folder
+from ruggedize.data.folder import check_options, load_files, load_folder
 from ruggedize.data.image_set import ImageSet, Splits
 from ruggedize.data.layout import find_images
 from ruggedize.data.options import DataOptions
 from ruggedize.data.split import hold_out
+from ruggedize.data.tables import is_table, read_table
 
 LAYOUTS = {layout.name: layout for layout in (CIFAR10, CIFAR100)}
 NAMES = ("digits", *LAYOUTS)
+PREFIX = "hf:"  # of a data set of Hugging Face's library
 
 
 def load_data(  # noqa: PLR0913
@@ -79,6 +81,10 @@ def load_splits(
     options: DataOptions, *, download: bool = False, progress: Progress = no_progress
 ) -> Splits:
     """Load what the options describe; `load_data` with every option."""
+    if options.name.startswith(PREFIX):
+        from ruggedize.data.huggingface import load_huggingface
+
+        return load_huggingface(options, progress)
     if options.name not in NAMES:
         return load_folder_splits(options, progress)
     train, test = load_named(options, download)
@@ -92,14 +98,18 @@ def data_digest(options: DataOptions) -> DataDigest | None:
     Raises:
         UserError, OSError: it is there, and incomplete or cannot be read.
     """
+    if options.name.startswith(PREFIX):
+        return None  # its rows would have to be decoded
     if options.name in LAYOUTS and find_folder(LAYOUTS[options.name], options.root) is None:
         return None
     if options.name in NAMES:
         return named_digest(options.name, *load_named(options, download=False))
     path = folder_of(options)
-    return (
-        folder_digest(path, find_images(path, options.validation).parts) if path.is_dir() else None
-    )
+    if path.is_file() and is_table(path):
+        return folder_digest(path.parent, read_table(path, options.validation))
+    if not path.is_dir():
+        return None
+    return folder_digest(path, find_images(path, options.validation).parts)
 
 
 def named_digest(name: str, train: ImageSet, test: ImageSet) -> DataDigest:
@@ -148,6 +158,9 @@ def folder_of(options: DataOptions) -> Path:
 def load_folder_splits(options: DataOptions, progress: Progress) -> Splits:
     """Load a folder of images; a name that is no folder is answered with the nearest name."""
     path = folder_of(options)
+    if path.is_file() and is_table(path):
+        check_options(path, options)
+        return load_files(path, read_table(path, options.validation), options, progress)
     if path.is_dir():
         return load_folder(path, options, progress)
     near = difflib.get_close_matches(options.name.lower(), NAMES, n=1, cutoff=0.5)
