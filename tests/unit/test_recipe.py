@@ -95,20 +95,20 @@ def test_what_cannot_be_the_name_of_a_file_is_no_recipe(name: str) -> None:
     assert len(str(caught.value)) < 300
 
 
-def test_a_base_that_is_no_name_is_refused(tmp_path: Path) -> None:
+def test_a_base_that_is_no_name_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text('base = ["demo"]\n')
     with pytest.raises(UserError, match="base must be the name of a recipe or file"):
         load_recipe(tmp_path / "a.toml")
 
 
-def test_circular_bases_are_refused(tmp_path: Path) -> None:
+def test_circular_bases_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text('base = "b.toml"\n')
     (tmp_path / "b.toml").write_text('base = "a.toml"\n')
     with pytest.raises(UserError, match="its own base"):
         load_recipe(tmp_path / "a.toml")
 
 
-def test_broken_toml_is_refused(tmp_path: Path) -> None:
+def test_broken_toml_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text("[teacher\n")
     with pytest.raises(UserError, match="not valid TOML"):
         load_recipe(tmp_path / "a.toml")
@@ -162,7 +162,7 @@ def test_a_choice_called_none_is_kept_when_a_resolved_recipe_is_read_again(tmp_p
 @pytest.mark.parametrize(
     "change", ["seed={}", "student.objective.temperature={}", "assess.severities=[{}]"]
 )
-def test_a_number_that_toml_does_not_know_is_refused(change: str) -> None:
+def test_a_number_that_toml_does_not_know_is_rejected(change: str) -> None:
     for number in ("0x" + "f" * 5_000, "9223372036854775808"):
         with pytest.raises(UserError, match="is no 64-bit integer"):
             load_recipe("demo", (change.format(number),))

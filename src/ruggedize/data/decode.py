@@ -1,4 +1,4 @@
-"""Image files as square uint8 pictures, whatever their size, mode and orientation."""
+"""Decode image files of any size, mode and orientation into square uint8 images."""
 
 import io
 import warnings
@@ -18,7 +18,7 @@ from ruggedize.data.damage import reason_of
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MAX_MEGAPIXELS = 120.0  # by default: phones make pictures of 108
 LARGE = 16_000_000  # pixels; larger images are decoded one at a time, to bound the memory
-REDUCING_GAP = 2.0  # large images first shrink cheaply to twice the size, then smoothly
+REDUCING_GAP = 2.0  # large images are first reduced cheaply to twice the final size (Pillow)
 STRIP = 1 << 20  # pixels of a 16-bit image that are converted together
 PADDING = (128, 128, 128)  # beside images with `fit = "pad"`
 Fit = Literal["crop", "pad", "squash"]
@@ -29,11 +29,11 @@ warnings.filterwarnings("ignore", message="Corrupt EXIF data", category=UserWarn
 
 
 class BadImageError(UserError):
-    """A file was read and holds no image; one that cannot be read now may hold one."""
+    """The content of a file is not a valid image, as opposed to a file that cannot be read."""
 
 
 class Stored(NamedTuple):
-    """How images are kept: squares of `size` pixels, and which files are too large to decode."""
+    """The size and shape in which images are kept, and the limit on the pixels of a file."""
 
     size: int
     fit: Fit = "crop"
@@ -47,10 +47,10 @@ def decode_image(
     fit: Fit = "crop",
     max_megapixels: float = MAX_MEGAPIXELS,
 ) -> UInt8[Tensor, "3 s s"]:
-    """Read a file (or its bytes) as RGB, made square and resized with antialiasing.
+    """Decode a file (or its bytes) as RGB, make it square and resize it with antialiasing.
 
-    Animations give their first frame; the picture is turned as its EXIF data say; transparency
-    is laid on white; colour profiles are not applied.
+    Only the first frame of an animation is used. The EXIF orientation is applied, transparent
+    pixels are blended with white, and colour profiles are ignored.
 
     Args:
         source: a PNG, JPEG, WebP or BMP file, or its bytes.
@@ -60,14 +60,14 @@ def decode_image(
         max_megapixels: larger images are rejected before they are decoded.
 
     Raises:
-        BadImageError: the file holds no image, a damaged one, or one that is too large.
+        BadImageError: the file is not an image, is damaged, or has too many pixels.
         UserError: the file cannot be read.
     """
     return decode(source, Stored(image_size, fit, max_megapixels))
 
 
 def decode(source: Path | bytes, stored: Stored) -> UInt8[Tensor, "3 s s"]:
-    """Read a file as it is to be kept; `decode_image` with its options together."""
+    """Decode a file as `decode_image` does, with its options in one object."""
     name = "the image" if isinstance(source, bytes) else shown(source)
     try:
         with Image.open(opened(source), formats=FORMATS) as image:
@@ -76,14 +76,14 @@ def decode(source: Path | bytes, stored: Stored) -> UInt8[Tensor, "3 s s"]:
         raise
     except FileNotFoundError as error:
         if not (isinstance(source, Path) and source.is_symlink()):
-            raise UserError(f"{name} is no longer there; load the data again") from error
-        raise BadImageError(f"{name} is a link that leads nowhere; remove it") from error
+            raise UserError(f"{name} has been removed; load the data again") from error
+        raise BadImageError(f"{name} is a broken link; remove it") from error
     except TooLargeError as error:
         raise BadImageError(f"{name} {error}") from None
-    except Exception as error:  # broken files make decoders fail in every way there is
-        if isinstance(error, OSError) and error.errno is not None:  # a decoder's bear no number
+    except Exception as error:  # decoders raise all kinds of errors on broken files
+        if isinstance(error, OSError) and error.errno is not None:  # decoders set none
             raise UserError(
-                f"{name} cannot be read ({error.strerror}); make it readable, and try again"
+                f"{name} cannot be read ({error.strerror}); make it readable and try again"
             ) from error
         if reason := reason_of(source):
             raise BadImageError(f"{name} {reason}") from error

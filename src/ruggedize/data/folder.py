@@ -1,4 +1,4 @@
-"""A folder of images: train/CLASS/*, and where they exist validation/CLASS/*, test/CLASS/*."""
+"""Folders and tables of images, read into memory or streamed."""
 
 import logging
 import os
@@ -22,20 +22,20 @@ from ruggedize.data.options import DataOptions
 from ruggedize.data.split import hold_out
 from ruggedize.data.streaming import StreamedImages, bad_files, decode_all, default_workers
 
-COPIES = 3  # of the images, at the most, while they are divided
+MAX_COPIES = 3  # of all images in memory at once, while they are split
 
 log = logging.getLogger(__name__)
 
 
 def load_folder(path: Path, options: DataOptions, progress: Progress = no_progress) -> Splits:
-    """Read all images of a folder, square and of the size `options.image_size`.
+    """Read all images, made square and resized to `options.image_size`.
 
-    Those that fit are kept in memory, the others streamed: decoded once now, to find bad files,
-    and again whenever they are needed.
+    Images are kept in memory if they fit. Otherwise they are streamed: decoded once now, to find
+    bad files, and again on each access.
 
-    In a folder with train/ a part of it is held out where there is no validation/, as the options
-    say, and a fifth where there is no test/. An image's index is its place among the sorted files
-    of its part.
+    In a folder with train/ but without validation/, images of train/ are held out as the options
+    say; without test/, a fifth of them. The index of an image is its position among the sorted
+    files of its split.
     """
     check_options(path, options)
     found = find_images(path, options.validation)
@@ -47,17 +47,17 @@ def load_folder(path: Path, options: DataOptions, progress: Progress = no_progre
 def load_files(
     path: Path, parts: dict[str, Files], options: DataOptions, progress: Progress
 ) -> Splits:
-    """Read image files whose parts and classes are known; `path` is where they are from."""
+    """Read image files by split and class; `path` is the folder or table that they come from."""
     classes = tuple(sorted({name for part in parts.values() for name in part}))
     sets = read_parts(path, parts, classes, options, progress)
     if len(classes) < 2:
         raise UserError(
-            f"{shown(path)} has one class, {''.join(classes)}: a classifier needs two or more;\n"
-            "give each its own folder: train/CLASS/"
+            f"{shown(path)} has only one class, {''.join(classes)}; a classifier needs two;\n"
+            "put the images of each class in its own folder: train/CLASS/"
         )
     train = sets["train"]
     if "test" not in sets:
-        log.warning("%s has no test images: a fifth of train is kept for the test", shown(path))
+        log.warning("%s has no test images: a fifth of train is held out for it", shown(path))
         train, sets["test"] = hold_out(train, TEST_SHARE)
     if "validation" not in sets:
         train, sets["validation"] = hold_out(train, options.validation)
@@ -68,15 +68,15 @@ def load_files(
 
 
 def check_options(path: Path, options: DataOptions) -> None:
-    """Reject what makes no sense for a folder."""
+    """Raise a UserError for options that do not apply to a folder of images."""
     if options.image_size is None:
         raise UserError(
-            f"{shown(path)} may hold images of any size: say at which they are kept, with "
-            "data.image_size = 64 in a recipe or --image-size 64"
+            f"{shown(path)} may contain images of any size, so image_size is required;\n"
+            "set data.image_size = 64 in a recipe, or --image-size 64"
         )
     if options.validation_choice == "last":
         raise UserError(
-            "the last images of a folder are all of one class; "
+            "the last images of a folder all belong to one class;\n"
             'set data.validation_choice = "stratified"'
         )
 
@@ -88,10 +88,10 @@ def read_parts(
     options: DataOptions,
     progress: Progress,
 ) -> dict[str, ImageSet]:
-    """Read every part; bad files of all parts are reported together."""
+    """Read every split; bad files of all splits are reported together."""
     stored = Stored(options.image_size or 0, options.fit, options.max_megapixels)
     lists = {part: FileList.joined(found.values()) for part, found in parts.items()}
-    streamed = is_to_be_streamed(options, sum(map(len, lists.values())))
+    streamed = must_stream(options, sum(map(len, lists.values())))
     sets: dict[str, ImageSet] = {}
     bad: list[Path] = []
     folder = path if path.is_dir() else path.parent
@@ -104,35 +104,35 @@ def read_parts(
             images, faults = decode_all(files, stored, progress)
             is_bad = np.isin(np.arange(len(files)), [*faults])
         bad += files.select(np.flatnonzero(is_bad))
-        numbers = [len(found) for found in parts[part].values()]
-        own = torch.tensor([classes.index(name) for name in parts[part]])
-        labels = own.repeat_interleave(torch.tensor(numbers))
+        class_sizes = [len(found) for found in parts[part].values()]
+        class_labels = torch.tensor([classes.index(name) for name in parts[part]])
+        labels = class_labels.repeat_interleave(torch.tensor(class_sizes))
         everything = ImageSet(images, labels, classes, torch.arange(len(files)))
         good = everything.select(np.flatnonzero(~is_bad)) if is_bad.any() else everything
-        left_out = tuple(
+        skipped = tuple(
             shown(os.path.relpath(file, folder)) for file in files.select(np.flatnonzero(is_bad))
         )
-        sets[part] = replace(good, left_out=left_out, fit=options.fit)
+        sets[part] = replace(good, left_out=skipped, fit=options.fit)
     if bad:
         reject_or_skip(bad, options.skip_bad_images, options.max_megapixels)
         reject_empty_classes(sets, parts)
     return sets
 
 
-def is_to_be_streamed(options: DataOptions, num_images: int) -> bool:
-    """Decide whether images are kept in their files: where three times their size is not free.
+def must_stream(options: DataOptions, num_images: int) -> bool:
+    """Return whether to stream images: always or never, or if three times their size is not free.
 
-    Dividing a part in two copies it, so that for a moment there is nearly three times as much.
+    Splitting a set copies it, so that memory holds nearly three copies for a moment.
     """
     if options.streaming != "auto":
         return options.streaming
     free, processes = available_memory(), processes_here()
     needed = processes * num_images * 3 * (options.image_size or 0) ** 2
-    if free is None or COPIES * needed <= free:
+    if free is None or MAX_COPIES * needed <= free:
         return False
     log.warning(
-        "%s images would take %.1f GB%s of the %.1f GB that are free, and more while they are "
-        "divided: they are decoded when needed, by worker processes",
+        "%s images would take %.1f GB%s of the %.1f GB of free memory, and more while they are "
+        "split: they are streamed (decoded by worker processes when needed)",
         f"{num_images:,}",
         needed / 1e9,
         f" in {processes} processes" if processes > 1 else "",
@@ -142,10 +142,10 @@ def is_to_be_streamed(options: DataOptions, num_images: int) -> bool:
 
 
 def reject_empty_classes(sets: dict[str, ImageSet], parts: dict[str, dict[str, FileList]]) -> None:
-    """Reject classes of which no file can be decoded."""
+    """Raise a UserError if no file of a class can be decoded."""
     for part, found in parts.items():
         present = {sets[part].classes[label] for label in sets[part].labels.unique().tolist()}
         if empty := sorted(set(found) - present):
             raise UserError(
-                f"{part}: no image of {', '.join(empty)} can be decoded; replace the files"
+                f"{part}: no image of {', '.join(empty)} can be decoded;\nreplace the files"
             )

@@ -126,7 +126,7 @@ def list_classes(part: Path) -> Files:
     if not folders:
         raise UserError(
             f"{shown(part)} has no class folders;\n"
-            f"put images in {shown(part.name)}/CLASS/, one folder for each class"
+            f"put images in {shown(part.name)}/CLASS/, one folder per class"
         )
     warn_of_loose_images(part)
     found: dict[str, list[tuple[str, FileList]]] = {}

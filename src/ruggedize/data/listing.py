@@ -37,10 +37,10 @@ def image_names(folder: Path) -> list[bytes]:
     found = visible_files(folder)
     names = [name for name in found if name.lower().endswith(ENDINGS)]
     if not names:
-        raise UserError(f"{shown(folder)} holds no images; add some ({' '.join(SUFFIXES)})")
+        raise UserError(f"{shown(folder)} contains no images; add some ({' '.join(SUFFIXES)})")
     if len(found) > len(names):
         log.warning(
-            "%s: files skipped: %d; only %s are read",
+            "%s: ignored %d files; only %s are read",
             *(shown(folder), len(found) - len(names), " ".join(SUFFIXES)),
         )
     return sorted(names)
