@@ -44,7 +44,7 @@ def command_reference() -> str:
 
 def help_of(arguments: tuple[str, ...]) -> str:
     """Return what `--help` prints, as a block."""
-    os.environ["COLUMNS"] = "90"
+    os.environ["COLUMNS"] = "76"
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
         parse([*arguments, "--help"])

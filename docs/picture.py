@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 PICTURE = Path(__file__).parent / "images" / "report.png"
-WIDTH, HEIGHT, SCALE = 1100, 1180, 1.0
+WIDTH, HEIGHT, SCALE = 1100, 1500, 1.0
 COLOURS = 96  # of the stored palette: a quarter of the size, no visible loss
 SECONDS_TO_DRAW = 10
 
