@@ -69,7 +69,7 @@ BAD = {
         ["run", "demo", "--set", "views.crop=200"],
         ["crop must be at most", "views.resize", "views.pad = 0"],
     ),
-    "a sheet that is no PNG": (["views", "demo", "--out", "v.txt"], ["is a PNG", "v.png"]),
+    "a sheet that is no PNG": (["views", "demo", "--out", "v.txt"], ["must be a PNG", "v.png"]),
     "a batch of one": (["run", "demo", "--set", "teacher.batch_size=1"], ["batch_size", "2"]),
     "a name without its middle": (["run", "demo", "--set", "data..name=x"], ["section.key=value"]),
     "images too small for the net": (

@@ -173,7 +173,7 @@ def test_processes_that_cannot_meet_are_told_what_to_look_at(tmp_path: Path) -> 
         )
     assert result.returncode == 2, result.stderr
     said = [x for x in result.stderr.splitlines() if x.startswith("ruggedize: ")]
-    assert "could not meet" in said[0]
+    assert "could not connect" in said[0]
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "run").exists()
 

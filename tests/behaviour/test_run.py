@@ -198,11 +198,11 @@ def test_a_training_of_an_unknown_run_is_rejected(finished: Path, tmp_path: Path
     (out / "recipe.toml").unlink()
     result = ruggedize(*tiny_demo(out, "student.epochs=9"))
     assert result.returncode == 2, result.stderr
-    assert "holds a training, and no recipe.toml" in result.stderr
+    assert "has a training but no recipe.toml" in result.stderr
     (out / "recipe.toml").write_bytes((finished / "recipe.toml").read_bytes()[:200])
     result = ruggedize(*tiny_demo(out))
     assert result.returncode == 2, result.stderr
-    assert f"{out}/recipe.toml was changed, or is of another version" in result.stderr
+    assert f"{out}/recipe.toml was edited, or written by another version" in result.stderr
     assert len(result.stderr.splitlines()) <= 3
 
 

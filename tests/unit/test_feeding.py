@@ -1,4 +1,4 @@
-"""Batches made ahead of time are the batches made on the spot."""
+"""Prefetched batches equal batches made on demand."""
 
 import threading
 from pathlib import Path
@@ -22,7 +22,7 @@ def test_items_come_in_their_order_and_from_another_thread() -> None:
     assert all(name.startswith("next-batch") for name in threads)
 
 
-def test_no_more_is_made_than_was_asked_for() -> None:
+def test_no_more_batches_are_prefetched_than_configured() -> None:
     made: list[int] = []
 
     def items():
@@ -36,7 +36,7 @@ def test_no_more_is_made_than_was_asked_for() -> None:
     assert len(made) <= 4
 
 
-def test_a_fault_in_the_thread_reaches_the_step() -> None:
+def test_an_error_in_the_thread_is_raised_in_the_step() -> None:
     def items():
         yield 0
         raise ValueError("broken")
@@ -45,7 +45,7 @@ def test_a_fault_in_the_thread_reaches_the_step() -> None:
         list(in_background(items(), 2))
 
 
-def test_an_epoch_shows_every_image_once_and_can_begin_in_its_midst(tmp_path: Path) -> None:
+def test_an_epoch_has_every_image_once_and_can_start_at_any_step(tmp_path: Path) -> None:
     stage = tiny_stage(tmp_path)
     whole = list(batches_of_epoch(stage, 3, 0))
     rest = list(batches_of_epoch(stage, 3, 2))

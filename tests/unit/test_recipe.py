@@ -66,7 +66,15 @@ def test_a_setting_of_the_chosen_kind_is_merged_into_it() -> None:
             ("student.objective.temperature", "equal to 0.01", "got 0"),
         ),
         ("student.objective.consistency_weight=-1", ("student.objective.consistency_weight", "-1")),
-        ("teacher.averaging=foo", ("teacher.averaging", "foo")),
+        ("teacher.averaging=foo", ("teacher.averaging", "foo", "none, ema, swa")),
+        ("student.objective=jds", ("objective.kind", "'jds'", "supervised, ", "mean jsd?")),
+        ("teacher.model=resnt9", ("teacher.model.name", "'resnt9'", "mean resnet9?")),
+        ("views.noise=[{std=1}]", ("views.noise.0 has no kind", "additive_noise")),
+        ("stages.a={like='student', objective='x'}", ("stages.a.objective.kind", "jsd, ")),
+        ("stages.a.epohcs=1", ("unknown key stages.a.epohcs", "mean epochs?")),
+        ("teacher.generations=2", ("teacher.generations", "mean student.generations?")),
+        ("student.control=true", ("student.control", "control at the top level")),
+        ("teacher.base='demo'", ("teacher.base", "base at the top of a recipe file")),
         ("teacher.epochs=many", ("teacher.epochs", "many")),
         ("views.crop=97", ("crop", "97", "96")),
         ("assess.severities=[9]", ("severit", "9")),
@@ -164,5 +172,5 @@ def test_a_choice_called_none_is_kept_when_a_resolved_recipe_is_read_again(tmp_p
 )
 def test_a_number_that_toml_does_not_know_is_rejected(change: str) -> None:
     for number in ("0x" + "f" * 5_000, "9223372036854775808"):
-        with pytest.raises(UserError, match="is no 64-bit integer"):
+        with pytest.raises(UserError, match="exceeds 64 bits"):
             load_recipe("demo", (change.format(number),))

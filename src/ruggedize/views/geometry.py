@@ -1,4 +1,4 @@
-"""The geometry of a view: flip, then resize and crop, or pad and crop, as each image draws it."""
+"""The geometry of a view: random flip, then resize and random crop, or pad and random crop."""
 
 import numpy as np
 
@@ -8,20 +8,20 @@ from ruggedize.kernels.types import Images
 from ruggedize.kernels.warp import Placements, pad_and_crop, resize_and_crop
 from ruggedize.views.options import ViewOptions
 
-FLIP, TOP, LEFT = 0, 1, 2  # the draws of one image
+FLIP, TOP, LEFT = 0, 1, 2  # counters of an image's draws
 
 
 def apply_geometry(
     images: Images, index: np.ndarray, stream: np.uint64, options: ViewOptions
 ) -> Images:
-    """Return one view of square images; the draws belong to the stream and each image's index.
+    """Return one view of each square image; draws depend on stream and image index only.
 
-    Padding is black, the default of the field's CIFAR recipes (torchvision's `RandomCrop`).
+    Padding is black, as in torchvision's `RandomCrop` and most CIFAR recipes.
     """
     image_size = images.shape[2]
-    room = options.resize or image_size + 2 * options.pad
+    full = options.resize or image_size + 2 * options.pad
     crop = options.input_size(image_size)
-    placements = draw_placements(stream, index, options.flip, room - crop + 1)
+    placements = draw_placements(stream, index, options.flip, full - crop + 1)
     if options.resize is None:
         return pad_and_crop(images, options.pad, crop, placements)
     return resize_and_crop(images, options.resize, crop, placements)
@@ -30,7 +30,7 @@ def apply_geometry(
 def draw_placements(
     stream: np.uint64, index: np.ndarray, flip: bool, num_offsets: int
 ) -> Placements:
-    """Draw each image's flip (chance 1/2, if `flip`) and its crop's offset, 0..num_offsets-1."""
+    """Draw each image's flip (probability 1/2, if `flip`) and crop offsets (0..num_offsets-1)."""
     n = len(index)
     placements = Placements(np.zeros(n, np.bool_), np.empty(n, np.int64), np.empty(n, np.int64))
     fill_placements(stream, index, flip, num_offsets, placements)

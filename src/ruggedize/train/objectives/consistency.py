@@ -1,4 +1,4 @@
-"""Learn the labels from noisy views, and agree with a frozen teacher's answer to clean ones."""
+"""Supervised loss on noisy views plus agreement with a frozen teacher on clean views."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,11 +24,11 @@ from ruggedize.train.objectives.objective import (
     student_metrics,
 )
 from ruggedize.train.objectives.options import ConsistencyOptions
-from ruggedize.train.objectives.targets import known_targets
+from ruggedize.train.objectives.targets import precomputed_logits
 
 
 def make(options: ConsistencyOptions, context: Context) -> "Consistency":
-    """Return the objective; it needs one teacher unless the weight is 0.
+    """Build the objective; it needs one teacher unless the weight is 0.
 
     Raises:
         UserError: there is no teacher, or more than one.
@@ -38,7 +38,7 @@ def make(options: ConsistencyOptions, context: Context) -> "Consistency":
     if len(context.teachers) != 1:
         raise UserError(
             f"{context.name}: consistency needs one teacher, got {len(context.teachers)};\n"
-            'name one stage with learns_from, or take objective = "supervised"'
+            'set learns_from to one stage, or use objective = "supervised"'
         )
     (teacher,) = context.teachers.values()
     return Consistency(options, context, teacher)
@@ -49,7 +49,7 @@ class Consistency:
     """(1 - w) cross entropy(labels, student(noisy)) + w KL(teacher(clean) || student(noisy)).
 
     Source: the Keras example "Consistency training with supervision" (w = 1/2, T = 10, no T^2);
-    Hinton et al. 2015 for T^2. With w = 0 there is no teacher and only the labels remain.
+    Hinton et al. 2015 for T^2. With w = 0 there is no teacher.
     """
 
     options: ConsistencyOptions
@@ -59,30 +59,32 @@ class Consistency:
     sources: Mapping[str, int] = field(default_factory=lambda: {LABELLED: 1})
 
     def batch(self, images: Mapping[str, ImageBatch], epoch: int, step: int) -> Batch:
-        """Make the noisy view, and a clean one or the teacher's logits for it."""
-        part, maker = images[LABELLED], self.context.maker
-        tensors = {"labels": part.labels}
+        """Make the noisy view, and the clean view or the teacher's precomputed logits for it."""
+        labelled, maker = images[LABELLED], self.context.maker
+        tensors = {"labels": labelled.labels}
         if self.teacher is None:
-            tensors["noisy"] = maker.noisy(part.images, part.index, epoch)
+            tensors["noisy"] = maker.noisy(labelled.images, labelled.index, epoch)
         elif self.options.clean_view == "drawn":
-            tensors["clean"], tensors["noisy"] = maker.pair(part.images, part.index, epoch)
+            tensors["clean"], tensors["noisy"] = maker.pair(labelled.images, labelled.index, epoch)
         else:
-            tensors["noisy"] = maker.noisy(part.images, part.index, epoch)
-            if self._known is None:
-                tensors["clean"] = maker.test(part.images)
+            tensors["noisy"] = maker.noisy(labelled.images, labelled.index, epoch)
+            if self._teacher_logits is None:
+                tensors["clean"] = maker.test(labelled.images)
             else:
-                tensors["target"] = self._known[part.index]
-        return Batch({LABELLED: tensors}, counts_of(part))
+                tensors["target"] = self._teacher_logits[labelled.index]
+        return Batch({LABELLED: tensors}, counts_of(labelled))
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Term]:
-        """Return both parts and the metrics."""
-        options, own = self.options, batch[LABELLED]
-        logits = model(own["noisy"]).float()
-        cross_entropy = cross_entropy_sum(logits, own["labels"], options.label_smoothing)
-        metrics = student_metrics(logits, own["labels"])
+        """Return both loss terms and the metrics."""
+        options, tensors = self.options, batch[LABELLED]
+        logits = model(tensors["noisy"]).float()
+        cross_entropy = cross_entropy_sum(logits, tensors["labels"], options.label_smoothing)
+        metrics = student_metrics(logits, tensors["labels"])
         if self.teacher is None:
             return {"cross_entropy": Term(cross_entropy, LABELLED)} | metrics
-        target = own["target"] if "target" in own else frozen_logits(self.teacher, own["clean"])
+        target = tensors.get("target")
+        if target is None:
+            target = frozen_logits(self.teacher, tensors["clean"])
         kl = softened_kl(logits, target, options.temperature) * options.kl_scale
         weight = options.consistency_weight
         return {
@@ -93,16 +95,16 @@ class Consistency:
         }
 
     @cached_property
-    def _known(self) -> Tensor | None:
-        """The teacher's logits for every test view, computed for the first batch."""
+    def _teacher_logits(self) -> Tensor | None:
+        """The teacher's logits for every test view, computed at the first batch."""
         context = self.context
         assert isinstance(self.teacher, Classifier)
-        return known_targets(
+        return precomputed_logits(
             self.teacher, context.train, context.precision, context.accelerator, context.progress
         )
 
 
 @torch.no_grad()
 def frozen_logits(teacher: nn.Module, clean: Tensor) -> Tensor:
-    """Return the teacher's logits."""
+    """Return the teacher's logits in float32, without gradients."""
     return teacher(clean).float()

@@ -1,4 +1,4 @@
-"""What the teacher says of clean views that are the same in every epoch."""
+"""Precomputed teacher logits, for clean views that are the same in every epoch."""
 
 import logging
 
@@ -18,38 +18,38 @@ from ruggedize.models import (
 )
 from ruggedize.train.distributed import sum_over_processes
 
-LARGEST_TABLE = 1 << 30  # bytes
+MAX_TABLE_BYTES = 1 << 30
 log = logging.getLogger(__name__)
 
 
-def known_targets(
+def precomputed_logits(
     teacher: Classifier,
     train: ImageSet,
     precision: Precision,
     accelerator: Accelerator,
     progress: Progress,
 ) -> Float32[torch.Tensor, "m k"] | None:
-    """Compute the teacher's logits for every test view; None: they are too many to keep.
+    """Compute the teacher's logits for every test view; return None if they would exceed 1 GB.
 
-    The logits stand at the images' indices. They are asked for in the same batches each time, so
-    that a run that is resumed learns from the same bits.
+    Row i holds the logits of the image with index i. The batches do not depend on when they are
+    computed, so that a resumed run gets bit-identical logits.
     """
     rows = int(train.index.max()) + 1
-    if 4 * rows * len(train.classes) > LARGEST_TABLE:
+    if 4 * rows * len(train.classes) > MAX_TABLE_BYTES:
         log.warning(
-            "the teacher's answers would take %.1f GB: it is asked in every step instead of once",
+            "the teacher's logits would take %.1f GB: they are computed in every step, not once",
             4e-9 * rows * len(train.classes),
         )
         return None
     device = accelerator.device
     autocast = autocast_for(precision, device)
     table = torch.zeros(rows, len(train.classes), device=device)
-    most = inference_batch_size(teacher.input_size)
-    everything = np.array_split(np.arange(len(train)), -(-len(train) // most))
-    mine = everything[accelerator.process_index :: accelerator.num_processes]
-    for done, part in enumerate(train.batches(mine), 1):
-        views = teacher.test_view(part.images).to(device)
+    size = inference_batch_size(teacher.input_size)
+    positions = np.array_split(np.arange(len(train)), -(-len(train) // size))
+    mine = positions[accelerator.process_index :: accelerator.num_processes]
+    for done, batch in enumerate(train.batches(mine), 1):
+        views = teacher.test_view(batch.images).to(device)
         with autocast:
-            table[part.index.to(device)] = logits_of(teacher, views).float()
-        progress("ask the teacher", done, len(mine))
+            table[batch.index.to(device)] = logits_of(teacher, views).float()
+        progress("compute teacher logits", done, len(mine))
     return sum_over_processes(accelerator)(table).cpu()
