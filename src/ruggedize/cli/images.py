@@ -48,6 +48,7 @@ def corrupt(
     """
     from ruggedize.corruptions import (
         export_suite,
+        further_corruptions,
         generated_suite,
         parsed_names,
         parsed_options,
@@ -65,7 +66,8 @@ def corrupt(
     reject_idle_options(parsed, chosen)
     options = {"image_size": image_size, "skip_bad_images": skip_bad_images}
     test = load_data(data, data_root, **options).test
-    suite = generated_suite(test.images, seed=seed, preset=preset, options=parsed)
+    further = further_corruptions(chosen)
+    suite = generated_suite(test.images, seed=seed, preset=preset, options=parsed, extra=further)
     if sheet is not None:
         write_sheet(suite, test, image or 0, chosen, sheet)
         console.print(f"sheet: {sheet}", soft_wrap=True)

@@ -1,6 +1,6 @@
 """Options of the objectives. Torch is not imported, so that reading a recipe takes milliseconds."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -28,6 +28,7 @@ class SupervisedOptions(BaseModel):
     """Cross entropy with the labels, on clean views or, with `views = "noisy"`, on noisy views."""
 
     model_config = FROZEN
+    uses_teacher: ClassVar[bool] = False
     kind: Literal["supervised"] = "supervised"
     label_smoothing: Smoothing = 0.0
 
@@ -40,6 +41,7 @@ class ConsistencyOptions(BaseModel):
     """
 
     model_config = FROZEN
+    uses_teacher: ClassVar[bool] = True
     kind: Literal["consistency"] = "consistency"
     temperature: Temperature = 10.0
     consistency_weight: float = Field(
@@ -84,6 +86,7 @@ class JsdOptions(BaseModel):
     """Cross entropy on clean views, plus consistency with two noisy views (AugMix)."""
 
     model_config = FROZEN
+    uses_teacher: ClassVar[bool] = False
     kind: Literal["jsd"] = "jsd"
     weight: float = Field(default=12.0, gt=0, description="weight of the Jensen-Shannon divergence")
     label_smoothing: Smoothing = 0.0
@@ -93,6 +96,7 @@ class MeanTeacherOptions(BaseModel):
     """Cross entropy on noisy views, plus agreement with a moving average of the network."""
 
     model_config = FROZEN
+    uses_teacher: ClassVar[bool] = False  # its teacher is its own average
     kind: Literal["mean-teacher"] = "mean-teacher"
     decay: float = Field(
         default=0.99, gt=0, lt=1, description="decay of the average, reached after a warm-up"
@@ -103,9 +107,14 @@ class MeanTeacherOptions(BaseModel):
 
 
 class CustomObjective(BaseModel):
-    """A user-defined objective, passed from Python: subclass this and define `make`."""
+    """A user-defined objective, passed from Python: subclass this and define `make`.
+
+    Set `uses_teacher = False` in an objective that does not use `context.teachers`: no teacher is
+    loaded then.
+    """
 
     model_config = FROZEN
+    uses_teacher: ClassVar[bool] = True
     kind: Literal["custom"] = "custom"
     name: str = Field(description="name of the objective")
 
@@ -123,14 +132,9 @@ class CustomObjective(BaseModel):
         raise NotImplementedError(f"{type(self).__name__} does not define make")
 
 
+BuiltIn = SupervisedOptions | ConsistencyOptions | JsdOptions | MeanTeacherOptions
+KINDS: tuple[str, ...] = tuple(kind.model_fields["kind"].default for kind in get_args(BuiltIn))
 ObjectiveOptions = Annotated[
-    Annotated[
-        SupervisedOptions
-        | ConsistencyOptions
-        | JsdOptions
-        | MeanTeacherOptions
-        | SerializeAsAny[CustomObjective],
-        Field(discriminator="kind"),
-    ],
+    Annotated[BuiltIn | SerializeAsAny[CustomObjective], Field(discriminator="kind")],
     BeforeValidator(table_from_kind),
 ]
