@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,7 +67,7 @@ def gradients(
     return torch.stack(losses).sum(), sums
 
 
-def checked_terms(stage: Stage, terms: Mapping[str, Term], batch: Batch) -> Mapping[str, Term]:
+def checked_terms(stage: Stage, terms: Any, batch: Batch) -> Mapping[str, Term]:
     """Return the terms of an objective, which may be a user's own.
 
     Raises:

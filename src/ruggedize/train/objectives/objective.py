@@ -194,7 +194,7 @@ def make_objective(options: ObjectiveOptions, context: Context) -> Objective:
     return module.make(options, context)
 
 
-def checked(objective: Objective, stage: str, options: CustomObjective) -> Objective:
+def checked(objective: object, stage: str, options: CustomObjective) -> Objective:
     """Return a user's objective if it has what the training loop needs.
 
     Raises:
