@@ -49,6 +49,11 @@ class ConsistencyOptions(BaseModel):
         description="what the teacher sees: flips and crops drawn anew in each epoch, or the test "
         "view, for which it is run once and not in every step (if its logits fit in 1 GB)",
     )
+    cached_targets: bool = Field(
+        default=False,
+        description="run the teacher once on every flip and crop that an image can have, and not "
+        'in every step; for clean_view = "drawn" without resize (if its logits fit in 1 GB)',
+    )
     temperature_squared: bool = Field(
         default=False,
         description="multiply the KL term by T^2 (Hinton et al. 2015), so that it pulls",
@@ -72,6 +77,13 @@ class ConsistencyOptions(BaseModel):
                 'clean_view = "test" does nothing with consistency_weight = 0, where there is no '
                 "teacher; leave it out"
             )
+        if self.cached_targets and (self.consistency_weight == 0 or self.clean_view == "test"):
+            why = (
+                'clean_view = "test", whose logits are always kept'
+                if self.consistency_weight
+                else "consistency_weight = 0, where there is no teacher"
+            )
+            raise ValueError(f"cached_targets does nothing with {why}; leave it out")
         if self.consistency_weight == 1 and self.label_smoothing:
             raise ValueError(
                 "label_smoothing does nothing with consistency_weight = 1, which leaves the labels "
