@@ -76,6 +76,12 @@ class TrainingOptions(BaseModel):
         default=False, description="batch norm over all processes' images (several GPUs only)"
     )
     channels_last: bool = Field(default=True, description="memory layout: faster on CPU and on GPU")
+    save_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        description="least time between the states saved at the end of an epoch; 0: after each. "
+        "Where an epoch takes a second, saving takes as long; a kill loses so much work at most",
+    )
     compile: bool = Field(
         default=False,
         description="torch.compile (needs a C++ compiler on the CPU; untested on GPUs)",
