@@ -61,6 +61,8 @@ bench: setup
 
 docs: setup
 	$(BIN)/python -m docs.build
+	$(BIN)/python -m docs.notebook
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 # torch, torchvision and what their wheels bring along come in a build for each kind of machine.
 lock: build/tools

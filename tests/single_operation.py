@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ruggedize.views.augment import carry_out, make_plan
+from ruggedize.views.augment import make_plan, run_plan
 from ruggedize.views.operations import Operation
 
 STREAM = np.uint64(11)
@@ -23,7 +23,7 @@ def apply(
     if interpolation is not None:
         plan = plan._replace(interpolation=interpolation)
     out = np.empty_like(images)
-    carry_out(plan, images, out, np.arange(len(images)), STREAM)
+    run_plan(plan, images, out, np.arange(len(images)), STREAM)
     return out
 
 

@@ -1,4 +1,4 @@
-"""A whole run: its preflight checks, its stages in order, assessment and report."""
+"""A whole run: preflight checks, training of all stages, assessment and report."""
 
 import io
 import tomllib
@@ -48,7 +48,7 @@ from ruggedize.train import (
 )
 from ruggedize.views import ViewMaker, overlaps, view_sheet
 
-NAMES = ("teacher", "student")  # of the stages that every run has
+NAMES = ("teacher", "student")  # the stages of every run
 GENERATED = "generated"
 
 
@@ -60,18 +60,18 @@ def run(
     accelerator: Accelerator | None = None,
     progress: Progress = no_progress,
 ) -> Path:
-    """Train every stage, assess all models and write the report; return the report's path.
+    """Train all stages, assess all models and write the report; return the path of the report.
 
-    A run that was cut off goes on where it stood; what is finished is not done again.
+    An interrupted run is resumed; finished parts are skipped.
 
     Args:
-        recipe: the whole run, described (`load_recipe`).
+        recipe: the recipe of the run (see `load_recipe`).
         out: the run folder.
-        accelerator: the processes and the device; by default what Accelerate finds.
-        progress: told how far the run is.
+        accelerator: processes and device; default: detected by Accelerate.
+        progress: called as progress(task, done, total) after every unit of work.
 
     Raises:
-        UserError: the folder is another recipe's, or is being written; the data is missing.
+        UserError: the folder belongs to another recipe or is in use, or the data is missing.
     """
     folder, accelerator = Path(out), accelerator or default_accelerator()
     claim_folder(folder, recipe)
@@ -81,62 +81,63 @@ def run(
         data = load_splits(recipe.data, progress=progress)
         check_recipe(recipe, data, accelerator)
         with first_process_writes(accelerator, folder):
-            claim_folder(folder, recipe)  # another process may have begun or finished meanwhile
+            claim_folder(folder, recipe)  # another process may have started or finished meanwhile
             complete(folder, recipe, data, accelerator, progress)
     return folder / "report.html"
 
 
 def is_finished(folder: Path, recipe: Recipe) -> bool:
-    """Whether all that a run makes is there.
+    """Return whether all outputs of a run exist.
 
     Raises:
-        UserError: a model is not the one that was delivered.
+        UserError: a model file has been changed since it was delivered.
     """
     for name in recipe.all_stages:
         reject_changed_model(folder / name)
-    written = all((folder / name).exists() for name in ("recipe.toml", "report.html"))
-    trained = all(path.exists() for path in models_of(folder, recipe).values())
-    return written and trained and is_assessed(folder, recipe)
+    is_written = all((folder / name).exists() for name in ("recipe.toml", "report.html"))
+    is_trained = all(path.exists() for path in models_of(folder, recipe).values())
+    return is_written and is_trained and is_assessed(folder, recipe)
 
 
 def is_assessed(folder: Path, recipe: Recipe) -> bool:
-    """Whether the models that are there are those that were assessed."""
+    """Return whether there is an assessment of the current models."""
     predictions = [folder / "predictions" / f"{name}.safetensors" for name in recipe.all_stages]
     if not all(path.exists() for path in (folder / "assessment.json", *predictions)):
         return False
-    known = load_assessment(folder / "assessment.json").facts.models
-    return all(known.get(name, now) == now for name, now in hashes(folder, recipe).items())
+    assessed = load_assessment(folder / "assessment.json").facts.models
+    current = hashes(folder, recipe)
+    return all(assessed.get(name, sha256) == sha256 for name, sha256 in current.items())
 
 
 def check_same_data(folder: Path, recipe: Recipe) -> None:
     """Raise UserError if the data of a finished run has changed; decodes nothing.
 
-    Data that is no longer there is not compared.
+    Data that no longer exists is not compared.
     """
-    then = load_assessment(folder / "assessment.json").facts.data
-    now = data_digest(recipe.data) if then else None
-    if then and now:
-        then.check_unchanged(now, f"the run in {folder}")
+    recorded = load_assessment(folder / "assessment.json").facts.data
+    current = data_digest(recipe.data) if recorded else None
+    if recorded and current:
+        recorded.check_unchanged(current, f"the run in {folder}")
 
 
 def models_of(folder: Path, recipe: Recipe) -> dict[str, Path]:
-    """Return a run's model files by stage: first the stages that learn from no other one.
+    """Return the model files of a run by stage, starting with stages that have no teacher.
 
-    The first is the baseline of all comparisons, and the last what the run is about.
+    The first model is the baseline of all comparisons, the last is the main result.
     """
     stages = recipe.all_stages
-    alone = [name for name, options in stages.items() if teacher_of(options) is None]
-    others = [name for name in stages if name not in alone]
-    return {name: folder / name / "model.safetensors" for name in (*alone, *others)}
+    untaught = [name for name, options in stages.items() if teacher_of(options) is None]
+    taught = [name for name in stages if name not in untaught]
+    return {name: folder / name / "model.safetensors" for name in (*untaught, *taught)}
 
 
 def teacher_of(options: TrainingOptions) -> str | None:
-    """Return the stage that a stage learns from; None: no other one."""
+    """Return the stage that a stage learns from, or None."""
     return options.learns_from if isinstance(options, StudentOptions) else None
 
 
 def hashes(folder: Path, recipe: Recipe) -> dict[str, str]:
-    """Return the SHA-256 of a run's models."""
+    """Return the SHA-256 of the existing models of a run."""
     files = models_of(folder, recipe)
     return {name: sha256(path) for name, path in files.items() if path.exists()}
 
@@ -144,9 +145,9 @@ def hashes(folder: Path, recipe: Recipe) -> dict[str, str]:
 def complete(
     folder: Path, recipe: Recipe, data: Splits, accelerator: Accelerator, progress: Progress
 ) -> None:
-    """Do the parts of a run that are not done yet."""
+    """Train, assess and report what is not finished yet."""
     if accelerator.is_main_process:
-        begin(folder, recipe, data)
+        write_recipe(folder, recipe, data)
     accelerator.wait_for_everyone()
     files = models_of(folder, recipe)
     for name, options in recipe.all_stages.items():
@@ -161,14 +162,14 @@ def complete(
             accelerator=accelerator,
             progress=progress,
         )
-    if accelerator.is_main_process:  # the others have nothing left to do, and do not wait
+    if accelerator.is_main_process:  # the other processes are done and do not wait
         assess_stages(folder, recipe, data, accelerator.device, progress)
 
 
 def teachers_of(
     name: str, recipe: Recipe, files: dict[str, Path], num_classes: int
 ) -> dict[str, Path | Classifier]:
-    """Return the teacher of a stage by its name: its file, or a loaded network of one's own."""
+    """Return the teacher of a stage by name: its model file, or a loaded custom network."""
     source = teacher_of(recipe.all_stages[name])
     if source is None:
         return {}
@@ -179,25 +180,27 @@ def teachers_of(
 
 
 def check_recipe(recipe: Recipe, data: Splits, accelerator: Accelerator) -> None:
-    """Raise UserError, before anything is written, for what would fail later."""
+    """Raise UserError for options that would fail later; called before anything is written."""
     suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
     chosen_cells(suite, recipe.assess)
-    for name, part in recipe.all_stages.items():
-        check_stage(name, part, data, recipe.views, accelerator)
-    sizes = {name: num_parameters(meta_model(p.model, 2)) for name, p in recipe.all_stages.items()}
-    for name, part in recipe.all_stages.items():
-        if isinstance(part, StudentOptions) and part.learns_from and not part.allow_smaller_student:
-            reject_smaller(teacher=sizes[part.learns_from], student=sizes[name])
+    stages = recipe.all_stages
+    for name, options in stages.items():
+        check_stage(name, options, data, recipe.views, accelerator)
+    sizes = {name: num_parameters(meta_model(stages[name].model, 2)) for name in stages}
+    for name, options in stages.items():
+        teacher = teacher_of(options)
+        if teacher and isinstance(options, StudentOptions) and not options.allow_smaller_student:
+            reject_smaller(teacher=sizes[teacher], student=sizes[name])
 
 
 def claim_folder(folder: Path, recipe: Recipe) -> None:
-    """Reject a folder that cannot be written, or holds the run of another recipe."""
+    """Raise UserError if a folder is not writable or belongs to a run of another recipe."""
     files.reject_unwritable_folder(folder)
     written = folder / "recipe.toml"
     if not written.exists():
         if any((folder / name).exists() for name in recipe.all_stages):
             raise UserError(
-                f"{folder} holds a training, and no {written.name} that says of which run;\n"
+                f"{folder} has a training but no {written.name}, so its run is unknown;\n"
                 "give another folder with --out"
             )
         return
@@ -205,27 +208,30 @@ def claim_folder(folder: Path, recipe: Recipe) -> None:
         keys = keys_that_differ(written, recipe)
     except UserError as error:
         raise UserError(
-            f"{written} was changed, or is of another version: {error}".partition("\n")[0]
-            + "\nbring it back as the run wrote it, or give another folder with --out"
+            f"{written} was edited, or written by another version: {error}".partition("\n")[0]
+            + "\nrestore it, or give another folder with --out"
         ) from None
     if keys:
         raise UserError(
-            f"{folder} holds a run of another recipe; it differs in {', '.join(keys[:8])}"
+            f"{folder} has a run of another recipe; it differs in {', '.join(keys[:8])}"
             f"{', ...' if len(keys) > 8 else ''};\n"
             "give another folder with --out, or delete this one"
         )
 
 
 def keys_that_differ(written: Path, recipe: Recipe) -> list[str]:
-    """Name the options in which a run's recipe differs; parts of the user's own as written."""
+    """Return the options in which the recipe of a run differs.
+
+    With user-defined parts, which cannot be loaded from TOML, the tables are compared as written.
+    """
     table = recipe.model_dump(mode="json", exclude_none=True)
     if not holds_custom(table):
         return differing_keys(load_recipe(written), recipe)
     return differing(tomllib.loads(written.read_text(encoding="utf-8")), table)
 
 
-def begin(folder: Path, recipe: Recipe, data: Splits) -> None:
-    """Write what is known before the training: recipe, environment, a sheet of views."""
+def write_recipe(folder: Path, recipe: Recipe, data: Splits) -> None:
+    """Write the sheet of views, environment.json and recipe.toml, unless done."""
     if (folder / "recipe.toml").exists():
         return
     write_view_sheet(data, recipe, folder / "views.png")
@@ -234,9 +240,9 @@ def begin(folder: Path, recipe: Recipe, data: Splits) -> None:
 
 
 def write_view_sheet(data: Splits, recipe: Recipe, out: Path) -> None:
-    """Write a picture of clean and noisy views as the recipe's student will see them."""
+    """Write a PNG of clean and noisy views, as the student will see them."""
     if out.suffix.lower() != ".png":
-        raise UserError(f"a sheet of views is a PNG, got {out}; name it {out.stem}.png")
+        raise UserError(f"a sheet of views must be a PNG file, got {out};\nname it {out.stem}.png")
     files.reject_unwritable_file(out)
     image_size = data.train.image_size
     seed = int(stream_key(recipe.seed, "sheet"))
@@ -249,7 +255,7 @@ def write_view_sheet(data: Splits, recipe: Recipe, out: Path) -> None:
 def assess_stages(
     folder: Path, recipe: Recipe, data: Splits, device: torch.device, progress: Progress
 ) -> None:
-    """Assess the models of all stages on the test split, and write the report."""
+    """Assess the models of all stages on the test images and write the report."""
     if not is_assessed(folder, recipe):
         num_classes = len(data.test.classes)
         models = {
@@ -273,7 +279,7 @@ def assess_stages(
 
 
 def suite_for(options: AssessOptions, test: ImageSet, root: Path | None, seed: int) -> Suite:
-    """Return the suite that the options name: made from the test images, or a folder."""
+    """Return the suite that the options select: generated from the test images, or a folder."""
     if options.suite == GENERATED:
         return generated_suite(test.images, seed=seed, options=options.corruption_options)
     folder = find_suite(options.suite, root)

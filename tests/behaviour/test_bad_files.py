@@ -1,4 +1,4 @@
-"""Files that are not what their names say are refused, named, and nothing else is touched."""
+"""Files that are not what their names say are rejected, named, and nothing else is touched."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 from ruggedize.models import create_model, save_model
 from ruggedize.models.options import ResNet9Options
-from tests.behaviour.test_bad_input import assert_refused, save
+from tests.behaviour.test_bad_input import assert_rejected, save
 from tests.unit.test_data_decode import bomb
 
 CIFAR_FILES = [f"data_batch_{number}.bin" for number in range(1, 6)] + ["test_batch.bin"]
@@ -30,11 +30,11 @@ BAD = {
     "a text called an image": (trained_on("text"), ["text.png", "skip_bad_images"]),
     "CIFAR-10 cut short": (
         ["run", "cifar10-cpu", "--data-root", "short"],
-        ["data_batch_1.bin holds 7 bytes, not 30,730,000", "ruggedize fetch cifar10"],
+        ["data_batch_1.bin has 7 bytes, expected 30,730,000", "ruggedize fetch cifar10"],
     ),
     "a label out of range": (
         ["run", "cifar10-cpu", "--data-root", "labelled"],
-        ["holds label 17, not only 0..9", "ruggedize fetch cifar10"],
+        ["holds label 17", "0..9", "ruggedize fetch cifar10"],
     ),
     "a model of other classes": (
         assessed("two.safetensors"),
@@ -45,7 +45,7 @@ BAD = {
     "a pickle called a model": (assessed("pickle.safetensors"), ["is a pickle or an archive"]),
     "a suite without labels": (
         assessed("ten.safetensors", "--suite", "no-labels-C"),
-        ["holds no labels.npy"],
+        ["has no labels.npy"],
     ),
     "a suite of another shape": (
         assessed("ten.safetensors", "--suite", "other-shape-C"),
@@ -86,7 +86,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_it_is_refused_and_named(
+def test_it_is_rejected_and_named(
     name: str,
     prepared: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -96,5 +96,5 @@ def test_it_is_refused_and_named(
     monkeypatch.chdir(prepared)
     monkeypatch.setattr(sys, "argv", ["ruggedize", *arguments])
     before = sorted(prepared.rglob("*"))
-    assert_refused(capsys, words)
+    assert_rejected(capsys, words)
     assert sorted(prepared.rglob("*")) == before

@@ -1,4 +1,4 @@
-"""What cannot be done is refused in at most three lines, status 2, and nothing is touched."""
+"""What cannot be done is rejected in at most three lines, status 2, and nothing is touched."""
 
 import os
 import sys
@@ -69,7 +69,7 @@ BAD = {
         ["run", "demo", "--set", "views.crop=200"],
         ["crop must be at most", "views.resize", "views.pad = 0"],
     ),
-    "a sheet that is no PNG": (["views", "demo", "--out", "v.txt"], ["is a PNG", "v.png"]),
+    "a sheet that is no PNG": (["views", "demo", "--out", "v.txt"], ["must be a PNG", "v.png"]),
     "a batch of one": (["run", "demo", "--set", "teacher.batch_size=1"], ["batch_size", "2"]),
     "a name without its middle": (["run", "demo", "--set", "data..name=x"], ["section.key=value"]),
     "images too small for the net": (
@@ -84,7 +84,7 @@ BAD = {
     "a recipe whose base is missing": (["run", "orphan.toml"], ["nobase", "orphan.toml"]),
     "a recipe that is no text": (["run", "bytes.toml"], ["not valid TOML", "correct it"]),
     "a recipe without an end of brackets": (["run", "nested.toml"], ["not valid TOML"]),
-    "one image": (["run", "demo", *LONE], ["1 images cannot be divided", "add some"]),
+    "one image": (["run", "demo", *LONE], ["hold out images of 1", "add images"]),
     "one training image": (
         ["run", "demo", "--set", "data.name=pair", "--set", "data.image_size=16"],
         ["teacher: a step needs 2 images", "give more"],
@@ -95,7 +95,7 @@ BAD = {
     ),
     "one class alone": (
         ["run", "demo", *PHOTOS, "--skip-bad-images", "--set", "data.validation=2"],
-        ["photos has one class, apple", "train/CLASS/"],
+        ["photos has only one class, apple", "train/CLASS/"],
     ),
     "a run with line breaks in its name": (
         ["run", "demo", "--out", "file/a\nb\nc\nd"],
@@ -118,7 +118,7 @@ BAD = {
     ),
     "a class without images": (
         ["run", "demo", "--set", "data.name=hollow", "--set", "data.image_size=16"],
-        ["pear holds no images", "add some"],
+        ["pear contains no images", "add some"],
     ),
     "a photograph cut short": (["run", "demo", *PHOTOS], ["cut.png", "--skip-bad-images"]),
     "a run to go on with that is not there": (
@@ -165,7 +165,7 @@ def tree(folder: Path) -> dict[str, bytes]:
     }
 
 
-def assert_refused(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+def assert_rejected(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
     """Run the command line: status 2, and at most three lines with these words."""
     with pytest.raises(SystemExit) as stopped:
         main.main()
@@ -177,11 +177,11 @@ def assert_refused(capsys: pytest.CaptureFixture[str], words: list[str]) -> None
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_it_is_refused_with_its_cure_and_nothing_is_touched(
+def test_it_is_rejected_with_its_cure_and_nothing_is_touched(
     name: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments, words = BAD[name]
     before = tree(place)
     monkeypatch.setattr(sys, "argv", ["ruggedize", *arguments])
-    assert_refused(capsys, words)
+    assert_rejected(capsys, words)
     assert tree(place) == before

@@ -58,7 +58,7 @@ def test_a_finished_run_names_what_has_changed(finished: tuple[Path, Path]) -> N
         run(recipe_for(photos), folder)
     exchange(photos)
     (photos / "test/red/0.png").unlink()
-    with pytest.raises(UserError, match=r"test: 16 images then, 15 now"):
+    with pytest.raises(UserError, match=r"test: 16 images before, 15 now"):
         run(recipe_for(photos), folder)
 
 

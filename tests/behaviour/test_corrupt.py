@@ -70,11 +70,11 @@ def test_the_same_command_again_writes_nothing(written: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in written.glob("[!.]*")} == before
 
 
-def test_other_settings_in_the_same_folder_are_refused(written: Path) -> None:
+def test_other_settings_in_the_same_folder_are_rejected(written: Path) -> None:
     arguments = ("corrupt", "--data", "digits", "--out", written, "--preset", "imagenet")
     result = ruggedize(*arguments)
     assert result.returncode == 2
-    assert "differs in preset, seed" in result.stderr
+    assert "differ in preset, seed" in result.stderr
     assert len(result.stderr.splitlines()) <= 3
 
 

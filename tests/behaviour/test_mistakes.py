@@ -11,7 +11,7 @@ from PIL import Image
 
 from ruggedize.models import save_model
 from tests.behaviour.runs import command, env, ruggedize, tiny_demo
-from tests.behaviour.test_bad_input import assert_refused
+from tests.behaviour.test_bad_input import assert_rejected
 from tests.tiny_stages import tiny_stage
 
 CORRUPT = ("corrupt", "--data", "digits", "--out", "c")
@@ -118,11 +118,11 @@ def test_a_mistake_is_answered_shortly_with_its_cure(
     arguments, words = MISTAKES[name]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["ruggedize", *arguments])
-    assert_refused(capsys, words)
+    assert_rejected(capsys, words)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_smaller_student_is_refused_unless_it_is_allowed(tmp_path: Path) -> None:
+def test_a_smaller_student_is_rejected_unless_it_is_allowed(tmp_path: Path) -> None:
     changes = ["--set", "student.model.width=8", "--set", "teacher.epochs=1"]
     changes += ["--set", "teacher.model.width=16"]
     result = ruggedize("run", "demo", "--out", tmp_path / "run", *changes)
@@ -130,7 +130,7 @@ def test_a_smaller_student_is_refused_unless_it_is_allowed(tmp_path: Path) -> No
     assert "allow_smaller_student" in result.stderr
 
 
-def test_a_model_file_that_is_a_pickle_is_refused(tmp_path: Path) -> None:
+def test_a_model_file_that_is_a_pickle_is_rejected(tmp_path: Path) -> None:
     import torch
 
     path = tmp_path / "model.safetensors"
@@ -173,7 +173,7 @@ def test_processes_that_cannot_meet_are_told_what_to_look_at(tmp_path: Path) -> 
         )
     assert result.returncode == 2, result.stderr
     said = [x for x in result.stderr.splitlines() if x.startswith("ruggedize: ")]
-    assert "could not meet" in said[0]
+    assert "could not connect" in said[0]
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "run").exists()
 

@@ -1,37 +1,34 @@
-"""The README's Python runs as it stands there."""
+"""The README is short, and its examples are those that test_printed_examples.py runs."""
 
-import re
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
-import torch
+from docs.picture import PICTURE
+from PIL import Image
+
+from tests.printed_examples import examples_of
 
 README = Path(__file__).resolve().parents[2] / "README.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-SHORTER = """
-import ruggedize.recipe
-whole = ruggedize.recipe.load_recipe
-small = ("teacher.epochs=1", "student.epochs=1", "teacher.model.width=8", "student.model.width=8")
-ruggedize.recipe.load_recipe = lambda name: whole(name, small)
-"""
 
 
-@pytest.mark.more
-def test_the_example_trains_assesses_and_predicts(tmp_path: Path) -> None:
-    example = next(block for block in BLOCKS if "train_student" in block)
-    assert len([line for line in example.splitlines() if line and "import" not in line]) <= 14
-    command = [sys.executable, "-c", SHORTER + example]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert "severity5_present" in result.stdout
-    assert (tmp_path / "runs/mine/student/model.safetensors").exists()
+def test_it_fits_on_a_few_screens() -> None:
+    assert len(README.read_text().splitlines()) <= 150
 
 
-@pytest.mark.parametrize("block", [b for b in BLOCKS if "randaugment(images" in b])
-def test_the_parts_work_alone(block: str, small_images: torch.Tensor) -> None:
-    names = {"images": small_images}
-    exec(block, names)
-    assert names["noisy"].shape == names["grainy"].shape == small_images.shape
-    assert not torch.equal(names["noisy"], small_images)
+def test_all_of_its_python_and_its_recipe_run() -> None:
+    text, examples = README.read_text(), examples_of(README)
+    for language in ("python", "toml"):
+        marked = [example for example in examples if example.language == language]
+        assert len(marked) == text.count(f"```{language}\n") >= 1
+    commands = [example for example in examples if example.language == "console"]
+    assert {"assess", "run", "views", "predict"} <= set(" ".join(e.text for e in commands).split())
+
+
+def test_training_from_python_takes_few_lines() -> None:
+    (example,) = (e for e in examples_of(README) if "train_student" in e.text)
+    assert len([line for line in example.text.splitlines() if line and "import" not in line]) <= 14
+
+
+def test_its_picture_is_small() -> None:
+    assert f"]({PICTURE.relative_to(README.parent)})" in README.read_text()
+    assert PICTURE.stat().st_size < 150_000
+    assert Image.open(PICTURE).width >= 1000

@@ -89,7 +89,7 @@ def test_the_same_command_again_does_nothing(finished: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*.safetensors")} == before
 
 
-def test_another_recipe_in_the_same_folder_is_refused_with_the_keys(finished: Path) -> None:
+def test_another_recipe_in_the_same_folder_is_rejected_with_the_keys(finished: Path) -> None:
     result = ruggedize(*tiny_demo(finished, "student.objective.temperature=7"))
     assert result.returncode == 2
     assert "student.objective.temperature" in result.stderr
@@ -172,7 +172,7 @@ def test_a_run_of_a_version_without_hashes_goes_on(finished: Path, tmp_path: Pat
 
 @pytest.mark.more
 @pytest.mark.parametrize("name", [STUDENT, "assessment.json", "predictions/student.safetensors"])
-def test_a_damaged_file_of_a_finished_run_is_refused_with_a_cure_that_works(
+def test_a_damaged_file_of_a_finished_run_is_rejected_with_a_cure_that_works(
     finished: Path, tmp_path: Path, name: str
 ) -> None:
     out = tmp_path / "tiny"
@@ -192,17 +192,17 @@ def test_a_damaged_file_of_a_finished_run_is_refused_with_a_cure_that_works(
 
 
 @pytest.mark.more
-def test_a_training_of_an_unknown_run_is_refused(finished: Path, tmp_path: Path) -> None:
+def test_a_training_of_an_unknown_run_is_rejected(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "tiny"
     shutil.copytree(finished, out)
     (out / "recipe.toml").unlink()
     result = ruggedize(*tiny_demo(out, "student.epochs=9"))
     assert result.returncode == 2, result.stderr
-    assert "holds a training, and no recipe.toml" in result.stderr
+    assert "has a training but no recipe.toml" in result.stderr
     (out / "recipe.toml").write_bytes((finished / "recipe.toml").read_bytes()[:200])
     result = ruggedize(*tiny_demo(out))
     assert result.returncode == 2, result.stderr
-    assert f"{out}/recipe.toml was changed, or is of another version" in result.stderr
+    assert f"{out}/recipe.toml was edited, or written by another version" in result.stderr
     assert len(result.stderr.splitlines()) <= 3
 
 

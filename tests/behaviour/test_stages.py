@@ -97,7 +97,7 @@ def test_sugar_and_stages_spelled_out_are_the_same_recipe(tmp_path: Path) -> Non
 def test_a_control_beside_a_stage_of_its_name_is_rejected() -> None:
     own = "stages.noise-only={like='student', objective='jsd'}"
     assert "noise-only" in load_recipe("demo", (own,)).stages
-    with pytest.raises(UserError, match="leave out one of them"):
+    with pytest.raises(UserError, match="remove one of them"):
         load_recipe("demo", (own, "control=true"))
 
 
@@ -112,12 +112,12 @@ def test_microbatches_are_checked_before_any_training(tmp_path: Path) -> None:
     [
         ("student.generations=0", "generations must be 1 or more"),
         ("control=3", "control must be true or false"),
-        ("stages.student={}", "a stage's name"),
-        ("stages.x={like='student-7'}", "names no stage before it"),
-        ("stages.x={like='student', learns_from='y'}", "no stage before it"),
+        ("stages.student={}", "a stage name"),
+        ("stages.x={like='student-7'}", "must be an earlier stage"),
+        ("stages.x={like='student', learns_from='y'}", "must be an earlier stage"),
         ("stages.x={like='student', views='noisy'}", "makes its own views"),
         ("student.objective=jds", "objective"),
-        ("stages.x={like='student'}", "names no teacher; add learns_from"),
+        ("stages.x={like='student'}", "needs a teacher; set learns_from"),
     ],
 )
 def test_impossible_stages_are_rejected(change: str, message: str) -> None:

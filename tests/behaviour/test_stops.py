@@ -163,15 +163,15 @@ def test_a_limit_on_a_file_s_size_stops_with_one_line(expected: bytes, tmp_path:
     goes_on(tmp_path, expected)
 
 
-def test_the_second_process_in_a_training_s_folder_is_refused(tmp_path: Path) -> None:
+def test_the_second_process_in_a_training_s_folder_is_rejected(tmp_path: Path) -> None:
     """The teacher's folder is held against a run, against its like and against a student."""
     first = started(*arguments(tmp_path / "teacher"))
     wait_until(first, (tmp_path / "teacher" / "initial.safetensors").exists)
     with held_still(first):  # it holds the folder for as long as it lives
-        refused_to_all_others(first, tmp_path)
+        rejected_to_all_others(first, tmp_path)
 
 
-def refused_to_all_others(first: subprocess.Popen[str], tmp_path: Path) -> None:
+def rejected_to_all_others(first: subprocess.Popen[str], tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     student = ["train-student", "demo", *("--out", str(tmp_path / "teacher"))]
     student += ["--teacher", str(tmp_path / "teacher" / "initial.safetensors")]
@@ -196,7 +196,7 @@ def held_still(process: subprocess.Popen[str]) -> Iterator[None]:
 
 
 @pytest.mark.more
-def test_the_second_process_in_a_run_s_folder_is_refused(tmp_path: Path) -> None:
+def test_the_second_process_in_a_run_s_folder_is_rejected(tmp_path: Path) -> None:
     out = tmp_path / "run"
     first = started(*tiny_demo(out))
     wait_until(first, (out / "teacher" / "initial.safetensors").exists)

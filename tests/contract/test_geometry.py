@@ -1,4 +1,4 @@
-"""Promises of the geometry: where its draws belong, and how they are spread."""
+"""Contract of the geometry: what its draws depend on, and their distribution."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ RULES = {
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_views_have_the_input_size_and_leave_the_images_alone(
+def test_views_have_the_input_size_and_do_not_modify_the_images(
     rule: str, small_images: torch.Tensor
 ) -> None:
     options, side = RULES[rule]
@@ -44,7 +44,7 @@ def test_crop_offsets_are_uniform_and_reach_both_ends(num_offsets: int) -> None:
         assert np.abs(counts - expected).max() <= 4.5 * np.sqrt(expected)
 
 
-def test_draws_of_an_image_are_unrelated() -> None:
+def test_draws_of_an_image_are_uncorrelated() -> None:
     placements = draw_placements(stream_key(0, "test"), np.arange(MANY), True, 25)
     draws = np.stack([placements.flip, placements.top, placements.left]).astype(float)
     between = np.corrcoef(draws)[np.triu_indices(3, 1)]

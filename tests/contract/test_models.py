@@ -1,4 +1,4 @@
-"""What every architecture promises."""
+"""Contract of every architecture."""
 
 import copy
 from functools import cache
@@ -71,7 +71,7 @@ def test_logits_are_float32_one_row_per_image(name: str, few_images: Tensor) -> 
         assert model(few_images[:3]).dtype == torch.float32
 
 
-def test_anything_but_uint8_is_refused(small_images: Tensor) -> None:
+def test_anything_but_uint8_is_rejected(small_images: Tensor) -> None:
     with pytest.raises(TypeError, match=r"(?i)uint8"):
         small("resnet9")(small_images[:2].float() / 255)
 
@@ -90,12 +90,12 @@ def test_weights_follow_from_the_seed_alone(name: str) -> None:
     first, state = weights_of(fresh(name, seed=1)), torch.get_rng_state()
     torch.manual_seed(6)
     assert torch.equal(first, weights_of(fresh(name, seed=1)))
-    assert not torch.equal(first, weights_of(fresh(name, seed=2)))  # it bites
+    assert not torch.equal(first, weights_of(fresh(name, seed=2)))  # must differ
     torch.manual_seed(5)
     assert torch.equal(state, torch.get_rng_state()), "building moved the global random state"
 
 
-def test_every_weight_is_filled_in(name: str) -> None:
+def test_every_weight_is_initialised(name: str) -> None:
     for key, value in small(name).network.state_dict().items():
         assert value.isfinite().all(), key
         if key.endswith(("running_var", "running_mean", "num_batches_tracked")):
@@ -115,7 +115,7 @@ def test_in_eval_mode_an_image_does_not_depend_on_its_batch(name: str, few_image
     torch.testing.assert_close(whole, part, rtol=1e-4, atol=1e-5)
 
 
-def test_a_saved_model_comes_back_the_same(name: str, few_images: Tensor, tmp_path: Path) -> None:
+def test_a_saved_model_is_loaded_unchanged(name: str, few_images: Tensor, tmp_path: Path) -> None:
     model = small(name)
     model(few_images)
     save_model(model, tmp_path / "model.safetensors")
@@ -144,7 +144,7 @@ def test_pixels_are_scaled_to_plus_minus_one_in_the_networks_layout(small_images
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_predict_leaves_the_mode_as_it_was(training: bool, small_images: Tensor) -> None:
+def test_predict_restores_the_mode(training: bool, small_images: Tensor) -> None:
     model = small("resnet9").train(training)
     before = weights_of(model)
     model.predict(small_images)
@@ -181,7 +181,7 @@ def test_parameters_are_counted_as_keras_counts_them(value: object, count: int) 
 
 
 @pytest.mark.parametrize(
-    ("value", "cure"),
+    ("value", "fix"),
     [
         ("resnet8", "resnet9"),
         ({"name": "resnet9", "widht": 32}, "widht"),
@@ -189,8 +189,8 @@ def test_parameters_are_counted_as_keras_counts_them(value: object, count: int) 
         ({"name": "wide_resnet", "depth": 30}, "28 or 34"),
     ],
 )
-def test_a_wrong_description_is_refused(value: object, cure: str) -> None:
-    with pytest.raises(ValidationError, match=cure):
+def test_a_wrong_description_is_rejected(value: object, fix: str) -> None:
+    with pytest.raises(ValidationError, match=fix):
         options(value)
 
 

@@ -1,4 +1,4 @@
-"""Promises of RandAugment: what a view depends on, how often each operation comes, for any size."""
+"""Contract of RandAugment: what views depend on, and the frequency of operations."""
 
 from collections import Counter
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ruggedize.views import operations as op
-from ruggedize.views.augment import carry_out, plan_for, randaugment, randaugment_into
+from ruggedize.views.augment import plan_for, randaugment, randaugment_into, run_plan
 from ruggedize.views.operations import SEMANTICS, operations
 from ruggedize.views.options import RandAugmentOptions
 from tests.single_operation import apply, pictures
@@ -25,7 +25,7 @@ def images(small_images: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("semantics", ALL)
-def test_shape_and_dtype_stay_and_the_input_is_not_changed(
+def test_shape_and_dtype_are_kept_and_the_input_is_not_modified(
     small_images: torch.Tensor, semantics: str, size: tuple[int, int]
 ) -> None:
     given = torch.from_numpy(pictures(small_images, *size))
@@ -56,7 +56,7 @@ def test_views_do_not_depend_on_the_number_of_threads(images: torch.Tensor, sema
     plan = plan_for(semantics, 9, 2, 32, 32)
     results = [np.zeros_like(source) for _ in range(3)]
     for out, threads in zip(results, (1, 2, 5), strict=True):
-        carry_out(plan, source, out, index, np.uint64(3), threads)
+        run_plan(plan, source, out, index, np.uint64(3), threads)
     assert all(np.array_equal(out, results[0]) for out in results)
 
 
@@ -85,15 +85,15 @@ def test_images_that_are_not_contiguous_give_the_same_views(images: torch.Tensor
     assert torch.equal(randaugment(repeated, seed=0), randaugment(repeated.clone(), seed=0))
 
 
-def test_memory_of_another_layout_is_refused(images: torch.Tensor) -> None:
+def test_arrays_of_another_layout_are_rejected(images: torch.Tensor) -> None:
     source, stream, options = images.numpy(), np.uint64(0), RandAugmentOptions()
     index, out = np.arange(len(source)), np.empty_like(source)
     for wrong in (out.transpose(0, 1, 3, 2), out[..., ::-1]):
         with pytest.raises(ValueError, match="must be C-contiguous"):
             randaugment_into(source, wrong, index, stream, options)
-    with pytest.raises(ValueError, match="out must be as large as images"):
+    with pytest.raises(ValueError, match="out must have the shape of images"):
         randaugment_into(source, out[:-1], index, stream, options)
-    with pytest.raises(ValueError, match="out must be as large as images"):
+    with pytest.raises(ValueError, match="out must have the shape of images"):
         randaugment_into(source, out, index[:-1], stream, options)
 
 
@@ -107,7 +107,7 @@ def test_options_and_arguments_mean_the_same(images: torch.Tensor) -> None:
     stream, index = np.uint64(17), np.arange(len(images))
     randaugment_into(images.numpy(), out, index, stream, options)
     expected = np.empty_like(out)
-    carry_out(plan_for("timm", 5, 3, 32, 32), images.numpy(), expected, index, stream)
+    run_plan(plan_for("timm", 5, 3, 32, 32), images.numpy(), expected, index, stream)
     assert np.array_equal(out, expected)
     assert not np.array_equal(out, images.numpy())
 
@@ -120,7 +120,7 @@ def test_the_options_reach_to_the_end_of_the_scale_and_no_further(semantics) -> 
         RandAugmentOptions(semantics=semantics, magnitude=scale + 1)
 
 
-def test_a_further_layer_leaves_the_earlier_ones_as_they_are(images: torch.Tensor) -> None:
+def test_adding_a_layer_does_not_change_the_earlier_ones(images: torch.Tensor) -> None:
     many = images.repeat(20, 1, 1, 1)
     one, two = (randaugment(many, seed=0, num_layers=layers) for layers in (1, 2))
     share = (one == two).flatten(1).all(1).float().mean().item()
@@ -148,7 +148,7 @@ def observed(semantics: str, image: np.ndarray) -> Counter[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("semantics", ALL)
-def test_operations_and_signs_come_equally_often(
+def test_operations_and_signs_are_equally_frequent(
     small_images: torch.Tensor, semantics: str
 ) -> None:
     counts = observed(semantics, pictures(small_images, 72, 72)[0])
@@ -220,7 +220,7 @@ def test_a_magnitude_of_zero_moves_nothing(images: torch.Tensor) -> None:
         ({"images": torch.zeros(2, 1, 8, 8, dtype=torch.uint8)}, "images must be uint8"),
     ],
 )
-def test_mistakes_are_named_with_their_cure(
+def test_invalid_arguments_are_rejected_with_a_fix(
     images: torch.Tensor, changes: dict[str, object], words: str
 ) -> None:
     with pytest.raises(ValueError, match=words):

@@ -1,4 +1,4 @@
-"""Promises of the two views: what their pixels depend on, and what each noise does."""
+"""Contract of the two views: what their pixels depend on, and what each noise does."""
 
 import hashlib
 import os
@@ -88,7 +88,7 @@ def test_a_pair_is_the_clean_and_the_noisy_view(
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_shared_geometry_leaves_nothing_but_the_noise_between_the_views(
+def test_with_shared_geometry_the_views_differ_by_the_noise_only(
     rule: str, pictures: Pictures
 ) -> None:
     images, index = pictures
@@ -98,7 +98,9 @@ def test_shared_geometry_leaves_nothing_but_the_noise_between_the_views(
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_independent_geometry_draws_anew_for_the_noisy_view(rule: str, pictures: Pictures) -> None:
+def test_with_independent_geometry_the_noisy_view_has_its_own_draws(
+    rule: str, pictures: Pictures
+) -> None:
     images, index = pictures
     clean, noisy = maker_of("", rule).pair(images, index, 0)
     same = (clean == noisy).flatten(1).all(1)
@@ -120,11 +122,11 @@ def test_views_do_not_depend_on_batching(chain: str, rule: str, pictures: Pictur
     order = torch.randperm(120, generator=torch.Generator().manual_seed(0))
     shuffled = torch.stack(maker.pair(images[order], index[order], 4))
     assert torch.equal(whole[:, order], shuffled)
-    assert not torch.equal(whole, shuffled)  # it bites
+    assert not torch.equal(whole, shuffled)  # must differ
 
 
 @pytest.mark.parametrize("chain", CHAINS)
-def test_draws_belong_to_seed_epoch_and_index(chain: str, pictures: Pictures) -> None:
+def test_draws_depend_on_seed_epoch_and_index(chain: str, pictures: Pictures) -> None:
     images, index = pictures
     base = maker_of(chain, geometry="shared").pair(images, index, 0)
     others = {
@@ -162,7 +164,7 @@ def test_another_process_gives_the_same_views() -> None:
         content = b"".join(view.numpy().tobytes() for view in pair)
         digests.append(hashlib.sha256(content).hexdigest())
     assert run.stdout.strip() == digests[0]
-    assert run.stdout.strip() != digests[1]  # it bites
+    assert run.stdout.strip() != digests[1]  # must differ
 
 
 def noise_on_grey(options: NoiseOptions, n: int = 400, place: int = 0) -> np.ndarray:
@@ -187,7 +189,7 @@ def test_additive_noise_draws_each_images_strength_up_to_std(distribution: str) 
     )
 
 
-def test_values_of_additive_noise_are_unrelated() -> None:
+def test_values_of_additive_noise_are_uncorrelated() -> None:
     noise = noise_on_grey(AdditiveNoiseOptions(std=0.3)).reshape(400, -1)[:, :3070]
     strong = noise[noise.std(1) > 20]
     strong = strong / strong.std(1, keepdims=True)
@@ -196,13 +198,13 @@ def test_values_of_additive_noise_are_unrelated() -> None:
         assert abs(together) < 4.5 / np.sqrt(strong.size)
 
 
-def test_additive_noise_reaches_the_share_of_images_asked_for() -> None:
+def test_additive_noise_is_applied_with_its_probability() -> None:
     noise = noise_on_grey(AdditiveNoiseOptions(std=1.0, probability=0.3), n=2000)
     share = (noise != 0).any((1, 2, 3)).mean()
     assert share == pytest.approx(0.3, abs=4.5 * np.sqrt(0.21 / 2000))
 
 
-def test_quantiles_have_unit_variance_and_no_mean() -> None:
+def test_quantiles_have_unit_variance_and_zero_mean() -> None:
     for distribution in ("gaussian", "uniform"):
         values = quantiles(distribution).astype(float)
         assert values.mean() == pytest.approx(0, abs=1e-6)
@@ -216,7 +218,7 @@ def test_equal_kinds_at_two_places_of_a_chain_draw_differently() -> None:
     assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.01
 
 
-def test_random_erasing_overwrites_one_rectangle_of_the_asked_area_and_aspect() -> None:
+def test_random_erasing_overwrites_one_rectangle_of_the_configured_area_and_aspect() -> None:
     noise = noise_on_grey(RandomErasingOptions(probability=0.5), n=2000)
     erased = noise == 28
     assert set(np.unique(noise)) == {0, 28}, "grey 128 or nothing"
@@ -243,7 +245,7 @@ def test_random_erasing_can_fill_with_random_values() -> None:
     assert values.mean() == pytest.approx(127.5, abs=1)
 
 
-def test_noise_of_probability_nought_changes_nothing(pictures: Pictures) -> None:
+def test_noise_of_probability_zero_changes_nothing(pictures: Pictures) -> None:
     silent = (RandomErasingOptions(probability=0), AdditiveNoiseOptions(probability=0))
     options = ViewOptions(geometry="shared", noise=silent)
     clean, noisy = ViewMaker(options, image_size=32, seed=0).pair(*pictures, 0)
@@ -258,7 +260,7 @@ def test_no_images_give_no_views(pictures: Pictures) -> None:
             assert views.shape == (0, 3, maker.input_size, maker.input_size)
 
 
-def test_images_of_another_size_are_refused_with_the_cure(pictures: Pictures) -> None:
+def test_images_of_another_size_are_rejected_with_a_fix(pictures: Pictures) -> None:
     maker = ViewMaker(ViewOptions(), image_size=28, seed=0)
     with pytest.raises(ValueError, match=r"\[n, 3, 28, 28\].*stored image_size"):
         maker.clean(*pictures, 0)
@@ -272,7 +274,7 @@ def test_test_views_show_the_whole_image_at_the_views_size(pictures: Pictures) -
     assert torch.equal(maker_of("", "padded").test(images), images)
 
 
-def test_overlaps_name_the_noise_that_has_seen_a_corruption() -> None:
+def test_overlaps_name_the_noise_and_its_corruptions() -> None:
     chain = CHAINS["all"]
     assert overlaps(chain, ALL) == {
         "randaugment Brightness": ("brightness",),

@@ -1,4 +1,4 @@
-"""What each of two processes does while a fault strikes only the second of them."""
+"""Worker of two processes of which only the second has a fault."""
 
 import dataclasses
 import logging

@@ -1,4 +1,4 @@
-"""How several processes are started: by torch's launcher, by Accelerate's, or one by one."""
+"""Start several processes by torch's launcher, by Accelerate's, or one by one."""
 
 import os
 import socket

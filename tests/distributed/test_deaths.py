@@ -1,4 +1,4 @@
-"""A process that dies ends the others with an error, and the run goes on with another number."""
+"""If a process dies, the others end with an error, and the run can resume with another number."""
 
 import json
 import time
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from ruggedize.train.checkpoint import KEPT
+from ruggedize.train.checkpoint import NUM_KEPT
 from ruggedize.train.optim import rate_at
 from tests.behaviour.runs import tiny_demo
 from tests.distributed.launching import LAUNCHERS, launched, one_by_one
@@ -36,7 +36,7 @@ def broken_off(
     assert time.time() - folder.with_name(f"{folder.name}-died").stat().st_mtime < LIMIT
     assert result.returncode != 0
     assert not (folder / "model.safetensors").exists()
-    assert len(list((folder / "state").iterdir())) == min(KEPT, at // STEPS)
+    assert len(list((folder / "state").iterdir())) == min(NUM_KEPT, at // STEPS)
 
 
 @pytest.mark.parametrize("victim", [0, 1])
@@ -46,9 +46,7 @@ def test_a_launcher_ends_the_others(tmp_path: Path, kind: str, victim: int) -> N
 
 
 @pytest.mark.parametrize("victim", [0, 1])
-def test_the_others_end_by_themselves_where_no_launcher_watches(
-    tmp_path: Path, victim: int
-) -> None:
+def test_without_a_launcher_the_others_end_by_themselves(tmp_path: Path, victim: int) -> None:
     out = tmp_path / "run"
     processes = one_by_one("ruggedize", *tiny_demo(out, "teacher.epochs=500"), num_processes=2)
     try:
@@ -90,7 +88,7 @@ def test_a_run_goes_on_with_another_number_of_processes(
         torch.testing.assert_close(run.weights[part], weight, **near, msg=part)
 
 
-def test_where_the_steps_of_an_epoch_change_rates_stay_on_the_schedule(tmp_path: Path) -> None:
+def test_learning_rates_stay_on_the_schedule_if_the_steps_per_epoch_change(tmp_path: Path) -> None:
     """The last three of 67 images are a batch for one process and too few for two."""
     wish: dict[str, Any] = {"batch_size": 16, "epochs": 10, "num_images": 67}
     broken_off(tmp_path / "run", 1, 0, "torch", at=8 * 5 + 1, **wish)

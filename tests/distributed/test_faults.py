@@ -1,4 +1,4 @@
-"""What strikes one of two processes is answered by both, together."""
+"""An error in one of two processes is handled by both."""
 
 import json
 import subprocess
@@ -53,7 +53,7 @@ def test_a_loss_that_is_not_finite_on_one_process_stops_both(
 
 
 @pytest.mark.parametrize(("fault", "saved"), [("memory", []), ("late memory", [4])])
-def test_where_one_process_runs_out_of_memory_both_end_with_what_helps(
+def test_if_one_process_runs_out_of_memory_both_end_with_a_fix(
     tmp_path: Path, fault: str, saved: list[int]
 ) -> None:
     result = train(tmp_path, fault, batch_size=4 * ROOM)
@@ -63,7 +63,7 @@ def test_where_one_process_runs_out_of_memory_both_end_with_what_helps(
     assert steps_saved(tmp_path) == saved
 
 
-def test_processes_with_different_images_are_refused_before_a_step(tmp_path: Path) -> None:
+def test_processes_with_different_images_are_rejected_before_a_step(tmp_path: Path) -> None:
     result = train(tmp_path, "data")
     assert result.returncode != 0
     assert (
@@ -72,14 +72,14 @@ def test_processes_with_different_images_are_refused_before_a_step(tmp_path: Pat
     assert not (tmp_path / "initial.safetensors").exists()
 
 
-def test_processes_that_see_other_states_are_refused(tmp_path: Path) -> None:
+def test_processes_with_different_states_are_rejected(tmp_path: Path) -> None:
     train(tmp_path, "nan")
     result = train(tmp_path, "states")
     assert result.returncode != 0
-    assert f"the processes found states of steps 0, {STEP - 1};" in result.stderr
+    assert f"the processes found states of different steps: 0, {STEP - 1};" in result.stderr
 
 
-def test_a_folder_that_another_process_holds_is_refused_by_both(tmp_path: Path) -> None:
+def test_a_folder_locked_by_another_process_is_rejected_by_both(tmp_path: Path) -> None:
     with only_writer(tmp_path):
         result = train(tmp_path, "none")
     assert result.returncode != 0

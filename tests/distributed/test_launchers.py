@@ -1,4 +1,4 @@
-"""A whole run in two processes: they find one another, and only the first writes and speaks."""
+"""A whole run in two processes, of which only the first writes and logs."""
 
 import json
 import subprocess
@@ -86,29 +86,32 @@ def test_two_launchers_find_one_another_as_two_machines_would(tmp_path: Path) ->
     assert (tmp_path / "run" / "report.html").exists()
 
 
-def test_one_process_in_place_of_two_is_refused(tmp_path: Path) -> None:
+def test_a_launch_of_one_process_instead_of_two_is_rejected(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
     command += ["-m", "ruggedize", *tiny_demo(tmp_path / "run")]
     result = subprocess.run(
         command, capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=300
     )
     assert result.returncode != 0
-    assert "asked for several processes and started one" in result.stderr
+    assert "started one process instead of several" in result.stderr
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("student.ghost_batches=3", "student.ghost_batches = 3 cannot be shared by 2 processes"),
+        (
+            "student.ghost_batches=3",
+            "student.ghost_batches must be a multiple of the 2 processes, got 3",
+        ),
         ("teacher.batch_size=3", "teacher: a step needs 4 images or more"),
         ("teacher.sync_batch_norm=true", "sync_batch_norm joins the batches of several GPUs"),
     ],
 )
-def test_what_two_processes_cannot_share_is_refused_before_any_training(
+def test_options_that_two_processes_cannot_share_are_rejected_before_any_training(
     tmp_path: Path, change: str, message: str
 ) -> None:
     result = launched("ruggedize", *tiny_demo(tmp_path / "run", change), num_processes=2)
     assert result.returncode != 0
-    assert result.stderr.count(message) == 1  # of two that refuse, one speaks
+    assert result.stderr.count(message) == 1  # both processes reject it, one reports it
     assert not (tmp_path / "run").exists()

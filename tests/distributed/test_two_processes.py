@@ -1,4 +1,4 @@
-"""Two processes give what one gives: same order, same views, same gradients, images once each."""
+"""Two processes compute the same as one: order, views, gradients, each image once."""
 
 from itertools import chain
 from pathlib import Path
@@ -105,7 +105,7 @@ def test_losses_and_validation_are_equal(both: tuple[Trained, Trained]) -> None:
                 )
 
 
-def test_every_validation_image_counts_once(both: tuple[Trained, Trained]) -> None:
+def test_every_validation_image_is_counted_once(both: tuple[Trained, Trained]) -> None:
     for row in chain(*(run.rows for run in both)):
         correct = row["validation"]["raw"]["accuracy"] * NUM_VALIDATION
         assert correct == pytest.approx(round(correct), abs=1e-9)
@@ -130,7 +130,7 @@ def test_the_rate_falls_and_the_training_stops_early(tmp_path: Path) -> None:
 
 
 @pytest.mark.more
-def test_without_ghost_batches_batch_norm_tells_the_numbers_of_processes_apart(
+def test_without_ghost_batches_batch_norm_depends_on_the_number_of_processes(
     tmp_path: Path,
 ) -> None:
     one, two = (trained(tmp_path / str(n), n, network="as it is") for n in (1, 2))

@@ -1,4 +1,4 @@
-"""Trainings in one or several processes, and what they left."""
+"""Trainings in one or several processes, and their results."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What each process of a test does: train a tiny net, and note what it got and what it did."""
+"""Worker of the distributed tests: train a tiny network and record its inputs and results."""
 
 import dataclasses
 import hashlib

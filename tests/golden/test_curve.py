@@ -1,4 +1,4 @@
-"""The first twenty steps of a training, step by step: a change here is a decision."""
+"""Golden curve: the loss of the first twenty steps; a change must be deliberate."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ The losses of the first twenty steps differ from tests/golden/curve.json, first 
 
 
 def curve(folder: Path, weights_seed: int = 1) -> list[float]:
-    """Train for twenty steps in float32 on one thread and give the mean loss of every step."""
+    """Train for twenty steps in float32 on one thread and return the mean loss of every step."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -50,7 +50,7 @@ def test_twenty_steps_follow_the_golden_curve(tmp_path: Path) -> None:
     assert not differs.any(), ADVICE.format(step=int(differs.argmax()))
 
 
-def test_the_curve_bites(tmp_path: Path) -> None:
+def test_other_weights_do_not_follow_the_golden_curve(tmp_path: Path) -> None:
     other = curve(tmp_path, weights_seed=2)
     assert not np.allclose(other, json.loads(CURVE.read_text()), rtol=0, atol=1e-4)
 

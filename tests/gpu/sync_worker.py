@@ -35,7 +35,7 @@ def images() -> torch.Tensor:
 
 
 def stepped(layers: nn.Module, batch: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Run one step forward and back; give the output, the gradients and the statistics."""
+    """Run one step forward and backward; return output, gradients and statistics."""
     output = layers(batch)
     output.pow(3).sum().backward()
     found = {"output": output.detach()}

@@ -14,7 +14,7 @@ from ruggedize.models import load_model, save_model
 from ruggedize.pipeline import run
 from ruggedize.recipe import load_recipe
 from ruggedize.train.batches import batches_of_epoch
-from ruggedize.train.objectives.targets import known_targets
+from ruggedize.train.objectives.targets import precomputed_logits
 from ruggedize.views import ViewMaker, ViewOptions
 from tests.accelerators import only_accelerator
 from tests.behaviour.runs import TINY
@@ -55,7 +55,7 @@ def test_cached_targets_are_what_the_teacher_says_in_every_step(tmp_path: Path) 
     with only_accelerator() as accelerator:
         teacher = tiny_stage(tmp_path, accelerator=accelerator).model.to(accelerator.device).eval()
         makers = [partial(maker.numbered_clean, number=n) for n in range(maker.num_clean_views)]
-        table = known_targets(teacher, data, makers, "fp32", accelerator, no_progress)
+        table = precomputed_logits(teacher, data, makers, "fp32", accelerator, no_progress)
         assert table is not None
         with torch.no_grad():
             asked = teacher(maker.clean(data.images, data.index, 0).to(accelerator.device)).cpu()

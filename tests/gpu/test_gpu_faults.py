@@ -1,4 +1,4 @@
-"""A GPU that is out of memory, and a loss on it that is no number."""
+"""Out of memory and non-finite losses on a GPU."""
 
 import json
 import math
@@ -39,7 +39,7 @@ def test_a_step_that_does_not_fit_fits_in_micro_batches(
     assert (tmp_path / "parts" / "model.safetensors").exists()
 
 
-def test_a_validation_that_does_not_fit_is_taken_by_halves(
+def test_a_validation_batch_that_does_not_fit_is_halved(
     tmp_path: Path, accelerator: Accelerator
 ) -> None:
     roomy, cramped = (
@@ -58,7 +58,7 @@ def test_a_validation_that_does_not_fit_is_taken_by_halves(
     assert scores[0] == pytest.approx(scores[1], rel=1e-3)
 
 
-def test_a_loss_that_is_no_number_is_found_before_anything_is_saved(
+def test_a_non_finite_loss_is_detected_before_anything_is_saved(
     tmp_path: Path, accelerator: Accelerator
 ) -> None:
     with pytest.raises(UserError, match=r"NaN at step 7 \(epoch 2\)"):

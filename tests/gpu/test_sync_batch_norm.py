@@ -1,4 +1,4 @@
-"""Synchronised batch norm: two processes normalise as one does that has the whole batch."""
+"""Synchronised batch norm: two processes normalise like one with the whole batch."""
 
 import json
 import subprocess

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ruggedize.kernels.spread import evenly_spread
 from ruggedize.models import AirbenchOptions, create_model
-from ruggedize.models.nets.airbench import NUM_FILTERS, SMALLEST_VARIANCE, Airbench
-from ruggedize.models.registry import FITTED_TO
+from ruggedize.models.nets.airbench import EXTRA_VARIANCE, NUM_FILTERS, Airbench
+from ruggedize.models.registry import NUM_FIT_IMAGES
 
 CLASSES = ("a", "b", "c")
 
@@ -34,7 +34,7 @@ def test_the_filters_make_patches_uncorrelated_and_of_unit_size(small_images: Te
     answers = patches @ filters.T
     second_moments = answers.T @ answers / len(answers)
     variances = np.linalg.eigvalsh(patches.T @ patches / len(patches))
-    expected = np.diag(variances / (variances + SMALLEST_VARIANCE))
+    expected = np.diag(variances / (variances + EXTRA_VARIANCE))
     np.testing.assert_allclose(second_moments, expected, atol=1e-4)
     other = patches_of(small_images // 2) @ filters.T
     assert not np.allclose(other.T @ other / len(other), expected, atol=1e-2)  # it bites
@@ -54,15 +54,15 @@ def test_the_signs_of_the_filters_are_decided(small_images: Tensor):
     assert (largest > 0).all()
 
 
-@pytest.mark.parametrize("num_images", [2_500, 3_999, 5_999, 5 * FITTED_TO])
+@pytest.mark.parametrize("num_images", [2_500, 3_999, 5_999, 5 * NUM_FIT_IMAGES])
 def test_images_in_the_order_of_their_classes_are_sampled_evenly(num_images: int):
     classes = (torch.arange(num_images) * 10 // num_images).to(torch.uint8)
     images = classes.reshape(-1, 1, 1, 1).expand(-1, 3, 1, 1)
-    chosen = images[torch.from_numpy(evenly_spread(num_images, FITTED_TO))]
+    chosen = images[torch.from_numpy(evenly_spread(num_images, NUM_FIT_IMAGES))]
     counts = torch.bincount(chosen[:, 0, 0, 0].long(), minlength=10)
-    assert len(chosen) == FITTED_TO
+    assert len(chosen) == NUM_FIT_IMAGES
     assert counts.max() - counts.min() <= 2
-    first = torch.bincount(images[:FITTED_TO, 0, 0, 0].long(), minlength=10)
+    first = torch.bincount(images[:NUM_FIT_IMAGES, 0, 0, 0].long(), minlength=10)
     assert first.max() - first.min() > 200  # it bites
 
 

@@ -1,4 +1,4 @@
-"""Tests of several devices share a process, although Accelerate keeps one state in it."""
+"""Tests on several devices share a process, although Accelerate has one state per process."""
 
 import pytest
 from accelerate import Accelerator

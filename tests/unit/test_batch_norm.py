@@ -1,4 +1,4 @@
-"""Batch norm in parts: what separate batches give, in every network, under the same names."""
+"""Ghost batch norm equals batch norm on separate batches, in every network."""
 
 import copy
 from functools import partial
@@ -59,7 +59,9 @@ def model_of(options: ModelOptions) -> nn.Module:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("options", NETWORKS, ids=lambda options: options.name)
-def test_names_weights_and_files_stay(options: ModelOptions, kind: str, tmp_path: Path) -> None:
+def test_names_weights_and_files_do_not_change(
+    options: ModelOptions, kind: str, tmp_path: Path
+) -> None:
     model = model_of(options)
     weights, before = list(model.parameters()), model.state_dict()
     number = len(batch_norms(model))
@@ -77,7 +79,7 @@ def test_names_weights_and_files_stay(options: ModelOptions, kind: str, tmp_path
 
 @pytest.mark.parametrize("plain", LAYERS, ids=lambda layer: type(layer).__name__)
 @pytest.mark.parametrize(("n", "sizes"), [(8, [4, 4]), (7, [4, 3])])
-def test_parts_are_normalised_as_batches_of_their_own(
+def test_groups_are_normalised_as_separate_batches(
     plain: nn.BatchNorm2d, n: int, sizes: list[int]
 ) -> None:
     batch = features(n).to(memory_format=torch.channels_last)
@@ -90,11 +92,11 @@ def test_parts_are_normalised_as_batches_of_their_own(
     assert found.is_contiguous(memory_format=torch.channels_last)
     for name, value in network[0].state_dict().items():  # the first part's, updated once
         torch.testing.assert_close(value, alone[0].state_dict()[name])
-    assert not torch.allclose(found, copy.deepcopy(plain)(batch), atol=0.1)  # it bites
+    assert not torch.allclose(found, copy.deepcopy(plain)(batch), atol=0.1)  # must differ
 
 
 @pytest.mark.parametrize("plain", LAYERS, ids=lambda layer: type(layer).__name__)
-def test_gradients_are_the_sums_over_the_parts(plain: nn.BatchNorm2d) -> None:
+def test_gradients_are_the_sums_over_the_groups(plain: nn.BatchNorm2d) -> None:
     batch, network = features(8), nn.Sequential(copy.deepcopy(plain))
     alone = copy.deepcopy(plain)
     replace_batch_norm(network, KINDS["ghost"])
@@ -108,7 +110,7 @@ def test_gradients_are_the_sums_over_the_parts(plain: nn.BatchNorm2d) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_evaluation_and_the_refresh_take_batches_whole(kind: str) -> None:
+def test_evaluation_and_refresh_do_not_split_batches(kind: str) -> None:
     plain = nn.Sequential(nn.BatchNorm2d(3))
     other = copy.deepcopy(plain)
     replace_batch_norm(other, KINDS[kind])
@@ -129,11 +131,11 @@ def test_a_network_without_batch_norm_is_rejected() -> None:
     accelerator = Accelerator(cpu=True)
     reject_division("teacher", TrainingOptions(model=WithoutBatchNorm()), accelerator)
     options = TrainingOptions(model=WithoutBatchNorm(), ghost_batches=2)
-    with pytest.raises(UserError, match="this network has none"):
+    with pytest.raises(UserError, match="need batch norm"):
         reject_division("teacher", options, accelerator)
 
 
-def test_one_batch_leaves_the_network_alone() -> None:
+def test_a_single_ghost_batch_does_not_change_the_network() -> None:
     network = nn.Sequential(nn.BatchNorm2d(3))
     layer = network[0]
     options = TrainingOptions.model_validate(OPTIONS)
@@ -141,20 +143,22 @@ def test_one_batch_leaves_the_network_alone() -> None:
     assert network[0] is layer
 
 
-def test_synchronised_batch_norm_is_refused_on_a_processor() -> None:
+def test_synchronised_batch_norm_is_rejected_on_a_cpu() -> None:
     options = TrainingOptions.model_validate(OPTIONS | {"sync_batch_norm": True})
-    with pytest.raises(UserError, match=r"student\.sync_batch_norm joins .* runs on a CPU"):
+    with pytest.raises(
+        UserError, match=r"student\.sync_batch_norm needs several GPUs, .* on a CPU"
+    ):
         reject_division("student", options, Accelerator(cpu=True))
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"ghost_batches": 5}, "fewer than two images; take 4 or less"),
-        ({"ghost_batches": 2, "sync_batch_norm": True}, "leave one of them out"),
+        ({"ghost_batches": 5}, "must be at most 4 .*, got 5"),
+        ({"ghost_batches": 2, "sync_batch_norm": True}, "remove one of them"),
         ({"ghost_batches": 0}, "greater than or equal to 1"),
     ],
 )
-def test_impossible_parts_are_refused(changes: dict[str, object], message: str) -> None:
+def test_invalid_divisions_are_rejected(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         TrainingOptions.model_validate(OPTIONS | changes)

@@ -89,10 +89,10 @@ def test_without_room_the_teacher_is_asked_in_every_step(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     asked = trained(teacher_file, tmp_path / "asked", SHARED, cached=False)
-    assert "asked in every step" not in caplog.text
-    monkeypatch.setattr(targets, "LARGEST_TABLE", 0)
+    assert "computed in every step" not in caplog.text
+    monkeypatch.setattr(targets, "MAX_TABLE_BYTES", 0)
     crowded = trained(teacher_file, tmp_path / "crowded", SHARED, cached=True)
-    assert "asked in every step" in caplog.text
+    assert "computed in every step" in caplog.text
     assert all(torch.equal(crowded[name], weight) for name, weight in asked.items())
 
 
@@ -107,7 +107,7 @@ def test_a_resumed_training_ends_with_the_same_bits(teacher_file: Path, tmp_path
 
 
 def test_views_that_are_resampled_are_rejected(teacher_file: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"leave views\.resize or cached_targets out"):
+    with pytest.raises(UserError, match=r"remove views\.resize or cached_targets"):
         trained(teacher_file, tmp_path / "out", ViewOptions(resize=20, crop=16), cached=True)
     assert not (tmp_path / "out").exists()
 
@@ -115,7 +115,7 @@ def test_views_that_are_resampled_are_rejected(teacher_file: Path, tmp_path: Pat
 @pytest.mark.parametrize("changes", [{"clean_view": "test"}, {"consistency_weight": 0.0}])
 def test_options_that_leave_nothing_to_cache_are_rejected(changes: dict[str, object]) -> None:
     objective = {"kind": "consistency", "cached_targets": True}
-    with pytest.raises(ValidationError, match="cached_targets does nothing"):
+    with pytest.raises(ValidationError, match="cached_targets has no effect"):
         StudentOptions.model_validate(TRAINING | {"objective": objective | changes})
 
 

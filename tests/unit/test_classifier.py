@@ -1,4 +1,4 @@
-"""Any network becomes a classifier: its own normalisation, its own weights in a file of ours."""
+"""Any network can be wrapped in a classifier, with its own normalisation, and saved."""
 
 from pathlib import Path
 
@@ -28,23 +28,21 @@ def test_the_default_normalisation_is_one_half(small_images: Tensor) -> None:
     torch.testing.assert_close(half.normalised(small_images), expected, rtol=0, atol=1e-6)
 
 
-def test_own_mean_and_std_are_applied_to_each_channel(small_images: Tensor) -> None:
+def test_custom_mean_and_std_are_applied_to_each_channel(small_images: Tensor) -> None:
     found = classifier(**IMAGENET).normalised(small_images)
     mean, std = (torch.tensor(IMAGENET[key])[:, None, None] for key in ("mean", "std"))
     torch.testing.assert_close(found, (small_images / 255 - mean) / std, rtol=0, atol=1e-5)
     assert not torch.allclose(found, classifier().normalised(small_images), atol=0.1)
 
 
-def test_own_normalisation_is_rounded_once_in_bfloat16(small_images: Tensor) -> None:
+def test_custom_normalisation_is_rounded_once_in_bfloat16(small_images: Tensor) -> None:
     model = classifier(**IMAGENET)
     exact = model.normalised(small_images)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(model.normalised(small_images), exact.bfloat16())
 
 
-def test_a_network_of_ones_own_comes_back_from_its_file(
-    small_images: Tensor, tmp_path: Path
-) -> None:
+def test_a_custom_network_can_be_loaded_from_its_file(small_images: Tensor, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     model = classifier(1, image_size=48, **IMAGENET)
     save_model(model, path)
@@ -55,7 +53,7 @@ def test_a_network_of_ones_own_comes_back_from_its_file(
     assert not torch.equal(classifier(2).predict(small_images).probabilities, expected)
 
 
-def test_a_file_of_ones_own_network_asks_for_it(tmp_path: Path) -> None:
+def test_a_file_of_a_custom_network_needs_the_network(tmp_path: Path) -> None:
     save_model(classifier(), tmp_path / "model.safetensors")
     with pytest.raises(UserError, match=r"pass it from Python"):
         load_model(tmp_path / "model.safetensors")

@@ -1,4 +1,4 @@
-"""One line says that kernels are compiled, once, and only where they are."""
+"""The compilation of kernels is logged once, and only if it happens."""
 
 import subprocess
 import sys
@@ -39,7 +39,7 @@ def notes(code: str, compiled: Path) -> list[str]:
 
 
 @pytest.mark.more
-def test_only_a_process_that_compiles_kernels_says_so_and_once(tmp_path: Path) -> None:
+def test_a_process_that_compiles_kernels_logs_it_once(tmp_path: Path) -> None:
     said = notes(CORRUPT, tmp_path)
     assert len(said) == 1
     assert "compiling kernels for the first time" in said[0]

@@ -1,4 +1,4 @@
-"""A kind of noise that the package does not know is passed as an object."""
+"""Custom noise is passed as an object."""
 
 from pathlib import Path
 from typing import get_args, get_origin
@@ -60,7 +60,7 @@ def test_custom_noise_does_not_depend_on_batching(small_images: Tensor) -> None:
     assert not torch.equal(noisy(small_images, Salt(), index=numbers + 1), whole)
 
 
-def test_custom_noise_says_what_it_overlaps() -> None:
+def test_custom_noise_declares_its_overlaps() -> None:
     found = overlaps((Salt(),), ("fog", "impulse_noise"))
     assert found == {"salt": ("impulse_noise",)}
 

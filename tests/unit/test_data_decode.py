@@ -190,7 +190,7 @@ def test_a_pipe_in_a_folder_is_no_image_and_a_link_to_nowhere_is_named(tmp_path)
     assert [path.name for path in list_images(tmp_path)] == ["c.png", "d.png", "a.png"]
 
 
-def test_a_compressed_text_bomb_is_refused():
+def test_a_compressed_text_bomb_is_rejected():
     with pytest.raises(UserError):
         decode_image(text_bomb(), 32)
 
@@ -198,12 +198,12 @@ def test_a_compressed_text_bomb_is_refused():
 def test_random_damage_never_escapes_as_another_error():
     rng = np.random.default_rng(0)
     wholes = [encode(quarters((40, 30)), kind) for kind in ("PNG", "JPEG", "WEBP", "BMP")]
-    num_refused = 0
+    num_rejected = 0
     for number in range(400):
         data = np.frombuffer(wholes[number % 4], np.uint8).copy()
         data[rng.integers(0, len(data), 6)] = rng.integers(0, 256, 6)
         try:
             assert decode_image(data.tobytes(), 8).shape == (3, 8, 8)
         except UserError:
-            num_refused += 1
-    assert 20 < num_refused < 400
+            num_rejected += 1
+    assert 20 < num_rejected < 400

@@ -70,12 +70,12 @@ def replaced(photos: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (exchanged, ["train: file names, file sizes or pixels differ"]),
-        (removed, ["test: 8 images then, 7 now"]),
-        (replaced, ["train: file names, file sizes or pixels differ"]),
+        (exchanged, ["train: file names, file sizes or pixels have changed"]),
+        (removed, ["test: 8 images before, 7 now"]),
+        (replaced, ["train: file names, file sizes or pixels have changed"]),
         (
             moved_to_the_other_class,
-            ["train: the labels differ", "train: file names, file sizes or pixels differ"],
+            ["train: labels have changed", "train: file names, file sizes or pixels have changed"],
         ),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -89,8 +89,8 @@ def test_what_changed_in_a_folder_is_named(photos: Path, change, named: list[str
 def test_a_part_that_appears_is_named(photos: Path) -> None:
     before = digest(photos)
     shutil.copytree(photos / "test", photos / "validation")
-    assert before.changes(digest(photos)) == ["validation appeared"]
-    assert digest(photos).changes(before) == ["validation is gone"]
+    assert before.changes(digest(photos)) == ["validation was added"]
+    assert digest(photos).changes(before) == ["validation is missing"]
 
 
 def test_labels_and_pixels_in_memory_are_told_apart() -> None:
@@ -110,4 +110,4 @@ def test_data_that_is_gone_has_no_digest(photos: Path) -> None:
 def test_a_link_that_leads_nowhere_has_a_digest(photos: Path) -> None:
     before = digest(photos)
     os.symlink(photos / "nothing.png", photos / "train/cat/link.png")
-    assert before.changes(digest(photos)) == ["train: 12 images then, 13 now"]
+    assert before.changes(digest(photos)) == ["train: 12 images before, 13 now"]

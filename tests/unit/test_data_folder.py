@@ -51,7 +51,7 @@ def test_a_validation_folder_is_taken_as_it_is(photos):
     assert [len(part) for part in splits] == [25, 1, 2]
 
 
-def test_without_a_test_folder_a_fifth_of_train_is_kept_for_it(photos, caplog):
+def test_without_a_test_folder_a_fifth_of_train_is_held_out(photos, caplog):
     for path in sorted((photos / "test").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     (photos / "test").rmdir()
@@ -61,7 +61,7 @@ def test_without_a_test_folder_a_fifth_of_train_is_kept_for_it(photos, caplog):
     index = torch.cat([part.index for part in splits])
     assert torch.equal(index.sort().values, torch.arange(25))
     assert splits.test.labels.bincount().tolist() == [2, 3]
-    assert "a fifth of train is kept for the test" in caplog.text
+    assert "a fifth of train is held out" in caplog.text
     assert "val is ignored; only train, validation, test are read" in caplog.text
 
 
@@ -89,7 +89,7 @@ def test_bad_files_are_named_and_can_be_left_out(photos, caplog):
     options = DataOptions(name=str(photos), image_size=8, validation=5, skip_bad_images=True)
     splits = load_splits(options)
     assert [len(part) for part in splits] == [16, 5, 2]
-    _, _, said = caplog.text.partition("5 files cannot be decoded and are left out:\n")
+    _, _, said = caplog.text.partition("5 files cannot be decoded and are skipped:\n")
     bad = [*(f"train/plum/{number:02}.bmp" for number in range(4)), "test/plum/bad.jpg"]
     faults = [
         f"  {photos / name} is not a PNG, JPEG, WebP or BMP image; convert it" for name in bad
@@ -102,7 +102,7 @@ def test_bad_files_are_named_and_can_be_left_out(photos, caplog):
     assert kept.tolist() == [*range(10), *range(14, 25)]  # the others keep their index
 
 
-def test_a_class_of_bad_files_alone_is_refused(photos):
+def test_a_class_of_bad_files_alone_is_rejected(photos):
     (photos / "test/plum/x.webp").write_bytes(b"damaged")
     options = DataOptions(name=str(photos), image_size=8, skip_bad_images=True)
     with pytest.raises(UserError, match="test: no image of plum can be decoded"):
@@ -117,20 +117,20 @@ def test_mistakes_in_the_layout_name_the_cure(photos, tmp_path):
     with pytest.raises(UserError, match="has no folder train; put images in train/CLASS/"):
         load_data(photos / "train", image_size=8)
     (tmp_path / "flat/train").mkdir(parents=True)
-    with pytest.raises(UserError, match="has no class folders; put images in train/CLASS/"):
+    with pytest.raises(UserError, match="has no class folders;\nput images in train/CLASS/"):
         load_data(tmp_path / "flat", image_size=8)
     (photos / "train/pear").mkdir()
-    with pytest.raises(UserError, match="train/pear holds no images; add some"):
+    with pytest.raises(UserError, match="train/pear contains no images; add some"):
         load_data(photos, image_size=8)
 
 
-def test_hidden_and_foreign_files_are_left_out(photos, caplog):
+def test_hidden_and_foreign_files_are_skipped(photos, caplog):
     (photos / "train/apple/.hidden.png").write_bytes(b"")
     (photos / "train/.cache").mkdir()
     (photos / "train/apple/notes.txt").write_text("x")
     with caplog.at_level(logging.WARNING):
         assert len(load_data(photos, image_size=8, validation=5).train) == 20
-    assert "apple: files ignored: 1;" in caplog.text
+    assert "apple: ignored 1 files;" in caplog.text
 
 
 def test_names_that_are_not_valid_text_are_read_and_shown(photos):
@@ -146,7 +146,7 @@ def test_names_that_are_not_valid_text_are_read_and_shown(photos):
         name.encode()
 
 
-def test_a_single_file_is_listed_and_a_missing_one_refused(photos):
+def test_a_single_file_is_listed_and_a_missing_one_rejected(photos):
     file = photos / "train/apple/0.png"
     assert list_images(file) == [file]
     with pytest.raises(UserError, match="does not exist; give an image file or a folder"):

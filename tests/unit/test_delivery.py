@@ -93,7 +93,7 @@ def test_an_average_that_is_not_clearly_worse_is_delivered(
 @pytest.mark.parametrize(
     ("deliver", "epoch", "weights"), [("raw", 2, "raw"), ("auto", 3, "ema"), ("average", 3, "ema")]
 )
-def test_with_early_stopping_the_best_epoch_of_what_is_delivered_counts(
+def test_with_early_stopping_the_best_epoch_of_the_delivered_kind_is_chosen(
     tmp_path: Path, deliver: str, epoch: int, weights: str
 ) -> None:
     changes = {"deliver": deliver, "early_stopping": {"patience": 9}, "watch": "loss"}
@@ -152,7 +152,7 @@ def test_the_final_decay_is_logged_and_recorded(
     assert "decay of 0.5714" in found.said
 
 
-def test_a_decay_that_is_never_reached_is_warned_of_with_one_that_is(
+def test_an_unreachable_decay_is_warned_of_with_a_reachable_one(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     averaging = {"kind": "ema", "decay": 0.99}
@@ -170,7 +170,7 @@ def test_a_decay_that_is_never_reached_is_warned_of_with_one_that_is(
     )
 
 
-def test_an_average_that_is_never_kept_cannot_be_delivered() -> None:
+def test_delivering_an_average_needs_averaging() -> None:
     options = {"model": "resnet9", "deliver": "average"}
     with pytest.raises(ValidationError, match=r'set averaging = "ema" or "swa", or deliver = "aut'):
         TrainingOptions.model_validate(options)

@@ -1,4 +1,4 @@
-"""A loss that is not finite stops the training at that step, with the state before it."""
+"""A non-finite loss stops the training at that step and keeps the state before it."""
 
 import json
 import math
@@ -64,7 +64,7 @@ def after(stage: Stage, num_steps: int) -> State:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_it_stops_at_that_step_with_the_rate_and_the_images(tmp_path: Path, value: float) -> None:
+def test_the_error_names_step_learning_rate_and_images(tmp_path: Path, value: float) -> None:
     stage = spoilt(tmp_path, value, schedule="constant")
     words = r"NaN at step 7 \(epoch 2\), learning rate 0.05;\n.*\nlower teacher.optimiser.lr"
     with pytest.raises(UserError, match=words):
@@ -76,7 +76,7 @@ def test_it_stops_at_that_step_with_the_rate_and_the_images(tmp_path: Path, valu
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
 
 
-def test_the_state_before_it_is_saved_weights_statistics_averages_and_all(tmp_path: Path) -> None:
+def test_the_state_before_the_bad_step_is_saved_completely(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="step 7"):
         fit(spoilt(tmp_path, math.nan))
     saved = fresh_state(tiny_stage(tmp_path, weights_seed=9))
@@ -87,11 +87,11 @@ def test_the_state_before_it_is_saved_weights_statistics_averages_and_all(tmp_pa
     best = {name for name in saved.tensors() if name.startswith("best/")}
     saved.best = {}
     assert equal(after(tiny_stage(tmp_path / "a"), 6), saved)
-    assert not equal(after(tiny_stage(tmp_path / "b"), 7), saved)  # it bites
+    assert not equal(after(tiny_stage(tmp_path / "b"), 7), saved)  # must differ
     assert best
 
 
-def test_the_training_goes_on_from_there_as_if_nothing_had_happened(tmp_path: Path) -> None:
+def test_the_training_resumes_from_the_state_before_the_bad_step(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="step 7"):
         fit(spoilt(tmp_path / "stopped", math.nan))
     fit(tiny_stage(tmp_path / "stopped"))
@@ -107,10 +107,10 @@ def test_the_training_goes_on_from_there_as_if_nothing_had_happened(tmp_path: Pa
 
 
 @pytest.mark.parametrize(("bad", "epoch", "saved"), [(7, 2, [4]), (2, 1, [])])
-def test_where_looking_costs_a_wait_nothing_is_saved_from_that_step_on(
+def test_on_a_gpu_nothing_is_saved_after_the_bad_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: int, epoch: int, saved: list[int]
 ) -> None:
-    """As on a GPU: the weights have moved by the time that the step is known."""
+    """As on a GPU: the weights have been updated before the loss is checked."""
     for part in (safety, distributed):
         monkeypatch.setattr(part, "sync_is_free", lambda device: False)
     with pytest.raises(UserError, match=rf"NaN at step {bad} \(epoch {epoch}\)"):
@@ -122,7 +122,7 @@ def test_where_looking_costs_a_wait_nothing_is_saved_from_that_step_on(
     assert stopped.read_bytes() == whole.read_bytes()
 
 
-def test_where_looking_costs_a_wait_it_is_asked_before_every_save(
+def test_on_a_gpu_the_loss_is_checked_before_every_save(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for part in (safety, distributed):
@@ -133,7 +133,7 @@ def test_where_looking_costs_a_wait_it_is_asked_before_every_save(
     assert steps_saved(tmp_path) == [5, 6]
 
 
-def test_a_rate_that_is_far_too_high_is_named(tmp_path: Path) -> None:
+def test_a_far_too_high_learning_rate_is_named(tmp_path: Path) -> None:
     stage = tiny_stage(tmp_path, optimiser={"kind": "sgd", "lr": 1e30})
     with pytest.raises(
         UserError, match=r"infinite or NaN(.*\n)*lower teacher.optimiser.lr \(now 1e\+30"
@@ -141,7 +141,7 @@ def test_a_rate_that_is_far_too_high_is_named(tmp_path: Path) -> None:
         fit(stage)
 
 
-def test_the_first_bad_step_is_remembered_and_nothing_later(tmp_path: Path) -> None:
+def test_only_the_first_bad_step_is_recorded(tmp_path: Path) -> None:
     accelerator = tiny_stage(tmp_path).accelerator
     first = FirstBadStep(torch.device("cpu"))
     first.note(torch.tensor(1.0), torch.tensor(1.0), 1)
@@ -152,9 +152,7 @@ def test_the_first_bad_step_is_remembered_and_nothing_later(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("averaging", ["none", "ema"])
-def test_weights_made_useless_by_an_epoch_s_last_step_are_noticed(
-    tmp_path: Path, averaging: str
-) -> None:
+def test_a_non_finite_validation_loss_is_an_error(tmp_path: Path, averaging: str) -> None:
     far = {"kind": "sgd", "lr": 1e38}
     stage = tiny_stage(tmp_path, epochs=2, batch_size=64, averaging=averaging, optimiser=far)
     assert stage.steps_per_epoch == 1
@@ -163,7 +161,7 @@ def test_weights_made_useless_by_an_epoch_s_last_step_are_noticed(
     assert not (tmp_path / "metrics.jsonl").exists()
 
 
-def test_the_state_just_written_stays_whatever_the_clock_says(tmp_path: Path) -> None:
+def test_the_newest_state_is_kept_even_if_the_clock_is_wrong(tmp_path: Path) -> None:
     stage = tiny_stage(tmp_path)
     state = fresh_state(stage)
     for number in range(3):

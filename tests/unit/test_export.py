@@ -126,12 +126,12 @@ def test_what_was_cut_off_leaves_whole_files_and_is_gone_on_with(
         assert path.read_bytes() == (tmp_path / "whole" / path.name).read_bytes()
 
 
-def test_other_settings_are_refused_by_name(image_set: ImageSet, tmp_path: Path) -> None:
+def test_other_settings_are_rejected_by_name(image_set: ImageSet, tmp_path: Path) -> None:
     write(image_set, tmp_path)
     before = modified(tmp_path)
-    with pytest.raises(UserError, match=r"differs in seed;\n.*--out"):
+    with pytest.raises(UserError, match=r"differ in seed;\n.*--out"):
         write(image_set, tmp_path, seed=2)
-    with pytest.raises(UserError, match="differs in images_sha256, num_images"):
+    with pytest.raises(UserError, match="differ in images_sha256, num_images"):
         write(image_set.select(range(20)), tmp_path)
     assert modified(tmp_path) == before
 

@@ -1,4 +1,4 @@
-"""A state belongs to a training whose facts are the same; an option added since has its default."""
+"""A state is accepted if its facts are equal; options added since then have their defaults."""
 
 import dataclasses
 import json
@@ -138,7 +138,7 @@ def no_table(numbers: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("change", [of_an_earlier_layout, of_a_later_version, no_table])
-def test_facts_that_are_not_understood_are_a_clear_error(tmp_path: Path, change: Change) -> None:
+def test_unreadable_facts_are_a_clear_error(tmp_path: Path, change: Change) -> None:
     saved(tiny_stage(tmp_path))
     rewrite(tmp_path, change)
     message = complaint(tiny_stage(tmp_path))
@@ -148,9 +148,7 @@ def test_facts_that_are_not_understood_are_a_clear_error(tmp_path: Path, change:
 
 
 @pytest.mark.parametrize("training", ["0123456789abcdef", {}, {"options": 3}])
-def test_a_finished_training_that_is_not_understood_is_a_clear_error(
-    tmp_path: Path, training: Any
-) -> None:
+def test_an_unreadable_finished_training_is_a_clear_error(tmp_path: Path, training: Any) -> None:
     fit(tiny_stage(tmp_path, epochs=1))
     note = json.loads((tmp_path / "delivered.json").read_text())
     (tmp_path / "delivered.json").write_text(json.dumps(note | {"training": training}))

@@ -1,4 +1,4 @@
-"""Batches made ahead of time are the batches made on the spot."""
+"""Prefetched batches equal batches made on demand."""
 
 import threading
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_items_come_in_their_order_and_from_another_thread() -> None:
     assert all(name.startswith("next-batch") for name in threads)
 
 
-def test_views_made_ahead_in_few_blocks_are_those_made_on_the_spot(
+def test_views_prefetched_in_few_blocks_equal_those_made_on_demand(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(blocks, "available_cores", lambda: 16)
@@ -48,7 +48,7 @@ def test_views_made_ahead_in_few_blocks_are_those_made_on_the_spot(
     assert not torch.equal(*ahead)
 
 
-def test_no_more_is_made_than_was_asked_for() -> None:
+def test_no_more_batches_are_prefetched_than_configured() -> None:
     made: list[int] = []
 
     def items():
@@ -62,7 +62,7 @@ def test_no_more_is_made_than_was_asked_for() -> None:
     assert len(made) <= 4
 
 
-def test_a_fault_in_the_thread_reaches_the_step() -> None:
+def test_an_error_in_the_thread_is_raised_in_the_step() -> None:
     def items():
         yield 0
         raise ValueError("broken")
@@ -71,7 +71,7 @@ def test_a_fault_in_the_thread_reaches_the_step() -> None:
         list(in_background(items(), 2))
 
 
-def test_an_epoch_shows_every_image_once_and_can_begin_in_its_midst(tmp_path: Path) -> None:
+def test_an_epoch_has_every_image_once_and_can_start_at_any_step(tmp_path: Path) -> None:
     stage = tiny_stage(tmp_path)
     whole = list(batches_of_epoch(stage, 3, 0))
     rest = list(batches_of_epoch(stage, 3, 2))

@@ -82,10 +82,10 @@ def test_without_the_archive_nothing_is_left_and_the_way_by_hand_is_told(folder:
     assert list(folder.parent.iterdir()) == []
 
 
-def test_another_archive_or_picture_is_refused(folder: Path, wheel: Path, monkeypatch):
+def test_another_archive_or_picture_is_rejected(folder: Path, wheel: Path, monkeypatch):
     good = photographs.WHEEL_SHA256
     monkeypatch.setattr(photographs, "WHEEL_SHA256", "0" * 64)
-    with pytest.raises(UserError, match="the hash of what came is wrong"):
+    with pytest.raises(UserError, match="the hash of the download is wrong"):
         fetch_frost()
     assert list(folder.parent.iterdir()) == []
     monkeypatch.setattr(photographs, "WHEEL_SHA256", good)
@@ -98,7 +98,9 @@ def test_another_archive_or_picture_is_refused(folder: Path, wheel: Path, monkey
 def test_a_folder_with_other_files_is_left_alone(folder: Path, wheel: Path):
     folder.mkdir(parents=True)
     (folder / "mine.txt").write_text("mine")
-    with pytest.raises(UserError, match="nothing was fetched:\nremove it, or name another folder"):
+    with pytest.raises(
+        UserError, match="nothing was downloaded;\nremove it, or set another folder"
+    ):
         fetch_frost()
     assert [path.name for path in folder.iterdir()] == ["mine.txt"]
 
@@ -107,7 +109,7 @@ def test_a_photograph_that_was_changed_is_noticed(folder: Path, wheel: Path):
     fetch_frost()
     check_photographs(folder)
     (folder / "picture2.png").write_bytes(b"another")
-    with pytest.raises(UserError, match=r"its hash is another;\nremove .* run `ruggedize fetch"):
+    with pytest.raises(UserError, match=r"its hash differs\);\nremove .* run `ruggedize fetch"):
         check_photographs(folder)
 
 

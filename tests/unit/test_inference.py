@@ -1,4 +1,4 @@
-"""What is only to be answered comes in batches that fit, and in halves where they do not."""
+"""Inference batches fit into memory, and are halved if they do not."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ OF_GPU = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.
 
 
 class Cramped(nn.Module):
-    """Sums pixels by thirds of the picture; runs out of memory above so many pictures at a time."""
+    """Sums pixels by thirds of the image; runs out of memory above `most` images per batch."""
 
     def __init__(self, most: int, error: RuntimeError = OF_GPU) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ def views(n: int) -> Tensor:
     ("n", "most", "sizes"),
     [(7, 7, [7]), (7, 3, [7, 4, 2, 2, 3]), (3, 1, [3, 2, 1, 1, 1])],
 )
-def test_halves_give_the_same_answers_in_the_same_order(
+def test_halved_batches_give_the_same_logits_in_the_same_order(
     n: int, most: int, sizes: list[int]
 ) -> None:
     pictures, network = views(n), Cramped(most)
@@ -44,7 +44,7 @@ def test_halves_give_the_same_answers_in_the_same_order(
     assert network.sizes == sizes
 
 
-def test_a_limit_on_the_cpu_s_memory_is_a_lack_of_it() -> None:
+def test_the_cpus_allocation_error_is_out_of_memory() -> None:
     with pytest.raises(RuntimeError) as found:
         torch.empty(1 << 55, dtype=torch.uint8)  # more than an address space
     pictures = views(7)
@@ -52,16 +52,18 @@ def test_a_limit_on_the_cpu_s_memory_is_a_lack_of_it() -> None:
     assert torch.equal(answer, Cramped(7)(pictures))
 
 
-def test_no_room_for_a_single_image_is_said_with_what_to_do() -> None:
-    with pytest.raises(UserError, match=r"cpu is out of memory for one image;\nend what else"):
+def test_out_of_memory_for_a_single_image_is_an_error_with_a_fix() -> None:
+    with pytest.raises(
+        UserError, match=r"cpu is out of memory for one image;\nstop other programs"
+    ):
         logits_of(Cramped(0), views(5))
 
 
-def test_another_fault_is_not_taken_for_a_lack_of_memory() -> None:
+def test_other_errors_are_not_taken_for_out_of_memory() -> None:
     with pytest.raises(RuntimeError, match="unflatten"):
         logits_of(nn.Unflatten(1, (2, 2)), views(5))
 
 
 @pytest.mark.parametrize(("size", "n"), [(8, 500), (32, 500), (72, 500), (224, 51), (4096, 1)])
-def test_larger_images_come_fewer_at_a_time(size: int, n: int) -> None:
+def test_batches_of_larger_images_are_smaller(size: int, n: int) -> None:
     assert inference_batch_size(size) == n

@@ -1,4 +1,4 @@
-"""A signal waits for the end of a step; whoever had the handlers gets them back."""
+"""Signals are deferred to the end of a step; the previous handlers are restored."""
 
 import dataclasses
 import json
@@ -30,7 +30,7 @@ def interrupting(stage: Stage, at_step: int, number: int = signal.SIGINT) -> Sta
     return dataclasses.replace(stage, progress=progress)
 
 
-def test_the_first_signal_waits_and_is_obeyed_at_the_end() -> None:
+def test_the_first_signal_is_deferred_to_the_end() -> None:
     before, done = handlers(), []
 
     def work() -> None:
@@ -63,7 +63,7 @@ def test_the_same_signal_relayed_at_once_is_one_signal(monkeypatch: pytest.Monke
     assert done == ["went on"]
 
 
-def test_the_second_signal_does_not_wait() -> None:
+def test_the_second_signal_is_not_deferred() -> None:
     before, done = handlers(), []
 
     def work() -> None:
@@ -79,7 +79,7 @@ def test_the_second_signal_does_not_wait() -> None:
     assert handlers() == before
 
 
-def test_an_error_gives_the_handlers_back_and_is_not_hidden() -> None:
+def test_an_error_restores_the_handlers_and_is_not_hidden() -> None:
     before = handlers()
 
     def work() -> None:
@@ -91,7 +91,7 @@ def test_an_error_gives_the_handlers_back_and_is_not_hidden() -> None:
     assert handlers() == before
 
 
-def test_in_a_thread_nothing_is_put_off() -> None:
+def test_in_a_thread_signals_are_not_deferred() -> None:
     before, seen = handlers(), []
 
     def work() -> None:

@@ -1,4 +1,4 @@
-"""One writer a folder, for as long as its process lives and no longer."""
+"""A folder has one writer at a time, and its lock ends with its process."""
 
 import errno
 import fcntl
@@ -40,7 +40,7 @@ def holder(folder: Path, *more: str) -> subprocess.Popen[str]:
     return process
 
 
-def test_the_second_process_is_refused_with_the_name_of_the_first(tmp_path: Path) -> None:
+def test_the_second_process_is_rejected_with_the_name_of_the_first(tmp_path: Path) -> None:
     process = holder(tmp_path)
     with (
         pytest.raises(UserError, match=rf"written by process {process.pid} on .*;\nwait for it"),
@@ -64,7 +64,7 @@ def test_a_forked_child_does_not_outlive_its_parent_s_lock(tmp_path: Path) -> No
         os.killpg(process.pid, signal.SIGKILL)  # the child is a group's last member
 
 
-def test_the_lock_of_a_forked_child_s_parent_stays(tmp_path: Path) -> None:
+def test_a_forked_child_does_not_release_its_parents_lock(tmp_path: Path) -> None:
     with only_writer(tmp_path):
         child = os.fork()
         if child == 0:
@@ -74,7 +74,9 @@ def test_the_lock_of_a_forked_child_s_parent_stays(tmp_path: Path) -> None:
             pass
 
 
-def test_what_a_killed_process_left_is_cleared_but_not_what_another_writes(tmp_path: Path) -> None:
+def test_partial_files_of_a_killed_process_are_deleted_but_not_those_of_another_writer(
+    tmp_path: Path,
+) -> None:
     for place in (tmp_path, tmp_path / "state", tmp_path / "teacher"):
         write_atomically(place / "whole", b"x")
         (place / ".model.7.partial").write_bytes(b"half")
@@ -86,7 +88,7 @@ def test_what_a_killed_process_left_is_cleared_but_not_what_another_writes(tmp_p
     assert len(list(tmp_path.rglob("whole"))) == 3
 
 
-def test_a_drive_without_locks_is_said_and_used(
+def test_a_drive_without_locks_is_used_with_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(*_: object) -> None:

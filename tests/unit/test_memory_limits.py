@@ -1,4 +1,4 @@
-"""What a process may take is what the tightest of its nested control groups leaves."""
+"""The available memory is the minimum over the process's nested control groups."""
 
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def machine(root: Path, version: int, path: str, groups: dict[str, Group]) -> Pa
         ((9_500, 200, 0), (9_900, 300, 0), 8_000),  # the machine has less than the limits
     ],
 )
-def test_the_tightest_of_nested_groups_counts(
+def test_the_smallest_limit_of_nested_groups_applies(
     tmp_path: Path, version: int, inner: Group, outer: Group, expected: int
 ) -> None:
     groups = {"jobs/mine": inner, "jobs": outer, "jobs/other": (1, 0, 0)}
@@ -59,9 +59,7 @@ def test_the_tightest_of_nested_groups_counts(
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("path", ["/", "/docker/0a1b", "/../../system.slice"])
-def test_a_container_is_limited_by_what_its_mount_shows(
-    tmp_path: Path, version: int, path: str
-) -> None:
+def test_a_container_uses_the_limits_in_its_mount(tmp_path: Path, version: int, path: str) -> None:
     assert available_memory(machine(tmp_path, version, path, {"": (700, 100, 0)})) == 600 * MIB
 
 
@@ -74,7 +72,7 @@ def test_a_group_without_all_its_files_is_skipped(tmp_path: Path) -> None:
     assert available_memory(root) == 500 * MIB
 
 
-def test_a_system_that_says_nothing_is_not_an_error(tmp_path: Path) -> None:
+def test_a_system_without_memory_information_is_not_an_error(tmp_path: Path) -> None:
     assert available_memory(tmp_path) is None
     root = machine(tmp_path, 2, "/a", {})
     (root / "proc/self/cgroup").unlink()

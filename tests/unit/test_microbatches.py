@@ -1,4 +1,4 @@
-"""Micro-batches save memory and change no result; what does not fit is an error that helps."""
+"""Micro-batches save memory and do not change results; out of memory is an error with a fix."""
 
 import dataclasses
 from pathlib import Path
@@ -87,8 +87,8 @@ def test_a_network_without_batch_norm_needs_no_ghost_batches(tmp_path: Path) -> 
             torch.testing.assert_close(found[1][name], value, rtol=1e-4, atol=1e-6, msg=name)
 
 
-def test_batch_norm_is_not_divided_in_silence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"change what batch norm normalises;\nset ghost_batches"):
+def test_batch_norm_is_not_split_silently(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"batch norm normalises;\n.*set ghost_batches = 2"):
         checked(tiny_stage(tmp_path, microbatches=2))
 
 
@@ -96,7 +96,7 @@ def test_batch_norm_is_not_divided_in_silence(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"ghost_batches": 4, "microbatches": 3}, "does not divide ghost_batches"),
-        ({"sync_batch_norm": True, "microbatches": 2}, "leave one of them out"),
+        ({"sync_batch_norm": True, "microbatches": 2}, "remove one of them"),
     ],
 )
 def test_impossible_divisions_are_rejected(changes: dict, message: str) -> None:
@@ -140,7 +140,7 @@ def test_weights_that_do_not_fit_are_rejected_before_the_network_is_built(
     reject_too_large(name, options, 10, torch.device("cuda"))  # it raises when it is full
 
 
-def test_a_run_with_a_student_beyond_all_memory_does_not_begin(
+def test_a_run_whose_student_does_not_fit_in_memory_does_not_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(preflight, "available_memory", lambda: 1 << 30)
@@ -176,7 +176,7 @@ def test_the_refresh_takes_as_many_images_as_a_micro_batch(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("batch_size", "n"), [(2, 5), (2, 7), (16, 17)])
-def test_the_refresh_never_shows_batch_norm_a_single_image(
+def test_the_refresh_has_no_batches_of_a_single_image(
     tmp_path: Path, batch_size: int, n: int
 ) -> None:
     stage = tiny_stage(tmp_path, epochs=1, batch_size=batch_size)

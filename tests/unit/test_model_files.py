@@ -1,4 +1,4 @@
-"""Model files: equal runs give equal bytes, and anything else is refused with a cure."""
+"""Model files: equal runs give equal bytes, and anything else is rejected with a fix."""
 
 import json
 import pickle
@@ -35,7 +35,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "model.safetensors"
 
 
-def refusal(action: Callable[[], object]) -> str:
+def error_message(action: Callable[[], object]) -> str:
     with pytest.raises(UserError) as caught:
         action()
     assert len(str(caught.value).splitlines()) <= 3
@@ -48,7 +48,7 @@ def test_equal_runs_give_equal_bytes(path: Path, tmp_path: Path) -> None:
     save_model(model, other, {"data": "cd34", "teacher": "ab12"})
     assert path.read_bytes() == other.read_bytes()
     save_model(tiny(seed=1), other, {"data": "cd34", "teacher": "ab12"})
-    assert path.read_bytes() != other.read_bytes()  # it bites
+    assert path.read_bytes() != other.read_bytes()  # must differ
 
 
 def test_the_file_describes_its_model_and_names_its_parents(path: Path) -> None:
@@ -76,32 +76,32 @@ def test_a_loaded_model_does_not_hold_on_to_its_file(path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    assert "nowhere" in refusal(lambda: load_model(tmp_path / "nowhere.safetensors"))
+    assert "nowhere" in error_message(lambda: load_model(tmp_path / "nowhere.safetensors"))
 
 
 @pytest.mark.parametrize("legacy", [True, False])
-def test_a_pickle_is_refused_unopened(tmp_path: Path, legacy: bool) -> None:
+def test_a_pickle_is_rejected_unopened(tmp_path: Path, legacy: bool) -> None:
     path = tmp_path / "model.pt"
     torch.save(tiny().state_dict(), path, _use_new_zipfile_serialization=not legacy)
-    assert "pickle" in refusal(lambda: load_model(path))
+    assert "pickle" in error_message(lambda: load_model(path))
 
 
-def test_plain_pickles_of_every_protocol_are_refused_unopened(tmp_path: Path) -> None:
+def test_plain_pickles_of_every_protocol_are_rejected_unopened(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
         path.write_bytes(pickle.dumps({"weight": [1.0]}, protocol))
-        assert "pickle" in refusal(lambda: load_model(path))
+        assert "pickle" in error_message(lambda: load_model(path))
 
 
 @pytest.mark.parametrize("keep", [0, 5, 100, 5000])
-def test_a_file_cut_short_is_refused(path: Path, keep: int) -> None:
+def test_a_file_cut_short_is_rejected(path: Path, keep: int) -> None:
     path.write_bytes(path.read_bytes()[:keep])
-    assert "safetensors" in refusal(lambda: load_model(path))
+    assert "safetensors" in error_message(lambda: load_model(path))
 
 
-def test_weights_without_a_description_are_refused(path: Path) -> None:
+def test_weights_without_a_description_are_rejected(path: Path) -> None:
     save_file(load_file(path), path)
-    assert "does not say of which model" in refusal(lambda: load_model(path))
+    assert "without the description" in error_message(lambda: load_model(path))
 
 
 @pytest.mark.parametrize(
@@ -115,9 +115,9 @@ def test_weights_without_a_description_are_refused(path: Path) -> None:
         ({"flavour": "sour"}, "flavour"),
     ],
 )
-def test_an_unknown_description_is_refused(path: Path, change: dict, place: str) -> None:
+def test_an_unknown_description_is_rejected(path: Path, change: dict, place: str) -> None:
     describe_anew(path, change)
-    assert place in refusal(lambda: load_model(path))
+    assert place in error_message(lambda: load_model(path))
 
 
 @pytest.mark.parametrize(
@@ -128,24 +128,24 @@ def test_an_unknown_description_is_refused(path: Path, change: dict, place: str)
         {"architecture": {"name": "wide_resnet", "depth": 10, "width": 1}},
     ],
 )
-def test_weights_of_another_model_are_refused(path: Path, change: dict) -> None:
+def test_weights_of_another_model_are_rejected(path: Path, change: dict) -> None:
     describe_anew(path, change)
-    assert "instead of" in refusal(lambda: load_model(path))
+    assert "instead of" in error_message(lambda: load_model(path))
 
 
-def test_a_file_of_another_architecture_or_other_classes_is_refused(path: Path) -> None:
+def test_a_file_of_another_architecture_or_other_classes_is_rejected(path: Path) -> None:
     wanted = WideResNetOptions(depth=16, width=2)
-    message = refusal(lambda: load_model(path, architecture=wanted))
+    message = error_message(lambda: load_model(path, architecture=wanted))
     assert "wide_resnet(depth=16, width=2)" in message
     assert "resnet9(width=8" in message
-    assert "frog" in refusal(lambda: load_model(path, classes=("frog", "newt")))
+    assert "frog" in error_message(lambda: load_model(path, classes=("frog", "newt")))
     load_model(path, architecture=TINY, classes=CLASSES)
 
 
 def test_a_description_of_a_huge_net_takes_no_memory(path: Path) -> None:
     """Shapes are compared before anything of the described size is made (2.5 TB here)."""
     describe_anew(path, {"architecture": {"name": "wide_resnet", "depth": 1000, "width": 1024}})
-    assert "instead of" in refusal(lambda: load_model(path))
+    assert "instead of" in error_message(lambda: load_model(path))
 
 
 LYING = {
@@ -178,7 +178,7 @@ LYING = {
 
 
 @pytest.mark.parametrize("name", LYING)
-def test_a_lying_header_is_refused(name: str, tmp_path: Path) -> None:
+def test_an_inconsistent_header_is_rejected(name: str, tmp_path: Path) -> None:
     header = LYING[name]
     if isinstance(header, dict):
         header = json.dumps(header).encode()
@@ -186,7 +186,7 @@ def test_a_lying_header_is_refused(name: str, tmp_path: Path) -> None:
         header = len(header).to_bytes(8, "little") + header + bytes(4)
     path = tmp_path / "model.safetensors"
     path.write_bytes(header)
-    message = refusal(lambda: load_model(path))
+    message = error_message(lambda: load_model(path))
     assert "model.safetensors" in message
     assert message.count("\n") <= 2
 

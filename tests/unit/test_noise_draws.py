@@ -1,4 +1,4 @@
-"""The draws behind the noises follow the distributions that they are named for."""
+"""Random draws follow their named distributions."""
 
 import math
 
@@ -15,7 +15,7 @@ def test_the_normal_quantiles_have_the_moments_of_the_normal_distribution():
     assert abs(values.mean()) < 1e-6
     assert abs(values.std() - 1) < 1e-3
     assert abs((values**4).mean() - 3) < 0.01
-    assert abs((np.cbrt(values) ** 4).mean() - 3) > 0.1  # it bites
+    assert abs((np.cbrt(values) ** 4).mean() - 3) > 0.1  # must differ
 
 
 def test_the_normal_draws_use_all_quantiles_alike():
@@ -36,7 +36,7 @@ def test_the_alias_tables_hold_the_poisson_distribution(photons: float):
         expected = poisson(value * photons / 255, int(lowest[value]), len(chances))
         assert np.abs(chances - expected).max() < 1e-7
         wrong = poisson((value + 1) * photons / 255, int(lowest[value]), len(chances))
-        assert np.abs(chances - wrong).max() > 1e-6  # it bites
+        assert np.abs(chances - wrong).max() > 1e-6  # must differ
 
 
 def alias_chances(cuts: np.ndarray, others: np.ndarray) -> np.ndarray:

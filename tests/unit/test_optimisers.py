@@ -1,4 +1,4 @@
-"""Which weights decay, and at which rate each of them learns."""
+"""Weight decay and learning rate of each kind of weight."""
 
 import pytest
 import torch
@@ -23,11 +23,11 @@ def rates(options: Adam | AdamW | Sgd, lr: float) -> dict[int, set[float]]:
 
 
 @pytest.mark.parametrize("options", [Adam(), AdamW(), Sgd()])
-def test_all_weights_learn_at_one_rate(options: Adam | AdamW | Sgd):
+def test_all_weights_have_the_same_learning_rate(options: Adam | AdamW | Sgd):
     assert rates(options, 0.25) == {1: {0.25}, 2: {0.25}}
 
 
-def test_biases_may_learn_faster():
+def test_biases_can_have_a_higher_learning_rate():
     assert rates(Sgd(bias_lr_factor=64), 0.25) == {1: {16.0}, 2: {0.25}}
 
 

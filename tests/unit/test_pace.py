@@ -1,4 +1,4 @@
-"""Every epoch is logged in one line: loss, validation, speed, and the time that is left."""
+"""Every epoch is logged in one line: loss, validation, speed and remaining time."""
 
 import logging
 from pathlib import Path
@@ -18,7 +18,7 @@ ROW = {
 }
 
 
-def test_an_epoch_is_summed_up_in_words() -> None:
+def test_an_epoch_is_summarised_in_one_line() -> None:
     assert summary(ROW, 30.0) == (
         "loss 0.5123, validation accuracy 97.12 %, 1,234 images/s, about 30 s left"
     )
@@ -27,7 +27,7 @@ def test_an_epoch_is_summed_up_in_words() -> None:
     assert "left" not in summary(ROW, 0.0)
 
 
-def test_every_epoch_of_a_training_has_its_line(
+def test_every_epoch_is_logged_in_one_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="ruggedize.train.loop"):

@@ -1,4 +1,4 @@
-"""Learning rates, averages and fault reports go by the position in the plan, not by steps taken."""
+"""Learning rates, averages and error reports use the planned step, not the steps taken."""
 
 import json
 import math
@@ -36,7 +36,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_fewer_steps_an_epoch_than_before_never_leave_the_schedule(
+def test_resuming_with_fewer_steps_per_epoch_stays_on_the_schedule(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken_off_after(tmp_path, 8)
@@ -53,7 +53,7 @@ def test_fewer_steps_an_epoch_than_before_never_leave_the_schedule(
     assert state.average.num_snapshots == 3  # planned steps 28, 29 and 30: start = 0.9
 
 
-def test_an_epoch_that_has_more_steps_behind_it_than_it_now_has_is_over(
+def test_an_epoch_with_more_steps_taken_than_it_has_now_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UserError, match="infinite or NaN"):  # three of its four steps are taken
@@ -64,7 +64,7 @@ def test_an_epoch_that_has_more_steps_behind_it_than_it_now_has_is_over(
     assert rows_of(tmp_path)[-1]["lr"] == pytest.approx(LR * rate_at(schedule, 19, 20))
 
 
-def test_a_fault_is_reported_at_its_epoch_and_images(
+def test_a_non_finite_loss_is_reported_with_its_epoch_and_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken_off_after(tmp_path, 8)

@@ -1,4 +1,4 @@
-"""`precision = "auto"`: the faster one, measured once, and the same for a whole training."""
+"""`precision = "auto"` is measured once per machine and does not change within a training."""
 
 import json
 import logging
@@ -18,8 +18,8 @@ from ruggedize.models import resolved_precision
 from ruggedize.models.precision import (
     CACHE_FILE,
     Timing,
+    cached_timing,
     faster_precision,
-    kept_timing,
     measured_timing,
     processor_precision,
 )
@@ -74,7 +74,7 @@ def measuring(monkeypatch: pytest.MonkeyPatch, timing: Timing) -> list[Timing]:
         (1.0, 1.5, "fp32"),
     ],
 )
-def test_bfloat16_has_to_be_faster_by_more_than_a_tenth(
+def test_bfloat16_must_be_faster_by_more_than_ten_percent(
     fp32: float, bf16: float, expected: str
 ) -> None:
     assert faster_precision(Timing(fp32, bf16)) == expected
@@ -102,10 +102,10 @@ def test_a_machine_is_measured_once(
     first, second = caplog.messages
     assert "20.00 ms in float32, 10.00 ms in bfloat16" in first
     assert "measured now" in first
-    assert "read from" in second
+    assert "cached in" in second
 
 
-def test_another_number_of_threads_is_measured_by_itself(
+def test_another_number_of_threads_is_measured_separately(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = measuring(monkeypatch, Timing(0.02, 0.03))
@@ -131,7 +131,7 @@ def test_another_number_of_threads_is_measured_by_itself(
         json.dumps({KEY: {"fp32": 1.0, "bf16": math.nan}}).encode(),
     ],
 )
-def test_a_damaged_cache_means_measuring_again(
+def test_with_a_damaged_cache_the_precision_is_measured_again(
     cache: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
     made = measuring(monkeypatch, Timing(0.02, 0.01))
@@ -139,10 +139,10 @@ def test_a_damaged_cache_means_measuring_again(
     cache.write_bytes(content)
     assert resolved_precision("auto", CPU) == "bf16"
     assert len(made) == 1
-    assert kept_timing(cache, KEY) == Timing(0.02, 0.01)
+    assert cached_timing(cache, KEY) == Timing(0.02, 0.01)
 
 
-def test_a_cache_that_cannot_be_written_means_measuring_in_every_process(
+def test_without_a_writable_cache_every_process_measures(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = measuring(monkeypatch, Timing(0.02, 0.01))
@@ -154,7 +154,7 @@ def test_a_cache_that_cannot_be_written_means_measuring_in_every_process(
     assert len(made) == 2
 
 
-def test_of_two_processes_that_measure_at_once_the_first_answer_counts(
+def test_the_first_of_two_concurrent_measurements_is_used(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def measure() -> Timing:
@@ -166,12 +166,12 @@ def test_of_two_processes_that_measure_at_once_the_first_answer_counts(
 
 
 @pytest.mark.parametrize("asked", ["bf16", "fp32"])
-def test_what_is_asked_for_is_not_measured(
-    cache: Path, monkeypatch: pytest.MonkeyPatch, asked: Any, tmp_path: Path
+def test_an_explicit_precision_is_not_measured(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, requested: Any, tmp_path: Path
 ) -> None:
     made = measuring(monkeypatch, Timing(0.02, 0.01))
-    assert resolved_precision(asked, CPU) == asked
-    assert tiny_stage(tmp_path, precision=asked).precision == asked
+    assert resolved_precision(requested, CPU) == requested
+    assert tiny_stage(tmp_path, precision=requested).precision == requested
     assert not made
     assert not cache.exists()
 
@@ -206,13 +206,13 @@ def trained(out: Path, epochs: int, teacher: Path | None = None) -> dict[str, An
     if teacher is None:
         train_teacher(data, views, TrainingOptions.model_validate(options), out, accelerator=alone)
     else:
-        asked = StudentOptions.model_validate(options | {"objective": {"clean_view": "test"}})
-        train_student(data, views, asked, teacher, out, accelerator=alone)
+        requested = StudentOptions.model_validate(options | {"objective": {"clean_view": "test"}})
+        train_student(data, views, requested, teacher, out, accelerator=alone)
     return json.loads((out / "delivered.json").read_text())
 
 
 @pytest.mark.parametrize("name", ["teacher", "student"])
-def test_a_run_whose_cached_answer_changes_ends_with_the_same_bytes(
+def test_a_changed_cache_does_not_change_a_resumed_run(
     cache: Path, tmp_path: Path, name: str
 ) -> None:
     """The model is deleted, and made again from the last state, on what is now another machine."""

@@ -66,7 +66,15 @@ def test_a_setting_of_the_chosen_kind_is_merged_into_it() -> None:
             ("student.objective.temperature", "equal to 0.01", "got 0"),
         ),
         ("student.objective.consistency_weight=-1", ("student.objective.consistency_weight", "-1")),
-        ("teacher.averaging=foo", ("teacher.averaging", "foo")),
+        ("teacher.averaging=foo", ("teacher.averaging", "foo", "none, ema, swa")),
+        ("student.objective=jds", ("objective.kind", "'jds'", "supervised, ", "mean jsd?")),
+        ("teacher.model=resnt9", ("teacher.model.name", "'resnt9'", "mean resnet9?")),
+        ("views.noise=[{std=1}]", ("views.noise.0 has no kind", "additive_noise")),
+        ("stages.a={like='student', objective='x'}", ("stages.a.objective.kind", "jsd, ")),
+        ("stages.a.epohcs=1", ("unknown key stages.a.epohcs", "mean epochs?")),
+        ("teacher.generations=2", ("teacher.generations", "mean student.generations?")),
+        ("student.control=true", ("student.control", "control at the top level")),
+        ("teacher.base='demo'", ("teacher.base", "base at the top of a recipe file")),
         ("teacher.epochs=many", ("teacher.epochs", "many")),
         ("views.crop=97", ("crop", "97", "96")),
         ("assess.severities=[9]", ("severit", "9")),
@@ -95,20 +103,20 @@ def test_what_cannot_be_the_name_of_a_file_is_no_recipe(name: str) -> None:
     assert len(str(caught.value)) < 300
 
 
-def test_a_base_that_is_no_name_is_refused(tmp_path: Path) -> None:
+def test_a_base_that_is_no_name_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text('base = ["demo"]\n')
     with pytest.raises(UserError, match="base must be the name of a recipe or file"):
         load_recipe(tmp_path / "a.toml")
 
 
-def test_circular_bases_are_refused(tmp_path: Path) -> None:
+def test_circular_bases_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text('base = "b.toml"\n')
     (tmp_path / "b.toml").write_text('base = "a.toml"\n')
     with pytest.raises(UserError, match="its own base"):
         load_recipe(tmp_path / "a.toml")
 
 
-def test_broken_toml_is_refused(tmp_path: Path) -> None:
+def test_broken_toml_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text("[teacher\n")
     with pytest.raises(UserError, match="not valid TOML"):
         load_recipe(tmp_path / "a.toml")
@@ -162,7 +170,7 @@ def test_a_choice_called_none_is_kept_when_a_resolved_recipe_is_read_again(tmp_p
 @pytest.mark.parametrize(
     "change", ["seed={}", "student.objective.temperature={}", "assess.severities=[{}]"]
 )
-def test_a_number_that_toml_does_not_know_is_refused(change: str) -> None:
+def test_a_number_that_toml_does_not_know_is_rejected(change: str) -> None:
     for number in ("0x" + "f" * 5_000, "9223372036854775808"):
-        with pytest.raises(UserError, match="is no 64-bit integer"):
+        with pytest.raises(UserError, match="exceeds 64 bits"):
             load_recipe("demo", (change.format(number),))

@@ -1,4 +1,4 @@
-"""Files are whole or absent, and on the disk when they are in their place."""
+"""Files are written atomically and flushed to disk."""
 
 import os
 import resource
@@ -11,7 +11,7 @@ from ruggedize.core import files
 from ruggedize.core.errors import UserError
 
 
-def test_file_then_name_then_folder_reach_the_disk(
+def test_file_rename_and_folder_are_flushed_in_this_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
@@ -44,7 +44,7 @@ def test_a_file_that_does_not_fit_leaves_the_earlier_one_and_names_itself(tmp_pa
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_is_interrupted_is_as_if_it_had_not_begun(tmp_path: Path) -> None:
+def test_an_interrupted_write_changes_nothing(tmp_path: Path) -> None:
     def half() -> None:
         with files.whole_file(tmp_path / "a") as file:
             file.write(b"half")
@@ -74,7 +74,7 @@ def test_a_log_is_as_it_was_where_the_disk_fails(
 def test_a_damaged_line_of_a_log_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"epoch": 1}\n' + line.encode("latin-1") + b"\n")
-    with pytest.raises(UserError, match=r"metrics.jsonl: line 2 is damaged; delete that line"):
+    with pytest.raises(UserError, match=r"metrics.jsonl: line 2 is damaged;\ndelete that line"):
         files.read_lines(path)
     path.write_bytes(b'{"epoch": 1}\n')
     assert files.read_lines(path) == [{"epoch": 1}]

@@ -17,7 +17,7 @@ from ruggedize.train.optim import (
 )
 
 
-def test_a_constant_rate_stays() -> None:
+def test_a_constant_learning_rate_does_not_change() -> None:
     assert {rate_at(Constant(), step, 100) for step in range(100)} == {1.0}
 
 
@@ -46,7 +46,7 @@ def test_one_cycle_reaches_its_final_rate_with_the_last_step() -> None:
 
 
 @pytest.mark.parametrize("final", [0.0, 0.01])
-def test_one_cycle_s_last_step_has_the_rate_one_step_short_of_zero_at_least(final: float) -> None:
+def test_the_last_learning_rate_of_one_cycle_is_not_zero(final: float) -> None:
     schedule = OneCycle(warmup=0.25, final=final)
     assert rate_at(schedule, 99, 100) == pytest.approx(1 / 75)
     assert rate_at(schedule, 50, 100) == pytest.approx(1 - 25 / 75)
@@ -75,21 +75,21 @@ def test_every_rate_of_every_schedule_is_in_0_to_1(
 
 @pytest.mark.parametrize("step", [-1, 40, 47])
 @pytest.mark.parametrize("schedule", [Constant(), Cosine(), OneCycle(), Plateau()])
-def test_a_step_outside_the_plan_has_no_rate(
+def test_a_step_outside_the_plan_is_rejected(
     schedule: Constant | Cosine | OneCycle | Plateau, step: int
 ) -> None:
     with pytest.raises(ValueError, match=r"step must be in 0..39"):
         rate_at(schedule, step, 40)
 
 
-def test_a_plateau_acts_when_the_wait_reaches_patience_and_then_waits_anew() -> None:
+def test_a_plateau_lowers_the_rate_at_patience_and_restarts_its_count() -> None:
     patience = Patience(Plateau(patience=3, factor=0.1))
     losses = [1.0, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9]
     acted = [patience.exhausted(loss) for loss in losses]
     assert acted == [False, False, False, False, True, False, False, True]
 
 
-def test_an_improvement_below_min_delta_is_none_for_a_plateau_but_one_for_early_stopping() -> None:
+def test_min_delta_applies_to_plateau_but_not_to_early_stopping() -> None:
     falling = [1.0 - 5e-5 * epoch for epoch in range(4)]
     plateau = Patience(Plateau(patience=2, factor=0.1, min_delta=1e-4))
     stopping = Patience(EarlyStopping(patience=2))
@@ -97,7 +97,7 @@ def test_an_improvement_below_min_delta_is_none_for_a_plateau_but_one_for_early_
     assert not any(stopping.exhausted(loss) for loss in falling)
 
 
-def test_a_counter_goes_on_from_its_state() -> None:
+def test_a_counter_resumes_from_its_state() -> None:
     one, other = (Patience(EarlyStopping(patience=3)) for _ in range(2))
     assert one.state() == {"best": None, "wait": 0}
     for loss in (1.0, 2.0, 2.0):

@@ -60,7 +60,7 @@ def test_unlabelled_images_can_be_held_out():
 def test_every_class_keeps_an_image():
     shares = apportion(np.array([1, 1, 1, 7]), 5)
     assert shares.tolist() == [0, 0, 0, 5]
-    with pytest.raises(UserError, match="without any; hold out fewer"):
+    with pytest.raises(UserError, match="a class empty;\nhold out fewer"):
         apportion(np.array([1, 1, 1]), 1)
 
 
@@ -76,12 +76,12 @@ def test_apportioning_gives_the_exact_count():
 
 
 @pytest.mark.parametrize("amount", [0, -1, 0.0, 1.0, 1.5, True, "5", None])
-def test_an_amount_that_is_neither_count_nor_share_is_refused(amount):
-    with pytest.raises(ValueError, match=r"give a count \(500\) or a share between 0 and 1"):
+def test_an_amount_that_is_neither_count_nor_share_is_rejected(amount):
+    with pytest.raises(ValueError, match=r"give a count \(500\) or a fraction between 0 and 1"):
         DataOptions(name="digits", validation=amount)
 
 
 @pytest.mark.parametrize("amount", [0, 10, 11])
-def test_holding_out_everything_or_nothing_is_refused(amount):
+def test_holding_out_everything_or_nothing_is_rejected(amount):
     with pytest.raises(UserError, match="below 10"):
         hold_out(labelled([0, 1] * 5), amount)

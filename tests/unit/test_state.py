@@ -1,4 +1,4 @@
-"""A saved training goes on as if it had never stopped; a damaged state is noticed."""
+"""A resumed training equals an uninterrupted one; damaged states are detected."""
 
 import logging
 from pathlib import Path
@@ -9,8 +9,8 @@ import torch
 from ruggedize.core.errors import UserError
 from ruggedize.models import autocast_for
 from ruggedize.train.batches import batches_of_epoch
-from ruggedize.train.checkpoint import KEPT, State, load_newest_state, save_state
-from ruggedize.train.distributed import asked
+from ruggedize.train.checkpoint import NUM_KEPT, State, load_newest_state, save_state
+from ruggedize.train.distributed import actions_due
 from ruggedize.train.loop import end_epoch, fit, fresh_state, run_epoch
 from ruggedize.train.safety import Signals
 from ruggedize.train.step import step
@@ -115,7 +115,7 @@ def test_only_the_newest_states_are_kept(tmp_path: Path) -> None:
         save_state(state, tmp_path / "state")
     names = sorted(path.name[:8] for path in (tmp_path / "state").iterdir())
     assert names == ["00000002", "00000003"]
-    assert len(names) == KEPT
+    assert len(names) == NUM_KEPT
 
 
 def damage(path: Path, kind: str) -> None:
@@ -138,7 +138,7 @@ def two_states(folder: Path) -> tuple[State, list[Path]]:
 
 
 @pytest.mark.parametrize("kind", ["truncated", "flipped", "emptied"])
-def test_a_damaged_state_is_passed_over_for_the_one_before(
+def test_a_damaged_state_is_skipped_for_the_previous_one(
     tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     state, (_, newest) = two_states(tmp_path)
@@ -150,7 +150,7 @@ def test_a_damaged_state_is_passed_over_for_the_one_before(
     assert "trying the state before it" in caplog.text
 
 
-def test_a_training_begins_anew_and_says_so_when_no_state_is_whole(
+def test_a_training_starts_over_with_a_warning_if_all_states_are_damaged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     whole = tiny_stage(tmp_path / "whole", epochs=2)
@@ -165,10 +165,10 @@ def test_a_training_begins_anew_and_says_so_when_no_state_is_whole(
         damage(path, "flipped")
     with caplog.at_level(logging.WARNING):
         fit(tiny_stage(tmp_path / "cut", epochs=2))
-    assert "the training begins anew" in caplog.text
+    assert "the training starts over" in caplog.text
     first, second = (tmp_path / name / "model.safetensors" for name in ("whole", "cut"))
     assert first.read_bytes() == second.read_bytes()
-    assert len(list((tmp_path / "cut" / "state").iterdir())) == KEPT
+    assert len(list((tmp_path / "cut" / "state").iterdir())) == NUM_KEPT
     assert load_newest_state(
         fresh_state(tiny_stage(tmp_path, epochs=2)), tmp_path / "cut" / "state"
     )
@@ -177,11 +177,11 @@ def test_a_training_begins_anew_and_says_so_when_no_state_is_whole(
 def test_a_state_is_saved_after_five_minutes(tmp_path: Path) -> None:
     stage = tiny_stage(tmp_path)
     state = fresh_state(stage)
-    assert not asked(stage, state, Signals(), 299).save
-    assert asked(stage, state, Signals(), 301).save
+    assert not actions_due(stage, state, Signals(), 299).save
+    assert actions_due(stage, state, Signals(), 301).save
 
 
-def test_a_damaged_state_is_none_of_the_two_that_are_kept(tmp_path: Path) -> None:
+def test_a_damaged_state_does_not_count_as_kept(tmp_path: Path) -> None:
     stage = tiny_stage(tmp_path)
     state = fresh_state(stage)
     for number in (10, 20):
@@ -196,7 +196,7 @@ def test_a_damaged_state_is_none_of_the_two_that_are_kept(tmp_path: Path) -> Non
     assert [int(path.name[:8]) for path in sorted(tmp_path.iterdir())] == [10, 12]
 
 
-def test_a_state_that_cannot_be_read_now_is_not_given_up(
+def test_an_unreadable_disk_is_not_taken_for_a_damaged_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = tiny_stage(tmp_path)
@@ -221,21 +221,21 @@ def test_other_files_beside_the_states_are_left_alone(tmp_path: Path) -> None:
         state.counters.step = number
         save_state(state, tmp_path / "state")
     assert theirs.read_bytes() == b"somebody's"
-    assert len(list((tmp_path / "state").iterdir())) == KEPT + 1
+    assert len(list((tmp_path / "state").iterdir())) == NUM_KEPT + 1
 
 
-def test_without_any_state_a_training_begins(tmp_path: Path) -> None:
+def test_without_a_state_a_training_starts(tmp_path: Path) -> None:
     assert not load_newest_state(fresh_state(tiny_stage(tmp_path)), tmp_path / "state")
 
 
-def test_the_state_of_another_training_is_refused(tmp_path: Path) -> None:
+def test_the_state_of_another_training_is_rejected(tmp_path: Path) -> None:
     save_state(fresh_state(tiny_stage(tmp_path)), tmp_path / "state")
     other = fresh_state(tiny_stage(tmp_path, objective={"label_smoothing": 0.1}))
     with pytest.raises(UserError, match="another training"):
         load_newest_state(other, tmp_path / "state")
 
 
-def test_a_training_that_begins_leaves_nothing_of_one_before(tmp_path: Path) -> None:
+def test_a_new_training_removes_files_of_an_earlier_one(tmp_path: Path) -> None:
     """An earlier one was killed before its first state, with other initial weights."""
     fit(tiny_stage(tmp_path / "alone", epochs=1))
     fit(tiny_stage(tmp_path / "used", weights_seed=2, epochs=1))
@@ -259,7 +259,7 @@ def test_a_model_without_a_state_is_not_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "model.safetensors").read_bytes() == before
 
 
-def test_averaging_that_would_never_begin_is_refused(tmp_path: Path) -> None:
+def test_swa_without_any_snapshot_is_rejected(tmp_path: Path) -> None:
     averaging = {"kind": "swa", "start": 0.9, "every": 10}
     with pytest.raises(UserError, match="no snapshot"):
         checked(tiny_stage(tmp_path, averaging=averaging))

@@ -1,4 +1,4 @@
-"""Suites on disk: the layouts of CIFAR-10-C and ImageNet-C, what pairs, and what is refused."""
+"""Suites on disk: the layouts of CIFAR-10-C and ImageNet-C, what pairs, and what is rejected."""
 
 import shutil
 from dataclasses import replace
@@ -99,7 +99,9 @@ def test_images_in_another_order_are_noticed(arrays: Path, image_set: ImageSet) 
     order[[0, 1]] = order[[1, 0]]
     suite = stored_suite(arrays, image_set.select(order))
     assert suite.unpaired is not None
-    assert "of 24 images under brightness, 2 are not the test image" in suite.unpaired.reason
+    assert (
+        "2 of 24 images compared under brightness are not the test image" in suite.unpaired.reason
+    )
     assert torch.equal(suite.unpaired.labels, image_set.labels)
 
 
@@ -113,7 +115,7 @@ def test_other_labels_and_other_numbers_are_noticed(arrays: Path, image_set: Ima
     assert torch.equal(suite.unpaired.labels, image_set.labels)
     fewer = stored_suite(arrays, image_set.select(range(20)))
     assert fewer.unpaired is not None
-    assert fewer.unpaired.reason == "it holds 24 images, the data 20 test images"
+    assert fewer.unpaired.reason == "it has 24 images, the data has 20 test images"
 
 
 def test_what_cannot_be_compared_is_not_taken_for_paired(arrays: Path, image_set: ImageSet) -> None:
@@ -186,25 +188,25 @@ def no_corruption(folder: Path) -> None:
 
 
 FAULTS = {
-    without_labels: "holds no labels.npy",
+    without_labels: "has no labels.npy",
     labels_of_another_length: r"five times, got int64 \[119\]",
     labels_in_another_order: "labels of the five severities differ",
-    labels_of_many_classes: r"57..57, the data has the classes 0..2",
-    labels_in_a_table: r"one whole number an image, got float32 \[120, 2\]",
-    pickled_labels: "not a whole .npy file",
-    images_as_floats: r"float32 \[120, 32, 32, 3\], not uint8 \[120, 32, 32, 3\]",
-    planar_images: r"\[120, 3, 32, 32\], not uint8 \[120, 32, 32, 3\]",
-    images_of_another_size: r"(?s)\[120, 64, 64, 3\].*models of images of that size",
-    images_of_one_severity: r"\[24, 32, 32, 3\], not",
-    a_file_cut_short: "not a whole .npy file",
-    a_file_of_text: "not a whole .npy file",
-    an_empty_file: "not a whole .npy file",
+    labels_of_many_classes: r"57..57, but the data has classes 0..2",
+    labels_in_a_table: r"vector of integers, got float32 \[120, 2\]",
+    pickled_labels: "not a complete .npy file",
+    images_as_floats: r"must be uint8 \[120, 32, 32, 3\], got float32 \[120, 32, 32, 3\]",
+    planar_images: r"must be uint8 \[120, 32, 32, 3\], got uint8 \[120, 3, 32, 32\]",
+    images_of_another_size: r"(?s)got uint8 \[120, 64, 64, 3\].*models and data of that image size",
+    images_of_one_severity: r"got uint8 \[24, 32, 32, 3\]",
+    a_file_cut_short: "not a complete .npy file",
+    a_file_of_text: "not a complete .npy file",
+    an_empty_file: "not a complete .npy file",
     no_corruption: "none of the nineteen",
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-def test_faulty_arrays_are_refused_with_a_cure(fault, arrays: Path, image_set: ImageSet) -> None:
+def test_faulty_arrays_are_rejected_with_a_cure(fault, arrays: Path, image_set: ImageSet) -> None:
     fault(arrays)
     with pytest.raises(UserError, match=FAULTS[fault]) as caught:
         stored_suite(arrays, image_set)
@@ -232,16 +234,16 @@ def test_what_is_left_of_a_suite_from_elsewhere_is_not_taken_for_the_whole(
     reject_incomplete(arrays, replace(suite, corruptions=BENCHMARK))
 
 
-def test_a_suite_of_other_classes_is_refused(arrays: Path, image_set: ImageSet) -> None:
+def test_a_suite_of_other_classes_is_rejected(arrays: Path, image_set: ImageSet) -> None:
     other = ImageSet(image_set.images, image_set.labels, ("x", "y", "z"), image_set.index)
-    with pytest.raises(UserError, match=r"made of 3 classes \(a, b, c, ...\)"):
+    with pytest.raises(UserError, match=r"data with 3 classes \(a, b, c, ...\)"):
         stored_suite(arrays, other)
 
 
-def test_faulty_class_folders_are_refused(class_folders: Path, image_set: ImageSet) -> None:
+def test_faulty_class_folders_are_rejected(class_folders: Path, image_set: ImageSet) -> None:
     cell = class_folders / "brightness" / "3"
     (cell / "a" / "000.png").rename(class_folders / "kept.png")
-    with pytest.raises(UserError, match=r"brightness/3 .* 1 are missing, .* a/000.png"):
+    with pytest.raises(UserError, match=r"brightness/3 .* 1 missing, .* a/000.png"):
         stored_suite(class_folders, image_set)
     shutil.rmtree(cell)
     with pytest.raises(UserError, match="brightness/3 is missing"):
@@ -253,7 +255,7 @@ def test_faulty_class_folders_are_refused(class_folders: Path, image_set: ImageS
         stored_suite(class_folders, image_set)
 
 
-def test_a_folder_of_something_else_is_refused(tmp_path: Path, image_set: ImageSet) -> None:
+def test_a_folder_of_something_else_is_rejected(tmp_path: Path, image_set: ImageSet) -> None:
     with pytest.raises(UserError, match="neither"):
         stored_suite(tmp_path, image_set)
 

@@ -82,11 +82,11 @@ def test_slices_are_kept_for_a_while_and_not_for_ever(both, monkeypatch) -> None
     images = loaded_anew(both)
     first = images[0:5]
     assert images[0:5] is first
-    monkeypatch.setattr("ruggedize.data.streaming.KEPT_BYTES", first.nbytes)
+    monkeypatch.setattr("ruggedize.data.streaming.CACHE_BYTES", first.nbytes)
     images[5:10]
-    assert list(images.kept) == [(5, 10)]
+    assert list(images.cache) == [(5, 10)]
     images[:]  # more than may be kept
-    assert list(images.kept) == []
+    assert list(images.cache) == []
 
 
 def loaded_anew(both):
@@ -164,14 +164,14 @@ def test_what_does_not_fit_three_times_is_streamed(photos, monkeypatch, caplog) 
     assert not loaded(photos).train.is_streamed
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")  # each process has images of its own
     assert loaded(photos).train.is_streamed
-    assert "they are decoded when needed" in caplog.text
+    assert "they are streamed" in caplog.text
 
 
-def test_options_without_effect_are_refused(photos: Path) -> None:
+def test_options_without_effect_are_rejected(photos: Path) -> None:
     for streaming in ("auto", False):
-        with pytest.raises(ValueError, match="workers is for streamed images"):
+        with pytest.raises(ValueError, match="workers has no effect without streaming"):
             DataOptions(name="photos", workers=2, streaming=streaming)
-    with pytest.raises(UserError, match="for folders of images, not for digits"):
+    with pytest.raises(UserError, match="only for folders of images, got data digits"):
         load_splits(DataOptions(name="digits", streaming=True))
 
 

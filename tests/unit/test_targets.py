@@ -1,4 +1,4 @@
-"""A teacher asked once about the test view says what it would say in every step."""
+"""Precomputed teacher logits equal those computed in every step."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from ruggedize.models import create_model, load_model, save_model
 from ruggedize.recipe import load_recipe
 from ruggedize.train import StudentOptions, train_student
 from ruggedize.train.objectives import targets
-from ruggedize.train.objectives.targets import known_targets
+from ruggedize.train.objectives.targets import precomputed_logits
 from ruggedize.views import ViewOptions
 from tests.tiny_stages import CLASSES, three_colours
 
@@ -36,11 +36,11 @@ def teacher_file(tmp_path: Path) -> Path:
     return tmp_path / "teacher.safetensors"
 
 
-def test_the_logits_stand_at_the_indices_of_their_images(teacher_file: Path) -> None:
+def test_logits_are_stored_at_the_indices_of_their_images(teacher_file: Path) -> None:
     teacher, everything = load_model(teacher_file), three_colours(40, 0)
     train = everything.select([31, 2, 17])  # indices with gaps, in any order
     views = [teacher.test_view, lambda images: images.flip(3)]
-    table = known_targets(teacher, train, views, "fp32", Accelerator(cpu=True), no_progress)
+    table = precomputed_logits(teacher, train, views, "fp32", Accelerator(cpu=True), no_progress)
     assert table is not None
     assert table.shape == (32, 2, len(CLASSES))
     with torch.no_grad():
@@ -48,7 +48,7 @@ def test_the_logits_stand_at_the_indices_of_their_images(teacher_file: Path) -> 
         flipped = teacher(train.images.flip(3))
     torch.testing.assert_close(table[train.index, 0], expected)
     torch.testing.assert_close(table[train.index, 1], flipped)
-    assert not torch.allclose(table[31], table[2])  # it bites
+    assert not torch.allclose(table[31], table[2])  # must differ
     assert not torch.allclose(expected, flipped)
 
 
@@ -60,21 +60,21 @@ def trained(teacher_file: Path, out: Path, **changes: object) -> dict[str, torch
     return train_student(data, views, options, teacher_file, out, accelerator=alone).state_dict()
 
 
-def test_the_student_learns_the_same_where_there_is_no_room_for_the_table(
+def test_the_student_is_the_same_if_the_logits_do_not_fit_in_memory(
     teacher_file: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    known = trained(teacher_file, tmp_path / "known")
-    assert "asked in every step" not in caplog.text
-    monkeypatch.setattr(targets, "LARGEST_TABLE", 0)
-    asked = trained(teacher_file, tmp_path / "asked")
-    assert "asked in every step" in caplog.text
-    for name, weight in known.items():
-        torch.testing.assert_close(asked[name], weight, rtol=1e-4, atol=1e-5, msg=name)
+    precomputed = trained(teacher_file, tmp_path / "known")
+    assert "computed in every step" not in caplog.text
+    monkeypatch.setattr(targets, "MAX_TABLE_BYTES", 0)
+    recomputed = trained(teacher_file, tmp_path / "recomputed")
+    assert "computed in every step" in caplog.text
+    for name, weight in precomputed.items():
+        torch.testing.assert_close(recomputed[name], weight, rtol=1e-4, atol=1e-5, msg=name)
     drawn = trained(teacher_file, tmp_path / "drawn", objective={"clean_view": "drawn"})
-    assert not torch.allclose(drawn["network.head.weight"], known["network.head.weight"])
+    assert not torch.allclose(drawn["network.head.weight"], precomputed["network.head.weight"])
 
 
 def test_a_geometry_cannot_be_shared_with_the_test_view() -> None:

@@ -1,4 +1,4 @@
-"""Validation counts labelled images, and compares two networks image by image."""
+"""Validation uses labelled images only, and compares two networks image by image."""
 
 import dataclasses
 import json
@@ -39,7 +39,7 @@ def test_unlabelled_validation_images_are_skipped(tmp_path: Path) -> None:
         for each in (some, only, stage)
     ]
     assert scores[0] == pytest.approx(scores[1], rel=1e-6)
-    assert scores[2] != pytest.approx(scores[1], rel=0.1)  # it bites
+    assert scores[2] != pytest.approx(scores[1], rel=0.1)  # must differ
 
 
 def test_a_training_with_partly_labelled_validation_images_delivers(tmp_path: Path) -> None:

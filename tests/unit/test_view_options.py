@@ -1,4 +1,4 @@
-"""Options of the views: what is refused, with which words, and that reading them is cheap."""
+"""View options: invalid ones are rejected with a fix, and reading them is cheap."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from ruggedize.views.options import (
 )
 
 ALL = [AdditiveNoiseOptions, RandAugmentOptions, RandomErasingOptions, ViewOptions]
-REFUSED = {
+REJECTED = {
     "crop larger than resize": (ViewOptions, {"resize": 64, "crop": 72}, "crop must be at most"),
     "pad beside resize": (ViewOptions, {"resize": 96, "pad": 4}, "set views.pad = 0"),
     "crop of nothing": (ViewOptions, {"crop": 0}, "greater than or equal to 1"),
@@ -43,17 +43,17 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_mistakes_are_refused_with_their_cure(case: str) -> None:
-    model, values, words = REFUSED[case]
-    with pytest.raises(ValidationError) as refusal:
+@pytest.mark.parametrize("case", REJECTED)
+def test_mistakes_are_rejected_with_a_fix(case: str) -> None:
+    model, values, words = REJECTED[case]
+    with pytest.raises(ValidationError) as error:
         model.model_validate(values)
-    assert words in str(refusal.value)
+    assert words in str(error.value)
 
 
 def test_crop_must_fit_the_stored_image_when_nothing_is_resized() -> None:
     with pytest.raises(
-        UserError, match=r"at most 32 for 32-pixel images, got 40; set views.resize"
+        UserError, match=r"at most 32 for 32-pixel images, got 40;\nset views.resize"
     ):
         ViewOptions(crop=40).check_image_size(32)
     ViewOptions(crop=40, pad=4).check_image_size(32)
@@ -61,9 +61,9 @@ def test_crop_must_fit_the_stored_image_when_nothing_is_resized() -> None:
     ViewOptions(crop=40).check_image_size(40)
 
 
-def test_faithful_randaugment_is_refused_on_small_views() -> None:
+def test_faithful_randaugment_is_rejected_on_small_views() -> None:
     noise = (RandAugmentOptions(semantics="tf-2021"),)
-    with pytest.raises(UserError, match="at least 64 pixels, got 32; use semantics 'tf'"):
+    with pytest.raises(UserError, match=r"at least 64 pixels, got 32;\nuse semantics 'tf'"):
         ViewOptions(pad=4, noise=noise).check_image_size(32)
     ViewOptions(resize=96, crop=72, noise=noise).check_image_size(32)
 
@@ -75,7 +75,7 @@ def test_input_size_is_the_side_of_the_views() -> None:
     assert ViewOptions(resize=96, crop=72).input_size(32) == 72
 
 
-def test_options_survive_the_way_through_json() -> None:
+def test_options_survive_a_round_trip_through_json() -> None:
     options = ViewOptions(
         resize=96,
         crop=72,

@@ -1,11 +1,11 @@
-"""The sheet of views shows the very pixels that training sees, beside the right names."""
+"""The view sheet shows the pixels seen in training, with the right class names."""
 
 import numpy as np
 import pytest
 import torch
 
 from ruggedize.data import ImageSet
-from ruggedize.views.lettering import has, lettering, own_font
+from ruggedize.views.lettering import built_in_font, has, lettering
 from ruggedize.views.options import AdditiveNoiseOptions, ViewOptions
 from ruggedize.views.pairs import ViewMaker
 from ruggedize.views.sheet import CELL, GAP, LABEL, LABEL_FONT, MARGIN, TITLE, draw_grid, view_sheet
@@ -49,7 +49,7 @@ LONG = "great_white_shark_carcharodon_carcharias"
 @pytest.mark.parametrize("name", ["cat", LONG, "W" * 60, "Größe " * 9, "日本語" * 20])
 def test_a_name_stays_within_its_cell(name: str) -> None:
     text = lettering(name, LABEL_FONT, CELL)
-    assert own_font(LABEL_FONT).getlength(text) <= CELL
+    assert built_in_font(LABEL_FONT).getlength(text) <= CELL
     assert (text == name) == (name == "cat")
     assert name == "cat" or text.endswith("…")
 
@@ -61,8 +61,8 @@ def test_long_names_leave_a_gap_between_cells() -> None:
     assert gap.min() == 255
 
 
-def test_letters_that_the_font_lacks_are_written_in_ascii() -> None:
+def test_characters_missing_from_the_font_are_written_in_ascii() -> None:
     drawn = {name: lettering(name, LABEL_FONT, CELL) for name in ("Été", "日本", "a\nb")}
     assert drawn == {"Été": "Ete", "日本": r"\u65e5\u672c", "a\nb": r"a\nb"}
-    assert not has(own_font(LABEL_FONT), "日")
-    assert has(own_font(LABEL_FONT), "E")
+    assert not has(built_in_font(LABEL_FONT), "日")
+    assert has(built_in_font(LABEL_FONT), "E")

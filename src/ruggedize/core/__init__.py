@@ -1,1 +1,1 @@
-"""What every part uses: errors, files, locks, memory, progress, random streams."""
+"""Shared basics: errors, files, locks, memory, progress and random streams."""

@@ -1,4 +1,4 @@
-"""The machine and the versions that figures belong to."""
+"""Description of the machine and the package versions behind a result."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ ENVIRONMENT_PACKAGES = (
 
 
 def environment() -> dict[str, Any]:
-    """Describe the machine and the versions that a run's figures belong to."""
+    """Return machine and package versions as JSON, to be stored with results."""
     import torch
 
     accelerators = range(torch.cuda.device_count())
@@ -36,7 +36,7 @@ def environment() -> dict[str, Any]:
 
 
 def source_digest() -> str:
-    """Return a digest of this package's own source: a checkout's version number says too little."""
+    """Return a digest of this package's source, which identifies unreleased versions."""
     digest = hashlib.sha256()
     for file in sorted(PACKAGE.rglob("*.py")):
         digest.update(f"{file.relative_to(PACKAGE)}\0".encode())
@@ -45,7 +45,7 @@ def source_digest() -> str:
 
 
 def version(package: str) -> str | None:
-    """Return an installed package's version, or nothing."""
+    """Return the version of an installed package, or None."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -53,7 +53,7 @@ def version(package: str) -> str | None:
 
 
 def processor() -> str:
-    """Name the processor."""
+    """Return the name of the processor."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():

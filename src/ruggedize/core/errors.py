@@ -1,13 +1,13 @@
-"""Mistakes of the user, and names from outside written so that they can be printed."""
+"""User errors, and paths made printable for messages."""
 
 import os
 
 
 class UserError(Exception):
-    """A mistake of the user's: at most three lines, the last of which names the cure."""
+    """A mistake of the user; the message has at most three lines, of which the last is the fix."""
 
 
 def shown(path: str | os.PathLike[str]) -> str:
-    """Write a path so that it can be printed on one line and stored, whatever bytes it holds."""
+    """Return a path as printable text on one line; unprintable bytes are escaped."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, JSON, and lines of metrics."""
+"""Atomic file writes, JSON, and lines of metrics."""
 
 import difflib
 import errno
@@ -12,42 +12,42 @@ from typing import Any, BinaryIO
 
 from ruggedize.core.errors import UserError
 
-PARTIAL = ".partial"  # how the name of a file ends that is being written
+PARTIAL = ".partial"  # suffix of files while they are being written
 
 
 def reject_unwritable_folder(folder: Path) -> None:
-    """Raise UserError for a folder that cannot be made or written to."""
-    there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
-    if not there.is_dir():
+    """Raise UserError if a folder cannot be created or is not writable."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not existing.is_dir():
         raise UserError(
-            f"{folder} cannot be a folder: {there} is a file;\ngive another place with --out"
+            f"{folder} cannot be created: {existing} is a file;\nchoose another path with --out"
         )
-    if not os.access(there, os.W_OK):
-        raise UserError(f"{there} cannot be written to;\ngive another place with --out")
+    if not os.access(existing, os.W_OK):
+        raise UserError(f"{existing} is not writable;\nchoose another path with --out")
 
 
 def reject_unwritable_file(path: Path) -> None:
-    """Raise UserError for a file that cannot be written."""
+    """Raise UserError if a file cannot be written."""
     if path.is_dir():
-        raise UserError(f"{path} is a folder;\ngive the name of a file with --out")
+        raise UserError(f"{path} is a folder;\nset --out to the path of a file")
     reject_unwritable_folder(path.parent)
 
 
 def reject_missing_run(folder: Path) -> None:
-    """Reject a run folder that is not there, naming one beside it that is called alike."""
+    """Raise UserError if a run folder is missing; suggest a folder with a similar name."""
     if folder.is_dir():
         return
-    beside = [path.name for path in folder.absolute().parent.glob("*") if path.is_dir()]
-    near = difflib.get_close_matches(folder.name, beside, 1)
-    hint = f"did you mean {folder.with_name(near[0])}?" if near else "run it first"
-    raise UserError(f"there is no run folder {folder}; {hint}")
+    siblings = [path.name for path in folder.absolute().parent.glob("*") if path.is_dir()]
+    similar = difflib.get_close_matches(folder.name, siblings, 1)
+    hint = f"did you mean {folder.with_name(similar[0])}?" if similar else "run it first"
+    raise UserError(f"there is no run folder {folder};\n{hint}")
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that takes its place once it is complete and on the disk.
+    """Open a file for writing; it replaces `path` once it is complete and flushed to disk.
 
-    Whatever happens, to the process or to the machine, `path` is whole, as it was, or absent.
+    Even if the process or the machine crashes, `path` is either complete or unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
@@ -60,34 +60,37 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         flush_folder(path.parent)
     except OSError as error:
         if error.filename is None or Path(error.filename) == partial:
-            error.filename = str(path)  # a write says not which file it was for
+            error.filename = str(path)  # the OS does not name the file for a failed write
         raise
     finally:
         partial.unlink(missing_ok=True)
 
 
 def flush_folder(folder: Path) -> None:
-    """Flush a folder's entries to disk; without it a power failure can lose a renamed file."""
+    """Flush a folder's entries to disk, so that a renamed file survives a power failure."""
     if os.name == "nt":  # Windows cannot open a folder
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network drives know no such
+        if error.errno not in (
+            errno.EINVAL,
+            errno.ENOTSUP,
+        ):  # some network drives do not support it
             raise
     finally:
         os.close(descriptor)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file that is whole or absent, even when the process or the machine dies."""
+    """Write a file atomically; see `whole_file`."""
     with whole_file(path) as file:
         file.write(data)
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON with a stable layout: equal content gives equal bytes."""
+    """Write JSON atomically; equal content gives equal bytes."""
     write_atomically(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
@@ -98,25 +101,25 @@ def sha256(path: Path) -> str:
 
 
 def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write `metrics.jsonl` anew, one JSON object a line."""
+    """Write `metrics.jsonl` atomically, one JSON object per line."""
     write_atomically(
         path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
     )
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read `metrics.jsonl`; a file that is not there has no rows."""
+    """Read `metrics.jsonl`; return no rows if the file is missing."""
     if not path.exists():
         return []
-    return [row_in(path, n, line) for n, line in enumerate(path.read_bytes().splitlines(), 1)]
+    return [parse_row(path, n, line) for n, line in enumerate(path.read_bytes().splitlines(), 1)]
 
 
-def row_in(path: Path, number: int, line: bytes) -> dict[str, Any]:
-    """Read one line."""
+def parse_row(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    """Parse one line; raise UserError if it is damaged."""
     try:
         row = json.loads(line)
     except ValueError:
         row = None
     if not isinstance(row, dict):
-        raise UserError(f"{path}: line {number} is damaged; delete that line")
+        raise UserError(f"{path}: line {number} is damaged;\ndelete that line")
     return row

@@ -1,4 +1,4 @@
-"""One writer a folder: a lock that the kernel takes back when its holder dies."""
+"""Folder locks that allow one writer; the operating system releases them if the writer dies."""
 
 import errno
 import logging
@@ -14,39 +14,39 @@ from ruggedize.core.errors import UserError
 from ruggedize.core.files import PARTIAL
 
 NAME = ".lock"
-WITHOUT_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP})  # some network drives
-HELD: set[TextIO] = set()  # a forked child shares its parent's locks, and must not outlive them
-LOCKED_BYTE = 1 << 30  # on Windows: no process could read a locked byte of the text
+UNSUPPORTED = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP})  # on some network drives
+HELD: set[TextIO] = set()  # open lock files; a forked child closes them, as it shares the locks
+LOCKED_BYTE = 1 << 30  # on Windows: beyond the text, which stays readable for other processes
 log = logging.getLogger(__name__)
 
 
-def let_go() -> None:
-    """Close, in a forked child, what its parent holds; the parent's lock stays."""
+def close_inherited_locks() -> None:
+    """Close the parent's lock files in a forked child; the parent keeps its locks."""
     for file in HELD:
         file.close()
 
 
-if sys.platform != "win32":  # which has no fork
-    os.register_at_fork(after_in_child=let_go)
+if sys.platform != "win32":  # Windows has no fork
+    os.register_at_fork(after_in_child=close_inherited_locks)
 
 
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """Hold a folder against every other process, and clear what a killed one left half-written.
+    """Lock a folder for this process, and delete partial files of a killed process.
 
-    The file stays, and means nothing: what counts is the lock, and that goes with its process.
+    The lock file is never deleted: only the lock on it matters, which ends with its process.
 
     Raises:
-        UserError: another process holds the folder.
+        UserError: another process has locked the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / NAME).open("a+") as file:
-        take(file, folder)
+        acquire(file, folder)
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
-        for left in unfinished(folder):
-            left.unlink(missing_ok=True)
+        for partial in partial_files(folder):
+            partial.unlink(missing_ok=True)
         HELD.add(file)
         try:
             yield
@@ -54,20 +54,20 @@ def only_writer(folder: Path) -> Iterator[None]:
             HELD.discard(file)
 
 
-def take(file: TextIO, folder: Path) -> None:
-    """Lock a folder's file; raise `UserError` if another process holds the lock."""
+def acquire(file: TextIO, folder: Path) -> None:
+    """Lock a folder's lock file; raise UserError if another process holds the lock."""
     try:
         lock(file)
     except (BlockingIOError, PermissionError):  # the latter on Windows
-        raise in_use(folder) from None
+        raise folder_in_use(folder) from None
     except OSError as error:
-        if error.errno not in WITHOUT_LOCKS:
+        if error.errno not in UNSUPPORTED:
             raise
-        log.warning("%s lies on a drive without locks: let no second process write there", folder)
+        log.warning("%s is on a drive without locks: do not run a second process there", folder)
 
 
 def lock(file: TextIO) -> None:
-    """Take an exclusive lock without waiting; it ends when the file is closed."""
+    """Acquire an exclusive lock without waiting; closing the file releases it."""
     if sys.platform == "win32":
         import msvcrt
 
@@ -79,17 +79,17 @@ def lock(file: TextIO) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def in_use(folder: Path) -> UserError:
-    """Return the error that names who writes a folder, as far as is known."""
+def folder_in_use(folder: Path) -> UserError:
+    """Build the error for a locked folder; it names the process that holds the lock, if known."""
     holder = (folder / NAME).read_text().strip() or "another process"
     return UserError(
         f"{folder} is being written by {holder};\n"
-        "wait for it or stop it, or give another folder with --out"
+        "wait for it or stop it, or choose another folder with --out"
     )
 
 
-def unfinished(folder: Path) -> list[Path]:
-    """List half-written files here and one folder below, but for folders with their own lock."""
-    below = [path.parent for path in folder.glob(f"*/.*{PARTIAL}")]
-    places = {folder, *(place for place in below if not (place / NAME).exists())}
-    return [path for place in places for path in place.glob(f".*{PARTIAL}")]
+def partial_files(folder: Path) -> list[Path]:
+    """List partial files in a folder and in its direct subfolders without their own lock."""
+    subfolders = [path.parent for path in folder.glob(f"*/.*{PARTIAL}")]
+    searched = {folder, *(sub for sub in subfolders if not (sub / NAME).exists())}
+    return [path for place in searched for path in place.glob(f".*{PARTIAL}")]

@@ -1,4 +1,4 @@
-"""How much memory there is, and with how many it is shared."""
+"""Available memory, and the number of processes that share it."""
 
 import os
 from collections.abc import Iterator
@@ -7,16 +7,16 @@ from typing import NamedTuple
 
 import torch
 
-CPU_IS_FULL = "DefaultCPUAllocator: can't allocate memory"  # a RuntimeError of torch's
+CPU_IS_FULL = "DefaultCPUAllocator: can't allocate memory"  # message of torch's RuntimeError
 
 
 class Layout(NamedTuple):
-    """Where one version of Linux' control groups is mounted, and what its files are called."""
+    """Mount point and file names of one version of Linux control groups (cgroups)."""
 
     mount: str
     limit: str
     used: str
-    reclaimable: str  # the row of memory.stat: file pages that the kernel can drop
+    reclaimable: str  # row of memory.stat with the page cache that the kernel can free
 
 
 VERSION_2 = Layout("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file")
@@ -30,41 +30,41 @@ VERSION_1 = Layout(
 
 
 def processes_here() -> int:
-    """Count the processes of this training on this machine, as torch's launcher tells them."""
+    """Return the local world size: the processes of this training on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether the GPU or, under a limit, the CPU is out of memory."""
+    """Return whether an error reports that a GPU or the CPU is out of memory."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or CPU_IS_FULL in str(error)
 
 
 def available_memory(root: Path = Path("/")) -> int | None:
-    """Return the bytes that this process may still take, or None where the system does not say.
+    """Return the memory in bytes that this process can still allocate; None if unknown.
 
-    Under Linux the limits of control groups count, too: that of the process's own group and of
-    every group above it, whichever leaves least.
+    On Linux this is the minimum of the kernel's estimate and what is left of the limits of the
+    process's control group and of its ancestors.
     """
-    rooms = [kernel_estimate(root / "proc/meminfo")]
-    rooms += [room_in(group, layout) for group, layout in control_groups(root)]
-    return min((room for room in rooms if room is not None), default=None)
+    limits = [kernel_estimate(root / "proc/meminfo")]
+    limits += [remaining_in(group, layout) for group, layout in control_groups(root)]
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def kernel_estimate(meminfo: Path) -> int | None:
-    """Read `MemAvailable`, the kernel's own estimate."""
+    """Read `MemAvailable`, the kernel's estimate."""
     available = rows_of(meminfo, ":").get("MemAvailable", "")
     return int(available.split()[0]) * 1024 if available else None
 
 
 def control_groups(root: Path) -> Iterator[tuple[Path, Layout]]:
-    """Yield the process's own control group and all above it, for each version that is mounted.
+    """Yield the process's control group and its ancestors, for each mounted version.
 
-    In a container the path may be the host's, which its mount does not show: what is missing is
-    skipped, and the mount itself is always among them.
+    In a container the path may be that of the host and not exist in the mount. Missing groups have
+    no limit, and the mount point itself is always included.
     """
     for line in text_of(root / "proc/self/cgroup").splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
+        _, _, group = line.partition(":")
+        controllers, _, path = group.partition(":")
         if controllers and "memory" not in controllers.split(","):
             continue
         parts = [part for part in path.split("/") if part not in ("", "..")]
@@ -74,8 +74,8 @@ def control_groups(root: Path) -> Iterator[tuple[Path, Layout]]:
                 yield mount.joinpath(*parts[:depth]), layout
 
 
-def room_in(group: Path, layout: Layout) -> int | None:
-    """Return the bytes that a control group may still take, or None without a limit."""
+def remaining_in(group: Path, layout: Layout) -> int | None:
+    """Return the bytes left in a control group's limit; None without a limit."""
     limit, used = (number_in(group / name) for name in (layout.limit, layout.used))
     if limit is None or used is None:
         return None
@@ -84,19 +84,19 @@ def room_in(group: Path, layout: Layout) -> int | None:
 
 
 def number_in(file: Path) -> int | None:
-    """Read a number; None where there is none (`max`: no limit)."""
+    """Read a number from a file; None if it holds none (such as `max`, no limit)."""
     text = text_of(file).strip()
     return int(text) if text.isdigit() else None
 
 
 def rows_of(file: Path, separator: str) -> dict[str, str]:
-    """Read a table of two columns; a file that is missing has no rows."""
+    """Read a table of two columns; return no rows if the file is missing."""
     pairs = (line.split(separator, 1) for line in text_of(file).splitlines() if separator in line)
     return {name: value.strip() for name, value in pairs}
 
 
 def text_of(file: Path) -> str:
-    """Read a file of the system's; empty where it is missing or may not be read."""
+    """Read a system file; return an empty string if it is missing or not readable."""
     try:
         return file.read_text()
     except OSError:

@@ -1,29 +1,29 @@
-"""How far work is and how long it takes: a callback, tasks, durations in words."""
+"""Progress callback, epoch tasks, and durations as text."""
 
 from typing import Protocol, runtime_checkable
 
 
 @runtime_checkable
 class Progress(Protocol):
-    """Told how far a task is; the command line draws bars from it."""
+    """Progress callback, called as `progress(task, done, total)` after every unit of work."""
 
     def __call__(self, task: str, done: int, total: int) -> None:
-        """Record that `done` of `total` pieces of `task` are done."""
+        """Report that `done` of `total` units of `task` are done."""
         ...
 
 
 def no_progress(task: str, done: int, total: int) -> None:
-    """Show nothing."""
+    """Ignore progress."""
 
 
 class EpochTask(str):
-    """The name of a task that is one epoch; the loop logs a line of its own when it is done."""
+    """Task name of an epoch; displays can skip it when done, because the loop logs epochs."""
 
     __slots__ = ()
 
 
 def time_left(seconds: float) -> str:
-    """Return a rough duration in words: about 40 s left, about 3 min left, about 2 h 5 min left."""
+    """Return the remaining time as text: "about 40 s left", "about 2 h 5 min left"."""
     minutes = round(seconds / 60)
     if seconds < 90:
         return f"about {seconds:.0f} s left"

@@ -1,4 +1,4 @@
-"""Randomness that belongs to (seed, purpose, epoch, image), never to a batch or a process."""
+"""Random streams keyed by seed, purpose, epoch and image, not by batch or process."""
 
 import hashlib
 
@@ -6,21 +6,21 @@ import numpy as np
 
 
 def stream_key(seed: int, purpose: str, epoch: int = 0) -> np.uint64:
-    """Name a stream of random values; `images.draws` turns it into one stream per image."""
+    """Return the key of a random stream; `kernels.draws.image_key` derives one per image."""
     digest = hashlib.blake2b(f"{seed}/{purpose}/{epoch}".encode(), digest_size=8).digest()
     return np.uint64(int.from_bytes(digest, "little"))
 
 
 def generator(seed: int, purpose: str, epoch: int = 0) -> np.random.Generator:
-    """Return numpy's generator for choices made once (an order, a subset), not per image."""
+    """Return a NumPy generator for draws that are not per image, such as an order or a subset."""
     return np.random.default_rng(int(stream_key(seed, purpose, epoch)))
 
 
 def image_generator(stream: np.uint64, index: int | np.int64) -> np.random.Generator:
-    """Return numpy's generator for one image of a stream: the same in any batch and thread."""
+    """Return a NumPy generator for one image; it depends on stream and index only."""
     return np.random.default_rng((int(stream), int(index)))
 
 
 def order(seed: int, purpose: str, epoch: int, n: int) -> np.ndarray:
-    """Return the order in which an epoch visits `n` images: int64 `[n]`."""
+    """Return the order of `n` images in an epoch: int64 `[n]`."""
     return generator(seed, purpose, epoch).permutation(n)

@@ -1,18 +1,18 @@
-"""Nested tables of options, as JSON and TOML hold them."""
+"""Nested tables of options, as in JSON and TOML."""
 
 from typing import Any
 
 
 def holds_custom(table: Any) -> bool:
-    """Whether options in JSON name a model, an objective or noise of the user's own."""
+    """Return whether options in JSON contain a custom model, objective or noise."""
     if isinstance(table, dict):
-        own = "custom" in (table.get("kind"), table.get("name"))
-        return own or any(map(holds_custom, table.values()))
+        is_custom = "custom" in (table.get("kind"), table.get("name"))
+        return is_custom or any(map(holds_custom, table.values()))
     return isinstance(table, list) and any(map(holds_custom, table))
 
 
 def flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested tables to dotted keys."""
+    """Flatten nested tables to one table with dotted keys."""
     result = {}
     for key, value in table.items():
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Common corruptions: nineteen ways in which pictures go wrong, five severities of each."""
+"""The nineteen common corruptions, at five severities each, and suites of corrupted images."""
 
 import lazy_loader
 

@@ -1,7 +1,7 @@
-"""A suite from files in the layout of CIFAR-10-C, read from disk block by block.
+"""A suite of `.npy` files in the layout of CIFAR-10-C, read from disk block by block.
 
 Source: Hendrycks & Dietterich 2019: `CORRUPTION.npy`, uint8 `[5 n, h, w, 3]`, the n images of
-severity 1 first, and `labels.npy`; Zenodo's records 2535967 (CIFAR-10-C) and 3555552 (CIFAR-100-C).
+severity 1 first, and `labels.npy`; Zenodo records 2535967 (CIFAR-10-C) and 3555552 (CIFAR-100-C).
 """
 
 import logging
@@ -19,12 +19,12 @@ from ruggedize.data import ImageSet
 from ruggedize.kernels.types import Images, Labels
 
 LABELS = "labels.npy"
-CURE = "fetch or write the suite again, to another folder"
+CURE = "download or write the suite again, to another folder"
 
 
 @dataclass(frozen=True)
 class ArraySuite:
-    """Reads each block when it is asked for; nothing stays in memory."""
+    """A suite that reads each block from disk on access and caches nothing."""
 
     folder: Path
     corruptions: tuple[str, ...]
@@ -34,7 +34,7 @@ class ArraySuite:
 
     @property
     def name(self) -> str:
-        """The folder's own name."""
+        """The name of the folder."""
         return self.folder.resolve().name
 
     def describe(self) -> dict[str, str]:
@@ -54,20 +54,20 @@ class ArraySuite:
 
 
 def open_arrays(folder: Path, image_set: ImageSet) -> tuple[ArraySuite, Labels]:
-    """Check the files against each other and against the data; give the suite and its labels.
+    """Check the files and open the suite; return it with its labels.
 
     Raises:
-        UserError: a file is missing, damaged, of another shape or another set of classes.
+        UserError: a file is missing or damaged, or its shape or classes do not match the data.
     """
     labels = read_labels(folder, image_set.classes)
     files = sorted(path.stem for path in folder.glob("*.npy") if path.name != LABELS)
     corruptions = tuple(name for name in ALL if name in files)
-    if strangers := [name for name in files if name not in ALL]:
+    if unknown := [name for name in files if name not in ALL]:
         log = logging.getLogger(__name__)
-        log.warning("%s: not among the nineteen, ignored: %s", folder, ", ".join(strangers))
+        log.warning("%s: ignored, not a published corruption: %s", folder, ", ".join(unknown))
     if not corruptions:
         raise UserError(
-            f"{folder} holds none of the nineteen corruptions, e.g. {ALL[0]}.npy; {CURE}"
+            f"{folder} has none of the nineteen corruptions, e.g. {ALL[0]}.npy;\n{CURE}"
         )
     height, width = image_set.images.shape[2:]
     for name in corruptions:
@@ -76,57 +76,60 @@ def open_arrays(folder: Path, image_set: ImageSet) -> tuple[ArraySuite, Labels]:
 
 
 def read_labels(folder: Path, classes: tuple[str, ...]) -> Labels:
-    """Read the labels of one severity's images; those of all severities must be equal."""
+    """Read the labels of one severity; those of all five must be equal."""
     path = folder / LABELS
     if not path.is_file():
-        raise UserError(f"{folder} holds no {LABELS}, without which nothing can be counted; {CURE}")
+        raise UserError(f"{folder} has no {LABELS}, which is required;\n{CURE}")
     stored = mapped(path)
     kind = f"{stored.dtype} {list(stored.shape)}"
     if stored.ndim != 1 or stored.dtype.kind not in "iu":
-        raise UserError(f"{path} must hold one whole number an image, got {kind}; {CURE}")
+        raise UserError(f"{path} must be a vector of integers, got {kind};\n{CURE}")
     if len(stored) == 0 or len(stored) % len(SEVERITIES):
-        raise UserError(f"{path} must hold the labels five times, got {kind}; {CURE}")
-    parts = stored.astype(np.int64).reshape(len(SEVERITIES), -1)
-    if (parts != parts[0]).any():
-        raise UserError(f"{path}: the labels of the five severities differ; {CURE}")
-    if parts.min() < 0 or parts.max() >= len(classes):
+        raise UserError(f"{path} must repeat the labels five times, got {kind};\n{CURE}")
+    by_severity = stored.astype(np.int64).reshape(len(SEVERITIES), -1)
+    if (by_severity != by_severity[0]).any():
+        raise UserError(f"{path}: the labels of the five severities differ;\n{CURE}")
+    lowest, highest = by_severity.min(), by_severity.max()
+    if lowest < 0 or highest >= len(classes):
         raise UserError(
-            f"{path} holds labels {parts.min()}..{parts.max()}, the data has the classes "
-            f"0..{len(classes) - 1};\nassess on the suite that was made of the same classes"
+            f"{path} has labels {lowest}..{highest}, but the data has classes "
+            f"0..{len(classes) - 1};\nuse a suite with the same classes as the data"
         )
-    return torch.from_numpy(parts[0].copy())
+    return torch.from_numpy(by_severity[0].copy())
 
 
 def check_array(path: Path, num_images: int, size: tuple[int, int]) -> None:
-    """Reject a file that does not hold what its name and the labels promise."""
-    stored, wanted = mapped(path), (len(SEVERITIES) * num_images, *size, 3)
-    if stored.dtype == np.uint8 and stored.shape == wanted:
+    """Raise a UserError if an array has an unexpected dtype or shape."""
+    stored, expected = mapped(path), (len(SEVERITIES) * num_images, *size, 3)
+    if stored.dtype == np.uint8 and stored.shape == expected:
         return
-    found = f"{path} holds {stored.dtype} {list(stored.shape)}, not uint8 {list(wanted)}"
-    other_size = stored.shape[1:3] != size and stored.shape[::3] == wanted[::3]
-    cure = "assess with models of images of that size" if other_size else CURE
-    raise UserError(f"{found};\n{cure}")
+    fault = f"{path} must be uint8 {list(expected)}, got {stored.dtype} {list(stored.shape)}"
+    other_size = stored.shape[1:3] != size and stored.shape[::3] == expected[::3]
+    cure = "use models and data of that image size" if other_size else CURE
+    raise UserError(f"{fault};\n{cure}")
 
 
 def facts_of(folder: Path, image_set: ImageSet) -> dict[str, str]:
-    """Return what a manifest of ours records; files from elsewhere have none."""
+    """Return the facts in the manifest; for files without one, only the image size."""
     manifest = read_manifest(folder)
     if manifest is None:
         height, width = image_set.images.shape[2:]
         return {"size": f"{height}x{width}"}
     if manifest.classes != image_set.classes:
         raise UserError(
-            f"{folder} was made of {len(manifest.classes)} classes "
-            f"({', '.join(manifest.classes[:3])}, ...), the data has {len(image_set.classes)} "
+            f"{folder} was made from data with {len(manifest.classes)} classes "
+            f"({', '.join(manifest.classes[:3])}, ...), but the data has {len(image_set.classes)} "
             f"({', '.join(image_set.classes[:3])}, ...);\n"
-            "assess on the suite that was made of the same classes"
+            "use a suite with the same classes as the data"
         )
     return manifest.suite | {"made by": f"ruggedize {manifest.ruggedize}"}
 
 
 def mapped(path: Path) -> np.ndarray:
-    """Open a `.npy` file without reading it; nothing in it is ever unpickled."""
+    """Memory-map a `.npy` file; pickled arrays are rejected."""
     try:
         return np.lib.format.open_memmap(path, mode="r")
     except ValueError as error:
-        raise UserError(f"{path} is not a whole .npy file of numbers ({error}); {CURE}") from None
+        raise UserError(
+            f"{path} is not a complete .npy file of numbers ({error});\n{CURE}"
+        ) from None

@@ -1,4 +1,4 @@
-"""The blurs that are one filter: of a Gaussian, of a lens out of focus, of a moving camera."""
+"""Gaussian blur, defocus blur and motion blur: convolutions with one kernel."""
 
 import numpy as np
 
@@ -19,9 +19,9 @@ def with_taps(sigma: float, height: int, width: int) -> tuple[np.ndarray]:
 
 @kernel
 def gaussian_blur(plane, out, taps, line, blurred):
-    """Blur a plane by a Gaussian, edges replicated.
+    """Blur a plane with a Gaussian kernel; edges are replicated.
 
-    `line` and `blurred` are memory to work in, as `filter_both_ways` needs it.
+    `line` and `blurred` are the working memory of `filter_both_ways`.
     """
     filter_both_ways(plane, taps, line, blurred)
     truncate_all(blurred, out)
@@ -29,7 +29,7 @@ def gaussian_blur(plane, out, taps, line, blurred):
 
 @kernel
 def truncate_all(values, out):
-    """Make a plane of floats one of pixels."""
+    """Convert a plane of floats to uint8."""
     for y in range(out.shape[0]):
         for x in range(out.shape[1]):
             out[y, x] = truncated(values[y, x])
@@ -37,9 +37,9 @@ def truncate_all(values, out):
 
 @kernel
 def gaussian_blur_block(images, out, taps):
-    """Blur by a Gaussian, edges replicated.
+    """Blur images with a Gaussian kernel; edges are replicated.
 
-    Source: scikit-image's `gaussian` with its defaults: cut at 4 standard deviations.
+    Source: scikit-image's `gaussian` with its defaults: truncated at 4 standard deviations.
     """
     _, channels, height, width = images.shape
     line = np.empty(width + len(taps) - 1, np.float32)
@@ -50,14 +50,14 @@ def gaussian_blur_block(images, out, taps):
 
 
 def with_disk(level: tuple[float, float], height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Prepare the defocus blur."""
+    """Prepare the defocus blur; `level` is (radius, softness of the edge)."""
     radius, softness = level
     return centred_boxes(disk(radius, softness))
 
 
 @kernel
 def defocus_blur_block(images, out, places, weights):
-    """Make every point a disk with soft edges, the image's edges mirrored."""
+    """Convolve images with a soft-edged disk; image edges are mirrored."""
     _, channels, height, width = images.shape
     sums = np.empty((height + 1, width + 2 * places[:, 1].max() + 1), np.float32)
     blurred = np.empty((height, width), np.float32)
@@ -68,14 +68,14 @@ def defocus_blur_block(images, out, places, weights):
 
 
 def with_motion(level: tuple[float, float], height: int, width: int) -> tuple[np.ndarray]:
-    """Prepare the motion blur."""
+    """Prepare the motion blur; `level` is (radius, sigma)."""
     radius, sigma = level
     return (motion_weights(radius, sigma),)
 
 
 @kernel
 def motion_blur_block(images, out, weights, stream, indices):
-    """Blur images with these `indices`, each along its own line."""
+    """Blur each image at its own random angle."""
     _, channels, height, width = images.shape
     rows = np.empty((height, width + 2 * len(weights)), np.float32)
     line = np.empty(width, np.float32)

@@ -1,4 +1,4 @@
-"""A suite from image files in the layout of ImageNet-C: CORRUPTION/SEVERITY/CLASS/*."""
+"""A suite of image files in the layout of ImageNet-C: CORRUPTION/SEVERITY/CLASS/*."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +16,18 @@ from ruggedize.kernels.types import Images, Labels
 
 @dataclass(frozen=True)
 class ClassFolderSuite:
-    """Decodes each block when it is asked for; nothing stays in memory but the files' names."""
+    """A suite that decodes images on access; only file names are kept in memory."""
 
     folder: Path
     corruptions: tuple[str, ...]
-    files: tuple[str, ...]  # below the folder of every cell, sorted: CLASS/FILE
+    files: tuple[str, ...]  # CLASS/FILE, sorted; the same in every cell
     image_size: int
     coverage: str
     unpaired: Unpaired | None = None
 
     @property
     def name(self) -> str:
-        """The folder's own name."""
+        """The name of the folder."""
         return self.folder.resolve().name
 
     def describe(self) -> dict[str, str]:
@@ -36,7 +36,7 @@ class ClassFolderSuite:
         return {"layout": "ImageNet-C", "size": size, "classes": self.coverage}
 
     def images(self, corruption: str, severity: int, start: int, stop: int) -> Images:
-        """Return the images start..stop of one cell: the middle square, resized."""
+        """Return the images start..stop of one cell: the central square, resized."""
         return self.images_at(corruption, severity, range_of(start, stop, len(self.files)))
 
     def images_at(self, corruption: str, severity: int, positions: Positions) -> Images:
@@ -47,27 +47,27 @@ class ClassFolderSuite:
         images = np.empty((len(paths), 3, self.image_size, self.image_size), np.uint8)
 
         def decode(first: int, last: int) -> None:
-            for place in range(first, last):
-                images[place] = decode_image(paths[place], self.image_size).numpy()
+            for i in range(first, last):
+                images[i] = decode_image(paths[i], self.image_size).numpy()
 
         run_blocks(decode, len(paths), smallest=1)
         return torch.from_numpy(images)
 
 
 def open_class_folders(folder: Path, image_set: ImageSet) -> tuple[ClassFolderSuite, Labels]:
-    """Check that every cell holds the same files; give the suite and its labels.
+    """Check that every cell has the same files and open the suite; return it with its labels.
 
     Raises:
-        UserError: a severity or a file is missing, or a class is none of the data's.
+        UserError: a severity or a file is missing, or the data does not have one of the classes.
     """
     corruptions = tuple(name for name in ALL if (folder / name).is_dir())
     first = files_of(folder / corruptions[0] / str(SEVERITIES[0]))
     classes = [file.partition("/")[0] for file in first]
-    if strangers := sorted(set(classes) - set(image_set.classes)):
+    if unknown := sorted(set(classes) - set(image_set.classes)):
         raise UserError(
-            f"{folder} holds classes that the data does not have: {', '.join(strangers[:3])}"
-            f"{', ...' if len(strangers) > 3 else ''};\n"
-            "assess on the data whose classes these are, or remove those folders"
+            f"{folder} has classes that the data does not have: {', '.join(unknown[:3])}"
+            f"{', ...' if len(unknown) > 3 else ''};\n"
+            "use data with the same classes, or remove those folders"
         )
     for name in corruptions:
         for severity in SEVERITIES:
@@ -84,24 +84,24 @@ def open_class_folders(folder: Path, image_set: ImageSet) -> tuple[ClassFolderSu
 
 
 def files_of(cell: Path) -> list[str]:
-    """List a cell's images, class by class."""
+    """Return the image files of a cell, class by class."""
     if not cell.is_dir():
         raise UserError(
-            f"{cell} is missing: a corruption needs its five severities;\n"
-            f"complete it, or remove {cell.parent}"
+            f"{cell} is missing; every corruption needs all five severities;\n"
+            f"add it, or remove {cell.parent}"
         )
-    found = list_classes(cell)
-    return [path.relative_to(cell).as_posix() for paths in found.values() for path in paths]
+    classes = list_classes(cell)
+    return [path.relative_to(cell).as_posix() for paths in classes.values() for path in paths]
 
 
 def check_cell(cell: Path, files: list[str]) -> None:
-    """Reject a cell that does not hold the same files as the first one."""
+    """Raise a UserError if a cell does not have the same files as the first cell."""
     found = files_of(cell)
     if found == files:
         return
-    lacking, more = set(files) - set(found), set(found) - set(files)
-    example = min(lacking or more)
+    missing, extra = set(files) - set(found), set(found) - set(files)
+    example = min(missing or extra)
     raise UserError(
-        f"{cell} holds other images than the first cell: {len(lacking)} are missing, "
-        f"{len(more)} are too many, e.g. {example};\ncomplete it, or remove {cell.parent}"
+        f"{cell} does not have the same files as the first cell: {len(missing)} missing, "
+        f"{len(extra)} extra, e.g. {example};\ncorrect it, or remove {cell.parent}"
     )

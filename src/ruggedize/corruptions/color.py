@@ -1,7 +1,7 @@
 """Brightness, contrast and saturation.
 
-Colours are changed in HSV without ever computing the hue: a change of value scales red, green
-and blue alike, a change of saturation scales their distances from the value.
+HSV value and saturation are changed without computing the hue: a change of value scales red, green
+and blue equally, a change of saturation scales their distances from the value.
 """
 
 from ruggedize.kernels.kernel import kernel
@@ -48,14 +48,14 @@ def contrast_block(images, out, factor):
 def with_scale_and_shift(
     level: tuple[float, float], height: int, width: int
 ) -> tuple[float, float]:
-    """Prepare the saturation."""
+    """Prepare the saturation; `level` is (scale, shift)."""
     scale, shift = level
     return float(scale), float(shift)
 
 
 @kernel
 def saturate_block(images, out, scale, shift):
-    """Scale and shift the HSV saturation; grey has the hue of red, and turns red by a shift."""
+    """Scale and shift the HSV saturation; grey has hue 0, so that a shift turns it red."""
     for i in range(len(images)):
         for y in range(images.shape[2]):
             for x in range(images.shape[3]):

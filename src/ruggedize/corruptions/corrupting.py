@@ -1,4 +1,4 @@
-"""Apply a row of the table of corruptions to images, on the CPU's cores."""
+"""Apply a corruption to images, in parallel on the CPU."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -17,9 +17,9 @@ from ruggedize.kernels.types import Images
 
 Preset = Literal["cifar", "imagenet"]
 
-# Half-way, as a ratio, between the 32 pixels of the one set of constants and the 224 of the other.
+# The geometric mean of 32 (the CIFAR constants) and 224 (the ImageNet constants).
 LARGEST_CIFAR_SIDE = 84
-SMALLEST_BLOCK_PIXELS = 8 * 32 * 32  # below this handing over costs more than it gains
+SMALLEST_BLOCK_PIXELS = 8 * 32 * 32  # for smaller blocks threading costs more than it gains
 
 
 def corrupt(
@@ -32,29 +32,29 @@ def corrupt(
     preset: Preset | Literal["auto"] = "auto",
     options: Mapping[str, str] | None = None,
 ) -> Images:
-    """Return the images under one corruption; the input is not changed.
+    """Return corrupted copies of the images.
 
-    Random values belong to (seed, corruption, severity, index of the image), so that any
-    batching gives the same pixels.
+    Random values depend only on (seed, corruption, severity, image index), so the result does not
+    depend on batching.
 
     Args:
         images: RGB, uint8 `[n, 3, h, w]`, on the CPU.
-        corruption: one of `CORRUPTIONS` by its name, or a `Corruption` of your own.
+        corruption: a name in `CORRUPTIONS`, or a `Corruption` of your own.
         severity: 1 (mild) to 5.
-        seed: another seed gives other noise.
+        seed: seed of the random values.
         start: the index of the first image in its data set.
-        preset: whose constants: `cifar`, `imagenet`, or `auto`: by the image's shorter side,
-            `cifar` up to 84 pixels.
-        options: of this corruption, as `CORRUPTIONS[name].options` lists them.
+        preset: which constants to use: `cifar`, `imagenet`, or `auto`: `cifar` if the shorter
+            side is at most 84 pixels.
+        options: options of this corruption; `CORRUPTIONS[name].options` lists them.
 
     Raises:
-        ValueError: an unknown corruption, option or value, or images of another kind.
-        UserError: something is missing that the corruption needs.
+        ValueError: an unknown corruption, option or value, or images of another type.
+        UserError: a file that the corruption needs is missing.
     """
     check_images(images)
     indices = np.arange(start, start + len(images), dtype=np.int64)
-    own = {"seed": seed, "preset": preset, "options": options or {}}
-    return corrupt_indexed(images, indices, find(corruption), severity, **own)
+    settings = {"seed": seed, "preset": preset, "options": options or {}}
+    return corrupt_indexed(images, indices, find(corruption), severity, **settings)
 
 
 def corrupt_indexed(
@@ -67,7 +67,7 @@ def corrupt_indexed(
     preset: Preset | Literal["auto"],
     options: Mapping[str, str],
 ) -> Images:
-    """Return images with any indices under one corruption; the options are those of `corrupt`."""
+    """Return corrupted images with arbitrary indices; otherwise like `corrupt`."""
     check_images(images)
     check_severity(severity)
     height, width = images.shape[2:]
@@ -86,7 +86,7 @@ def corrupt_indexed(
 
 
 def resolve_preset(preset: Preset | Literal["auto"], height: int, width: int) -> Preset:
-    """Return whose constants images of this size get."""
+    """Return the preset for images of this size."""
     if preset == "auto":
         return "cifar" if min(height, width) <= LARGEST_CIFAR_SIDE else "imagenet"
     if preset not in ("cifar", "imagenet"):
@@ -95,10 +95,10 @@ def resolve_preset(preset: Preset | Literal["auto"], height: int, width: int) ->
 
 
 def find(corruption: str | Corruption) -> Corruption:
-    """Return the corruption of a name, or the one given.
+    """Return the corruption with this name, or the argument if it is a `Corruption`.
 
     Raises:
-        ValueError: there is none of that name; names the nearest one.
+        ValueError: there is no such corruption; suggests the nearest name.
     """
     if isinstance(corruption, Corruption):
         return corruption
@@ -108,24 +108,24 @@ def find(corruption: str | Corruption) -> Corruption:
 
 
 def check_severity(severity: int) -> None:
-    """Reject a severity that does not exist."""
+    """Raise a ValueError unless the severity is 1-5."""
     if severity not in SEVERITIES:
         raise ValueError(
-            f"severity must be 1-5, got {severity!r}; for the clean cell use the images themselves"
+            f"severity must be 1-5, got {severity!r};\nfor severity 0 use the clean images"
         )
 
 
 def check_images(images: Images) -> None:
-    """Reject anything but uint8 RGB images on the CPU."""
+    """Raise a ValueError unless the images are a uint8 RGB tensor on the CPU."""
     if not isinstance(images, torch.Tensor):
         raise ValueError(
-            f"images must be a torch.Tensor, got {type(images).__name__}; "
+            f"images must be a torch.Tensor, got {type(images).__name__};\n"
             "for an array [n, 3, h, w] use torch.from_numpy(images)"
         )
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
         raise ValueError(
-            f"images must be uint8 [n, 3, h, w], got {images.dtype} {list(images.shape)}; "
-            "convert values to 0..255 with .to(torch.uint8) and put the channels second"
+            f"images must be uint8 [n, 3, h, w], got {images.dtype} {list(images.shape)};\n"
+            "convert values to 0..255 with .to(torch.uint8), and move channels to dimension 1"
         )
     if images.device.type != "cpu":
-        raise ValueError(f"images must be on the CPU, got {images.device}; use images.cpu()")
+        raise ValueError(f"images must be on the CPU, got {images.device};\nuse images.cpu()")

@@ -1,4 +1,4 @@
-"""What a corruption is: a row of the table, or an object of one's own."""
+"""The `Corruption` class, for the published corruptions and for your own."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -8,11 +8,11 @@ from typing import Literal
 from ruggedize.corruptions.names import SEVERITIES
 
 Level = float | tuple[float, ...]
-TAKEN = ("clean", "labels")  # the name of a cell, and of a file beside the corruptions'
+TAKEN = ("clean", "labels")  # reserved: the clean cell, and labels.npy in a suite
 
 
 def level_alone(level: Level, height: int, width: int) -> tuple[Level]:
-    """Prepare a kernel that takes the level as it is."""
+    """Return the level as the only kernel argument: the default of `prepare`."""
     return (level,)
 
 
@@ -20,31 +20,31 @@ def level_alone(level: Level, height: int, width: int) -> tuple[Level]:
 class Corruption:
     """A corruption: its levels, its options and its kernel.
 
-    `kernel(images, out, *prepare(level, height, width, **options))` fills `out`; both are a block
-    of images, uint8 `[n, 3, h, w]` in NumPy. A random one also takes its stream and the images'
-    indices, int64 `[n]`: `seeding.image_generator(stream, index)` draws for one image. Blocks run
-    in several threads.
+    `kernel(images, out, *prepare(level, height, width, **options))` writes to `out`; `images` and
+    `out` are blocks of images, NumPy uint8 `[n, 3, h, w]`. A random kernel also takes its stream
+    and the image indices, int64 `[n]`: `seeding.image_generator(stream, index)` is the random
+    generator of one image. Blocks run in several threads.
 
     Args:
-        name: small letters, digits and underscores; random values belong to it.
-        cifar: what severities 1-5 mean, for small images.
-        imagenet: the same for photographs; default: as for small images.
-        kernel: what is done to a block.
-        prepare: what the kernel takes, from a level and a size; default: the level alone.
+        name: lower-case letters, digits and underscores; part of the seed of random values.
+        cifar: the levels of severities 1-5 for small images.
+        imagenet: the levels for larger images; default: the same as `cifar`.
+        kernel: function that corrupts a block of images.
+        prepare: function that returns the kernel arguments; default: the level alone.
         random: whether the kernel draws random values.
-        options: the values that each option may have; the first is the default.
-        check: raises a UserError if something is missing that the corruption needs with these
-            options; called before any work.
-        family: what it resembles.
+        options: the allowed values of each option; the first is the default.
+        check: called with the options before any work; raises a UserError if a file that the
+            corruption needs is missing.
+        family: the kind of corruption.
         group: the published set that it belongs to.
-        source: the code that it follows.
+        source: the reference implementation.
     """
 
     name: str
     cifar: tuple[Level, ...]
-    """What severities 1-5 mean for small images: the constants of the CIFAR-10-C script."""
+    """The levels of severities 1-5 for small images: the constants of the CIFAR-10-C script."""
     imagenet: tuple[Level, ...] = ()
-    """What severities 1-5 mean for photographs: the constants of the ImageNet-C script."""
+    """The levels of severities 1-5 for larger images: the constants of the ImageNet-C script."""
     kernel: Callable[..., None]
     prepare: Callable[..., tuple[object, ...]] = level_alone
     random: bool = False
@@ -57,17 +57,19 @@ class Corruption:
     def __post_init__(self) -> None:
         if not re.fullmatch("[a-z][a-z0-9_]*", self.name) or self.name in TAKEN:
             raise ValueError(
-                f"a corruption's name has small letters, digits and _, and is none of "
-                f"{', '.join(TAKEN)}; got {self.name!r}"
+                f"the name of a corruption has lower-case letters, digits and _, and is not "
+                f"{' or '.join(TAKEN)}; got {self.name!r}"
             )
         for preset, levels in (("cifar", self.cifar), ("imagenet", self.imagenet or self.cifar)):
             if len(levels) != len(SEVERITIES):
                 raise ValueError(
-                    f"{self.name}: {preset} must hold {len(SEVERITIES)} levels, got {len(levels)}"
+                    f"{self.name}: {preset} must have {len(SEVERITIES)} levels, got {len(levels)}"
                 )
         if empty := [option for option, values in self.options.items() if not values]:
-            raise ValueError(f"{self.name}.{empty[0]} has no values; give its default at least")
+            raise ValueError(
+                f"option {self.name}.{empty[0]} has no values; list at least its default"
+            )
 
     def levels(self, preset: Literal["cifar", "imagenet"]) -> tuple[Level, ...]:
-        """Return what severities 1-5 mean under a preset."""
+        """Return the levels of severities 1-5 of a preset."""
         return (self.imagenet or self.cifar) if preset == "imagenet" else self.cifar

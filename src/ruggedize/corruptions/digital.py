@@ -1,4 +1,4 @@
-"""What storing and scaling do to a picture: pixelation and JPEG."""
+"""Pixelation and JPEG compression."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from ruggedize.kernels.kernel import kernel
 
 
 def with_boxes(scale: float, height: int, width: int) -> tuple[np.ndarray, ...]:
-    """Prepare the pixelation: the windows of the way down and of the way up again."""
+    """Prepare the pixelation: the windows for scaling down and up again."""
     low_height, low_width = max(1, int(height * scale)), max(1, int(width * scale))
     down = box_windows(width, low_width), box_windows(height, low_height)
     return (*down, box_windows(low_width, width), box_windows(low_height, height))
@@ -16,7 +16,7 @@ def with_boxes(scale: float, height: int, width: int) -> tuple[np.ndarray, ...]:
 
 @kernel
 def pixelate_block(images, out, columns_down, rows_down, columns_up, rows_up):
-    """Scale down and up again by PIL's box filter."""
+    """Scale images down and up again with PIL's box filter."""
     _, channels, height, width = images.shape
     low = np.empty((len(rows_down), len(columns_down)), np.uint8)
     narrow = np.empty((height, len(columns_down)), np.uint8)

@@ -11,7 +11,7 @@ from ruggedize.kernels.opencv_warp import inverse, mix, warp_affine
 from ruggedize.kernels.smoothing import Matrix, smooth_both_ways, smoothing_matrix
 from ruggedize.kernels.truncation import truncated
 
-NUM_MOVES = 6  # draws that move the three points of the affine map
+NUM_MOVES = 6  # random values: x and y of the three points of the affine map
 HALF_WORD = np.uint64(32)
 LOW_32 = np.uint64(0xFFFFFFFF)
 TO_SYMMETRIC = np.float32(2.0**-31)
@@ -45,14 +45,14 @@ def elastic_transform_block(images, out, lengths, smoothing, stream, indices):
 
 @kernel
 def draw_moves(key, largest_move, out):
-    """Draw how far the three points move, from `-largest_move` to `largest_move`."""
+    """Draw the displacements of the three points, in `-largest_move`..`largest_move`."""
     for i in range(NUM_MOVES):
         out[i] = largest_move * (2.0 * uniform(key, i) - 1.0)
 
 
 @kernel
 def draw_noise(key, out):
-    """Fill a vector with draws from -1 to 1, two from each hash."""
+    """Fill a vector with uniform values in -1..1, two per hash."""
     for i in range(0, len(out), 2):
         word = bits(key, NUM_MOVES + i // 2)
         out[i] = np.float32(word & LOW_32) * TO_SYMMETRIC - np.float32(1)
@@ -62,10 +62,10 @@ def draw_noise(key, out):
 
 @kernel
 def elastic_transform(image, out, draws, alpha, smoothing, memory):
-    """Map the image so that three points move, then displace each pixel.
+    """Apply a random affine map, given by three moved points, then displace each pixel.
 
-    `draws` is (moves, noise): (right, down) for each point, `[3, 2]`; noise from -1 to 1, float32
-    `[2, h, w]`, which becomes the displacement to the right and down, smoothed and times `alpha`.
+    `draws` is (moves, noise): (right, down) of each point, `[3, 2]`; and noise in -1..1, float32
+    `[2, h, w]`, which is smoothed and scaled by `alpha` into displacements to the right and down.
     `memory` is (fields, halfway, warped), float32 `[2, h, w]`, `[w + 1, h]` and `[3, h, w]`.
     Source: the CIFAR-10-C script.
     """
@@ -83,8 +83,8 @@ def elastic_transform(image, out, draws, alpha, smoothing, memory):
 def map_of_points(moves, height, width):
     """Return the affine map under which three corners of the central square move.
 
-    Deviation: the square's side is at least 2 pixels, and in an image that is not square its
-    middle is the image's; the script takes squares only.
+    Deviation: the side of the square is at least 2 pixels, and in an image that is not square it
+    is centred; the script supports square images only.
     """
     half = max(1, min(height, width) // 3)
     right, left = width // 2 + half, width // 2 - half
@@ -100,7 +100,7 @@ def map_of_points(moves, height, width):
 
 @kernel
 def displace(image, alpha, fields, out):
-    """Take each pixel from `alpha` times the fields' distance, edges reflected.
+    """Sample each pixel at its displaced position (`alpha` times the fields); edges are reflected.
 
     Source: SciPy's `map_coordinates` of order 1 with mode `reflect`.
     """

@@ -1,6 +1,6 @@
-"""A suite written as files in the layout of CIFAR-10-C, which other tools read too.
+"""Write a suite as files in the layout of CIFAR-10-C, which other tools can read.
 
-Source: Hendrycks & Dietterich 2019; CIFAR-10-C is Zenodo's record 2535967.
+Source: Hendrycks & Dietterich 2019; CIFAR-10-C is Zenodo record 2535967.
 """
 
 import hashlib
@@ -42,26 +42,26 @@ def export_suite(
 ) -> None:
     """Write `CORRUPTION.npy`, uint8 `[5 n, h, w, 3]`, `labels.npy` and `manifest.json`.
 
-    The images of severity 1 come first, then those of severity 2, and so on. Files are whole or
-    absent; those that a manifest of the same settings lists with their hash are not made again.
+    The images of severity 1 come first, then those of severity 2, and so on. Files are written
+    atomically. Files that the manifest lists with their hash, for the same settings, are skipped.
 
     Args:
-        suite: over `image_set`, image for image.
+        suite: the suite of `image_set`.
         image_set: the clean images, for their labels and classes.
-        folder: new, or one that an earlier call has begun.
-        data: the data set's name, for the manifest.
-        corruptions: which; default: all of the suite.
-        progress: told how many images are written.
+        folder: a new folder, or one of an earlier call, which is completed.
+        data: the name of the data set, for the manifest.
+        corruptions: the corruptions to write; default: all of the suite.
+        progress: called as progress(task, images_written, total) after every block.
 
     Raises:
-        UserError: the suite lacks a corruption; the folder holds something else, or images of
-            other settings (which are named).
+        UserError: the suite lacks a corruption, or the folder contains other files or images
+            made with other settings.
     """
-    wanted = wanted_manifest(suite, image_set, data)
-    earlier_or(folder, wanted)  # refuses before a folder is made
+    new = new_manifest(suite, image_set, data)
+    existing_or_new(folder, new)  # rejects a folder before anything is written
     names = chosen_names(suite, corruptions)
     with only_writer(folder):
-        manifest = earlier_or(folder, wanted)  # another writer may have finished meanwhile
+        manifest = existing_or_new(folder, new)  # another writer may have finished meanwhile
         if not (folder / NAME).exists():
             write_manifest(folder, manifest)
         manifest = with_labels(folder, manifest, image_set)
@@ -74,17 +74,18 @@ def write_corruptions(
     """Write the arrays that are not finished yet."""
     n, (height, width) = manifest.num_images, image_size(suite)
     total = len(names) * len(SEVERITIES) * n
-    for place, name in enumerate(names):
-        done, file = place * len(SEVERITIES) * n, f"{name}.npy"
+    for position, name in enumerate(names):
+        done, file = position * len(SEVERITIES) * n, f"{name}.npy"
         if not is_finished(folder, manifest, file):
             shape = (len(SEVERITIES) * n, height, width, 3)
-            blocks = counted(blocks_of(suite, name, n), done, total, progress)
-            manifest = listed(folder, manifest, file, write_array(folder / file, shape, blocks))
+            blocks = with_progress(blocks_of(suite, name, n), done, total, progress)
+            sha256 = write_array(folder / file, shape, blocks)
+            manifest = with_file(folder, manifest, file, sha256)
         progress("corrupt", done + len(SEVERITIES) * n, total)
 
 
-def wanted_manifest(suite: Suite, image_set: ImageSet, data: str) -> Manifest:
-    """Describe what is to be written."""
+def new_manifest(suite: Suite, image_set: ImageSet, data: str) -> Manifest:
+    """Return the manifest of a suite without files."""
     return Manifest(
         ruggedize=str(version("ruggedize")),
         data=data,
@@ -95,61 +96,65 @@ def wanted_manifest(suite: Suite, image_set: ImageSet, data: str) -> Manifest:
     )
 
 
-def earlier_or(folder: Path, wanted: Manifest) -> Manifest:
-    """Return the manifest of a folder begun with the same settings, else the wanted one."""
-    earlier = read_manifest(folder)
-    if earlier is None:
+def existing_or_new(folder: Path, new: Manifest) -> Manifest:
+    """Return the manifest of a folder if it has the same settings, or `new` if it has none.
+
+    Raises:
+        UserError: the folder contains other files, or images made with other settings.
+    """
+    existing = read_manifest(folder)
+    if existing is None:
         if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise UserError(
-                f"{folder} holds files, but no {NAME} of ruggedize;\n"
-                "give a new folder with --out, so that nothing is overwritten"
+                f"{folder} is not empty and has no {NAME} of ruggedize;\n"
+                "give a new folder with --out"
             )
-        return wanted
-    if keys := differing_settings(earlier, wanted):
+        return new
+    if keys := differing_settings(existing, new):
         raise UserError(
-            f"{folder} holds images of other settings; it differs in {', '.join(keys)};\n"
+            f"{folder} has images made with other settings; they differ in {', '.join(keys)};\n"
             "give another folder with --out, or delete this one"
         )
-    return earlier
+    return existing
 
 
 def differing_settings(ours: Manifest, theirs: Manifest) -> list[str]:
-    """Name the settings in which two manifests differ."""
+    """Return the names of the settings in which two manifests differ."""
     left, right = (settings(manifest) for manifest in (ours, theirs))
     keys = [*left, *(key for key in right if key not in left)]
     return [key for key in keys if left.get(key) != right.get(key)]
 
 
 def settings(manifest: Manifest) -> dict[str, Any]:
-    """Return what the pixels depend on."""
+    """Return the settings that the pixels depend on."""
     return manifest.model_dump(exclude={"data", "files", "suite"}) | dict(manifest.suite)
 
 
 def with_labels(folder: Path, manifest: Manifest, image_set: ImageSet) -> Manifest:
-    """Write the labels, once for each severity."""
+    """Write the labels, repeated for each severity."""
     if is_finished(folder, manifest, LABELS):
         return manifest
     packed = io.BytesIO()
     np.save(packed, np.tile(image_set.labels.numpy(), len(SEVERITIES)), allow_pickle=False)
     files.write_atomically(folder / LABELS, packed.getvalue())
-    return listed(folder, manifest, LABELS, hashlib.sha256(packed.getvalue()).hexdigest())
+    return with_file(folder, manifest, LABELS, hashlib.sha256(packed.getvalue()).hexdigest())
 
 
 def is_finished(folder: Path, manifest: Manifest, file: str) -> bool:
-    """Return whether a file is there as the manifest says; it is read to be sure."""
-    path, known = folder / file, manifest.files.get(file)
-    return known is not None and path.is_file() and files.sha256(path) == known
+    """Return whether a file exists and has the hash in the manifest."""
+    path, sha256 = folder / file, manifest.files.get(file)
+    return sha256 is not None and path.is_file() and files.sha256(path) == sha256
 
 
-def listed(folder: Path, manifest: Manifest, file: str, sha256: str) -> Manifest:
-    """Add a finished file to the manifest on disk."""
-    longer = manifest.model_copy(update={"files": manifest.files | {file: sha256}})
-    write_manifest(folder, longer)
-    return longer
+def with_file(folder: Path, manifest: Manifest, file: str, sha256: str) -> Manifest:
+    """Add a finished file to the manifest, on disk too."""
+    updated = manifest.model_copy(update={"files": manifest.files | {file: sha256}})
+    write_manifest(folder, updated)
+    return updated
 
 
 def blocks_of(suite: Suite, corruption: str, n: int) -> Iterator[np.ndarray]:
-    """Return a corruption's images as uint8 `[b, h, w, 3]`, severity after severity."""
+    """Yield the images of a corruption as uint8 `[b, h, w, 3]`, severity by severity."""
     height, width = image_size(suite)
     size = max(1, BLOCK_BYTES // (3 * height * width))
     for severity in SEVERITIES:
@@ -164,19 +169,19 @@ def image_size(suite: Suite) -> tuple[int, int]:
     return height, width
 
 
-def counted(
+def with_progress(
     blocks: Iterable[np.ndarray], done: int, total: int, progress: Progress
 ) -> Iterator[np.ndarray]:
-    """Pass blocks on, telling how many images have gone by."""
+    """Yield the blocks and report progress after each."""
     for block in blocks:
         yield block
         done += len(block)
-        if done < total:  # the end is told once, when the file is in its place
+        if done < total:  # the last block is reported when the file is in place
             progress("corrupt", done, total)
 
 
 def write_array(path: Path, shape: tuple[int, ...], blocks: Iterable[np.ndarray]) -> str:
-    """Write a `.npy` file block by block, whole or not at all; give its SHA-256."""
+    """Write a `.npy` file block by block, atomically; return its SHA-256."""
     header = io.BytesIO()
     described = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(header, described)

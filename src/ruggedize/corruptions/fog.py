@@ -1,4 +1,4 @@
-"""Fog: a cloud of plasma before the image."""
+"""Fog: plasma noise blended over the image."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ FIRST_WOBBLE = 100.0
 
 
 def with_cloud(level: tuple[float, float], height: int, width: int) -> tuple[float, float, int]:
-    """Prepare the fog: weight, decay of the finer structures, and the side of the cloud."""
+    """Prepare the fog: weight, decay per octave, and the side of the cloud (a power of two)."""
     weight, decay = level
     side = 2
     while side < max(height, width):
@@ -20,7 +20,7 @@ def with_cloud(level: tuple[float, float], height: int, width: int) -> tuple[flo
 
 @kernel
 def fog_block(images, out, weight, decay, side, stream, indices):
-    """Veil images with these `indices`."""
+    """Add fog to images with these `indices`."""
     uniforms = np.empty(side * side - 1, np.float32)
     cloud = np.empty((side, side), np.float32)
     for i in range(len(images)):
@@ -32,7 +32,7 @@ def fog_block(images, out, weight, decay, side, stream, indices):
 
 @kernel
 def fog(source, out, uniforms, weight, decay, cloud):
-    """Add a cloud, then darken so that the brightest value could stay what it was."""
+    """Add a cloud, then rescale so that the maximum does not exceed that of the image."""
     height, width = source.shape[1:]
     grow_cloud(uniforms, decay, cloud)
     lowest, highest = cloud[0, 0], cloud[0, 0]
@@ -52,15 +52,15 @@ def fog(source, out, uniforms, weight, decay, cloud):
 
 @kernel
 def grow_cloud(uniforms, decay, cloud):
-    """Fill a square, whose side is a power of two, with plasma that goes on around its edges.
+    """Fill a square, whose side is a power of two, with periodic plasma noise (diamond-square).
 
-    Each round halves the step: first the middles of squares get the mean of their four corners
-    plus a random value, then the middles of the squares' sides the mean of their four neighbours.
-    Source: Fournier, Fussell & Carpenter 1982 (diamond-square), in the order of draws of the
+    Each round halves the step: first the centre of each square becomes the mean of its four
+    corners plus noise, then the midpoint of each side the mean of its four neighbours plus noise.
+    Source: Fournier, Fussell & Carpenter 1982; random values are drawn in the order of the
     CIFAR-10-C script.
     """
     side = len(cloud)
-    last = side - 1  # masks the way around
+    last = side - 1  # bit mask for wrapping around
     cloud[0, 0] = np.float32(0)
     step, wobble, draw = side, FIRST_WOBBLE, 0
     while step >= 2:

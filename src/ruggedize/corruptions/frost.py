@@ -1,4 +1,4 @@
-"""Frost: ice on the window before the image."""
+"""Frost: a frost texture blended over the image."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -12,12 +12,12 @@ from ruggedize.kernels.draws import image_key, integer
 from ruggedize.kernels.kernel import kernel
 from ruggedize.kernels.truncation import truncated
 
-PHOTOGRAPHS = "photographs"  # as the value of the option `textures`; else procedural ones
+PHOTOGRAPHS = "photographs"  # a value of the option `textures`; the other is procedural
 Textures = tuple[np.ndarray, ...]
 
 
 def check(options: Mapping[str, str]) -> None:
-    """Raise a UserError if the photographs are wanted and not there."""
+    """Raise a UserError if the photographs are needed and missing."""
     if options["textures"] == PHOTOGRAPHS:
         check_photographs(frost_folder())
 
@@ -25,7 +25,7 @@ def check(options: Mapping[str, str]) -> None:
 def with_textures(
     level: tuple[float, float, float], height: int, width: int, textures: str = PHOTOGRAPHS
 ) -> tuple[float, float, Textures]:
-    """Prepare the frost; a level is image weight, frost weight and the scale of the pictures."""
+    """Prepare the frost; `level` is (image weight, frost weight, scale of the textures)."""
     weight, frost_weight, scale = level
     folder = frost_folder() if textures == PHOTOGRAPHS else None
     return float(weight), float(frost_weight), scaled_pictures(folder, scale, height, width)
@@ -33,23 +33,23 @@ def with_textures(
 
 @lru_cache(maxsize=4)
 def scaled_pictures(folder: Path | None, scale: float, height: int, width: int) -> Textures:
-    """Scale the photographs of a folder, or the procedural pictures: uint8 `[3, h, w]` each.
+    """Scale the photographs of a folder, or the procedural textures: uint8 `[3, h, w]` each.
 
-    A picture from which an image of this size could not be cut is enlarged until it can.
+    A texture that is too small to crop an image of this size from is enlarged.
     """
     pictures = grown_pictures() if folder is None else load_photographs(folder)
     scaled = []
     for picture in pictures:
         _, rows, columns = picture.shape
-        enough = max(scale, (height + 1) / rows, (width + 1) / columns)
-        scaled.append(resized(picture, enough))
+        min_scale = max(scale, (height + 1) / rows, (width + 1) / columns)
+        scaled.append(resized(picture, min_scale))
     return tuple(scaled)
 
 
 def resized(picture: np.ndarray, scale: float) -> np.ndarray:
-    """Interpolate linearly at the new pixels' centres, without smoothing before.
+    """Resize by linear interpolation at pixel centres, without antialiasing.
 
-    Source: OpenCV's `resize` with its defaults; equal to it at the scale 0.2 and at 1.
+    Source: OpenCV's `resize` with its defaults; identical at scales 0.2 and 1.
     """
     values = picture.astype(np.float32)
     for axis in (1, 2):
@@ -65,7 +65,7 @@ def resized(picture: np.ndarray, scale: float) -> np.ndarray:
 
 @kernel
 def frost_block(images, out, weight, frost_weight, textures, stream, indices):
-    """Freeze images with these `indices`."""
+    """Add frost to images with these `indices`."""
     height, width = images.shape[2:]
     for i in range(len(images)):
         key = image_key(stream, indices[i])
@@ -77,7 +77,7 @@ def frost_block(images, out, weight, frost_weight, textures, stream, indices):
 
 @kernel
 def frost(source, out, texture, top, left, weight, frost_weight):
-    """Add the part of a texture that begins at (top, left)."""
+    """Blend an image with the crop of a texture at (top, left)."""
     height, width = source.shape[1:]
     for c in range(3):
         for y in range(height):

@@ -1,4 +1,4 @@
-"""The view through frosted glass: blurred, its pixels strewn, and blurred again."""
+"""Glass blur: a Gaussian blur, random displacement of pixels, and a second Gaussian blur."""
 
 import numpy as np
 
@@ -22,12 +22,12 @@ def with_glass(
 
 @kernel
 def strew(image, offsets, largest_offset):
-    """Overwrite pixels by neighbours, the lower right ones first, in place.
+    """Overwrite each pixel with a neighbour, starting at the lower right, in place.
 
-    `offsets` holds (right, down) for each: `[rounds, rows, columns, 2]`, for the rows and columns
-    that `num_strewn` counts.
-    Source: the CIFAR-10-C script, which means to exchange the two pixels, but does not: it writes
-    through views of the array, so that the neighbour stays as it is.
+    `offsets` is (right, down) of each neighbour, `[rounds, rows, columns, 2]`, for the rows and
+    columns that `num_strewn` counts.
+    Source: the CIFAR-10-C script. It is meant to swap the two pixels, but it assigns through views
+    of the array, so that the neighbour is unchanged; we reproduce this.
     """
     channels, height, width = image.shape
     for k in range(offsets.shape[0]):
@@ -42,13 +42,13 @@ def strew(image, offsets, largest_offset):
 
 @kernel
 def num_strewn(size, largest_offset):
-    """Count the rows, or the columns, whose neighbours all lie within the image."""
+    """Return the number of rows (or columns) whose neighbours all lie within the image."""
     return max(0, size - 2 * largest_offset)
 
 
 @kernel
 def draw_offsets(key, largest_offset, out):
-    """Fill a vector with draws from `-largest_offset .. largest_offset - 1`."""
+    """Fill a vector with random integers in `-largest_offset .. largest_offset - 1`."""
     span = np.uint64(2 * largest_offset)
     for first in range(0, len(out), DRAWS_PER_HASH):
         word = bits(key, first // DRAWS_PER_HASH)
@@ -59,7 +59,7 @@ def draw_offsets(key, largest_offset, out):
 
 @kernel
 def glass_blur(image, out, taps, offsets, largest_offset, memory):
-    """Blur, strew by `offsets` and blur again; `memory` is what `gaussian_blur` works in."""
+    """Blur, displace pixels by `offsets` and blur again, in the `memory` of `gaussian_blur`."""
     line, blurred = memory
     for c in range(len(image)):
         gaussian_blur(image[c], out[c], taps, line, blurred)
@@ -70,7 +70,7 @@ def glass_blur(image, out, taps, offsets, largest_offset, memory):
 
 @kernel
 def glass_blur_block(images, out, taps, strewing, stream, indices):
-    """Show images with these `indices` through frosted glass.
+    """Apply the glass blur to images with these `indices`.
 
     `strewing` is (largest offset, rounds).
     """

@@ -1,4 +1,4 @@
-"""`manifest.json`: what a folder of corrupted images was made from, and its files' hashes."""
+"""`manifest.json`: the settings of a folder of corrupted images and the hashes of its files."""
 
 import hashlib
 from pathlib import Path
@@ -12,11 +12,11 @@ from ruggedize.data import ImageSet
 
 NAME = "manifest.json"
 
-HASHED_AT_ONCE = 1_000  # images; streamed ones are not all in memory
+HASH_BATCH = 1_000  # images per batch, since streamed images are not all in memory
 
 
 class Manifest(BaseModel):
-    """All that the pixels depend on, and which files are finished."""
+    """Everything that the pixels depend on, and the finished files."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     format: Literal["ruggedize-corruptions-1"] = "ruggedize-corruptions-1"
@@ -27,13 +27,13 @@ class Manifest(BaseModel):
     num_images: int
     classes: tuple[str, ...]
     suite: dict[str, str]
-    """The suite's own facts: seed, preset, size of the images."""
+    """The settings of the suite: seed, preset, image size."""
     files: dict[str, str] = {}
     """SHA-256 of every finished file."""
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """Read a folder's manifest; nothing where there is none."""
+    """Read the manifest of a folder; return None if there is none."""
     path = folder / NAME
     if not path.exists():
         return None
@@ -49,15 +49,15 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write `manifest.json`: equal manifests give equal bytes."""
+    """Write `manifest.json`, deterministically."""
     files.write_json(folder / NAME, manifest.model_dump(mode="json"))
 
 
 def fingerprint(image_set: ImageSet) -> str:
-    """Hash images and labels, so that other data under the same name are noticed."""
+    """Return a hash of images and labels, to detect other data under the same name."""
     digest = hashlib.sha256()
-    for start in range(0, len(image_set), HASHED_AT_ONCE):
-        some = image_set.images[start : start + HASHED_AT_ONCE]
-        digest.update(some.contiguous().numpy().data)
+    for start in range(0, len(image_set), HASH_BATCH):
+        batch = image_set.images[start : start + HASH_BATCH]
+        digest.update(batch.contiguous().numpy().data)
     digest.update(image_set.labels.contiguous().numpy().data)
     return digest.hexdigest()

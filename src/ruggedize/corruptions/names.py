@@ -1,4 +1,4 @@
-"""The names of the common corruptions, in the order of the paper; no torch, for the recipe.
+"""The names of the common corruptions, in the order of the paper. Does not import torch.
 
 Source: Hendrycks & Dietterich 2019, "Benchmarking Neural Network Robustness to Common
 Corruptions and Perturbations".
@@ -25,14 +25,14 @@ BENCHMARK = (
     "elastic_transform",
     "pixelate",
     "jpeg_compression",
-)  # the 15 that headline claims are on
-EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")  # published for validation
+)  # the 15 of the published benchmark
+EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")  # published as a validation set
 ALL = BENCHMARK + EXTRA
 SEVERITIES = (1, 2, 3, 4, 5)
 
 
 def parsed_names(text: str) -> tuple[str, ...]:
-    """Parse "fog" or "fog,snow"."""
+    """Parse a comma-separated list of corruptions, such as "fog,snow"."""
     names = tuple(name.strip() for name in text.split(","))
     for name in names:
         if name not in ALL:
@@ -41,11 +41,11 @@ def parsed_names(text: str) -> tuple[str, ...]:
 
 
 def unknown(name: str, known: Iterable[str] = ALL) -> str:
-    """Return the message that a corruption does not exist, with the nearest one."""
-    return f"there is no corruption {name}; {nearest(name, known)}"
+    """Return the error message for an unknown corruption, with the nearest name."""
+    return f"unknown corruption {name}; {nearest(name, known)}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint: the nearest of the corruptions that there are, or else all of them."""
+    """Return a hint: the nearest of the known names, or all of them."""
     near = difflib.get_close_matches(name, known := list(known), 1)
-    return f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"

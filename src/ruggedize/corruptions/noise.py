@@ -1,7 +1,7 @@
-"""The four noises: every value of an image is changed on its own.
+"""The four noises, which change every value of an image independently.
 
-A noise is a pure function of the image and its draws; the draws come from the image's own key,
-or, in the tests, from the generator that the official script uses.
+A noise is a pure function of the image and its random values. These come from the key of the image
+or, in tests, from the generator that the official script uses.
 """
 
 import math
@@ -19,21 +19,20 @@ VALUES_PER_HASH = 4
 LOW_16 = np.uint64(0xFFFF)
 LOW_32 = np.uint64(0xFFFFFFFF)
 HALF_WORD = np.uint64(32)
-DEVIATIONS = 8.0  # how far from its rate a Poisson count is looked for
-
+DEVIATIONS = 8.0  # range of Poisson counts in the tables, in standard deviations
 
 Tables = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @cache
 def normal_table() -> np.ndarray:
-    """Return what normal draws are taken from: float32 `[65536]`."""
+    """Return the quantile table for normal random values: float32 `[65536]`."""
     return normal_quantiles(NUM_QUANTILES).astype(np.float32)
 
 
 @kernel
 def draw_normals(key, quantiles, out):
-    """Fill a vector with standard normal draws."""
+    """Fill a vector with standard normal values."""
     for first in range(0, len(out), VALUES_PER_HASH):
         word = bits(key, first // VALUES_PER_HASH)
         for i in range(first, min(first + VALUES_PER_HASH, len(out))):
@@ -42,7 +41,7 @@ def draw_normals(key, quantiles, out):
 
 
 def with_normals(std: float, height: int, width: int) -> tuple[float, np.ndarray]:
-    """Prepare a noise with normal draws."""
+    """Prepare a noise with normal random values."""
     return float(std), normal_table()
 
 
@@ -82,7 +81,7 @@ def speckle_noise_block(images, out, std, quantiles, stream, indices):
 
 @kernel
 def shot_noise(source, out, counts, photons):
-    """Show the number of photons that arrived where full brightness expects `photons`."""
+    """Convert photon counts to pixel values; `photons` is the expected count of the value 255."""
     targets = out.ravel()
     for i in range(len(targets)):
         targets[i] = truncated(255.0 * counts[i] / photons)
@@ -90,7 +89,7 @@ def shot_noise(source, out, counts, photons):
 
 @kernel
 def shot_noise_block(images, out, photons, tables, stream, indices):
-    """Count photons for images with these `indices`."""
+    """Add Poisson noise to images with these `indices`."""
     counts = np.empty(images.shape[1] * images.shape[2] * images.shape[3], np.int32)
     for i in range(len(images)):
         draw_counts(image_key(stream, indices[i]), images[i].ravel(), tables, counts)
@@ -99,19 +98,20 @@ def shot_noise_block(images, out, photons, tables, stream, indices):
 
 @kernel
 def draw_counts(key, values, tables, out):
-    """Draw for each value a Poisson count at its rate, from the tables of `poisson_tables`."""
+    """Draw a Poisson count for each value, using the tables of `poisson_tables`."""
     lowest, cuts, others = tables
     num_columns = np.uint64(cuts.shape[1])
     for i in range(len(values)):
         word = bits(key, i)
         value = values[i]
         column = ((word >> HALF_WORD) * num_columns) >> HALF_WORD
-        stays = (word & LOW_32) < np.uint64(cuts[value, column])
-        out[i] = lowest[value] + (np.int64(column) if stays else np.int64(others[value, column]))
+        keeps_column = (word & LOW_32) < np.uint64(cuts[value, column])
+        count = np.int64(column) if keeps_column else np.int64(others[value, column])
+        out[i] = lowest[value] + count
 
 
 def with_counts(photons: float, height: int, width: int) -> tuple[float, Tables]:
-    """Prepare the shot noise."""
+    """Prepare the shot noise; `photons` is the expected count of the value 255."""
     return float(photons), poisson_tables(float(photons))
 
 
@@ -119,40 +119,40 @@ def with_counts(photons: float, height: int, width: int) -> tuple[float, Tables]
 def poisson_tables(photons: float) -> Tables:
     """Return an alias table for each pixel value, over the counts from its `lowest` upwards.
 
-    Column c, chosen with equal chance, stands for the count `lowest + c`, or with a chance of
-    1 - cut / 2^32 for `lowest + other`: lowest int64 `[256]`, cuts uint32 and others uint16
+    A uniformly drawn column c yields the count `lowest + c` with probability `cut / 2^32`, else
+    `lowest + other`. Shapes: lowest int64 `[256]`, cuts uint32 and others uint16
     `[256, columns]`.
     Source: Walker 1977, "An Efficient Method for Generating Discrete Random Variables".
     """
     rates = np.arange(256) * photons / 255.0
     num_columns = math.ceil(2 * DEVIATIONS * math.sqrt(photons) + 2 * DEVIATIONS)
     lowest = np.maximum(0, np.floor(rates - num_columns / 2)).astype(np.int64)
-    shares = poisson_chances(rates, lowest[:, None] + np.arange(num_columns)) * num_columns
+    shares = poisson_probabilities(rates, lowest[:, None] + np.arange(num_columns)) * num_columns
     cuts = np.full(shares.shape, np.uint32(LOW_32))
     others = np.tile(np.arange(num_columns, dtype=np.uint16), (256, 1))
     rows, is_open = np.arange(256), np.ones(shares.shape, bool)
     for _ in range(num_columns - 1):
         poor = np.argmin(np.where(is_open, shares, np.inf), axis=1)
         rich = np.argmax(np.where(is_open, shares, -np.inf), axis=1)
-        own = np.clip(shares[rows, poor], 0.0, 1.0)
-        cuts[rows, poor] = np.minimum(own * 2.0**32, 2.0**32 - 1).astype(np.uint32)
+        share = np.clip(shares[rows, poor], 0.0, 1.0)
+        cuts[rows, poor] = np.minimum(share * 2.0**32, 2.0**32 - 1).astype(np.uint32)
         others[rows, poor] = rich
-        shares[rows, rich] -= 1.0 - own
+        shares[rows, rich] -= 1.0 - share
         is_open[rows, poor] = False
     return lowest, cuts, others
 
 
-def poisson_chances(rates: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return each row's chances of its counts, made to add up to 1."""
+def poisson_probabilities(rates: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the Poisson probabilities of the counts in each row, normalised to sum to 1."""
     log_factorials = np.array([math.lgamma(k + 1.0) for k in range(int(counts.max()) + 1)])
-    positive = np.maximum(rates, 1e-300)[:, None]  # the logarithm of 0 is not wanted
-    chances = np.exp(counts * np.log(positive) - rates[:, None] - log_factorials[counts])
-    return chances / chances.sum(axis=1, keepdims=True)
+    positive = np.maximum(rates, 1e-300)[:, None]  # avoids log(0)
+    probabilities = np.exp(counts * np.log(positive) - rates[:, None] - log_factorials[counts])
+    return probabilities / probabilities.sum(axis=1, keepdims=True)
 
 
 @kernel
 def impulse_noise(source, out, uniforms, amount):
-    """Turn a share `amount` of the values to white or black, with equal chance."""
+    """Set a fraction `amount` of the values to 255 or 0, with equal probability."""
     values, targets = source.ravel(), out.ravel()
     for i in range(len(values)):
         if uniforms[i] >= amount:
@@ -163,7 +163,7 @@ def impulse_noise(source, out, uniforms, amount):
 
 @kernel
 def impulse_noise_block(images, out, amount, stream, indices):
-    """Turn values of the images with these `indices` to white or black."""
+    """Add salt-and-pepper noise to images with these `indices`."""
     uniforms = np.empty(images.shape[1] * images.shape[2] * images.shape[3])
     for i in range(len(images)):
         key = image_key(stream, indices[i])
@@ -173,5 +173,5 @@ def impulse_noise_block(images, out, amount, stream, indices):
 
 
 def with_amount(amount: float, height: int, width: int) -> tuple[float]:
-    """Prepare the impulse noise."""
+    """Prepare the impulse noise; `amount` is the fraction of changed values."""
     return (float(amount),)

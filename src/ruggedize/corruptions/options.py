@@ -1,4 +1,4 @@
-"""The options that corruptions have, by the name of the corruption; no torch, for the recipe."""
+"""The options of the corruptions. Does not import torch."""
 
 from collections.abc import Iterable, Mapping
 
@@ -6,17 +6,17 @@ from ruggedize.core.errors import UserError
 from ruggedize.corruptions.names import ALL, unknown
 
 Options = Mapping[str, tuple[str, ...]]  # the values of each option; the first is the default
-Chosen = Mapping[str, Mapping[str, str]]  # by corruption: a value for each option
+Chosen = Mapping[str, Mapping[str, str]]  # by corruption: the value of each option
 
 OPTIONS: dict[str, Options] = {"frost": {"textures": ("photographs", "procedural")}}
 PUBLISHED: dict[str, Options] = {name: OPTIONS.get(name, {}) for name in ALL}
 
 
 def complete_options(given: Chosen, table: Mapping[str, Options]) -> dict[str, dict[str, str]]:
-    """Return the options of all corruptions of a table that have any, each with its value.
+    """Return the values of all options of the corruptions in a table.
 
     Raises:
-        ValueError: an unknown corruption, option or value; names what is allowed.
+        ValueError: an unknown corruption, option or value; lists the allowed ones.
     """
     for name in given:
         if name not in table:
@@ -29,10 +29,10 @@ def complete_options(given: Chosen, table: Mapping[str, Options]) -> dict[str, d
 
 
 def complete(corruption: str, options: Options, given: Mapping[str, str]) -> dict[str, str]:
-    """Return every option of a corruption with its value: the given one, or its default.
+    """Return the values of all options of a corruption, filling in defaults.
 
     Raises:
-        ValueError: an unknown option or value; names what is allowed.
+        ValueError: an unknown option or value; lists the allowed ones.
     """
     for option, value in given.items():
         if option not in options:
@@ -45,17 +45,17 @@ def complete(corruption: str, options: Options, given: Mapping[str, str]) -> dic
 
 
 def parsed_options(texts: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Parse options of the command line, each CORRUPTION.OPTION=VALUE.
+    """Parse command-line options of the form CORRUPTION.OPTION=VALUE.
 
     Raises:
-        UserError: one is not of this form, or names something unknown.
+        UserError: an option has another form, or an unknown name or value.
     """
     parsed: dict[str, dict[str, str]] = {}
     for text in texts:
         key, sign, value = text.partition("=")
         corruption, dot, option = key.partition(".")
         if not (sign and dot):
-            raise UserError(f"--option takes {allowed_texts()}; got {text[:80]}")
+            raise UserError(f"--option must be {allowed_texts()}, got {text[:80]}")
         parsed.setdefault(corruption.strip(), {})[option.strip()] = value.strip()
     try:
         complete_options(parsed, PUBLISHED)
@@ -65,7 +65,7 @@ def parsed_options(texts: Iterable[str]) -> dict[str, dict[str, str]]:
 
 
 def allowed_texts() -> str:
-    """Return how options are written on the command line: "frost.textures=a|b"."""
+    """Return the allowed command-line options, formatted as "frost.textures=a|b"."""
     return ", ".join(
         f"{name}.{option}={'|'.join(values)}"
         for name, options in OPTIONS.items()
@@ -74,10 +74,10 @@ def allowed_texts() -> str:
 
 
 def reject_idle_options(given: Chosen, corruptions: tuple[str, ...] | None) -> None:
-    """Raise a UserError if an option is given of a corruption that is not wanted (None: all)."""
+    """Raise a UserError if an option belongs to a corruption that is not selected (None: all)."""
     for name, options in given.items():
         if options and corruptions is not None and name not in corruptions:
             raise UserError(
                 f"--option {name}.{next(iter(options))} does nothing without the corruption "
-                f"{name}; leave it out"
+                f"{name};\nremove it"
             )

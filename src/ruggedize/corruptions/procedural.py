@@ -1,4 +1,4 @@
-"""Frost that no camera saw: ice ferns grown from random seeds, the same on every machine."""
+"""Procedural frost textures: random ice ferns, identical on every machine."""
 
 from functools import cache
 
@@ -8,11 +8,11 @@ from scipy import ndimage
 HEIGHT, WIDTH = 400, 600
 NUM_BLADES = 1500
 LONGEST = 70.0  # pixels from a blade's foot to its tip
-SLOPE = np.tan(np.radians(60))  # of the side branches, as ice has it
+SLOPE = np.tan(np.radians(60))  # of the side branches; ice crystals branch at 60 degrees
 PERIOD = 5.0  # pixels from one side branch to the next
-MIST = (4, 9, 20, 45, 100, 220)  # cells of noise along the longer side
+MIST = (4, 9, 20, 45, 100, 220)  # noise cells along the longer side, per octave
 
-# Mean red, green and blue, and the standard deviation of the brightness: the photographs' own.
+# Mean red, green and blue, and standard deviation of the brightness, measured on the photographs.
 TONES = (
     ((77.7, 149.1, 165.7), 18.0),
     ((200.8, 205.4, 214.5), 22.0),
@@ -24,12 +24,12 @@ TONES = (
 
 @cache
 def grown_pictures() -> tuple[np.ndarray, ...]:
-    """Return a picture of frost for each of the photographs: uint8 `[3, h, w]`, as bright as it."""
+    """Return one texture per photograph, with its colour and contrast: uint8 `[3, h, w]`."""
     return tuple(grown_picture(seed, *tone) for seed, tone in enumerate(TONES))
 
 
 def grown_picture(seed: int, colour: tuple[float, float, float], spread: float) -> np.ndarray:
-    """Grow blades of ice before a mist, all in one colour."""
+    """Draw ice blades over mist, in one colour."""
     rng = np.random.RandomState(seed)
     mist = np.zeros((HEIGHT, WIDTH))
     for octave, cells in enumerate(MIST):
@@ -40,7 +40,7 @@ def grown_picture(seed: int, colour: tuple[float, float, float], spread: float) 
 
 
 def blades(rng: np.random.RandomState) -> np.ndarray:
-    """Lay feathered blades over one another, each at its own angle: float `[h, w]`."""
+    """Draw overlapping feathered blades at random positions and angles: float `[h, w]`."""
     plane = np.zeros((HEIGHT, WIDTH))
     for _ in range(NUM_BLADES):
         foot_y, foot_x = rng.uniform(0, HEIGHT), rng.uniform(0, WIDTH)
@@ -55,19 +55,19 @@ def blades(rng: np.random.RandomState) -> np.ndarray:
         branches = 0.7 * np.cos(2 * np.pi * (along - aside / SLOPE) / PERIOD)
         blade = brightness + branches + 2.0 * np.exp(-aside)
         is_inside = (along >= 0) & (aside <= slenderness * (length - along))
-        part = plane[rows, columns]
-        part[is_inside] = blade[is_inside]
+        window = plane[rows, columns]
+        window[is_inside] = blade[is_inside]
     return plane
 
 
 def reach_of(foot: float, to_tip: float, room: float, size: int) -> slice:
-    """Return the rows or columns in which a blade may lie."""
+    """Return the range of rows (or columns) that a blade may cover."""
     first, last = sorted((foot, foot + to_tip))
     return slice(max(0, int(first - room)), min(size, int(last + room) + 1))
 
 
 def noise(rng: np.random.RandomState, cells: int) -> np.ndarray:
-    """Return smooth noise in about -1..1 with grains of the longer side's `cells`-th part."""
+    """Return smooth noise in about -1..1, with `cells` grains along the longer side."""
     rows = cells * HEIGHT // WIDTH + 2
     grid = rng.uniform(-1, 1, (rows, cells + 2))
     zoom = (HEIGHT / rows, WIDTH / (cells + 2))

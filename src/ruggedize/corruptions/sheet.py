@@ -1,4 +1,4 @@
-"""A sheet of pictures: one image under every corruption at every severity, to be looked at."""
+"""Draw a contact sheet: one image under every corruption at every severity."""
 
 from typing import TYPE_CHECKING
 
@@ -11,13 +11,14 @@ from ruggedize.corruptions.suites import Suite, chosen_names
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-CELL = 96  # pixels that a small image is enlarged to, or the next larger multiple of its size
-LARGEST_CELL = 224  # larger images are made smaller
+CELL = 96  # pixels; small images are enlarged by the smallest integer that reaches this
+LARGEST_CELL = 224  # pixels; larger images are reduced to this
 GAP = 4
 MARGIN = 24
-TITLE = 26  # height of the line of severities, beside cells of CELL; text grows with larger ones
-NAMES = 150  # width of the column of names, likewise
-FONT = 14  # likewise
+# For cells of CELL pixels; scaled up with larger cells.
+TITLE = 26  # height of the row of severities
+NAMES = 150  # width of the column of names
+FONT = 14
 PAPER, INK, FAINT = "#ffffff", "#1a1a1a", "#5f6368"
 
 
@@ -27,7 +28,7 @@ def corruption_sheet(
     position: int,
     corruptions: tuple[str, ...] | None = None,
 ) -> "Image":
-    """Draw a row a corruption (by default all): the clean image, then severities 1 to 5.
+    """Draw one row per corruption (default: all): the clean image, then severities 1 to 5.
 
     `clean` is the test image at `position`. Small images are enlarged without smoothing.
     """
@@ -49,13 +50,13 @@ def corruption_sheet(
         draw.text((MARGIN, middle), name.replace("_", " "), INK, font, anchor="lm")
         cells = (suite.images(name, s, position, position + 1)[0] for s in SEVERITIES)
         for column, image in enumerate((clean, *cells)):
-            place = left + column * steps[0], top + row * steps[1]
-            sheet.paste(picture_of(image, size), place)
+            corner = left + column * steps[0], top + row * steps[1]
+            sheet.paste(picture_of(image, size), corner)
     return sheet
 
 
 def cell_size(image: UInt8[Tensor, "3 h w"]) -> tuple[int, int]:
-    """Return width and height of an image on the sheet."""
+    """Return the width and height of an image on the sheet."""
     height, width = image.shape[1:]
     side = max(height, width)
     times = LARGEST_CELL / side if side > LARGEST_CELL else -(-CELL // side)
@@ -63,7 +64,7 @@ def cell_size(image: UInt8[Tensor, "3 h w"]) -> tuple[int, int]:
 
 
 def picture_of(image: UInt8[Tensor, "3 h w"], size: tuple[int, int]) -> "Image":
-    """Turn an image into a picture of this width and height."""
+    """Convert a tensor to a PIL image of this width and height."""
     from PIL import Image
 
     picture = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())

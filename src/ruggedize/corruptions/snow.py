@@ -1,4 +1,4 @@
-"""Snow: flakes driven by the wind, before an image that has turned pale."""
+"""Snow: motion-blurred flakes over a whitened image."""
 
 import math
 
@@ -10,11 +10,14 @@ from ruggedize.kernels.kernel import kernel
 from ruggedize.kernels.motion import motion_blur, motion_weights
 from ruggedize.kernels.truncation import truncated
 
-FIRST_ANGLE, LAST_ANGLE = -135.0, -45.0  # degrees: the wind blows the flakes askew
+FIRST_ANGLE, LAST_ANGLE = -135.0, -45.0  # degrees; range of the motion blur
 
 
 def with_flakes(level: tuple[float, ...], height: int, width: int) -> tuple[object, ...]:
-    """Prepare the snow: mean, spread, zoom, threshold, radius and sigma of the motion, mix."""
+    """Prepare the snow.
+
+    `level` is (mean, spread, zoom, threshold, radius and sigma of the motion blur, mix).
+    """
     loc, scale, zoom, threshold, radius, sigma, mix = level
     noise = float(loc), float(scale), float(threshold)
     places = (*zoomed_places(height, zoom), *zoomed_places(width, zoom))
@@ -22,10 +25,10 @@ def with_flakes(level: tuple[float, ...], height: int, width: int) -> tuple[obje
 
 
 def zoomed_places(size: int, zoom: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places of a zoomed part's pixels: whole int64 and fraction float32 `[size]`.
+    """Return where a centre zoom samples: integer positions int64 and fractions float32 `[size]`.
 
-    Source: the official `clipped_zoom`: SciPy's `zoom`, whose first and last pixels stay the
-    first and last, cut to the old size.
+    Source: the official `clipped_zoom`: SciPy's `zoom`, which aligns the first and last pixels,
+    cropped to the original size.
     """
     kept = math.ceil(size / zoom)
     zoomed = round(kept * zoom)
@@ -55,7 +58,7 @@ def snow_block(images, out, noise, places, weights, mix, quantiles, stream, indi
 
 @kernel
 def form_flakes(normals, noise, places, flakes):
-    """Enlarge noise, and keep as flakes, 0..255, what is over the threshold."""
+    """Zoom the noise and set values below the threshold to 0; the rest are flakes, 0..255."""
     loc, scale, threshold = noise
     row_places, down, column_places, across = places
     height, width = flakes.shape
@@ -74,7 +77,7 @@ def form_flakes(normals, noise, places, flakes):
 
 @kernel
 def snow(source, out, flakes, mix):
-    """Turn the image pale by a share 1 - mix, and add the flakes, upright and upside down."""
+    """Whiten the image by 1 - mix, and add the flakes and the flakes rotated by 180 degrees."""
     height, width = flakes.shape
     for y in range(height):
         for x in range(width):

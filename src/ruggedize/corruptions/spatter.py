@@ -1,4 +1,4 @@
-"""Spatter: drops of water or of mud on the lens."""
+"""Spatter: drops of water or mud on the lens."""
 
 import numpy as np
 
@@ -12,15 +12,15 @@ from ruggedize.kernels.truncation import truncated
 WATER = (175.0, 238.0, 238.0)  # pale turquoise
 MUD = (63.0, 42.0, 20.0)
 LEAST_MUD = 0.8
-LOW, HIGH = 50, 150  # what is an edge: Canny's thresholds
-FARTHEST = np.float32(20)  # pixels from an edge; beyond all is the same
+LOW, HIGH = 50, 150  # thresholds of the Canny edge detector
+FARTHEST = np.float32(20)  # pixels; distances from an edge are clipped to this
 NINTH = 1.0 / 9.0
 EVEN = np.ones((3, 3))
 RELIEF = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], np.float64)
 
 
 def with_liquid(level: tuple[float, ...], height: int, width: int) -> tuple[object, ...]:
-    """Prepare the spatter; a level is mean, spread, blur, threshold, strength, and 1 for mud."""
+    """Prepare the spatter; `level` is (mean, spread, blur, threshold, strength, 1 for mud)."""
     loc, scale, sigma, threshold, strength, is_mud = level
     liquid = float(loc), float(scale), float(threshold), gaussian_taps(sigma)
     fading = gaussian_taps(strength) if is_mud else np.ones(1, np.float32)
@@ -29,7 +29,7 @@ def with_liquid(level: tuple[float, ...], height: int, width: int) -> tuple[obje
 
 @kernel
 def spatter_block(images, out, liquid, is_mud, strength, fading, quantiles, stream, indices):
-    """Spatter images with these `indices`."""
+    """Apply spatter to images with these `indices`."""
     height, width = images.shape[2:]
     normals = np.empty(height * width, np.float32)
     work = working_planes(height, width)
@@ -43,7 +43,7 @@ def spatter_block(images, out, liquid, is_mud, strength, fading, quantiles, stre
 
 @kernel
 def working_planes(height, width):
-    """Return working memory that is used for one image after another."""
+    """Allocate working memory that is reused for every image."""
     floats = np.empty((2, height, width), np.float32)
     planes, padded = np.empty((2, height, width)), np.empty((height + 2, width + 2))
     gradients = np.empty((2, height, width), np.int32)
@@ -56,7 +56,7 @@ def working_planes(height, width):
 
 @kernel
 def pour(normals, liquid, floats):
-    """Compute the liquid: blurred noise where it is above the threshold; into `floats[1]`."""
+    """Compute the liquid in `floats[1]`: blurred noise, 0 where below the threshold."""
     loc, scale, threshold, taps = liquid
     noise, level = floats[0].ravel(), floats[1].ravel()
     for j in range(len(normals)):
@@ -70,7 +70,7 @@ def pour(normals, liquid, floats):
 
 @kernel
 def mud(source, out, normals, liquid, fading, floats):
-    """Cover with mud where there is liquid, but not where too little is near."""
+    """Blend mud over the image where the blurred liquid mask reaches `LEAST_MUD`."""
     _, _, threshold, _ = liquid
     pour(normals, liquid, floats)
     level, cover = floats[1].ravel(), floats[0].ravel()
@@ -87,9 +87,9 @@ def mud(source, out, normals, liquid, fading, floats):
 
 @kernel
 def water(source, out, normals, liquid, strength, work):
-    """Add the light that drops of water throw, as if it came from a side.
+    """Add the highlights of water drops, lit from one side.
 
-    Deviation: without any drop the image stays as it is; officially it turns black (0 / 0).
+    Deviation: without drops the image is unchanged; the official code returns black (0 / 0).
     """
     floats, planes, _, _, _, _, _, wet, _ = work
     pour(normals, liquid, floats)
@@ -111,7 +111,7 @@ def water(source, out, normals, liquid, strength, work):
 
 @kernel
 def shade(work):
-    """Shade the drops by a relief of how far each pixel is from their edges; into `planes[0]`."""
+    """Compute the shading of the drops, an emboss of the distance to edges, in `planes[0]`."""
     _, planes, padded, gradients, sizes, stack, distances, wet, edges = work
     height, width = wet.shape
     find_edges(wet, LOW, HIGH, gradients, sizes, stack, edges)
@@ -121,23 +121,23 @@ def shade(work):
         for x in range(width):
             planes[1, y, x] = min(distances[y + MARGIN, x + MARGIN], FARTHEST)
     filter_3x3(planes[1], EVEN, padded, planes[0])
-    for j in range(len(shading)):  # the mean of nine, in float32, without its fraction
+    for j in range(len(shading)):  # mean of nine in float32, truncated
         shading[j] = np.int32(np.float32(shading[j] * NINTH))
     equalise(shading)
     filter_3x3(planes[0], RELIEF, padded, planes[1])
     for j in range(len(relief)):
         relief[j] = min(max(relief[j], 0.0), 255.0)
     filter_3x3(planes[1], EVEN, padded, planes[0])
-    for j in range(len(shading)):  # the mean of nine, rounded
+    for j in range(len(shading)):  # mean of nine, rounded
         shading[j] = np.int32((shading[j] + 4.5) * NINTH)
 
 
 @kernel
 def equalise(values):
-    """Spread whole values of 0..255 evenly, the lowest that there is to 0.
+    """Equalise the histogram of integers in 0..255, in place.
 
-    Source: OpenCV's `equalizeHist`: a value becomes the share of values up to it, the lowest one
-    left out; values that are all equal stay as they are.
+    Source: OpenCV's `equalizeHist`: each value is replaced by the cumulative fraction of values up
+    to it, not counting the lowest value, times 255; constant input is unchanged.
     """
     counts = np.zeros(256, np.int64)
     for value in values:

@@ -1,4 +1,4 @@
-"""Suites that lie on disk: which layout it is, and whether it pairs with the test images."""
+"""Open suites on disk: detect the layout, and check whether images pair with the test images."""
 
 import os
 from dataclasses import replace
@@ -17,21 +17,21 @@ from ruggedize.data import ImageSet, data_root
 from ruggedize.kernels.types import Labels
 
 PROBES = ("brightness", "contrast", "pixelate", "jpeg_compression")
-"""Corruptions by which pairs are recognised, tried in this order.
+"""Corruptions used to recognise pairs, tried in this order.
 
-Nothing in them is random, and they leave the picture.
+They are deterministic and keep the image recognisable.
 """
 NUM_PROBED = 256  # images, spread evenly over the set
 LARGEST_DISTANCE = 12.0
-"""Mean absolute difference, of 255, between our corruption of an image and the suite's.
+"""Largest mean absolute difference (0..255) between our version of an image and the suite's.
 
-Of the official files' images none differs from ours by 0.1, after another JPEG of quality 85 none
-by 11; two different pictures differ by 22 or more, on the average by 60 (1,000 of CIFAR-10's).
+Measured on 1,000 images of CIFAR-10: official images differ from ours by less than 0.1, after
+another JPEG of quality 85 by less than 11; different images by 22 or more, on average by 60.
 """
 
 
 def find_suite(name: str, root: str | os.PathLike[str] | None = None) -> Path:
-    """Find a suite's folder: a path, or the name of a folder where the data lie.
+    """Return the folder of a suite, given its path or its name in the data folder.
 
     Raises:
         UserError: there is no such folder.
@@ -40,20 +40,20 @@ def find_suite(name: str, root: str | os.PathLike[str] | None = None) -> Path:
         if folder.is_dir():
             return folder
     raise UserError(
-        f"there is no suite {name}: no folder of that name here or in {data_root(root)};\n"
-        "give generated, a folder laid out as CIFAR-10-C or ImageNet-C, or get one with "
-        "`ruggedize fetch cifar10-c`"
+        f"there is no suite {name}: no such folder here or in {data_root(root)};\n"
+        "give generated or a folder in the layout of CIFAR-10-C or ImageNet-C, or download one "
+        "with `ruggedize fetch cifar10-c`"
     )
 
 
 def stored_suite(folder: Path, image_set: ImageSet) -> Suite:
-    """Open a folder laid out as CIFAR-10-C (`CORRUPTION.npy`) or ImageNet-C (folders of images).
+    """Open a folder in the layout of CIFAR-10-C (`CORRUPTION.npy`) or ImageNet-C (image folders).
 
-    Where its images are not those of `image_set` at the same places, `unpaired` holds its own
-    labels and says why.
+    If image i of the suite is not image i of `image_set`, `unpaired` has the labels of the suite
+    and the reason.
 
     Raises:
-        UserError: it is neither, or its files do not fit together or do not fit the data.
+        UserError: the layout is unknown, or files are inconsistent with each other or the data.
     """
     if any(folder.glob("*.npy")):
         suite, labels = open_arrays(folder, image_set)
@@ -61,55 +61,56 @@ def stored_suite(folder: Path, image_set: ImageSet) -> Suite:
         suite, labels = open_class_folders(folder, image_set)
     else:
         raise UserError(
-            f"{folder} holds neither {ALL[0]}.npy as CIFAR-10-C does nor {ALL[0]}/1/CLASS/* as "
-            "ImageNet-C does;\nname the folder that holds the corruptions"
+            f"{folder} has neither {ALL[0]}.npy (CIFAR-10-C) nor {ALL[0]}/1/CLASS/* (ImageNet-C);\n"
+            "give the folder that contains the corruptions"
         )
     reason = why_unpaired(suite, labels, image_set)
     return suite if reason is None else replace(suite, unpaired=Unpaired(labels, reason))
 
 
 def reject_incomplete(folder: Path, suite: Suite) -> None:
-    """Reject to take what is left of a suite for the whole of it.
+    """Raise a UserError if a suite is incomplete.
 
-    Raises:
-        UserError: a file that the manifest lists is missing; or, where there is no manifest, one of
-            the fifteen corruptions of the benchmark.
+    It must have every file in its manifest or, without a manifest, the fifteen corruptions of the
+    benchmark.
     """
     manifest = read_manifest(folder)
     listed = {name.removesuffix(".npy") for name in manifest.files} if manifest else {*BENCHMARK}
     if missing := [name for name in ALL if name in listed and name not in suite.corruptions]:
         raise UserError(
             f"{folder} lacks {', '.join(missing)};\n"
-            "fetch or write it again, or name those to be assessed: --corruptions "
+            "download or write it again, or select the corruptions to assess with --corruptions "
             "(assess.corruptions)"
         )
 
 
 def why_unpaired(suite: Suite, labels: Labels, image_set: ImageSet) -> str | None:
-    """Return why a suite's images are not the test images, one by one; None if they are.
+    """Return why image i of a suite is not test image i; None if it is.
 
-    Numbers and labels are compared, then pictures under the mildest corruption that is not random.
+    Compares the number of images, the labels, and images under a mild deterministic corruption.
     """
     n = len(image_set)
     if len(labels) != n:
-        return f"it holds {len(labels):,} images, the data {n:,} test images"
+        return f"it has {len(labels):,} images, the data has {n:,} test images"
     if different := int((labels != image_set.labels).sum()):
-        return f"{different:,} of its {n:,} labels are not those of the test images"
+        return f"{different:,} of its {n:,} labels differ from those of the test images"
     probe = next((name for name in PROBES if name in suite.corruptions), None)
     if probe is None:
-        return f"without one of {', '.join(PROBES)} it cannot be compared with the test images"
+        return f"it cannot be compared with the test images without one of {', '.join(PROBES)}"
     positions = np.unique(np.linspace(0, n - 1, min(n, NUM_PROBED)).round().astype(np.int64))
-    strangers = sum(distance(suite, probe, int(p), image_set) > LARGEST_DISTANCE for p in positions)
-    if strangers:
+    num_different = sum(
+        distance(suite, probe, int(p), image_set) > LARGEST_DISTANCE for p in positions
+    )
+    if num_different:
         return (
-            f"of {len(positions)} images under {probe}, {strangers} are not the test image at "
-            "the same place: the order or the pictures are others"
+            f"{num_different} of {len(positions)} images compared under {probe} are not the test "
+            "image at the same position: the order or the images differ"
         )
     return None
 
 
 def distance(suite: Suite, probe: str, position: int, image_set: ImageSet) -> float:
-    """Return how far the suite's image is from ours, under the preset that comes nearer."""
+    """Return the mean absolute difference between the suite's image and ours (nearest preset)."""
     clean = image_set.images[position : position + 1]
     theirs = suite.images(probe, 1, position, position + 1).float()
     ours = [corrupt(clean, probe, 1, preset=preset) for preset in ("cifar", "imagenet")]

@@ -1,4 +1,4 @@
-"""Suites: where an assessment's corrupted images come from."""
+"""Suites: the sources of corrupted images for an assessment."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,11 +16,11 @@ from ruggedize.corruptions.names import nearest, unknown
 from ruggedize.corruptions.options import complete_options
 from ruggedize.kernels.types import Images, ImageSource, Labels
 
-Positions = Int64[Tensor, " n"]  # places in a data set or suite
+Positions = Int64[Tensor, " n"]  # of images in a data set or suite
 
 
 class Unpaired(NamedTuple):
-    """What must be known of a suite whose images are not, one by one, the data's test images."""
+    """The labels of a suite whose image i is not test image i, and the reason."""
 
     labels: Labels
     reason: str
@@ -28,25 +28,25 @@ class Unpaired(NamedTuple):
 
 @runtime_checkable
 class Suite(Protocol):
-    """Gives the corrupted images of any cell, block by block, at their stored size."""
+    """A source of corrupted images by cell (corruption x severity), at their stored size."""
 
     @property
     def name(self) -> str:
-        """Describe what kind of suite it is, for the assessment."""
+        """The name of the suite, as recorded in the assessment."""
         ...
 
     @property
     def corruptions(self) -> tuple[str, ...]:
-        """The corruptions that this suite can give."""
+        """The corruptions that this suite has."""
         ...
 
     @property
     def unpaired(self) -> Unpaired | None:
-        """None where image i of every cell is test image i; else the labels, and why it is not."""
+        """None if image i of every cell is test image i; else the labels and the reason."""
         ...
 
     def describe(self) -> dict[str, str]:
-        """Return where the images come from: the facts to be kept with every figure."""
+        """Return where the images come from, as recorded with every result."""
         ...
 
     def images(self, corruption: str, severity: int, start: int, stop: int) -> Images:
@@ -60,7 +60,7 @@ class Suite(Protocol):
 
 @dataclass(frozen=True)
 class GeneratedSuite:
-    """Corrupts the data's own images when they are asked for; nothing is stored."""
+    """A suite that corrupts the images of a data set on access; stores nothing."""
 
     clean: ImageSource
     seed: int
@@ -73,7 +73,7 @@ class GeneratedSuite:
 
     @property
     def corruptions(self) -> tuple[str, ...]:
-        """The corruptions of this suite: the published ones in the paper's order, then others."""
+        """The published corruptions in the order of the paper, then custom ones."""
         return tuple(self.rows)
 
     def describe(self) -> dict[str, str]:
@@ -83,31 +83,31 @@ class GeneratedSuite:
         for name, options in self.options.items():
             facts |= {f"{name}.{option}": value for option, value in options.items()}
         extra = [row for name, row in self.rows.items() if name not in CORRUPTIONS]
-        own = ", ".join(f"{row.name} {row.levels(self.preset)}" for row in extra)
-        return facts | ({"own corruptions": own} if own else {})
+        custom = ", ".join(f"{row.name} {row.levels(self.preset)}" for row in extra)
+        return facts | ({"own corruptions": custom} if custom else {})
 
     def check(self, corruptions: Sequence[str]) -> None:
-        """Raise a UserError if something is missing that one of these corruptions needs."""
+        """Raise a UserError if a file that one of these corruptions needs is missing."""
         for name in corruptions:
             if check := self.rows[name].check:
                 check(self.options.get(name, {}))
 
     def images(self, corruption: str, severity: int, start: int, stop: int) -> Images:
-        """Return the images start..stop of one cell: the same pixels however they are cut."""
+        """Return the images start..stop of one cell; independent of the choice of blocks."""
         return self.images_at(corruption, severity, range_of(start, stop, len(self.clean)))
 
     def images_at(self, corruption: str, severity: int, positions: Positions) -> Images:
-        """Return the images at these positions of one cell: the same pixels in any selection."""
+        """Return the images at these positions of one cell; independent of the selection."""
         check_positions(positions, len(self.clean))
         if corruption not in self.rows:
             raise ValueError(unknown(corruption, self.rows))
         options = self.options.get(corruption, {})
-        own = {"seed": self.seed, "preset": self.preset, "options": options}
+        settings = {"seed": self.seed, "preset": self.preset, "options": options}
         images, row = self.clean_at(positions), self.rows[corruption]
-        return corrupt_indexed(images, positions.numpy(), row, severity, **own)
+        return corrupt_indexed(images, positions.numpy(), row, severity, **settings)
 
     def clean_at(self, positions: Positions) -> Images:
-        """Return clean images; the latest selection is kept, as every cell asks for the same."""
+        """Return clean images; caches the latest selection, as all cells use the same."""
         if is_range(positions):
             return self.clean[int(positions[0]) : int(positions[-1]) + 1]
         if not (self.latest and torch.equal(self.latest[0], positions)):
@@ -123,42 +123,42 @@ def generated_suite(
     options: Mapping[str, Mapping[str, str]] | None = None,
     extra: Sequence[Corruption] = (),
 ) -> GeneratedSuite:
-    """Return a suite of a data set's own images, corrupted when they are asked for.
+    """Return a suite that corrupts the images of a data set on access.
 
     Args:
         images: the clean images, as stored.
-        seed: another seed gives other noise.
-        preset: whose constants, as for `corrupt`.
-        options: of corruptions, by name: `{"frost": {"textures": "procedural"}}`.
-        extra: corruptions of your own, after the published nineteen. No summary over the
-            published ones counts them.
+        seed: seed of the random values.
+        preset: which constants to use, as for `corrupt`.
+        options: options by corruption: `{"frost": {"textures": "procedural"}}`.
+        extra: corruptions of your own, added after the published nineteen. Summaries over the
+            published ones do not include them.
 
     Raises:
-        ValueError: an unknown corruption, option or value, or a name that is there twice.
+        ValueError: an unknown corruption, option or value, or a duplicate name.
     """
     rows = dict(CORRUPTIONS)
     for row in extra:
         if row.name in rows:
-            raise ValueError(f"there are two corruptions {row.name}; name yours differently")
+            raise ValueError(f"a corruption {row.name} exists already; choose another name")
         rows[row.name] = row
-    chosen = complete_options(options or {}, {name: row.options for name, row in rows.items()})
+    complete = complete_options(options or {}, {name: row.options for name, row in rows.items()})
     height, width = images.shape[2:]
-    return GeneratedSuite(images, seed, resolve_preset(preset, height, width), rows, chosen)
+    return GeneratedSuite(images, seed, resolve_preset(preset, height, width), rows, complete)
 
 
 def range_of(start: int, stop: int, num_images: int) -> Positions:
-    """Return the positions start..stop.
+    """Return the positions start..stop - 1.
 
     Raises:
-        ValueError: a suite of this many images does not have them.
+        ValueError: the range exceeds the number of images.
     """
     if not 0 <= start <= stop <= num_images:
-        raise ValueError(f"0 <= start <= stop <= {num_images}, got {start} and {stop}")
+        raise ValueError(f"must be 0 <= start <= stop <= {num_images}, got {start} and {stop}")
     return torch.arange(start, stop)
 
 
 def check_positions(positions: Positions, num_images: int) -> None:
-    """Raise a ValueError for positions that a suite of this many images does not have."""
+    """Raise a ValueError if a position is out of range."""
     if len(positions) and not 0 <= int(positions.min()) <= int(positions.max()) < num_images:
         raise ValueError(
             f"positions must be in 0..{num_images - 1}, got {int(positions.min())}.."
@@ -167,20 +167,20 @@ def check_positions(positions: Positions, num_images: int) -> None:
 
 
 def is_range(positions: Positions) -> bool:
-    """Return whether each position follows the one before, as in a slice."""
+    """Return whether the positions are consecutive."""
     return len(positions) > 0 and bool((positions.diff() == 1).all())
 
 
 def chosen_names(suite: Suite, wanted: tuple[str, ...] | None) -> list[str]:
-    """Return the corruptions that are wanted (None: all) in the suite's order.
+    """Return the wanted corruptions (None: all), in the order of the suite.
 
     Raises:
-        UserError: the suite lacks one of them, or something is missing that one of them needs.
+        UserError: the suite lacks one of them, or a file that one of them needs is missing.
     """
-    if lacking := [name for name in wanted or () if name not in suite.corruptions]:
+    if missing := [name for name in wanted or () if name not in suite.corruptions]:
         raise UserError(
-            f"the suite {suite.name} has no corruption {', '.join(lacking)};\n"
-            f"{nearest(lacking[0], suite.corruptions)}"
+            f"the suite {suite.name} has no corruption {', '.join(missing)};\n"
+            f"{nearest(missing[0], suite.corruptions)}"
         )
     chosen = [name for name in suite.corruptions if wanted is None or name in wanted]
     if isinstance(suite, GeneratedSuite):

@@ -1,4 +1,4 @@
-"""The blur of a camera that moves towards its subject: the mean of an image and its zooms."""
+"""Zoom blur: the mean of an image and its zooms."""
 
 import math
 from functools import cache
@@ -9,21 +9,22 @@ from scipy import ndimage
 from ruggedize.kernels.kernel import kernel
 from ruggedize.kernels.truncation import truncated
 
-LANES = 48  # planes worked on side by side: the same pixel of each, then the next pixel
+LANES = 48  # planes processed together, interleaved by pixel
 
 Taps = tuple[np.ndarray, np.ndarray]
 
 
 def with_zooms(level: tuple[float, float], height: int, width: int) -> tuple[Taps, Taps]:
-    """Prepare the zoom blur; `level` is (end of the zooms, step), the first zoom is 1."""
+    """Prepare the zoom blur; `level` is (end, step) of the zoom factors, which start at 1."""
     return zoom_taps(*level, height), zoom_taps(*level, width)
 
 
 @cache
 def zoom_taps(end: float, step: float, size: int) -> Taps:
-    """Return the two pixels that each pixel of a line mixes, for each zoom.
+    """Return the two source pixels and weights of each pixel of a zoomed line, for each zoom.
 
-    The first of the two, int64 `[zooms, size]`, and both weights, float32 `[zooms, size, 2]`.
+    The index of the first pixel, int64 `[zooms, size]`, and both weights, float32
+    `[zooms, size, 2]`.
     """
     zooms = np.arange(1.0, end, step)
     matrices = np.stack([zoom_matrix(size, zoom) for zoom in zooms])
@@ -34,10 +35,10 @@ def zoom_taps(end: float, step: float, size: int) -> Taps:
 
 
 def zoom_matrix(size: int, zoom: float) -> np.ndarray:
-    """Describe what each pixel of a line adds to each pixel of the zoomed line: `[new, old]`.
+    """Return the matrix of weights of a zoomed line: `[new, old]`.
 
-    Source: the CIFAR-10-C script: the middle is cut out, zoomed by SciPy's `zoom` of order 1, and
-    the middle of that is cut out again.
+    Source: the CIFAR-10-C script: crop the centre, zoom it with SciPy's `zoom` of order 1, and crop
+    the centre again.
     """
     cut = math.ceil(size / zoom)
     start = (size - cut) // 2
@@ -72,9 +73,9 @@ def zoom_blur_block(images, out, down, across):
 
 @kernel
 def add_zooms(stack, y, down, across, mixed, total):
-    """Sum up row y of a stack of planes and of its zooms.
+    """Sum row y of a stack of planes and of its zooms into `total`.
 
-    `mixed` is memory to work in: a row, and a pixel of zeros after it.
+    `mixed` is working memory: a row followed by one pixel of zeros.
     """
     size = len(total)
     for j in range(size):

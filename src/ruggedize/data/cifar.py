@@ -20,18 +20,18 @@ NUM_PIXEL_BYTES = 3 * SIZE * SIZE
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How one of the data sets lies on disk: records of label bytes, then planar RGB."""
+    """The file layout of one data set: each record is its label bytes, then planar RGB."""
 
     name: str
     folder: str
     train: tuple[str, ...]
     test: tuple[str, ...]
-    num_train: int  # records in each training file
+    num_train: int  # images in each training file
     num_test: int
     num_classes: int
     num_label_bytes: int  # the last one is the class
     classes_file: str
-    classes: tuple[str, ...] | None = None  # where the file is missing
+    classes: tuple[str, ...] | None = None  # used if `classes_file` is missing
 
     @property
     def record(self) -> int:
@@ -81,7 +81,7 @@ def load_cifar(
 
 
 def find_folder(layout: Layout, root: str | os.PathLike[str] | None) -> Path | None:
-    """Find the folder of .bin files; `root` may hold it or be it."""
+    """Return the folder of .bin files, which is `root` or a folder in it; None if not found."""
     top = data_root(root)
     for folder in (top / layout.folder, top):
         if any((folder / name).exists() for name in (*layout.train, *layout.test)):
@@ -90,30 +90,31 @@ def find_folder(layout: Layout, root: str | os.PathLike[str] | None) -> Path | N
 
 
 def missing(layout: Layout, root: str | os.PathLike[str] | None) -> UserError:
-    """Name both ways to the data."""
-    there = f" --data-root {root}" if root else ""
+    """Return the error for data that was not found, with both ways to get it."""
+    root_option = f" --data-root {root}" if root else ""
     return UserError(
-        f"{layout.name} (binary version) is not in {data_root(root)}: get it with `ruggedize fetch "
-        f"{layout.name}{there}`, or name its folder with --data-root DIR or {VARIABLE}=DIR"
+        f"{layout.name} (binary version) is not in {data_root(root)};\n"
+        f"download it with `ruggedize fetch {layout.name}{root_option}`, or set its folder with "
+        f"--data-root DIR or {VARIABLE}=DIR"
     )
 
 
 def read_files(
     layout: Layout, paths: list[Path], num_records: int, classes: tuple[str, ...]
 ) -> ImageSet:
-    """Read files one after another, each checked by its size and its labels."""
+    """Read the files in order; check the size and the labels of each."""
     images = np.empty((len(paths) * num_records, 3, SIZE, SIZE), np.uint8)
     labels = np.empty(len(images), np.int64)
     for number, path in enumerate(paths):
         check_size(layout, path, num_records)
         records = np.fromfile(path, np.uint8).reshape(num_records, layout.record)
-        part = slice(number * num_records, (number + 1) * num_records)
-        labels[part] = records[:, layout.num_label_bytes - 1]
-        images[part] = records[:, layout.num_label_bytes :].reshape(-1, 3, SIZE, SIZE)
-        if labels[part].max() >= layout.num_classes:
+        rows = slice(number * num_records, (number + 1) * num_records)
+        labels[rows] = records[:, layout.num_label_bytes - 1]
+        images[rows] = records[:, layout.num_label_bytes :].reshape(-1, 3, SIZE, SIZE)
+        if labels[rows].max() >= layout.num_classes:
             raise UserError(
-                f"{path} holds label {labels[part].max()}, not only 0..{layout.num_classes - 1}: "
-                f"it is not {layout.name}'s binary version; {cure(layout, path)}"
+                f"{path} holds label {labels[rows].max()}; {layout.name} has only labels "
+                f"0..{layout.num_classes - 1}, so this is another file;\n{cure(layout, path)}"
             )
     return ImageSet(
         torch.from_numpy(images), torch.from_numpy(labels), classes, torch.arange(len(images))
@@ -121,18 +122,19 @@ def read_files(
 
 
 def check_size(layout: Layout, path: Path, num_records: int) -> None:
-    """Reject a file that is missing, cut short or something else."""
+    """Raise a UserError if a file is missing or has the wrong size."""
     expected = num_records * layout.record
     if not path.is_file():
-        raise UserError(f"{path} is missing; {cure(layout, path)}")
+        raise UserError(f"{path} is missing;\n{cure(layout, path)}")
     if path.stat().st_size != expected:
         raise UserError(
-            f"{path} holds {path.stat().st_size:,} bytes, not {expected:,}; {cure(layout, path)}"
+            f"{path} has {path.stat().st_size:,} bytes, expected {expected:,};\n"
+            f"{cure(layout, path)}"
         )
 
 
 def cure(layout: Layout, path: Path) -> str:
-    """Return how to replace bad files."""
+    """Return the advice on how to replace a bad file."""
     return (
         f"replace that file, or move {path.parent} away and run `ruggedize fetch {layout.name} "
         f"--data-root {path.parent.parent}`"
@@ -140,16 +142,17 @@ def cure(layout: Layout, path: Path) -> str:
 
 
 def read_classes(layout: Layout, folder: Path) -> tuple[str, ...]:
-    """Read the class names, or take the standard ones where the file is missing."""
+    """Read the class names; if the file is missing, return the layout's own, if it has any."""
     path = folder / layout.classes_file
     if not path.is_file() and layout.classes is not None:
         return layout.classes
     if not path.is_file():
-        raise UserError(f"{path} (the names of the classes) is missing; {cure(layout, path)}")
+        raise UserError(f"{path} (the class names) is missing;\n{cure(layout, path)}")
     text = path.read_text(encoding="utf-8", errors="replace")
     names = tuple(line.strip() for line in text.splitlines() if line.strip())
     if len(names) != layout.num_classes:
         raise UserError(
-            f"{path} names {len(names)} classes, not {layout.num_classes}; {cure(layout, path)}"
+            f"{path} lists {len(names)} classes, expected {layout.num_classes};\n"
+            f"{cure(layout, path)}"
         )
     return names

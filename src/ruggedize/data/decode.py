@@ -1,4 +1,4 @@
-"""Image files into square uint8 pictures, whatever their size, mode and orientation."""
+"""Decode image files of any size, mode and orientation into square uint8 images."""
 
 import io
 import logging
@@ -16,16 +16,16 @@ from ruggedize.core.errors import UserError, shown
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 ENDINGS = tuple(suffix.encode() for suffix in SUFFIXES)
-LARGEST_IMAGE = 80_000_000  # pixels; a file of a few bytes can claim to hold far more
-REDUCING_GAP = 2.0  # large images first shrink cheaply to twice the size, then smoothly
+LARGEST_IMAGE = 80_000_000  # pixels; a tiny file can declare a huge image (decompression bomb)
+REDUCING_GAP = 2.0  # large images are first reduced cheaply to twice the final size (Pillow)
 
 
 class BadImageError(UserError):
-    """A file was read and holds no image; one that cannot be read now may hold one."""
+    """The content of a file is not a valid image, as opposed to a file that cannot be read."""
 
 
 def list_images(path: Path) -> list[Path]:
-    """Return an image file, or all those below a folder, in an order that never changes."""
+    """Return an image file, or all image files below a folder, sorted."""
     if path.is_file():
         return [path]
     if not path.is_dir():
@@ -34,52 +34,52 @@ def list_images(path: Path) -> list[Path]:
 
 
 def image_names(folder: Path) -> list[bytes]:
-    """Name all image files below a folder, sorted, relative to it and with `/` between the parts.
+    """Return the sorted paths of all image files below a folder, relative to it, with `/`.
 
-    Hidden files and folders are left out.
+    Hidden files and folders are skipped.
     """
-    found = visible_files(folder)
-    names = [name for name in found if name.lower().endswith(ENDINGS)]
+    visible = visible_files(folder)
+    names = [name for name in visible if name.lower().endswith(ENDINGS)]
     if not names:
-        raise UserError(f"{shown(folder)} holds no images; add some ({' '.join(SUFFIXES)})")
-    if len(found) > len(names):
+        raise UserError(f"{shown(folder)} contains no images; add some ({' '.join(SUFFIXES)})")
+    if len(visible) > len(names):
         logging.getLogger(__name__).warning(
-            "%s: files ignored: %d; only %s are read",
+            "%s: ignored %d files; only %s are read",
             shown(folder),
-            len(found) - len(names),
+            len(visible) - len(names),
             " ".join(SUFFIXES),
         )
     return sorted(names)
 
 
 def visible_files(folder: Path) -> list[bytes]:
-    """Name all files at any depth, relative to the folder.
+    """Return the paths of all files at any depth, relative to the folder.
 
-    Pipes and the like are left out: reading one may never end. A link that leads nowhere is named.
+    Pipes, sockets and devices are skipped: reading one may block. Broken links are included.
     """
     names: list[bytes] = []
-    waiting = [b""]  # folders to look into, relative to `folder`, each with its slash
-    while waiting:
-        start = waiting.pop()
+    pending = [b""]  # folders still to list, relative to `folder`, each with a trailing slash
+    while pending:
+        start = pending.pop()
         with os.scandir(os.path.join(os.fsencode(folder), start)) as entries:
             for entry in entries:
                 if entry.name.startswith(b"."):
                     continue
                 if entry.is_dir(follow_symlinks=False):
-                    waiting.append(start + entry.name + b"/")
+                    pending.append(start + entry.name + b"/")
                 elif entry.is_file() or (entry.is_symlink() and not entry.is_dir()):
                     names.append(start + entry.name)
     return names
 
 
 def decode_image(source: Path | bytes, image_size: int) -> UInt8[Tensor, "3 s s"]:
-    """Read a file (or its bytes) as RGB: the middle square, resized with antialiasing.
+    """Decode a file (or its bytes) as RGB: crop the central square and resize with antialiasing.
 
-    Animations give their first frame; the picture is turned as its EXIF data say; transparency
-    is laid on white; colour profiles are not applied.
+    Only the first frame of an animation is used. The EXIF orientation is applied, transparent
+    pixels are blended with white, and colour profiles are ignored.
 
     Raises:
-        BadImageError: the file holds no image, or a damaged one.
+        BadImageError: the file is not an image, or is damaged.
         UserError: the file cannot be read.
     """
     file = io.BytesIO(source) if isinstance(source, bytes) else source
@@ -93,20 +93,25 @@ def decode_image(source: Path | bytes, image_size: int) -> UInt8[Tensor, "3 s s"
         raise
     except FileNotFoundError as error:
         if not (isinstance(source, Path) and source.is_symlink()):
-            raise UserError(f"{name} is no longer there; load the data again") from error
-        raise BadImageError(f"{name} is a link that leads nowhere; remove it") from error
-    except Exception as error:  # broken files make decoders fail in every way there is
-        if isinstance(error, OSError) and error.errno is not None:  # a decoder's bear no number
+            raise UserError(f"{name} has been removed; load the data again") from error
+        raise BadImageError(f"{name} is a broken link; remove it") from error
+    except Exception as error:  # decoders raise all kinds of errors on broken files
+        if isinstance(error, OSError) and error.errno is not None:  # decoders set none
             raise UserError(
-                f"{name} cannot be read ({error.strerror}); make it readable, and try again"
+                f"{name} cannot be read ({error.strerror}); make it readable and try again"
             ) from error
         raise BadImageError(f"{name} cannot be decoded ({error}); remove or replace it") from error
 
 
 def middle_square(image: Image.Image, size: int) -> np.ndarray:
-    """Decode, turn upright, cut out the middle square and resize it: uint8 `[3, size, size]`."""
+    """Decode an image, apply its orientation, crop the central square and resize it.
+
+    Returns uint8 `[3, size, size]`.
+    """
     if image.width * image.height > LARGEST_IMAGE:
-        raise ValueError(f"{image.width} x {image.height} pixels are more than {LARGEST_IMAGE:,}")
+        raise ValueError(
+            f"{image.width} x {image.height} pixels, at most {LARGEST_IMAGE:,} allowed"
+        )
     gap = round(size * REDUCING_GAP)
     image.draft(None, (gap, gap))  # pyright: ignore[reportArgumentType]  # None keeps the mode
     upright = to_rgb(ImageOps.exif_transpose(image))

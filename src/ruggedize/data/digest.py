@@ -1,4 +1,4 @@
-"""What identifies the data of a run: counts, labels, file names and sizes or pixels. No torch."""
+"""Digests that identify the data of a run, to detect changed data. Does not import torch."""
 
 import hashlib
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ FROZEN = ConfigDict(frozen=True, extra="forbid")
 
 
 class PartDigest(BaseModel):
-    """One part of the data: how many images, and digests of their labels and of their content.
+    """The number of images of one split, and digests of their labels and of their content.
 
-    The content of images in files is their names, relative to the folder of the data, and their
-    sizes; that of images in memory is their pixels.
+    `content` covers names (relative to the data folder) and sizes for images in files, and pixels
+    for images in memory.
     """
 
     model_config = FROZEN
@@ -29,53 +29,53 @@ class PartDigest(BaseModel):
 
 
 class DataDigest(BaseModel):
-    """All parts of the data, and where it was read; a folder that was moved is the same data."""
+    """Digests of all splits, and where the data was read; `place` is not compared."""
 
     model_config = FROZEN
     place: str
     parts: dict[str, PartDigest]
 
     def for_training(self) -> "DataDigest":
-        """Return the digest without the test images, which no training touches."""
+        """Return the digest without the test images, which training does not use."""
         parts = {name: part for name, part in self.parts.items() if name != "test"}
         return self.model_copy(update={"parts": parts})
 
     def check_unchanged(self, now: "DataDigest", what: str) -> None:
-        """Raise UserError if the data differs now from that of `what`, a run or a training."""
+        """Raise UserError if the data has changed since `what` (a run or training) began."""
         if changes := self.changes(now):
             raise UserError(
                 f"the data of {what} has changed ({now.place}): {'; '.join(changes)};\n"
-                "bring it back as it was, or give another folder with --out"
+                "restore the data, or give another folder with --out"
             )
 
     def changes(self, now: "DataDigest") -> list[str]:
-        """Describe what differs now from the data that this digest was made of."""
-        found = []
+        """Describe how the data `now` differs from the data of this digest."""
+        changes = []
         for name in sorted(self.parts.keys() | now.parts.keys()):
             before, after = self.parts.get(name), now.parts.get(name)
             if before is None or after is None:
-                found.append(f"{name} {'appeared' if before is None else 'is gone'}")
+                changes.append(f"{name} {'was added' if before is None else 'is missing'}")
             elif before != after:
-                found += [f"{name}: {change}" for change in part_changes(before, after)]
-        return found
+                changes += [f"{name}: {change}" for change in part_changes(before, after)]
+        return changes
 
 
 def part_changes(before: PartDigest, after: PartDigest) -> list[str]:
-    """Describe what differs between two states of one part."""
+    """Describe how one split has changed."""
     if before.images != after.images:
-        return [f"{before.images:,} images then, {after.images:,} now"]
-    changes = ["the labels differ"] if before.labels != after.labels else []
+        return [f"{before.images:,} images before, {after.images:,} now"]
+    changes = ["labels have changed"] if before.labels != after.labels else []
     if before.content != after.content:
-        changes.append("file names, file sizes or pixels differ")
+        changes.append("file names, file sizes or pixels have changed")
     return changes
 
 
 def folder_digest(folder: Path, parts: Mapping[str, Mapping[str, FileList]]) -> DataDigest:
-    """Return the digest of a folder of images from its files' names and sizes; decodes nothing.
+    """Return the digest of a folder of images, from file names and sizes; nothing is decoded.
 
     Args:
-        folder: what the names are relative to.
-        parts: the files by part and class.
+        folder: the data folder, to which names are relative.
+        parts: the files by split and class.
     """
     return DataDigest(
         place=str(folder.absolute()),
@@ -84,7 +84,7 @@ def folder_digest(folder: Path, parts: Mapping[str, Mapping[str, FileList]]) -> 
 
 
 def files_digest(folder: Path, classes: Mapping[str, FileList]) -> PartDigest:
-    """Return the digest of one part's files."""
+    """Return the digest of the files of one split."""
     labels, content = new_hash(), new_hash()
     num_images = 0
     for name, files in classes.items():
@@ -97,7 +97,7 @@ def files_digest(folder: Path, classes: Mapping[str, FileList]) -> PartDigest:
 
 
 def size_of(file: Path) -> int:
-    """Return a file's size in bytes; -1 for a link that leads nowhere."""
+    """Return the size of a file in bytes, or -1 for a broken link."""
     try:
         return file.stat().st_size
     except FileNotFoundError:
@@ -108,12 +108,14 @@ def array_digest(
     labels: Int64[np.ndarray, " n"], pixels: UInt8[np.ndarray, "n c h w"]
 ) -> PartDigest:
     """Return the digest of images in memory."""
-    own, content = new_hash(), new_hash()
-    own.update(np.ascontiguousarray(labels).data)
+    labels_hash, content = new_hash(), new_hash()
+    labels_hash.update(np.ascontiguousarray(labels).data)
     content.update(np.ascontiguousarray(pixels).data)
-    return PartDigest(images=len(labels), labels=own.hexdigest(), content=content.hexdigest())
+    return PartDigest(
+        images=len(labels), labels=labels_hash.hexdigest(), content=content.hexdigest()
+    )
 
 
 def new_hash() -> "hashlib.blake2b":
-    """Return the hash function of all digests."""
+    """Return a new hash object, the same kind for all digests."""
     return hashlib.blake2b(digest_size=DIGEST_BYTES)

@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: a real data set that comes with a dependency."""
+"""The handwritten digits data set that ships with scikit-learn; needs no download."""
 
 import numpy as np
 import torch
@@ -7,15 +7,15 @@ from PIL import Image
 from ruggedize.data.image_set import ImageSet
 from ruggedize.data.split import hold_out
 
-LARGEST_VALUE = 16  # the 8x8 pictures count dark pixels in 4x4 blocks
+LARGEST_VALUE = 16  # each of the 8x8 values counts the dark pixels of a 4x4 block
 NUM_TEST = 500
 DIGITS_SIZE = 32
 
 
 def load_digits(image_size: int | None = None) -> tuple[ImageSet, ImageSet]:
-    """Return the training and the test images, enlarged to `image_size` (default 32), as RGB.
+    """Return the training and test images as RGB, resized to `image_size` (default 32).
 
-    Source: Alpaydin & Kaynak 1998, "Optical Recognition of Handwritten Digits" (test part,
+    Source: Alpaydin & Kaynak 1998, "Optical Recognition of Handwritten Digits" (test set,
     1,797 images).
     """
     from sklearn import datasets  # takes a second to import
@@ -32,6 +32,6 @@ def load_digits(image_size: int | None = None) -> tuple[ImageSet, ImageSet]:
 
 
 def enlarge(picture: np.ndarray, size: int) -> np.ndarray:
-    """Scale 0..16 to 0..255 and resize smoothly (bicubic)."""
+    """Scale values from 0..16 to 0..255 and resize (bicubic)."""
     scaled = np.rint(picture * (255 / LARGEST_VALUE)).astype(np.uint8)
     return np.asarray(Image.fromarray(scaled).resize((size, size), Image.Resampling.BICUBIC))

@@ -1,4 +1,4 @@
-"""Downloads: checked by their hash, unpacked safely, and in place whole or not at all."""
+"""Downloads: verified by hash, unpacked safely, and moved into place atomically."""
 
 import contextlib
 import os
@@ -18,21 +18,21 @@ from ruggedize.core.lock import only_writer
 from ruggedize.core.progress import Progress, no_progress
 from ruggedize.data.root import data_root
 
-TIMEOUT = 30  # seconds without a byte
+TIMEOUT = 30  # seconds without data
 CHUNK = 1 << 18  # bytes
-SCRATCH = ".fetch-"  # how the name of a folder begins in which an archive arrives
-YOUNG_SECONDS = 60.0  # such a folder may have no lock yet
+SCRATCH = ".fetch-"  # prefix of the temporary folders of downloads
+YOUNG_SECONDS = 60.0  # a temporary folder younger than this may not be locked yet
 
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """A tar archive on the network and the one folder that it holds."""
+    """A tar archive on the network and the one folder in it."""
 
     name: str
-    urls: tuple[str, ...]  # tried in this order; all hold the same bytes
+    urls: tuple[str, ...]  # mirrors, tried in this order
     md5: str
     folder: str
-    option: Literal["--data-root", "--suite"] = "--data-root"  # under which the folder is used
+    option: Literal["--data-root", "--suite"] = "--data-root"  # the option that takes the folder
 
 
 ARCHIVES = (
@@ -70,23 +70,23 @@ def fetch(
     root: str | os.PathLike[str] | None = None,
     progress: Progress = no_progress,
 ) -> Path:
-    """Download data or a suite unless it is there, and give the folder to name in its option.
+    """Download a data set or suite unless it exists; return the folder to pass to its option.
 
     Args:
         name: cifar10, cifar100, cifar10-c or cifar100-c.
-        root: folder to put it in; default: RUGGEDIZE_DATA, else a folder of the user's cache.
-        progress: told how many bytes of how many have come.
+        root: the target folder; default: RUGGEDIZE_DATA, else a folder in the user's cache.
+        progress: called as progress(task, num_bytes, total_bytes) during the download.
     """
     for archive in ARCHIVES:
         if archive.name == name:
             place = fetch_archive(archive, data_root(root), progress)
             return place / archive.folder if archive.option == "--suite" else place
     names = ", ".join(archive.name for archive in ARCHIVES)
-    raise UserError(f"{name} cannot be fetched; give one of {names}")
+    raise UserError(f"unknown data set or suite {name};\ngive one of {names}")
 
 
 def fetch_archive(archive: Archive, root: Path, progress: Progress = no_progress) -> Path:
-    """Download, check and unpack beside the place, then move into it in one step."""
+    """Download, verify and unpack into a temporary folder, then move the result into place."""
     place = root / archive.folder
     if place.exists():
         return root
@@ -100,45 +100,45 @@ def fetch_archive(archive: Archive, root: Path, progress: Progress = no_progress
     except OSError as error:
         raise UserError(
             f"{archive.name} cannot be written to {root}: {error.strerror or error}\n"
-            "name a folder with room that can be written, with --data-root DIR"
+            "set a writable folder with enough free space with --data-root DIR"
         ) from error
     return root
 
 
 @contextlib.contextmanager
 def scratch_folder(root: Path) -> Iterator[Path]:
-    """Yield a folder for what arrives, removed in the end; clear what killed downloads left.
+    """Yield a temporary folder that is removed at exit; remove those of killed downloads.
 
-    One that is under way holds its folder's lock.
+    A download in progress holds the lock of its folder.
     """
-    for left in root.glob(f"{SCRATCH}*/"):
-        with contextlib.suppress(FileNotFoundError, UserError):  # it was done, or is at work
-            if time.time() - left.stat().st_mtime > YOUNG_SECONDS:
-                with only_writer(left):
-                    shutil.rmtree(left)
+    for leftover in root.glob(f"{SCRATCH}*/"):
+        with contextlib.suppress(FileNotFoundError, UserError):  # removed, or in use
+            if time.time() - leftover.stat().st_mtime > YOUNG_SECONDS:
+                with only_writer(leftover):
+                    shutil.rmtree(leftover)
     with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=root) as name, only_writer(Path(name)):
         yield Path(name)
 
 
 def download(archive: Archive, target: Path, progress: Progress) -> None:
-    """Try every mirror until the archive with the right hash is there."""
+    """Download the archive from the first mirror that delivers the right hash."""
     failures: list[str] = []
     for url in archive.urls:
         failure = download_from(url, archive, target, progress)
         if failure is None:
             return
         failures.append(f"{url}: {failure}")
-    where = archive.folder if archive.option == "--suite" else f"that holds {archive.folder}"
+    folder = archive.folder if archive.option == "--suite" else f"that contains {archive.folder}"
     raise UserError(
         f"{archive.name} could not be downloaded: {'; '.join(failures)}\n"
-        f"without a network: unpack that archive (md5 {archive.md5}) elsewhere and name the "
-        f"folder {where} with {archive.option} DIR"
+        f"without a network: unpack this archive (md5 {archive.md5}) yourself and pass the "
+        f"folder {folder} with {archive.option} DIR"
     )
 
 
 def download_from(url: str, archive: Archive, target: Path, progress: Progress) -> str | None:
-    """Download from one mirror; what went wrong, or nothing."""
-    import pooch  # takes a while to import, and most runs never download
+    """Download from one mirror; return what went wrong, or None."""
+    import pooch  # slow to import, and most runs download nothing
 
     bar: Any = ProgressBar(archive.name, progress)
     try:
@@ -146,18 +146,18 @@ def download_from(url: str, archive: Archive, target: Path, progress: Progress) 
             url, str(target), None
         )
     except OSError as error:
-        if error.errno is not None:  # the disk; what the network raises bears no number
+        if error.errno is not None:  # from the disk; network errors have no errno
             raise
         return textwrap.shorten(str(error), 200)
     if pooch.file_hash(str(target), alg="md5") == archive.md5:
         return None
     with target.open("rb") as file:
         is_page = file.read(64).lstrip().startswith(b"<")
-    return "a web page came instead of the archive" if is_page else "the hash is wrong"
+    return "received a web page instead of the archive" if is_page else "the hash is wrong"
 
 
 class ProgressBar:
-    """What pooch wants to move, in terms of our progress."""
+    """Adapt a progress callback to the interface that pooch expects."""
 
     def __init__(self, task: str, progress: Progress) -> None:
         self.task = task
@@ -166,20 +166,24 @@ class ProgressBar:
         self.total = 0  # set by pooch
 
     def update(self, num_bytes: int) -> None:
-        """Count bytes; pooch counts whole chunks, the last one too."""
+        """Add bytes; capped at the total, because pooch counts the last chunk as a whole one."""
         self.done = min(self.done + num_bytes, self.total)
         self.progress(self.task, self.done, self.total)
 
     def reset(self) -> None:
-        """Begin anew, as pooch does before it fills the bar."""
+        """Reset the count, which pooch does before it completes the bar."""
         self.done = 0
 
     def close(self) -> None:
-        """Do nothing: whoever gave the progress ends it."""
+        """Do nothing; the caller closes its own progress display."""
 
 
 def unpack(archive: Archive, packed: Path, target: Path) -> Path:
-    """Unpack plain files and folders, and only to below `target`; the archive's one folder."""
+    """Unpack an archive below `target` and return its folder.
+
+    Raises:
+        UserError: it contains links, devices or paths outside its folder, or is damaged.
+    """
     try:
         with tarfile.open(packed) as tar:
             for member in tar.getmembers():
@@ -187,8 +191,8 @@ def unpack(archive: Archive, packed: Path, target: Path) -> Path:
                 is_plain = member.isfile() or member.isdir()
                 if not is_plain or path.is_absolute() or ".." in path.parts:
                     raise UserError(
-                        f"{archive.name}: the archive holds {member.name!r}, which is a link or "
-                        "leads out of its folder; nothing was unpacked, do not use this archive"
+                        f"{archive.name}: the archive contains {member.name!r}, a link or a path "
+                        "outside its folder; nothing was unpacked, do not use this archive"
                     )
             tar.extractall(target, filter="data")
     except (tarfile.TarError, EOFError, zlib.error) as error:
@@ -196,12 +200,14 @@ def unpack(archive: Archive, packed: Path, target: Path) -> Path:
             f"{archive.name}: the archive cannot be unpacked ({error}); fetch it again"
         ) from error
     if not (target / archive.folder).is_dir():
-        raise UserError(f"{archive.name}: the archive holds no {archive.folder}; fetch it again")
+        raise UserError(
+            f"{archive.name}: there is no {archive.folder} in the archive; fetch it again"
+        )
     return target / archive.folder
 
 
 def move_into_place(unpacked: Path, place: Path) -> None:
-    """Rename in one step; another process may have been faster, with the same files."""
+    """Rename atomically; if another process already put the same files there, keep those."""
     try:
         unpacked.rename(place)
     except OSError:

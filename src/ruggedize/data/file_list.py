@@ -1,4 +1,4 @@
-"""Many paths in little memory."""
+"""A list of many paths in little memory."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -9,10 +9,10 @@ from jaxtyping import Int64
 
 
 class FileList:
-    """Files by number: 50 bytes each instead of the 500 of a `Path`, and not copied by a fork.
+    """Paths by index, at about 50 bytes each instead of the 500 of a `Path`.
 
-    A list of Python objects grows in every worker process that so much as looks at it, since
-    looking counts references; two arrays do not.
+    A list of Python objects is copied in every forked worker that reads it, because reading
+    changes reference counts (copy-on-write); two arrays stay shared.
     """
 
     def __init__(self, names: Iterable[bytes]) -> None:
@@ -30,15 +30,15 @@ class FileList:
         return (self[number] for number in range(len(self)))
 
     def encoded(self, number: int | np.integer) -> bytes:
-        """Return one path as the file system spells it."""
+        """Return one path as bytes (see `os.fsencode`)."""
         start = self.stops[number - 1] if number else 0
         return self.characters[start : self.stops[number]]
 
     def select(self, numbers: Int64[np.ndarray, " n"]) -> "FileList":
-        """Return some of the files, in this order."""
+        """Return the files at these indices, in this order."""
         return FileList(self.encoded(number) for number in numbers.tolist())
 
     @classmethod
     def joined(cls, parts: Iterable["FileList"]) -> "FileList":
-        """Return the files of several lists, one list after the other."""
+        """Concatenate several lists."""
         return cls(part.encoded(number) for part in parts for number in range(len(part)))

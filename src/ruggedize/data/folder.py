@@ -1,4 +1,4 @@
-"""A folder of images: train/CLASS/*, and where they exist validation/CLASS/*, test/CLASS/*."""
+"""Folders of images: train/CLASS/*, and optionally validation/CLASS/* and test/CLASS/*."""
 
 import logging
 import os
@@ -21,20 +21,20 @@ from ruggedize.data.split import hold_out
 from ruggedize.data.streaming import StreamedImages, bad_files, decode_all, default_workers
 
 PARTS = ("train", "validation", "test")
-TEST_SHARE = 0.2  # of the training images, where there is no test folder
-COPIES = 3  # of the images, at the most, while they are divided
+TEST_SHARE = 0.2  # of the training images, if there is no test folder
+MAX_COPIES = 3  # of all images in memory at once, while they are split
 
 log = logging.getLogger(__name__)
 
 
 def load_folder(path: Path, options: DataOptions, progress: Progress = no_progress) -> Splits:
-    """Read all images, each cut to its middle square and resized to `options.image_size`.
+    """Read all images, cropped to the central square and resized to `options.image_size`.
 
-    Those that fit are kept in memory, the others streamed: decoded once now, to find bad files,
-    and again whenever they are asked for.
+    Images are kept in memory if they fit. Otherwise they are streamed: decoded once now, to find
+    bad files, and again on each access.
 
-    Without validation/ a part of train/ is held out as the options say; without test/ a fifth.
-    An image's index is its place among the sorted files of its part.
+    Without validation/, images of train/ are held out as the options say; without test/, a fifth
+    of them. The index of an image is its position among the sorted files of its split.
     """
     check_options(path, options)
     parts = list_parts(path)
@@ -43,20 +43,20 @@ def load_folder(path: Path, options: DataOptions, progress: Progress = no_progre
     sets = read_parts(path, parts, classes, options, progress)
     train = sets["train"]
     if "test" not in sets:
-        log.warning("%s has no folder test: a fifth of train is kept for the test", shown(path))
+        log.warning("%s has no folder test: a fifth of train is held out for it", shown(path))
         train, sets["test"] = hold_out(train, TEST_SHARE)
     if "validation" not in sets:
         train, sets["validation"] = hold_out(train, options.validation)
     if len(classes) < 2:
         raise UserError(
-            f"{shown(path)} has one class, {''.join(classes)}: a classifier needs two or more;\n"
-            "give each its own folder: train/CLASS/"
+            f"{shown(path)} has only one class, {''.join(classes)}; a classifier needs two;\n"
+            "put the images of each class in its own folder: train/CLASS/"
         )
     return Splits(train, sets["validation"], sets["test"], folder_digest(path, parts))
 
 
 def list_parts(path: Path) -> dict[str, dict[str, FileList]]:
-    """Return the image files of a folder by part and class; `train` is required."""
+    """Return the image files of a folder by split and class; `train` is required."""
     parts = {part: list_classes(path / part) for part in PARTS if (path / part).is_dir()}
     if "train" not in parts:
         raise UserError(f"{shown(path)} has no folder train; put images in train/CLASS/")
@@ -64,28 +64,28 @@ def list_parts(path: Path) -> dict[str, dict[str, FileList]]:
 
 
 def check_options(path: Path, options: DataOptions) -> None:
-    """Reject what makes no sense for a folder."""
+    """Raise a UserError for options that do not apply to a folder of images."""
     if options.image_size is None:
         raise UserError(
-            f"{shown(path)} may hold images of any size: say at which they are kept, with "
-            "data.image_size = 64 in a recipe or --image-size 64"
+            f"{shown(path)} may contain images of any size, so image_size is required;\n"
+            "set data.image_size = 64 in a recipe, or --image-size 64"
         )
     if options.validation_choice == "last":
         raise UserError(
-            "the last images of a folder are all of one class; "
+            "the last images of a folder all belong to one class;\n"
             'set data.validation_choice = "stratified"'
         )
 
 
 def list_classes(part: Path) -> dict[str, FileList]:
-    """Return the files of every class folder."""
+    """Return the image files by class folder."""
     folders = [
         folder for folder in part.iterdir() if folder.is_dir() and not folder.name.startswith(".")
     ]
     if not folders:
         raise UserError(
-            f"{shown(part)} has no class folders; put images in {part.name}/CLASS/, "
-            "one folder for each class"
+            f"{shown(part)} has no class folders;\n"
+            f"put images in {part.name}/CLASS/, one folder per class"
         )
     return {shown(folder.name): files_below(folder) for folder in sorted(folders)}
 
@@ -97,13 +97,13 @@ def files_below(folder: Path) -> FileList:
 
 
 def warn_of_oddities(path: Path, parts: dict[str, dict[str, FileList]]) -> None:
-    """Point at what is not read, and at classes that cannot be learnt."""
+    """Warn of folders that are ignored, and of classes without training images."""
     for folder in sorted(path.iterdir()):
         if folder.is_dir() and folder.name not in PARTS and not folder.name.startswith("."):
             log.warning("%s is ignored; only %s are read", shown(folder), ", ".join(PARTS))
     for part, found in parts.items():
-        if strangers := sorted(set(found) - set(parts["train"])):
-            log.warning("%s: classes without training images: %s", part, ", ".join(strangers))
+        if untrained := sorted(set(found) - set(parts["train"])):
+            log.warning("%s: classes without training images: %s", part, ", ".join(untrained))
 
 
 def read_parts(
@@ -113,10 +113,10 @@ def read_parts(
     options: DataOptions,
     progress: Progress,
 ) -> dict[str, ImageSet]:
-    """Read every part; bad files of all parts are reported together."""
+    """Read every split; bad files of all splits are reported together."""
     size = options.image_size or 0
     lists = {part: FileList.joined(found.values()) for part, found in parts.items()}
-    streamed = is_to_be_streamed(options, sum(map(len, lists.values())))
+    streamed = must_stream(options, sum(map(len, lists.values())))
     sets: dict[str, ImageSet] = {}
     bad: list[Path] = []
     for part, files in lists.items():
@@ -128,35 +128,35 @@ def read_parts(
             images, faults = decode_all(files, size, progress)
             is_bad = np.isin(np.arange(len(files)), [*faults])
         bad += files.select(np.flatnonzero(is_bad))
-        numbers = [len(found) for found in parts[part].values()]
-        own = torch.tensor([classes.index(name) for name in parts[part]])
-        labels = own.repeat_interleave(torch.tensor(numbers))
+        class_sizes = [len(found) for found in parts[part].values()]
+        class_labels = torch.tensor([classes.index(name) for name in parts[part]])
+        labels = class_labels.repeat_interleave(torch.tensor(class_sizes))
         everything = ImageSet(images, labels, classes, torch.arange(len(files)))
         good = everything.select(np.flatnonzero(~is_bad)) if is_bad.any() else everything
-        left_out = tuple(
+        skipped = tuple(
             shown(file.relative_to(path)) for file in files.select(np.flatnonzero(is_bad))
         )
-        sets[part] = replace(good, left_out=left_out)
+        sets[part] = replace(good, left_out=skipped)
     if bad:
         reject_or_skip(bad, options.skip_bad_images)
         reject_empty_classes(sets, parts)
     return sets
 
 
-def is_to_be_streamed(options: DataOptions, num_images: int) -> bool:
-    """Decide whether images are kept in their files: where three times their size is not free.
+def must_stream(options: DataOptions, num_images: int) -> bool:
+    """Return whether to stream images: always or never, or if three times their size is not free.
 
-    Dividing a part in two copies it, so that for a moment there is nearly three times as much.
+    Splitting a set copies it, so that memory holds nearly three copies for a moment.
     """
     if options.streaming != "auto":
         return options.streaming
     free, processes = available_memory(), processes_here()
     needed = processes * num_images * 3 * (options.image_size or 0) ** 2
-    if free is None or COPIES * needed <= free:
+    if free is None or MAX_COPIES * needed <= free:
         return False
     log.warning(
-        "%s images would take %.1f GB%s of the %.1f GB that are free, and more while they are "
-        "divided: they are decoded when needed, by worker processes",
+        "%s images would take %.1f GB%s of the %.1f GB of free memory, and more while they are "
+        "split: they are streamed (decoded by worker processes when needed)",
         f"{num_images:,}",
         needed / 1e9,
         f" in {processes} processes" if processes > 1 else "",
@@ -166,10 +166,10 @@ def is_to_be_streamed(options: DataOptions, num_images: int) -> bool:
 
 
 def reject_empty_classes(sets: dict[str, ImageSet], parts: dict[str, dict[str, FileList]]) -> None:
-    """Reject classes of which no file can be decoded."""
+    """Raise a UserError if no file of a class can be decoded."""
     for part, found in parts.items():
         present = {sets[part].classes[label] for label in sets[part].labels.unique().tolist()}
         if empty := sorted(set(found) - present):
             raise UserError(
-                f"{part}: no image of {', '.join(empty)} can be decoded; replace the files"
+                f"{part}: no image of {', '.join(empty)} can be decoded;\nreplace the files"
             )

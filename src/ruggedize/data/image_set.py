@@ -1,4 +1,4 @@
-"""Images with their labels, and the three parts that a data set is divided into."""
+"""Images with their labels, and the splits of a data set."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Positions = Tensor | np.ndarray | Sequence[int]
 
 @dataclass(frozen=True, eq=False)
 class ImageBatch:
-    """Some images of a set: their pixels in memory, labels and indices, in the same order."""
+    """A batch of images in memory, with their labels and indices in the same order."""
 
     images: Images
     labels: Labels  # -1 = unlabelled
@@ -30,19 +30,19 @@ class ImageBatch:
 class ImageSet:
     """Images of one size, in memory or in files, with their labels, classes and indices.
 
-    `images` is a uint8 tensor `[n, 3, h, w]` or files that are decoded when they are read. `take`
-    and `batches` return pixels in memory; `select` returns another set and decodes nothing.
+    `images` is a uint8 tensor `[n, 3, h, w]`, or files that are decoded on access. `take` and
+    `batches` return pixels in memory; `select` returns another set and decodes nothing.
 
     Raises:
-        ValueError: images, labels and indices differ in number, a label names no class, or the
-            images are not uint8 RGB.
+        ValueError: the numbers of images, labels and indices differ, a label is out of range, or
+            the images are not uint8 RGB.
     """
 
     images: ImageSource
     labels: Labels  # -1 = unlabelled
     classes: tuple[str, ...]
     index: Index
-    left_out: tuple[str, ...] = ()  # bad files of the part of a folder that this comes from
+    left_out: tuple[str, ...] = ()  # skipped bad files of the split
 
     def __post_init__(self) -> None:
         if isinstance(self.images, Tensor):
@@ -50,12 +50,12 @@ class ImageSet:
         if not len(self.images) == len(self.labels) == len(self.index):
             raise ValueError(
                 f"{len(self.images)} images, {len(self.labels)} labels and {len(self.index)} "
-                "indices: give one of each per image"
+                "indices;\ngive one label and one index per image"
             )
         if len(self) and not -1 <= self.labels.min() <= self.labels.max() < len(self.classes):
             raise ValueError(
                 f"labels must be -1 (unlabelled) or 0..{len(self.classes) - 1}, got "
-                f"{self.labels.min()}..{self.labels.max()}; name every class in `classes`"
+                f"{self.labels.min()}..{self.labels.max()};\nlist every class in `classes`"
             )
 
     def __len__(self) -> int:
@@ -63,7 +63,7 @@ class ImageSet:
 
     @property
     def is_streamed(self) -> bool:
-        """Whether the images stay in their files."""
+        """Whether images are decoded from their files on access."""
         return isinstance(self.images, StreamedImages)
 
     @property
@@ -72,12 +72,12 @@ class ImageSet:
         return self.images.shape[-1]
 
     def take(self, positions: Positions) -> ImageBatch:
-        """Return the images at these positions, in this order, in memory."""
+        """Load the images at these positions, in this order."""
         chosen = torch.as_tensor(positions, dtype=torch.int64)
         return self._batch(chosen, self.images[chosen])
 
     def select(self, positions: Positions) -> "ImageSet":
-        """Return the set of the images at these positions; images in files stay there."""
+        """Return a set of the images at these positions; decodes nothing."""
         chosen = torch.as_tensor(positions, dtype=torch.int64)
         if isinstance(self.images, StreamedImages):
             images = self.images.select(chosen)
@@ -87,14 +87,14 @@ class ImageSet:
         return ImageSet(images, labels, self.classes, index, self.left_out)
 
     def batches(self, positions: Sequence[np.ndarray]) -> Iterator[ImageBatch]:
-        """Yield the images at one sequence of positions after the other, in memory.
+        """Yield one batch per array of positions.
 
-        Images in files are decoded ahead of time by worker processes.
+        Streamed images are decoded ahead of time by worker processes.
         """
         if isinstance(self.images, StreamedImages):
-            parts = zip(positions, self.images.batches(positions), strict=True)
-            return (self._batch(torch.from_numpy(part), images) for part, images in parts)
-        return (self.take(part) for part in positions)
+            pairs = zip(positions, self.images.batches(positions), strict=True)
+            return (self._batch(torch.from_numpy(chosen), images) for chosen, images in pairs)
+        return (self.take(chosen) for chosen in positions)
 
     def _batch(self, chosen: Tensor, images: Images) -> ImageBatch:
         return ImageBatch(images, self.labels[chosen], self.index[chosen])
@@ -104,17 +104,17 @@ def check_rgb(images: Tensor) -> None:
     """Raise ValueError unless these are uint8 RGB images."""
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
         raise ValueError(
-            f"images must be uint8 [n, 3, h, w], got {images.dtype} {list(images.shape)}; "
+            f"images must be uint8 [n, 3, h, w], got {images.dtype} {list(images.shape)};\n"
             "convert to RGB 0..255 first"
         )
 
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """Training, validation (to choose by) and test images (used by the assessment alone).
+    """Training images, validation images (for model selection) and test images (only assessed).
 
-    `digest` identifies the data that they were read from; without it, changed data goes unnoticed
-    when a training is resumed.
+    `digest` identifies the data that they were read from; without it, changed data is not
+    detected when a training is resumed.
     """
 
     train: ImageSet
@@ -128,5 +128,5 @@ class Splits:
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """The files of a folder that could not be decoded and were left out."""
+        """The files of a folder that could not be decoded and were skipped."""
         return tuple(sorted({name for part in self for name in part.left_out}))

@@ -1,4 +1,4 @@
-"""One way to any data: by name or by path, divided into training, validation and test."""
+"""Load any data set, by name or by path, split into training, validation and test images."""
 
 import difflib
 import os
@@ -32,19 +32,19 @@ def load_data(  # noqa: PLR0913
     streaming: bool | Literal["auto"] = "auto",
     skip_bad_images: bool = False,
 ) -> Splits:
-    """Load images and divide them into training, validation and test, the same way every time.
+    """Load images and split them into training, validation and test images, deterministically.
 
     Args:
-        name_or_path: digits, cifar10, cifar100 or a folder with train/CLASS/* in it.
-        root: folder that holds the data; default: RUGGEDIZE_DATA, else where `fetch` puts it.
-        download: fetch what is not there yet.
-        image_size: side in pixels at which images are kept; a folder needs it.
-        validation: training images held out, as a count or as a share between 0 and 1.
-        validation_choice: stratified (equally many of every class) or last.
-        streaming: decode a folder's images whenever they are asked for, instead of keeping them
-            in memory; auto: where they would take a third of the memory that is free.
-        skip_bad_images: leave out files of a folder that cannot be decoded, with a warning that
-            lists them.
+        name_or_path: digits, cifar10, cifar100 or a folder that contains train/CLASS/*.
+        root: folder that contains the data; default: RUGGEDIZE_DATA, else where `fetch` puts it.
+        download: download CIFAR if it is missing.
+        image_size: side in pixels to which images are resized; required for a folder.
+        validation: training images to hold out, as a count or a fraction between 0 and 1.
+        validation_choice: stratified (every class in proportion) or last.
+        streaming: decode the images of a folder on each access, instead of keeping them in
+            memory; auto: if they would take more than a third of the free memory.
+        skip_bad_images: skip files of a folder that cannot be decoded, and list them in a
+            warning.
     """
     is_path = isinstance(name_or_path, os.PathLike)
     try:
@@ -67,19 +67,19 @@ def load_data(  # noqa: PLR0913
 def load_splits(
     options: DataOptions, *, download: bool = False, progress: Progress = no_progress
 ) -> Splits:
-    """Load what the options describe; `load_data` with every option."""
+    """Load the splits that the options describe; like `load_data`, with every option."""
     if options.name not in NAMES:
         return load_folder_splits(options, progress)
     train, test = load_named(options, download)
-    kept, held_out = hold_out(train, options.validation, options.validation_choice)
-    return Splits(kept, held_out, test, named_digest(options.name, train, test))
+    remaining, held_out = hold_out(train, options.validation, options.validation_choice)
+    return Splits(remaining, held_out, test, named_digest(options.name, train, test))
 
 
 def data_digest(options: DataOptions) -> DataDigest | None:
-    """Return the digest of the data as it is now, decoding nothing; None where it is not there.
+    """Return the digest of the current data, or None if it does not exist; decodes nothing.
 
     Raises:
-        UserError, OSError: it is there, and incomplete or cannot be read.
+        UserError, OSError: the data exists but is incomplete or cannot be read.
     """
     if options.name in LAYOUTS and find_folder(LAYOUTS[options.name], options.root) is None:
         return None
@@ -90,7 +90,7 @@ def data_digest(options: DataOptions) -> DataDigest | None:
 
 
 def named_digest(name: str, train: ImageSet, test: ImageSet) -> DataDigest:
-    """Return the digest of a data set known by its name."""
+    """Return the digest of a built-in data set."""
     parts = {"train": train, "test": test}
     return DataDigest(
         place=name,
@@ -102,23 +102,24 @@ def named_digest(name: str, train: ImageSet, test: ImageSet) -> DataDigest:
 
 
 def load_named(options: DataOptions, download: bool) -> tuple[ImageSet, ImageSet]:
-    """Load the training and test images of a data set known by its name."""
+    """Load the training and test images of a built-in data set."""
     if options.skip_bad_images:
         raise UserError(
-            f"data.skip_bad_images is for folders of images, not for {options.name}; leave it out"
+            f"data.skip_bad_images is only for folders of images, got data {options.name};\n"
+            "remove it"
         )
     if options.streaming is True or options.workers is not None:
         raise UserError(
-            "data.streaming and data.workers are for folders of images, not for "
-            f"{options.name}, which fits in memory; leave them out"
+            "data.streaming and data.workers are only for folders of images, got data "
+            f"{options.name}, which fits in memory;\nremove them"
         )
     if options.name == "digits":
         return load_digits(options.image_size)
     layout = LAYOUTS[options.name]
     if options.image_size not in (None, SIZE):
         raise UserError(
-            f"{options.name} is kept at {SIZE} pixels, not {options.image_size}: leave out "
-            "data.image_size and resize in [views]"
+            f"data.image_size of {options.name} must be {SIZE}, got {options.image_size};\n"
+            "remove data.image_size, and resize in [views]"
         )
     if download and find_folder(layout, options.root) is None:
         from ruggedize.data.download import fetch
@@ -128,12 +129,16 @@ def load_named(options: DataOptions, download: bool) -> tuple[ImageSet, ImageSet
 
 
 def folder_of(options: DataOptions) -> Path:
-    """Return the place of a folder of images."""
+    """Return the path of a folder of images."""
     return Path(options.root or "") / Path(options.name).expanduser()
 
 
 def load_folder_splits(options: DataOptions, progress: Progress) -> Splits:
-    """Load a folder of images; a name that is no folder is answered with the nearest name."""
+    """Load a folder of images.
+
+    Raises:
+        UserError: there is no such folder; suggests the nearest built-in data set.
+    """
     path = folder_of(options)
     if path.is_dir():
         return load_folder(path, options, progress)
@@ -141,6 +146,6 @@ def load_folder_splits(options: DataOptions, progress: Progress) -> Splits:
     within = f" in {options.root}" if options.root else ""
     guess = f"did you mean {near[0]}? " if near else ""
     raise UserError(
-        f"no data set and no folder{within} is called {shown(options.name)}: {guess}"
-        f"give {', '.join(NAMES)} or a folder that holds train/CLASS/*"
+        f"there is no data set or folder {shown(options.name)}{within};\n"
+        f"{guess}give {', '.join(NAMES)} or a folder that contains train/CLASS/*"
     )

@@ -1,4 +1,4 @@
-"""What can be said about the data; no torch here, so that a recipe is read in milliseconds."""
+"""The options of the data. Does not import torch, so that a recipe loads in milliseconds."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -7,58 +7,58 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 
 def count_or_share(value: Any) -> int | float:
-    """Reject what is neither a count nor a share (a whole number is never a share)."""
+    """Raise a ValueError for anything but an int >= 1 (a count) or a float in 0..1 (a fraction)."""
     is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
     is_share = isinstance(value, float) and 0 < value < 1
     if not (is_count or is_share):
-        raise ValueError(f"give a count (500) or a share between 0 and 1 (0.1), got {value!r}")
+        raise ValueError(f"give a count (500) or a fraction between 0 and 1 (0.1), got {value!r}")
     return value
 
 
 class DataOptions(BaseModel):
-    """The images of a run and how they are divided."""
+    """The images of a run and how they are split."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(description="digits, cifar10, cifar100 or the path of a folder of images")
     root: Path | None = Field(
         default=None,
-        description="folder that holds the data; default: RUGGEDIZE_DATA, else where fetch puts it",
+        description="folder with the data; default: RUGGEDIZE_DATA, else where fetch puts it",
     )
     image_size: Annotated[int, Field(ge=4, le=1024)] | None = Field(
         default=None,
-        description="side in pixels at which images are kept; a folder of images needs it",
+        description="side in pixels to which images are resized; required for a folder of images",
     )
     validation: Annotated[int | float, BeforeValidator(count_or_share)] = Field(
         default=0.1,
-        description="training images held out to choose by: a count, or a share between 0 and 1",
+        description="training images held out for model selection: a count, or a fraction (0 to 1)",
     )
     validation_choice: Literal["stratified", "last"] = Field(
         default="stratified",
-        description="which are held out: equally many of every class, or the last",
+        description="which images are held out: every class in proportion, or the last ones",
     )
     skip_bad_images: bool = Field(
         default=False,
-        description="leave out files of a folder that cannot be decoded; a warning lists them",
+        description="skip files of a folder that cannot be decoded; a warning lists them",
     )
     streaming: bool | Literal["auto"] = Field(
         default="auto",
-        description="decode a folder's images anew in each epoch, in worker processes, instead of "
-        "keeping them in memory; auto: where they would take a third of the memory that is free",
+        description="decode the images of a folder in each epoch, in worker processes, instead of "
+        "keeping them in memory; auto: if they would take more than a third of the free memory",
     )
     workers: int | None = Field(
         default=None,
         ge=1,
         le=64,
-        description="processes that decode streamed images, for each process that trains, with "
-        "streaming = true; default: its share of the cores, 16 at most",
+        description="worker processes that decode streamed images, per training process; needs "
+        "streaming = true; default: its share of the CPU cores, at most 16",
     )
 
     @model_validator(mode="after")
     def workers_have_work(self) -> "DataOptions":
-        """Reject workers that would never be started."""
+        """Raise a ValueError if `workers` is set but would have no effect."""
         if self.workers is not None and self.streaming is not True:
             raise ValueError(
-                "workers is for streamed images; set streaming = true as well, or leave it out"
+                "workers has no effect without streaming = true; set that, or remove workers"
             )
         return self

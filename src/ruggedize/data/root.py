@@ -1,4 +1,4 @@
-"""Where data lie on this machine."""
+"""The folder of the data on this machine."""
 
 import os
 from pathlib import Path
@@ -9,8 +9,10 @@ VARIABLE = "RUGGEDIZE_DATA"
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
-    """Return the folder for data: `root`, else RUGGEDIZE_DATA, else the user's cache."""
+    """Return the data folder: `root`, else RUGGEDIZE_DATA, else a folder in the user's cache."""
     if root is not None:
         return Path(root).expanduser()
-    named = os.environ.get(VARIABLE)
-    return Path(named).expanduser() if named else user_cache_path("ruggedize") / "data"
+    from_environment = os.environ.get(VARIABLE)
+    if from_environment:
+        return Path(from_environment).expanduser()
+    return user_cache_path("ruggedize") / "data"

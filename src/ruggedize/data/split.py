@@ -1,4 +1,4 @@
-"""Dividing a set in two, always in the same way."""
+"""Split a set of images in two, deterministically."""
 
 import numpy as np
 
@@ -11,51 +11,52 @@ SPLIT_SEED = 20210
 def hold_out(
     image_set: ImageSet, amount: int | float, choice: str = "stratified"
 ) -> tuple[ImageSet, ImageSet]:
-    """Return what is kept and what is held out, both in the set's order and without overlap.
+    """Return the remaining and the held-out images, both in the order of the set.
 
-    `amount` is a count, or a share between 0 and 1.
+    `amount` is a count, or a fraction between 0 and 1.
     """
     n = len(image_set)
     count = amount if isinstance(amount, int) else max(1, round(amount * n))
     if n < 2:
-        raise UserError(f"{n} images cannot be divided into a part kept and one held out; add some")
+        raise UserError(f"cannot hold out images of {n}, at least 2 are needed;\nadd images")
     if not 0 < count < n:
         raise UserError(
-            f"{count} of {n} images cannot be held out; give a count below {n},"
-            " or a share: data.validation = 0.1"
+            f"cannot hold out {count} of {n} images;\n"
+            f"set a count below {n}, or a fraction: data.validation = 0.1"
         )
     labels = image_set.labels.numpy()
-    positions = stratified_positions(labels, count) if choice == "stratified" else last(n, count)
+    is_stratified = choice == "stratified"
+    positions = stratified_positions(labels, count) if is_stratified else last(n, count)
     held_out = np.zeros(n, bool)
     held_out[positions] = True
     return image_set.select(np.flatnonzero(~held_out)), image_set.select(np.flatnonzero(held_out))
 
 
 def last(n: int, count: int) -> np.ndarray:
-    """Return the last positions."""
+    """Return the last `count` of `n` positions."""
     return np.arange(n - count, n)
 
 
 def stratified_positions(labels: np.ndarray, count: int) -> np.ndarray:
-    """Choose positions at random, every class in proportion; the choice is fixed for all time.
+    """Choose random positions, every class in proportion; always the same for the same labels.
 
-    NumPy promises never to change what `RandomState` draws; `default_rng` has no such promise.
+    Uses `RandomState` because NumPy guarantees its stream across versions, unlike `default_rng`.
     """
     _, class_numbers, class_sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    wanted = apportion(class_sizes, count)
+    counts = apportion(class_sizes, count)
     shuffled = np.random.RandomState(SPLIT_SEED).permutation(len(labels))
     chosen = [
-        shuffled[class_numbers[shuffled] == number][:size] for number, size in enumerate(wanted)
+        shuffled[class_numbers[shuffled] == number][:size] for number, size in enumerate(counts)
     ]
     return np.sort(np.concatenate(chosen))
 
 
 def apportion(class_sizes: np.ndarray, count: int) -> np.ndarray:
-    """Divide `count` over classes by largest remainder, leaving each class one image or more."""
+    """Distribute `count` over classes by largest remainder; each class keeps at least one image."""
     if count > (class_sizes - 1).sum():
         raise UserError(
-            f"holding out {count} of {class_sizes.sum()} images would leave a class without any; "
-            "hold out fewer or add images"
+            f"holding out {count} of {class_sizes.sum()} images would leave a class empty;\n"
+            "hold out fewer, or add images"
         )
     quotas = class_sizes * count / class_sizes.sum()
     shares = np.floor(quotas).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Images that stay in their files and are decoded when they are asked for."""
+"""Images that stay in their files and are decoded on access."""
 
 import atexit
 import logging
@@ -27,32 +27,32 @@ from ruggedize.kernels.blocks import available_cores, run_blocks
 from ruggedize.kernels.types import Images
 
 MOST_WORKERS = 16
-AHEAD = 2  # batches that each worker process may be ahead
-AHEAD_BYTES = 1 << 29  # of all of them
-WORKER = "decoding images"  # the name of a worker process
-CHECKED_AT_ONCE = 256  # files a worker process looks at before it reports
-DECODED_AT_ONCE = 2_000  # files that the threads decode before they report
-KEPT_BYTES = 1 << 26  # of slices: an assessment asks for the same one for every cell
+PREFETCH = 2  # batches that each worker process decodes ahead
+PREFETCH_BYTES = 1 << 29  # limit for all workers together
+WORKER_NAME = "decoding images"
+CHECK_BATCH = 256  # files that a worker process checks per progress report
+DECODE_BATCH = 2_000  # files that the threads decode per progress report
+CACHE_BYTES = 1 << 26  # for slices: an assessment reads the same slice for every cell
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class StreamedImages:
-    """Image files in the place of a tensor `[n, 3, image_size, image_size]`.
+    """Image files that are used like a tensor `[n, 3, image_size, image_size]`.
 
-    Indexing decodes, in threads of this process; `batches` decodes in processes of its own. What
-    comes is what a tensor of all images would have given.
+    Indexing decodes in threads of this process, `batches` in worker processes. The pixels are
+    the same as those of the tensor of all decoded images.
     """
 
     files: FileList
     image_size: int
     num_workers: int
-    kept: dict[tuple[int, int], Images] = field(default_factory=dict, repr=False)
+    cache: dict[tuple[int, int], Images] = field(default_factory=dict, repr=False)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Return the shape of the tensor that these files stand for."""
+        """The shape of the tensor of all decoded images."""
         return len(self.files), 3, self.image_size, self.image_size
 
     def __len__(self) -> int:
@@ -62,56 +62,56 @@ class StreamedImages:
         if isinstance(which, slice):
             start, stop, step = which.indices(len(self))
             numbers = np.arange(start, stop, step)
-            return self.neighbours(start, stop) if step == 1 else self.decoded(numbers)
+            return self.cached_slice(start, stop) if step == 1 else self.decoded(numbers)
         if isinstance(which, Tensor) and which.ndim:
             return self.decoded(np.arange(len(self))[which.numpy()])
         return self.decoded(np.arange(len(self))[[operator.index(which)]])[0]
 
-    def neighbours(self, start: int, stop: int) -> Images:
-        """Return the images start..stop, which are kept for a while unless they are too many."""
-        if (start, stop) in self.kept:
-            return self.kept[start, stop]
+    def cached_slice(self, start: int, stop: int) -> Images:
+        """Return the images start..stop, from a cache of recent slices if possible."""
+        if (start, stop) in self.cache:
+            return self.cache[start, stop]
         images = self.decoded(np.arange(start, stop))
-        while self.kept and images.nbytes * (len(self.kept) + 1) > KEPT_BYTES:
-            del self.kept[next(iter(self.kept))]
-        if images.nbytes <= KEPT_BYTES:
-            self.kept[start, stop] = images
+        while self.cache and images.nbytes * (len(self.cache) + 1) > CACHE_BYTES:
+            del self.cache[next(iter(self.cache))]
+        if images.nbytes <= CACHE_BYTES:
+            self.cache[start, stop] = images
         return images
 
     def decoded(self, numbers: Int64[np.ndarray, " n"]) -> Images:
-        """Decode some images in threads."""
+        """Decode the images at these positions in threads."""
         files = self.files.select(numbers)
         images, bad = decode_all(files, self.image_size)
-        if bad:  # they were good when the set was loaded
+        if bad:  # damaged since the set was loaded
             raise bad[min(bad)]
         return images
 
     def select(self, positions: Int64[Tensor, " n"]) -> "StreamedImages":
-        """Return some of the images, in this order, undecoded."""
+        """Return the images at these positions, in this order; decodes nothing."""
         files = self.files.select(positions.numpy())
         return StreamedImages(files, self.image_size, self.num_workers)
 
     def batches(self, positions: Sequence[np.ndarray]) -> Iterator[Images]:
-        """Return one batch after the other, decoded ahead of time by worker processes."""
+        """Yield one batch per array of positions, decoded ahead of time by worker processes."""
         largest = 3 * self.image_size**2 * max(map(len, positions), default=1)
-        num_workers = max(1, min(self.num_workers, AHEAD_BYTES // (AHEAD * largest)))
-        answers = answered(Decoding(self.files, self.image_size), positions, num_workers)
-        return (images if not fault else refused(fault) for images, fault in answers)
+        num_workers = max(1, min(self.num_workers, PREFETCH_BYTES // (PREFETCH * largest)))
+        results = worker_results(Decoding(self.files, self.image_size), positions, num_workers)
+        return (raise_fault(fault) if fault else images for images, fault in results)
 
 
 @dataclass(frozen=True)
 class Decoding(Dataset[Tensor]):
-    """What a worker process does with a batch of file numbers."""
+    """Dataset that decodes files in a worker process."""
 
     files: FileList
     image_size: int
 
     def __getitems__(self, numbers: Int64[np.ndarray, " n"]) -> tuple[Tensor, str]:
-        """Decode a batch; a fault is handed over as text, for exceptions change on their way."""
+        """Decode a batch; an error is returned as text, as exceptions do not pickle reliably."""
         images = torch.zeros(len(numbers), 3, self.image_size, self.image_size, dtype=torch.uint8)
         try:
-            for place, number in enumerate(numbers):
-                images[place] = decode_image(self.files[number], self.image_size)
+            for position, number in enumerate(numbers):
+                images[position] = decode_image(self.files[number], self.image_size)
         except UserError as error:
             return images, str(error)
         return images, ""
@@ -119,32 +119,32 @@ class Decoding(Dataset[Tensor]):
 
 @dataclass(frozen=True)
 class Checking(Dataset[Tensor]):
-    """Decodes files to find those that cannot be."""
+    """Dataset that decodes files in a worker process to find bad ones."""
 
     files: FileList
     image_size: int
 
     def __getitems__(self, numbers: Int64[np.ndarray, " n"]) -> tuple[Tensor, str]:
-        """Return which files are bad, bool `[n]`, and a fault that says nothing of them."""
+        """Return which files are bad, bool `[n]`, and the error if a file could not be read."""
         try:
-            found = [is_bad(self.files[number], self.image_size) for number in numbers]
+            bad = [is_bad(self.files[number], self.image_size) for number in numbers]
         except UserError as error:
             return torch.zeros(len(numbers), dtype=torch.bool), str(error)
-        return torch.tensor(found), ""
+        return torch.tensor(bad), ""
 
 
 def bad_files(images: StreamedImages, progress: Progress) -> Bool[np.ndarray, " n"]:
-    """Decode all files once in worker processes, keeping nothing, to find the bad ones."""
-    n, found, done = len(images), [], 0
-    parts = np.array_split(np.arange(n), -(-n // CHECKED_AT_ONCE))
+    """Decode all files once in worker processes and return which are bad."""
+    n, flags, done = len(images), [], 0
+    batches = np.array_split(np.arange(n), -(-n // CHECK_BATCH))
     checking = Checking(images.files, images.image_size)
-    for answer, fault in answered(checking, parts, images.num_workers):
+    for is_bad_file, fault in worker_results(checking, batches, images.num_workers):
         if fault:
-            refused(fault)
-        found.append(answer.numpy())
-        done += len(answer)
+            raise_fault(fault)
+        flags.append(is_bad_file.numpy())
+        done += len(is_bad_file)
         progress("check images", done, n)
-    return np.concatenate(found)
+    return np.concatenate(flags)
 
 
 def is_bad(path: Path, image_size: int) -> bool:
@@ -156,65 +156,65 @@ def is_bad(path: Path, image_size: int) -> bool:
     return False
 
 
-def answered(
+def worker_results(
     dataset: Dataset[Tensor], batches: Sequence[np.ndarray], num_workers: int
 ) -> Iterator[Any]:
-    """Start worker processes, which answer the batches in their order."""
+    """Start worker processes and return an iterator over their results, in order of the batches."""
     earlier = set(active_children())
     loader = DataLoader(
         dataset,
         batch_sampler=batches,  # pyright: ignore[reportArgumentType]  # it is only iterated over
         num_workers=num_workers,
-        prefetch_factor=AHEAD,
+        prefetch_factor=PREFETCH,
         collate_fn=unchanged,
-        generator=torch.Generator(),  # so that torch's own is left alone
+        generator=torch.Generator(),  # leaves the global generator unchanged
     )
-    with signals_put_off():
-        answers = iter(loader)
+    with signals_blocked():
+        results = iter(loader)
         for process in set(active_children()) - earlier:
-            process.name = WORKER
-    return watched(answers)
+            process.name = WORKER_NAME
+    return with_short_errors(results)
 
 
-def watched(answers: Any) -> Iterator[Any]:
-    """Pass on what comes, and say it shortly when a worker process has died."""
+def with_short_errors(results: Any) -> Iterator[Any]:
+    """Yield the results; raise a UserError if a worker process has died."""
     try:
-        yield from answers
+        yield from results
     except (RuntimeError, ConnectionError, EOFError) as error:
         if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
         cause = str(error).partition("\n")[0]
-        with suppress(RuntimeError):  # of the next one that has died; else Python prints it later
-            answers._shutdown_workers()
+        with suppress(RuntimeError):  # from another dead worker; Python would print it at exit
+            results._shutdown_workers()
         raise UserError(
-            f"a process that decodes images has died ({cause});\n"
-            "memory or /dev/shm is too small for what is decoded ahead: set data.streaming = true "
-            "and data.workers = 1, or give a container more (docker run --shm-size=2g)"
+            f"a worker process that decodes images has died ({cause});\n"
+            "memory or /dev/shm is probably too small: set data.streaming = true and "
+            "data.workers = 1, or give the container more memory (docker run --shm-size=2g)"
         ) from error
 
 
-def refused(fault: str) -> Images:
-    """Raise what a worker process met."""
+def raise_fault(fault: str) -> Images:
+    """Raise the error of a worker process in this process."""
     raise UserError(fault)
 
 
 @atexit.register
 def end_workers() -> None:
-    """End what still decodes when Python ends; multiprocessing would ask, and wait for ever."""
+    """Kill worker processes at exit; multiprocessing would wait for them forever."""
     for process in active_children():
-        if process.name == WORKER:
+        if process.name == WORKER_NAME:
             process.kill()
 
 
 @contextmanager
-def signals_put_off() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back while processes are started; these never see them.
+def signals_blocked() -> Iterator[None]:
+    """Block SIGINT and SIGTERM while worker processes are started; the workers inherit this.
 
-    What a handler raises in the midst of a fork would be lost. And a signal often reaches all
-    processes, of which the main one shall answer: it may have a step to finish first. A worker ends
-    when it is told to, or left alone.
+    An exception that a handler raises during a fork would be lost. A signal often reaches the
+    whole process group, but only the main process should handle it, after finishing its step;
+    workers end when the main process stops them or is gone.
     """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows, whose worker processes are not forked
+    if not hasattr(signal, "pthread_sigmask"):  # Windows, where worker processes are not forked
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
@@ -224,15 +224,15 @@ def signals_put_off() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def unchanged(answer: object) -> object:
-    """Pass on what a worker process gave."""
-    return answer
+def unchanged(batch: object) -> object:
+    """Return a batch as it is, in place of the default collation."""
+    return batch
 
 
 def decode_all(
     files: FileList, image_size: int, progress: Progress = no_progress
 ) -> tuple[Images, dict[int, BadImageError]]:
-    """Decode files in parallel threads: the images, and what is wrong with the bad ones."""
+    """Decode files in parallel threads; return the images and the errors of bad files by index."""
     images = np.zeros((len(files), 3, image_size, image_size), np.uint8)
     bad: dict[int, BadImageError] = {}
 
@@ -244,16 +244,16 @@ def decode_all(
                 bad[number] = error
                 log.info("%s", error)
 
-    for start in range(0, len(files), DECODED_AT_ONCE):
-        stop = min(start + DECODED_AT_ONCE, len(files))
+    for start in range(0, len(files), DECODE_BATCH):
+        stop = min(start + DECODE_BATCH, len(files))
         run_blocks(lambda a, b, at=start: decode(at + a, at + b), stop - start, smallest=1)
-        if len(files) > DECODED_AT_ONCE:  # few are decoded before a bar could be drawn
+        if len(files) > DECODE_BATCH:  # a small set is done before a bar could be drawn
             progress("decode images", stop, len(files))
     return torch.from_numpy(images), bad
 
 
 def default_workers() -> int:
-    """Return this process its share of the machine's cores, or those that it is kept to."""
+    """Return the number of workers: the cores of the CPU affinity, or a share of all cores."""
     cores = available_cores()
     share = cores // processes_here() if cores == os.cpu_count() else cores
     return max(1, min(MOST_WORKERS, share))

@@ -1,1 +1,1 @@
-"""Pixel kernels: per image, compiled, uint8 in and out; `blocks` runs them over threads."""
+"""Compiled pixel kernels for single images, uint8 in and out; `blocks` runs them in threads."""

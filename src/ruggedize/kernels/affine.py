@@ -1,8 +1,8 @@
-"""Affine maps of one image, as PIL samples them: uint8 `[3, h, w]` in and out.
+"""Affine maps of one image, bit for bit as in PIL: uint8 `[3, h, w]` in and out.
 
-A matrix `(a, b, c, d, e, f)` takes the position of a target pixel's centre to where it lies in
-the source, `(a x + b y + c, d x + e y + f)`; the centre of the first pixel is (0.5, 0.5). What
-falls outside the source gets the fill. `out` must not overlap `source`.
+A matrix `(a, b, c, d, e, f)` maps the centre (x, y) of a target pixel to its source position
+`(a x + b y + c, d x + e y + f)`; the centre of the first pixel is (0.5, 0.5). Pixels from outside
+the source get the fill value. `out` must not overlap `source`.
 """
 
 import math
@@ -13,14 +13,14 @@ from ruggedize.kernels.borders import reflected
 from ruggedize.kernels.color import fill_all
 from ruggedize.kernels.kernel import kernel
 
-MIRROR = -1  # a fill: the picture goes on as its mirror image, d c b a | a b c d
+MIRROR = -1  # fill value for mirrored images: d c b a | a b c d
 FRACTION_BITS = 16  # PIL's fixed point
 ONE = 1 << FRACTION_BITS
 
 
 @kernel
 def rotation(angle_degrees, height, width):
-    """Return the matrix of a turn about the centre of the image."""
+    """Return the matrix of a rotation about the centre of the image."""
     cosine = math.cos(math.radians(angle_degrees))
     sine = -math.sin(math.radians(angle_degrees))
     x, y = width / 2.0, height / 2.0
@@ -36,13 +36,13 @@ def rotation(angle_degrees, height, width):
 
 @kernel
 def fixed_point(value):
-    """Round to 16 binary places."""
+    """Convert to fixed point with 16 fractional bits, rounded."""
     return math.floor(value * ONE + 0.5)
 
 
 @kernel
 def inside(start, step, limit, n):
-    """Return first and stop of the x in 0..n with 0 <= start + step * x < limit."""
+    """Return the range (first, stop) of x in 0..n-1 with 0 <= start + step * x < limit."""
     if step == 0:
         return (0, n) if 0 <= start < limit else (0, 0)
     if step < 0:
@@ -53,7 +53,7 @@ def inside(start, step, limit, n):
 
 @kernel
 def sample_nearest(source, out, matrix, fill):
-    """Take the source pixel that each target pixel's centre falls into.
+    """Sample the nearest source pixel of each target pixel's centre.
 
     Source: PIL, `Geometry.c`, `affine_fixed`.
     """
@@ -74,7 +74,7 @@ def sample_nearest(source, out, matrix, fill):
         else:
             sample_run(source.ravel(), out.ravel(), width, y * width, line, first, stop)
         if fill == MIRROR:
-            mirror_rest(source, out, y, line, first, stop)
+            fill_mirrored(source, out, y, line, first, stop)
         x_in += fixed_point(b)
         y_in += fixed_point(e)
 
@@ -93,7 +93,7 @@ def copy_run(source, out, y, line, first, stop):
 
 @kernel
 def sample_run(values, targets, width, row, line, first, stop):
-    """Take the pixels first..stop of a target row from along a slanting line in the source."""
+    """Sample the pixels first..stop of a target row along a line in the source."""
     x_in, y_in, step_x, step_y = line
     plane = np.uint64(values.size // 3)
     for x in range(first, stop):
@@ -105,8 +105,8 @@ def sample_run(values, targets, width, row, line, first, stop):
 
 
 @kernel
-def mirror_rest(source, out, y, line, first, stop):
-    """Take all but the pixels first..stop of a target row from the source's mirror images."""
+def fill_mirrored(source, out, y, line, first, stop):
+    """Fill all but the pixels first..stop of a target row from the mirrored source."""
     height, width = source.shape[1:]
     x_in, y_in, step_x, step_y = line
     for x in range(width):

@@ -1,4 +1,4 @@
-"""Run a kernel over blocks of images on the CPU's cores."""
+"""Run a kernel on blocks of images in several threads."""
 
 import os
 from collections.abc import Callable
@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from functools import cache
 
-BLOCKS_PER_THREAD = 4  # evens out blocks of unequal cost
-SMALLEST_BLOCK = 16  # below this handing over costs more than it gains
+BLOCKS_PER_THREAD = 4  # balances blocks of unequal cost
+SMALLEST_BLOCK = 16  # for smaller blocks the threading overhead outweighs the gain
 FEW_BLOCKS = 4  # beside a thread that needs the GIL (docs/performance.md)
 few_blocks: ContextVar[int | None] = ContextVar("few_blocks", default=None)  # set in one thread
 
@@ -19,12 +19,11 @@ def run_blocks(
     *,
     smallest: int = SMALLEST_BLOCK,
 ) -> None:
-    """Call `block(start, stop)` over all of 0..n, on `num_threads` threads (default: all cores).
+    """Call `block(start, stop)` on blocks that cover 0..n, in `num_threads` threads.
 
-    No block but the last holds fewer than `smallest`: dearer ones can be handed over one by one.
-
-    The kernels behind `block` release the GIL. What they write must not depend on where the
-    blocks are cut: every random value belongs to an image.
+    The default is one thread per core. Blocks hold at least `smallest` images, except for the last
+    one; set it to 1 for expensive kernels. The kernels must release the GIL, and their output must
+    not depend on the block boundaries, so random values are drawn per image.
     """
     few = few_blocks.get()
     threads = num_threads or min(few or available_cores(), available_cores())
@@ -39,20 +38,20 @@ def run_blocks(
 
 
 def prefer_few_blocks() -> None:
-    """Divide all later work of the calling thread into a few large blocks.
+    """Split all later work of the calling thread into a few large blocks.
 
     For a thread that makes views while another one launches kernels on a GPU: each block takes the
-    GIL when it starts and when it ends, and delays the launches.
+    GIL when it starts and when it ends, which delays the launches.
     """
     few_blocks.set(FEW_BLOCKS)
 
 
 def available_cores() -> int:
-    """Count the cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
 def pool(process: int, num_threads: int) -> ThreadPoolExecutor:
-    """Keep one pool a process: a forked child must not inherit its parent's threads."""
+    """Return the process's thread pool; keyed by process, as threads do not survive a fork."""
     return ThreadPoolExecutor(num_threads, thread_name_prefix=f"pixels-{process}")

@@ -1,11 +1,11 @@
-"""Which pixel stands for one beyond the edge."""
+"""Indices of the pixels that replace those beyond the edge."""
 
 from ruggedize.kernels.kernel import kernel
 
 
 @kernel
 def mirrored(i, size):
-    """Continue ... 2 1 | 0 1 2 ... : the edge pixel itself is not repeated."""
+    """Reflect an index as ... 2 1 | 0 1 2 ... (the edge pixel is not repeated)."""
     if size == 1:
         return 0
     i %= 2 * size - 2
@@ -14,6 +14,6 @@ def mirrored(i, size):
 
 @kernel
 def reflected(i, size):
-    """Continue ... 1 0 | 0 1 2 ... : the edge pixel is repeated."""
+    """Reflect an index as ... 1 0 | 0 1 2 ... (the edge pixel is repeated)."""
     i %= 2 * size
     return i if i < size else 2 * size - 1 - i

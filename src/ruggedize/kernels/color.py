@@ -1,7 +1,7 @@
-"""Lookups and blends of one image, equal to PIL's bit for bit: uint8 `[3, h, w]` in and out.
+"""Colour operations on one image, bit for bit as in PIL: uint8 `[3, h, w]` in and out.
 
-Every kernel writes `out`, which must not overlap `source`. `table` (uint8 [256]), `grey`
-(uint8 [h, w]) and `counts` (int32 [4, 256]) are memory to work in: nothing is allocated.
+Every kernel writes to `out`, which must not overlap `source`. `table` (uint8 [256]), `grey`
+(uint8 [h, w]) and `counts` (int32 [4, 256]) are work memory; the kernels allocate nothing.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ THIRTEENTH = np.float32(1.0 / 13.0)
 
 @kernel
 def copy(source, out):
-    """Leave every value as it is."""
+    """Copy all values."""
     values, targets = source.ravel(), out.ravel()
     for i in range(values.size):
         targets[i] = values[i]
@@ -37,9 +37,9 @@ def look_up(values, targets, table):
 
 @kernel
 def blend(degenerate, value, factor):
-    """Go from one value to another, or beyond it, by a float32 factor; truncated to uint8.
+    """Interpolate or extrapolate from `degenerate` to `value` by a float32 factor; truncate.
 
-    Source: PIL, `Blend.c`: single precision throughout, clipped where the factor extrapolates.
+    Source: PIL, `Blend.c`: single precision, clipped to 0..255.
     """
     start = np.float32(degenerate)
     mixed = start + factor * (np.float32(value) - start)
@@ -49,7 +49,7 @@ def blend(degenerate, value, factor):
 
 @kernel
 def invert(source, out):
-    """Return each value's distance from white."""
+    """Invert every value: 255 - value."""
     values, targets = source.ravel(), out.ravel()
     for i in range(values.size):
         targets[i] = 255 - values[i]
@@ -57,7 +57,7 @@ def invert(source, out):
 
 @kernel
 def posterize(source, out, num_bits):
-    """Keep the upper 0-8 bits of every value."""
+    """Keep the `num_bits` (0-8) highest bits of every value."""
     mask = 256 - (1 << (8 - num_bits))
     values, targets = source.ravel(), out.ravel()
     for i in range(values.size):
@@ -66,7 +66,7 @@ def posterize(source, out, num_bits):
 
 @kernel
 def solarize(source, out, threshold, table):
-    """Invert the values from the threshold (0..256) upwards."""
+    """Invert values at or above the threshold (0..256)."""
     for value in range(256):
         table[value] = value if value < threshold else 255 - value
     look_up(source.ravel(), out.ravel(), table)
@@ -74,9 +74,9 @@ def solarize(source, out, threshold, table):
 
 @kernel
 def solarize_add(source, out, addition, table):
-    """Add to the values below 128, up to white.
+    """Add to values below 128 and clip to 255.
 
-    Source: TensorFlow's AutoAugment, which PIL has no counterpart of.
+    Source: TensorFlow's AutoAugment; PIL has no such operation.
     """
     for value in range(256):
         table[value] = min(255, value + addition) if value < 128 else value
@@ -85,7 +85,7 @@ def solarize_add(source, out, addition, table):
 
 @kernel
 def blend_with(source, out, degenerate, factor):
-    """Blend every value with one and the same: 0 for brightness, the mean grey for contrast."""
+    """Blend with a constant: 0 for brightness, the mean grey for contrast."""
     single = np.float32(factor)
     values, targets = source.ravel(), out.ravel()
     for i in range(values.size):
@@ -104,17 +104,17 @@ def mean_grey(source, grey):
 
 @kernel
 def area_as_grey(source):
-    """Return the number of pixels / 256, which TensorFlow took for the mean grey in 2021.
+    """Return the number of pixels / 256, which TensorFlow used as the mean grey in 2021.
 
-    Source: TensorFlow model garden 2021, `augment.contrast`: it sums the histogram's counts, not
-    the counts times their values. At 72 x 72 pixels its "mean" is 20 whatever the image.
+    Source: TensorFlow model garden 2021, `augment.contrast`: a bug sums the histogram's counts
+    instead of counts times values. At 72 x 72 pixels its "mean" is 20 for every image.
     """
     return min(255, source[0].size // 256)
 
 
 @kernel
 def color(source, out, factor, grey):
-    """Blend with the grey image: 0 is grey, 1 the image, above 1 more colourful."""
+    """Blend with the grey image: factor 0 is grey, 1 the image, above 1 more saturated."""
     fill_grey(source, grey)
     single = np.float32(factor)
     greys = grey.ravel()
@@ -140,7 +140,7 @@ def fill_grey(source, grey):
 
 @kernel
 def sharpness(source, out, factor):
-    """Blend with the smoothed image; the border of one pixel stays as it is.
+    """Blend with the smoothed image; a border of one pixel is unchanged.
 
     Source: PIL, `ImageFilter.SMOOTH`: (1 1 1 / 1 5 1 / 1 1 1) / 13, rounded.
     """
@@ -165,7 +165,7 @@ def sharpen_row(above, row, below, out, factor):
 
 @kernel
 def auto_contrast(source, out, table):
-    """Stretch each channel so that it reaches from black to white."""
+    """Stretch the values of each channel to the full range 0..255."""
     for channel in range(3):
         values = source[channel].ravel()
         lowest, highest = np.uint8(255), np.uint8(0)
@@ -177,7 +177,7 @@ def auto_contrast(source, out, table):
 
 @kernel
 def fill_stretch(table, lowest, highest):
-    """Fill the table that maps lowest..highest to 0..255, truncating; nothing for one value."""
+    """Fill the table that maps lowest..highest to 0..255, truncated; identity if equal."""
     if lowest == highest:
         lowest, highest = np.uint8(0), np.uint8(255)
     scale = 255.0 / (np.float64(highest) - np.float64(lowest))
@@ -188,7 +188,7 @@ def fill_stretch(table, lowest, highest):
 
 @kernel
 def equalize(source, out, counts, table):
-    """Flatten each channel's histogram, as far as a table can."""
+    """Equalise the histogram of each channel."""
     for channel in range(3):
         values = source[channel].ravel()
         count_values(values, counts)
@@ -198,7 +198,7 @@ def equalize(source, out, counts, table):
 
 @kernel
 def count_values(values, counts):
-    """Count how often each value occurs, into `counts[0]`; four rows so that adds don't wait."""
+    """Compute the histogram in `counts[0]`; four rows avoid waiting for dependent additions."""
     for value in range(256):
         counts[0, value] = counts[1, value] = counts[2, value] = counts[3, value] = 0
     whole = values.size - values.size % 4
@@ -215,7 +215,7 @@ def count_values(values, counts):
 
 @kernel
 def fill_equal(table, counts, num_values):
-    """Fill the table that equalises a histogram; nothing changes where a step would be zero.
+    """Fill the table that equalises a histogram; identity if its step would be zero.
 
     Source: PIL, `ImageOps.equalize`.
     """

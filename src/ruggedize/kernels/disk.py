@@ -1,4 +1,4 @@
-"""The blur of a lens out of focus: every point becomes a disk."""
+"""Defocus blur with a disk-shaped kernel."""
 
 import numpy as np
 from scipy import ndimage
@@ -6,15 +6,15 @@ from scipy import ndimage
 from ruggedize.kernels.borders import mirrored
 from ruggedize.kernels.kernel import kernel
 
-SMALL_RADIUS = 8  # up to here the disk lies on a grid that reaches this far
+SMALL_RADIUS = 8  # smaller disks lie on a grid of this radius
 NEGLIGIBLE = 1e-9
 
 
 def disk(radius: float, softness: float) -> np.ndarray:
-    """Draw a disk with soft edges, of sum 1; `softness` is its Gaussian's standard deviation.
+    """Return a disk of sum 1, smoothed by a Gaussian of standard deviation `softness`.
 
-    Source: the CIFAR-10-C script, with OpenCV's `GaussianBlur` of 3 x 3 or, for the larger disks,
-    5 x 5 pixels. These are cut off at the grid's edge, where the Gaussian meets its mirror image.
+    Source: the CIFAR-10-C script, with OpenCV's `GaussianBlur` of 3 x 3 or, for larger disks,
+    5 x 5 pixels. Large disks touch the edge of their grid, where the Gaussian is mirrored.
     """
     reach, soft_reach = (SMALL_RADIUS, 1) if radius <= SMALL_RADIUS else (int(radius), 2)
     offsets = np.arange(-reach, reach + 1)
@@ -26,10 +26,10 @@ def disk(radius: float, softness: float) -> np.ndarray:
 
 
 def centred_boxes(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Write a filter that is symmetric both ways as a sum of boxes, centred in each row.
+    """Decompose a symmetric filter into weighted boxes of one row each, centred horizontally.
 
-    Returns for each box (rows from the middle, pixels from its middle to its end), int64
-    `[boxes, 2]`, and its weight, float32 `[boxes]`; a row stands for its mirror image too.
+    Returns the row offset from the middle and the half width of each box, int64 `[boxes, 2]`, and
+    its weight, float32 `[boxes]`. A box also stands for the one mirrored at the middle row.
     """
     middle = len(weights) // 2
     quarter = weights[middle:, middle:]
@@ -40,10 +40,10 @@ def centred_boxes(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @kernel
 def filter_by_boxes(plane, places, weights, sums, pair, out):
-    """Filter a plane by `centred_boxes`, edges mirrored; `out` is float32 `[h, w]`.
+    """Filter a plane by `centred_boxes`, with mirrored edges; `out` is float32 `[h, w]`.
 
-    `sums`, float32 `[h, w + 2 * reach + 1]`, and `pair`, one of its rows, are memory to work in;
-    the reach is that of the widest box.
+    `sums`, float32 `[h, w + 2 * reach + 1]`, and `pair`, with the shape of one row of it, are work
+    memory; the reach is the half width of the widest box.
     """
     height, width = plane.shape
     reach = (len(pair) - 1 - width) // 2
@@ -67,7 +67,7 @@ def filter_by_boxes(plane, places, weights, sums, pair, out):
 
 @kernel
 def add_up_rows(plane, reach, sums):
-    """Write how much lies before each place of a row, continued by `reach` pixels either way."""
+    """Compute the cumulative sums of each row, extended by `reach` mirrored pixels on each side."""
     height, width = plane.shape
     for y in range(height):
         total = 0

@@ -1,4 +1,4 @@
-"""Random values from a counter: one 64-bit hash a value, the same wherever it is asked for."""
+"""Counter-based random numbers: each is a 64-bit hash of key and counter, without any state."""
 
 from functools import cache
 from statistics import NormalDist
@@ -21,7 +21,7 @@ def normal_quantiles(number: int) -> Float64[np.ndarray, " number"]:
 
 @kernel
 def mix64(value):
-    """Mix 64 bits so that every input bit reaches every output bit.
+    """Hash 64 bits, such that every input bit affects every output bit.
 
     Source: Steele, Lea & Flood 2014, SplitMix64's finaliser (Stafford's variant 13).
     """
@@ -38,17 +38,17 @@ def image_key(stream, index):
 
 @kernel
 def bits(key, counter):
-    """Return 64 random bits: draw number `counter` of this key."""
+    """Return the 64 random bits of a key and counter."""
     return mix64(key + (np.uint64(counter) + np.uint64(1)) * GOLDEN)
 
 
 @kernel
 def uniform(key, counter):
-    """Draw from [0, 1)."""
+    """Return a uniform number in [0, 1)."""
     return np.float64(bits(key, counter) >> np.uint64(11)) * TO_UNIT
 
 
 @kernel
 def integer(key, counter, n):
-    """Draw from 0 .. n-1 (n below 2^20: the bias is under 2^-44)."""
+    """Return a uniform integer in 0..n-1 (for n below 2^20 the bias is under 2^-44)."""
     return int(uniform(key, counter) * n)

@@ -1,4 +1,4 @@
-"""Edges of a plane and the distance to them, equal to OpenCV's."""
+"""Edge detection and distance transform of a plane, with OpenCV's results."""
 
 import numpy as np
 
@@ -7,21 +7,21 @@ from ruggedize.kernels.kernel import kernel
 STRONG = 255
 WEAK = 1
 TANGENT_BITS = 15
-TANGENT = 13573  # of 22.5 degrees, with those bits after the point
-STRAIGHT = np.float32(1)  # the lengths of the three steps
+TANGENT = 13573  # of 22.5 degrees, with TANGENT_BITS fractional bits
+STRAIGHT = np.float32(1)  # lengths of the three kinds of steps
 DIAGONAL = np.float32(1.4)
 LONG = np.float32(2.1969)
 FAR = np.float32(1e9)
-MARGIN = 2  # how far a step reaches
+MARGIN = 2  # reach of a step in pixels
 
 
 @kernel
 def find_edges(plane, low, high, gradients, sizes, stack, edges):
-    """Mark the edges of a plane with 255, all else with 0.
+    """Mark the edges of a plane with 255, all other pixels with 0.
 
-    Source: Canny 1986, "A Computational Approach to Edge Detection", as OpenCV's `Canny` has it:
-    Sobel's gradients, their size |x| + |y|, edges replicated, no gradient outside.
-    To work in: `gradients` int32 `[2, h, w]`, `sizes` int32 `[h + 2, w + 2]`, `stack` int32
+    Source: Canny 1986, "A Computational Approach to Edge Detection", as in OpenCV's `Canny`: Sobel
+    gradients with magnitude |x| + |y|, edges replicated, magnitude 0 outside.
+    Work memory: `gradients` int32 `[2, h, w]`, `sizes` int32 `[h + 2, w + 2]`, `stack` int32
     `[h * w]`.
     """
     height, width = plane.shape
@@ -41,7 +41,7 @@ def find_edges(plane, low, high, gradients, sizes, stack, edges):
 
 @kernel
 def find_gradients(plane, gradients, sizes):
-    """Return the slopes to the right and downwards, and their sizes within a border of nothing."""
+    """Compute horizontal and vertical gradients and their magnitudes with a border of zeros."""
     height, width = plane.shape
     sizes[:] = 0
     for y in range(height):
@@ -58,7 +58,7 @@ def find_gradients(plane, gradients, sizes):
 
 @kernel
 def is_ridge(sizes, y, x, across, down):
-    """Return whether the gradient at a place is the largest along its direction, of four."""
+    """Return whether the magnitude is a local maximum along the gradient (of four directions)."""
     size = sizes[y, x]
     rise = abs(np.int64(down)) << TANGENT_BITS
     flat = abs(np.int64(across)) * TANGENT
@@ -72,7 +72,7 @@ def is_ridge(sizes, y, x, across, down):
 
 @kernel
 def follow(stack, num_open, edges):
-    """Keep the weak edges that hang together with strong ones, and forget the others."""
+    """Keep weak edges that are connected to strong ones; clear the others."""
     height, width = edges.shape
     while num_open > 0:
         num_open -= 1
@@ -90,9 +90,9 @@ def follow(stack, num_open, edges):
 
 @kernel
 def measure_distances(edges, distances):
-    """Return the distance of every pixel from the nearest edge, in pixels.
+    """Compute the distance of every pixel from the nearest edge, in pixels.
 
-    `distances` is float32 `[h + 4, w + 4]`; the plane lies within a margin of two.
+    `distances` is float32 `[h + 4, w + 4]`: the plane with a margin of two.
     Source: Borgefors 1986, "Distance Transformations in Digital Images", with the steps of
     OpenCV's `distanceTransform(DIST_L2, 5)`.
     """
@@ -102,22 +102,22 @@ def measure_distances(edges, distances):
         row = distances[y + MARGIN]
         for x in range(width):
             row[x + MARGIN] = np.float32(0) if edges[y, x] != 0 else FAR
-        take_from_rows(row, distances[y + 1], distances[y])
+        relax_from_rows(row, distances[y + 1], distances[y])
         last = FAR
         for x in range(MARGIN, width + MARGIN):
             last = row[x] = smaller(row[x], last + STRAIGHT)
     for y in range(height - 1, -1, -1):
         row = distances[y + MARGIN]
-        take_from_rows(row, distances[y + MARGIN + 1], distances[y + MARGIN + 2])
+        relax_from_rows(row, distances[y + MARGIN + 1], distances[y + MARGIN + 2])
         last = FAR
         for x in range(width + MARGIN - 1, MARGIN - 1, -1):
             last = row[x] = smaller(row[x], last + STRAIGHT)
 
 
 @kernel
-def take_from_rows(row, near, far):
-    """Shorten the distances in a row where the way over one of the two next rows is shorter."""
-    for x in range(len(row) - 2 * MARGIN):  # indices from 0 on: compiled to vectors
+def relax_from_rows(row, near, far):
+    """Lower the distances in a row to those via the two neighbouring rows."""
+    for x in range(len(row) - 2 * MARGIN):  # counted from 0, so that the loop is vectorised
         diagonal = smaller(near[x + 1], near[x + 3]) + DIAGONAL
         long = smaller(smaller(near[x], near[x + 4]), smaller(far[x + 1], far[x + 3])) + LONG
         other = smaller(smaller(near[x + 2] + STRAIGHT, diagonal), long)
@@ -126,5 +126,5 @@ def take_from_rows(row, near, far):
 
 @kernel
 def smaller(one, other):
-    """Return the smaller of two numbers; unlike `min` it need not look for NaN."""
+    """Return the smaller of two numbers; faster than `min`, which handles NaN."""
     return one if one < other else other

@@ -1,17 +1,17 @@
-"""Linear filters of one plane, along the rows and along the columns."""
+"""Linear filters of one plane."""
 
 import numpy as np
 
 from ruggedize.kernels.kernel import kernel
 
-FRACTION_BITS = 22  # of PIL's weights: 32 bits less 8 of the value and 2 to spare
+FRACTION_BITS = 22  # of PIL's weights: 32 bits, minus 8 for the value and 2 spare
 HALF = 1 << (FRACTION_BITS - 1)
 
 
 def gaussian_taps(sigma: float, truncate: float = 4.0) -> np.ndarray:
-    """Return the weights of a Gaussian filter, which add up to 1: float32 `[2 * radius + 1]`.
+    """Return the weights of a Gaussian filter, of sum 1: float32 `[2 * radius + 1]`.
 
-    Source: SciPy's `gaussian_filter`: cut at `truncate` standard deviations.
+    Source: SciPy's `gaussian_filter`: truncated at `truncate` standard deviations.
     """
     radius = int(truncate * sigma + 0.5)
     offsets = np.arange(-radius, radius + 1)
@@ -21,9 +21,9 @@ def gaussian_taps(sigma: float, truncate: float = 4.0) -> np.ndarray:
 
 @kernel
 def filter_both_ways(source, taps, line, out):
-    """Filter a plane by the same taps down the columns, then along the rows; edges replicated.
+    """Filter a plane by the same taps vertically, then horizontally, with replicated edges.
 
-    `out` is float32 `[h, w]`, `line` float32 `[w + len(taps) - 1]` to work in.
+    `out` is float32 `[h, w]`; `line`, float32 `[w + len(taps) - 1]`, is work memory.
     """
     height, width = source.shape
     radius = len(taps) // 2
@@ -44,10 +44,9 @@ def filter_both_ways(source, taps, line, out):
 
 @kernel
 def filter_3x3(source, weights, padded, out):
-    """Filter a plane by 3 x 3 weights; at the border it goes on mirrored.
+    """Filter a plane by 3 x 3 weights, with edges as in OpenCV's BORDER_REFLECT_101.
 
-    The mirror stands on the outermost pixels (OpenCV's BORDER_REFLECT_101). `padded` is
-    `[h + 2, w + 2]` to work in.
+    `padded`, `[h + 2, w + 2]`, is work memory.
     """
     height, width = source.shape
     for y in range(height + 2):
@@ -66,12 +65,12 @@ def filter_3x3(source, weights, padded, out):
 
 
 def box_windows(size: int, new_size: int) -> np.ndarray:
-    """Return (first pixel, pixels, weight of each) of each new pixel: int64 `[new_size, 3]`.
+    """Return first pixel, number of pixels and weight for each new pixel: int64 `[new_size, 3]`.
 
-    The weight has `FRACTION_BITS` bits after the point.
-    Source: PIL, `Resample.c`: a window as wide as the scale, but at least one pixel; a pixel
-    belongs to it when its centre does, the window's left border excluded. A centre on the border
-    is decided by rounding errors, so these are floats in PIL's order.
+    The weight has `FRACTION_BITS` fractional bits.
+    Source: PIL, `Resample.c`: the window is as wide as the scale, but at least one pixel, and
+    contains the pixels whose centres lie in it, excluding its left border. Rounding errors decide
+    about centres on the border, so the order of floating-point operations is PIL's.
     """
     scale = size / new_size
     stretch = max(1.0, scale)
@@ -89,10 +88,10 @@ def box_windows(size: int, new_size: int) -> np.ndarray:
 
 @kernel
 def resize_by_boxes(source, columns, rows, narrow, out):
-    """Resize a plane by box averages, first along the rows, then down the columns.
+    """Resize a plane by box averages, first horizontally, then vertically.
 
-    Source: PIL's `Image.resize(..., BOX)`: whole numbers, rounded after each of the two.
-    `narrow` is uint8 `[source height, new width]` to work in.
+    Source: PIL's `Image.resize(..., BOX)`: integer arithmetic, rounded after each pass.
+    `narrow`, uint8 `[source height, new width]`, is work memory.
     """
     for y in range(source.shape[0]):
         for x in range(len(columns)):

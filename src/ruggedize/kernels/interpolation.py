@@ -1,7 +1,7 @@
-"""Bilinear and bicubic sampling of one image, as PIL does it: uint8 `[3, h, w]` in and out.
+"""Bilinear and bicubic sampling of one image, as in PIL: uint8 `[3, h, w]` in and out.
 
-Beyond the source lies the fill; between its edge and the centres of the outermost pixels the
-edge is repeated. Bilinear weights are written as four taps whose outer two are zero.
+Positions outside the source get the fill value; taps beyond its edge repeat the edge pixels.
+Bilinear interpolation uses four taps, too, of which the outer two are zero.
 """
 
 import math
@@ -12,8 +12,8 @@ from ruggedize.kernels.affine import inside
 from ruggedize.kernels.color import fill_all
 from ruggedize.kernels.kernel import kernel
 
-MARGIN = 2  # pixels by which four taps reach beyond the source
-GUARD = np.float32(1e-3)  # against 99.9999, which truncation would make 99
+MARGIN = 2  # reach of four taps beyond the source, in pixels
+GUARD = np.float32(1e-3)  # so that 99.9999 is not truncated to 99
 FRACTION_BITS = 32
 ONE = 1 << FRACTION_BITS
 FIRST_TAP = (MARGIN - 1) * ONE - ONE // 2  # from a position to the first of its four taps
@@ -21,7 +21,7 @@ FIRST_TAP = (MARGIN - 1) * ONE - ONE // 2  # from a position to the first of its
 
 @kernel
 def taps(distance, cubic):
-    """Return the weights of four pixels around a position, `distance` in [0, 1) past the second.
+    """Return the weights of the four pixels around a position `distance` (0..1) past the second.
 
     Source: PIL, `Geometry.c`, `BICUBIC`: Keys 1981 with a = -1.
     """
@@ -49,9 +49,9 @@ def clipped(value):
 
 @kernel
 def slide_rows(source, out, offset, slope, cubic, fill, line):
-    """Move each row y to the left by `offset + slope * (y + 0.5)` pixels.
+    """Shift each row y to the left by `offset + slope * (y + 0.5)` pixels.
 
-    `line` (float32, at least the width + 4) is memory to work in.
+    `line` (float32, at least width + 4) is work memory.
     """
     fill_all(out, fill)
     for y in range(source.shape[1]):
@@ -62,7 +62,7 @@ def slide_rows(source, out, offset, slope, cubic, fill, line):
 
 @kernel
 def slide_row(source, out, shift, cubic, line):
-    """Move one row to the left by `shift` pixels."""
+    """Shift one row to the left by `shift` pixels."""
     width = source.size
     first = min(width, max(0, math.ceil(-shift - 0.5)))
     stop = max(first, min(width, math.ceil(width - shift - 0.5)))
@@ -81,7 +81,7 @@ def slide_row(source, out, shift, cubic, line):
 
 @kernel
 def repeat_edges(row, line):
-    """Write a row with its first and last pixel repeated by the margin."""
+    """Copy a row to `line`, with a margin of repeated edge pixels."""
     for x in range(row.size):
         line[MARGIN + x] = row[x]
     for x in range(MARGIN):
@@ -91,18 +91,18 @@ def repeat_edges(row, line):
 
 @kernel
 def slide_columns(source, out, offset, slope, cubic, fill, line, turned):
-    """Move each column x upwards by `offset + slope * (x + 0.5)` pixels.
+    """Shift each column x upwards by `offset + slope * (x + 0.5)` pixels.
 
-    `turned` (uint8 `[2, 3, w, h]`) is memory for the image lying on its side.
+    `turned` (uint8 `[2, 3, w, h]`) is work memory for the transposed image.
     """
-    turn(source, turned[0])
+    transpose(source, turned[0])
     slide_rows(turned[0], turned[1], offset, slope, cubic, fill, line)
-    turn(turned[1], out)
+    transpose(turned[1], out)
 
 
 @kernel
-def turn(source, out):
-    """Exchange rows and columns."""
+def transpose(source, out):
+    """Transpose every channel."""
     for channel in range(3):
         for y in range(out.shape[1]):
             for x in range(out.shape[2]):
@@ -113,7 +113,7 @@ def turn(source, out):
 def sample_interpolated(source, out, matrix, cubic, fill, padded):
     """Interpolate the source at each target pixel's centre.
 
-    `padded` (float32 `[3, h + 4, w + 4]`) is memory for the image with its edges repeated.
+    `padded` (float32 `[3, h + 4, w + 4]`) is work memory for the image with repeated edges.
     """
     a, b, c, d, e, f = matrix
     height = source.shape[1]
@@ -131,7 +131,7 @@ def sample_interpolated(source, out, matrix, cubic, fill, padded):
 
 @kernel
 def interpolate_run(padded, out, y, line, cubic):
-    """Interpolate the pixels of a target row that lie on a line within the source."""
+    """Interpolate the pixels of a target row whose positions lie within the source."""
     height, width = out.shape[1:]
     x_in, y_in, step_x, step_y = line
     left, right = inside(x_in, step_x, width << FRACTION_BITS, width)
@@ -151,7 +151,7 @@ def interpolate_run(padded, out, y, line, cubic):
 
 @kernel
 def weighted(values, first, stride, across, down):
-    """Sum 4 x 4 pixels, weighted across and down."""
+    """Return the sum of 4 x 4 pixels with horizontal and vertical weights."""
     total = np.float32(0)
     for weight in down:
         total += weight * (

@@ -1,10 +1,9 @@
-"""JPEG without the file: what compression loses, and not the bits that it writes.
+"""JPEG compression and decompression without the lossless entropy coding.
 
-Colour transform, 4:2:0 chroma, 8 x 8 cosine transform in whole numbers, quantisation and back,
-equal bit for bit to libjpeg-turbo with PIL's defaults. The entropy coder loses nothing and is
-left out.
+Colour transform, 4:2:0 chroma subsampling, integer 8 x 8 cosine transform, quantisation and their
+inverses, bit for bit as in libjpeg-turbo with PIL's defaults.
 Source: ITU-T T.81 (the standard and its tables of annex K), JFIF 1.02 (the colours), and the
-rounding of libjpeg's accurate integer transform and of its triangle upsampling.
+rounding of libjpeg's accurate integer transform and triangle upsampling.
 """
 
 import numpy as np
@@ -26,8 +25,8 @@ LUMA = np.array(
 CHROMA = np.full((8, 8), 99)
 CHROMA[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
 
-# Row u: the cosine of frequency u, times sqrt(8) * 2^13, in libjpeg's rounding: the fast
-# algorithm (Loeffler, Ligtenberg & Moschytz 1989) with constants of 13 bits, multiplied out.
+# Row u: the cosine of frequency u, times sqrt(8) * 2^13, with libjpeg's rounding: the matrix form
+# of its fast algorithm (Loeffler, Ligtenberg & Moschytz 1989) with 13-bit constants.
 COSINES = np.array(
     [
         [8192, 8192, 8192, 8192, 8192, 8192, 8192, 8192],
@@ -42,9 +41,9 @@ COSINES = np.array(
     np.int32,
 )
 COSINES_DOWN = np.ascontiguousarray(COSINES.T)
-FIRST_PASS = 11  # bits dropped: two of thirteen are kept between the passes
-FORWARD = 15  # the transform stays eight times too large, and so are the quantisation steps
-INVERSE = 18
+FIRST_PASS = 11  # bits dropped after the first pass, which keeps 2 of 13 fractional bits
+FORWARD = 15  # bits dropped after the second: coefficients stay scaled by 8; see `quantise`
+INVERSE = 18  # bits dropped after the second pass of the inverse transform
 
 
 def quantisation(table: np.ndarray, quality: int) -> np.ndarray:
@@ -77,7 +76,7 @@ def through_jpeg(images, out, luma_steps, chroma_steps):
 
 @kernel
 def separate_colours(source, planes):
-    """Turn RGB into luma and two chroma planes; the padding repeats the last pixel."""
+    """Convert RGB to luma and two chroma planes, padded with the last pixel."""
     height, width = source.shape[1:]
     shift = (128 << 16) + 32767
     for y in range(planes.shape[1]):
@@ -95,9 +94,9 @@ def separate_colours(source, planes):
 
 @kernel
 def halve(plane, height, out):
-    """Average 2 x 2 pixels; the rounding alternates from column to column: 1/4, 1/2.
+    """Average 2 x 2 pixels; the rounding offset alternates between columns (1/4 and 1/2).
 
-    Below the picture the last averages are repeated, and not the averages of repeated pixels.
+    Padding rows below the image repeat the last row of averages.
     """
     for y in range(out.shape[0]):
         top = 2 * min(y, (height - 1) // 2)
@@ -109,10 +108,10 @@ def halve(plane, height, out):
 
 @kernel
 def quantise_plane(plane, steps, source, target):
-    """Replace a plane by what is left of it after each 8 x 8 block's quantisation.
+    """Transform, quantise and transform back each 8 x 8 block of a plane, in place.
 
-    The blocks of a strip are transformed together, down the columns; for the way along the rows
-    the plane is turned over. `source` and `target` are memory to work in: int32, square.
+    Transforms run vertically on all blocks of a strip; for the horizontal pass the plane is
+    transposed. `source` and `target` (int32, square) are work memory.
     """
     height, width = plane.shape
     for y in range(height):
@@ -128,22 +127,22 @@ def quantise_plane(plane, steps, source, target):
 
 @kernel
 def transform_both_ways(matrix, source, height, width, bits, target):
-    """Multiply by a matrix down the columns, turn the plane over, and do it again.
+    """Multiply by a matrix vertically, transpose, and multiply vertically again.
 
-    The result lies in `target`, turned over; `source` is overwritten.
+    The result in `target` is transposed; `source` is overwritten.
     """
     for is_second in range(2):
         rows, columns = (width, height) if is_second else (height, width)
         transform(matrix, source, rows, columns, bits if is_second else FIRST_PASS, target)
         if not is_second:
-            turn(target, rows, columns, source)
+            transpose(target, rows, columns, source)
 
 
 @kernel
 def transform(matrix, source, height, width, bits, target):
-    """Multiply every 8 rows by a matrix `[8, 8]` and drop bits, rounding halves up.
+    """Multiply every 8 rows by a matrix `[8, 8]` and drop `bits` bits, rounding halves up.
 
-    Whole numbers of 32 bits, as in libjpeg; eight at a time where the processor can.
+    The arithmetic is 32-bit as in libjpeg, which also allows vectorisation.
     """
     half = np.int32(1 << (bits - 1))
     for y in range(height):
@@ -156,8 +155,8 @@ def transform(matrix, source, height, width, bits, target):
 
 
 @kernel
-def turn(source, height, width, target):
-    """Exchange rows and columns."""
+def transpose(source, height, width, target):
+    """Transpose a plane."""
     for y in range(height):
         for x in range(width):
             target[x, y] = source[y, x]
@@ -165,7 +164,10 @@ def turn(source, height, width, target):
 
 @kernel
 def quantise(coefficients, height, width, steps):
-    """Round each coefficient (eight times too large) to a multiple of its step, halves away."""
+    """Round coefficients (scaled by 8) to multiples of their steps and remove the scale.
+
+    Halves are rounded away from zero.
+    """
     for y in range(height):
         for left in range(0, width, 8):
             for x in range(8):
@@ -176,9 +178,9 @@ def quantise(coefficients, height, width, steps):
 
 @kernel
 def double(chroma, height, width, line, out):
-    """Double a chroma plane: each new pixel is 9, 3, 3 and 1 sixteenths of the nearest four.
+    """Upsample a chroma plane by 2: the four nearest pixels have weights 9, 3, 3 and 1 / 16.
 
-    At the picture's border the missing neighbour is the pixel itself.
+    At the border the pixel itself replaces the missing neighbour.
     """
     low_height, low_width = (height + 1) // 2, (width + 1) // 2
     for y in range(height):
@@ -194,7 +196,7 @@ def double(chroma, height, width, line, out):
 
 @kernel
 def join_colours(planes, out):
-    """Turn luma and chroma back into RGB."""
+    """Convert luma and chroma to RGB."""
     for y in range(out.shape[1]):
         for x in range(out.shape[2]):
             luma = np.int32(planes[0, y, x])

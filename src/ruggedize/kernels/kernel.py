@@ -1,4 +1,4 @@
-"""The one way in which this project compiles pixel code."""
+"""The `kernel` decorator, which compiles pixel code by Numba."""
 
 import hashlib
 import logging
@@ -16,26 +16,26 @@ from platformdirs import user_cache_path
 PACKAGE = Path(__file__).resolve().parents[1]
 settings: Any = numba.config  # pyright: ignore[reportPrivateImportUsage]
 KERNEL_FOLDERS = ("kernels", "views", "corruptions")
-COMPILATION = "numba:compile"  # numba's event; code that is loaded from disk causes none
+COMPILATION = "numba:compile"  # numba's event; not sent when code is loaded from the disk cache
 log = logging.getLogger(__name__)
 
 
 class FirstCompilation(event.Listener):
-    """Logs one line, at level INFO, when a process begins to compile kernels."""
+    """Logs a message when a process starts to compile kernels."""
 
     def on_start(self, event: event.Event) -> None:
-        """Log the line if it is a kernel of ours, and not in a worker process."""
+        """Log the message if the kernel is ruggedize's and this is not a worker process."""
         module = (event.data or {})["dispatcher"].py_func.__module__
         if module.startswith(f"{PACKAGE.name}.") and parent_process() is None:
-            note_compilation()
+            log_compilation()
 
     def on_end(self, event: event.Event) -> None:
         """Do nothing."""
 
 
 @cache
-def note_compilation() -> None:
-    """Log that kernels are compiled."""
+def log_compilation() -> None:
+    """Log that kernels are being compiled; once per process."""
     log.info("compiling kernels for the first time; this takes up to half a minute, once")
 
 
@@ -43,18 +43,18 @@ event.register(COMPILATION, FirstCompilation())
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function that works on pixels: no GIL, no fast-math, kept on disk between runs.
+    """Compile a pixel function without the GIL and without fast-math; cache it on disk.
 
-    Numba notices a change in a kernel's own file but not in the kernels that it calls, so the
-    compiled code lies in a folder named by the digest of all kernel sources. Where no folder can
-    be written, the kernel is compiled anew in every process and a warning says so.
+    Numba detects changes in a kernel's own file but not in the kernels that it calls, so the cache
+    folder is named by a digest of all kernel sources. If no folder is writable, a warning is logged
+    and kernels are compiled in every process.
     """
     before = settings.CACHE_DIR
     settings.CACHE_DIR = str(cache_folder())
     try:
         return numba.njit(nogil=True, cache=True, error_model="numpy")(function)
     except RuntimeError:  # numba: "no locator available"
-        warn_once_that_nothing_is_kept()
+        warn_once_of_missing_cache()
         return numba.njit(nogil=True, error_model="numpy")(function)
     finally:
         settings.CACHE_DIR = before
@@ -62,9 +62,9 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @cache
 def cache_folder() -> Path:
-    """Return the folder for compiled kernels; `NUMBA_CACHE_DIR` overrules the user's cache."""
-    own = os.environ.get("NUMBA_CACHE_DIR")
-    root = Path(own) if own else user_cache_path("ruggedize") / "kernels"
+    """Return the folder for compiled kernels; `NUMBA_CACHE_DIR` overrides the user's cache."""
+    override = os.environ.get("NUMBA_CACHE_DIR")
+    root = Path(override) if override else user_cache_path("ruggedize") / "kernels"
     digest = hashlib.blake2b(digest_size=8)
     for folder in KERNEL_FOLDERS:
         for source in sorted((PACKAGE / folder).rglob("*.py")):
@@ -74,9 +74,9 @@ def cache_folder() -> Path:
 
 
 @cache
-def warn_once_that_nothing_is_kept() -> None:
-    """Report that compiled kernels cannot be kept, and what to do about it."""
+def warn_once_of_missing_cache() -> None:
+    """Log a warning that compiled kernels cannot be cached."""
     log.warning(
-        "no folder for compiled kernels can be written: they are compiled anew in every process; "
-        "set NUMBA_CACHE_DIR to a folder that can be written"
+        "no writable folder to cache compiled kernels: they are compiled again in every process; "
+        "set NUMBA_CACHE_DIR to a writable folder"
     )

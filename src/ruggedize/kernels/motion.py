@@ -1,4 +1,4 @@
-"""The blur of a moving camera, as ImageMagick computes it."""
+"""Motion blur, as in ImageMagick."""
 
 import math
 
@@ -6,14 +6,14 @@ import numpy as np
 
 from ruggedize.kernels.kernel import kernel
 
-SMALLEST_WEIGHT = 1e-6  # what weighs less cannot move a pixel by a thousandth
-HALF_QUANTUM = np.float32(0.5 / 257)  # ImageMagick rounds to 16 bits, then drops the lower ones
+SMALLEST_WEIGHT = 1e-6  # smaller weights change a pixel by less than 0.001
+HALF_QUANTUM = np.float32(0.5 / 257)  # ImageMagick rounds to 16 bits, then drops the lower 8
 
 
 def motion_weights(radius: float, sigma: float) -> np.ndarray:
-    """Return the weights of the pixels from the own one onwards, which add up to 1: float32.
+    """Return the weights along the line, starting with the pixel itself, of sum 1: float32.
 
-    Source: ImageMagick, `GetMotionBlurKernel`: one side of a Gaussian, `2 * ceil(radius) + 1` long.
+    Source: ImageMagick, `GetMotionBlurKernel`: half a Gaussian of `2 * ceil(radius) + 1` pixels.
     """
     steps = np.arange(2 * math.ceil(radius) + 1)
     weights = np.exp(-0.5 * (steps / sigma) ** 2)
@@ -23,11 +23,11 @@ def motion_weights(radius: float, sigma: float) -> np.ndarray:
 
 @kernel
 def motion_blur(plane, out, weights, angle_degrees, rows, line):
-    """Blur a plane of values 0..255 along a line, edges replicated; `out` is uint8.
+    """Blur a plane of values 0..255 along a line, with replicated edges; `out` is uint8.
 
     Angle 0 points to the right, 90 downwards. `rows`, float32 `[h, w + 2 * len(weights)]`, and
-    `line`, float32 `[w]`, are memory to work in.
-    Source: ImageMagick, `MotionBlurImage`: whole-pixel steps, the fraction of a value dropped.
+    `line`, float32 `[w]`, are work memory.
+    Source: ImageMagick, `MotionBlurImage`: steps of whole pixels, values truncated.
     """
     height, width = plane.shape
     margin = len(weights)

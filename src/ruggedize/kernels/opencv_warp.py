@@ -1,20 +1,20 @@
-"""An affine map of an image as OpenCV computes it: positions in whole 32nds of a pixel."""
+"""Affine warp of an image as in OpenCV, with positions rounded to 1/32 pixel."""
 
 import numpy as np
 
 from ruggedize.kernels.borders import mirrored
 from ruggedize.kernels.kernel import kernel
 
-FRACTION_BITS = 10  # of the positions while they are added up
-KEPT_BITS = 5  # of these, to interpolate with
+FRACTION_BITS = 10  # of positions while they are summed
+KEPT_BITS = 5  # of positions in the interpolation
 HALF_KEPT = 1 << (FRACTION_BITS - KEPT_BITS - 1)
 LAST_KEPT = (1 << KEPT_BITS) - 1
-SINGULAR = 1e-9  # determinants below this lead to positions that no whole number can hold
+SINGULAR = 1e-9  # smaller determinants lead to positions that overflow integers
 
 
 @kernel
 def warp_affine(image, out, matrix):
-    """Sample the image at `matrix` times each pixel's position, edges mirrored.
+    """Sample the image at `matrix` times each pixel's position, with mirrored edges.
 
     `matrix` is (a, b, c, d, e, f): x' = a x + b y + c, y' = d x + e y + f; `out` is float32
     `[3, h, w]`.
@@ -41,13 +41,13 @@ def warp_affine(image, out, matrix):
 
 @kernel
 def fixed_point(position):
-    """Round a position to the grid on which positions are added up."""
+    """Convert a position to fixed point, rounded."""
     return np.int64(np.rint(position * (1 << FRACTION_BITS)))
 
 
 @kernel
 def mix(plane, corners, across, down):
-    """Interpolate between the corners (left, right, top, bottom)."""
+    """Interpolate bilinearly between the corners (left, right, top, bottom)."""
     left, right, top, bottom = corners
     one = np.float32(1)
     above = (one - across) * plane[top, left] + across * plane[top, right]
@@ -57,7 +57,7 @@ def mix(plane, corners, across, down):
 
 @kernel
 def inverse(matrix):
-    """Invert an affine map; one that is as good as singular becomes zero."""
+    """Return the inverse of an affine map; zero if it is (almost) singular."""
     a, b, c, d, e, f = matrix
     determinant = a * e - b * d
     scale = 1.0 / determinant if abs(determinant) > SINGULAR else 0.0

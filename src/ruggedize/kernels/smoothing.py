@@ -1,4 +1,4 @@
-"""Smoothing of random fields, with a Gaussian of any width: by matrices, none wider than a line."""
+"""Gaussian smoothing of random fields by matrix products, with a cost bounded for any width."""
 
 from functools import cache
 
@@ -12,10 +12,10 @@ Matrix = tuple[np.ndarray, np.ndarray]
 
 @cache
 def smoothing_matrix(size: int, sigma: float) -> Matrix:
-    """Return the weights of a line's values in each smoothed value: float32 `[size, size]`.
+    """Return the matrix that smooths a line, float32 `[size, size]`, and its non-zero ranges.
 
-    And the part of each row that is not zero: int64 `[size, 2]`, its start and its stop.
-    Source: scikit-image's `gaussian`, edges reflected, cut at 3 standard deviations.
+    The ranges are start and stop of the non-zero entries in each row: int64 `[size, 2]`.
+    Source: scikit-image's `gaussian`: edges reflected, truncated at 3 standard deviations.
     """
     weights = ndimage.gaussian_filter(np.eye(size), (0, sigma), mode="reflect", truncate=3.0)
     used = weights > 0
@@ -25,19 +25,19 @@ def smoothing_matrix(size: int, sigma: float) -> Matrix:
 
 @kernel
 def smooth_both_ways(field, down, across, halfway, out):
-    """Smooth a field, float32 `[h, w]`; `halfway`, float32 `[w + 1, h]`, is memory to work in."""
+    """Smooth a field, float32 `[h, w]`; `halfway`, float32 `[w + 1, h]`, is work memory."""
     width = field.shape[1]
-    smooth_and_turn(field, down, halfway[:width], out[0])
-    smooth_and_turn(halfway[:width], across, out, halfway[width])
+    smooth_and_transpose(field, down, halfway[:width], out[0])
+    smooth_and_transpose(halfway[:width], across, out, halfway[width])
 
 
 @kernel
-def smooth_and_turn(field, matrix, out, line):
-    """Smooth down the columns and exchange rows and columns; `line` is one row to work in."""
-    weights, parts = matrix
+def smooth_and_transpose(field, matrix, out, line):
+    """Smooth vertically and transpose; `line`, one row, is work memory."""
+    weights, ranges = matrix
     for y in range(len(field)):
         line[:] = np.float32(0)
-        start, stop = parts[y]
+        start, stop = ranges[y]
         stop_of_fours = stop - (stop - start) % 4
         for k in range(start, stop_of_fours, 4):
             add_four(weights[y, k : k + 4], field[k : k + 4], line)
@@ -50,7 +50,7 @@ def smooth_and_turn(field, matrix, out, line):
 
 @kernel
 def add_four(weights, rows, line):
-    """Add four weighted rows to a line: four at a time spare reading and writing it."""
+    """Add four weighted rows to a line; four at a time reduce memory traffic."""
     first, second, third, fourth = rows[0], rows[1], rows[2], rows[3]
     for x in range(len(line)):
         line[x] += (

@@ -1,14 +1,14 @@
-"""Some of many images, taken evenly: folders of images are sorted by class."""
+"""Evenly spaced samples of image sets, which may be sorted by class."""
 
 import numpy as np
 from jaxtyping import Int64
 
 
 def evenly_spread(n: int, number: int) -> Int64[np.ndarray, " m"]:
-    """Return up to `number` distinct positions in 0..n-1, in ascending order.
+    """Return up to `number` distinct positions in 0..n-1, in ascending order; not random.
 
-    Two neighbours are at most `ceil(n / number)` apart, so a class of as many images in a row is
-    never skipped. Nothing is drawn at random.
+    Adjacent positions are at most `ceil(n / number)` apart, so no run of that many images of one
+    class is skipped.
     """
     number = min(n, number)
     return np.arange(number, dtype=np.int64) * n // max(1, number)

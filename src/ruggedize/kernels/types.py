@@ -1,4 +1,4 @@
-"""The types that pass between the parts."""
+"""Tensor types shared by all parts."""
 
 from collections.abc import Sequence
 from typing import Protocol, SupportsIndex, runtime_checkable
@@ -7,14 +7,14 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 Images = UInt8[Tensor, "n c h w"]  # RGB, 0..255, planar
-Views = UInt8[Tensor, "n c side side"]  # what a model sees: cropped or resized images
+Views = UInt8[Tensor, "n c side side"]  # model inputs: cropped or resized images
 Labels = Int64[Tensor, " n"]  # -1 = unlabelled
-Index = Int64[Tensor, " n"]  # an image's number in its data set, whatever subset it is in
+Index = Int64[Tensor, " n"]  # index of an image in its data set, also within subsets
 
 
 @runtime_checkable
 class ImageSource(Protocol):
-    """Images of one size that are read by position: a tensor, or files decoded when indexed."""
+    """Images of one size, accessed by position: a tensor, or files that are decoded on access."""
 
     @property
     def shape(self) -> Sequence[int]:
@@ -26,5 +26,5 @@ class ImageSource(Protocol):
         ...
 
     def __getitem__(self, which: SupportsIndex | slice | Tensor, /) -> Tensor:
-        """Return one image `[3, h, w]`, or those of a slice or at int64 positions `[m]`."""
+        """Return one image `[3, h, w]`, or the images of a slice or of int64 positions `[m]`."""
         ...

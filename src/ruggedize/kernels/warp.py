@@ -1,4 +1,4 @@
-"""Resize, flip, pad and crop: one resampling step, only the pixels that are kept are computed."""
+"""Resize, flip, pad and crop in one resampling step that computes only the cropped pixels."""
 
 from typing import NamedTuple
 
@@ -11,15 +11,15 @@ from ruggedize.kernels.types import Images
 
 
 class Placements(NamedTuple):
-    """Where each image's crop lies within the flipped, resized or padded image."""
+    """Flip of each image, and position of its crop in the flipped and resized or padded image."""
 
-    flip: np.ndarray  # bool [n], mirrored left to right before anything else
+    flip: np.ndarray  # bool [n], horizontal, applied first
     top: np.ndarray  # int64 [n]
     left: np.ndarray  # int64 [n]
 
 
 class Taps(NamedTuple):
-    """For each target position the two source positions and the weight of the upper one."""
+    """The two source positions of each target position, and the weight of the upper one."""
 
     lower: np.ndarray  # int64 [size]
     upper: np.ndarray  # int64 [size]
@@ -27,12 +27,12 @@ class Taps(NamedTuple):
 
 
 def resize(images: Images, size: int | tuple[int, int]) -> Images:
-    """Resize to `size` (a side, or height and width); images of that size come back as they are.
+    """Resize to `size` (a side, or height and width); images of that size are returned unchanged.
 
-    Bilinear with half-pixel centres and no antialiasing, whatever the direction.
+    Bilinear with half-pixel centres and without antialiasing, also when downsampling.
 
     Source: `tf.image.resize(method="bilinear")`, which the Keras example uses.
-    Deviation: rounded to uint8 (halves up), where TensorFlow gives floats.
+    Deviation: rounded to uint8 (halves up), where TensorFlow returns floats.
     """
     height, width = (size, size) if isinstance(size, int) else size
     if tuple(images.shape[2:]) == (height, width):
@@ -41,14 +41,14 @@ def resize(images: Images, size: int | tuple[int, int]) -> Images:
 
 
 def resize_and_crop(images: Images, size: int, crop: int, placements: Placements) -> Images:
-    """Flip, resize to `size` x `size` and cut out `crop` x `crop`, as one resampling step."""
+    """Flip, resize to `size` x `size` and crop to `crop` x `crop` in one resampling step."""
     if tuple(images.shape[2:]) == (size, size):
         return pad_and_crop(images, 0, crop, placements)
     return warp(images, (size, size), (crop, crop), placements)
 
 
 def pad_and_crop(images: Images, pad: int, crop: int, placements: Placements) -> Images:
-    """Flip, pad each side by `pad` black pixels and cut out `crop` x `crop`; no resampling."""
+    """Flip, pad each side by `pad` black pixels and crop to `crop` x `crop`; no resampling."""
     source = np.ascontiguousarray(images.numpy())
     out = np.empty((*source.shape[:2], crop, crop), np.uint8)
     run_blocks(
@@ -60,7 +60,7 @@ def pad_and_crop(images: Images, pad: int, crop: int, placements: Placements) ->
 def warp(
     images: Images, size: tuple[int, int], crop: tuple[int, int], placements: Placements
 ) -> Images:
-    """Return the `crop` part of the images resized to `size` (heights and widths)."""
+    """Flip, resize to `size` and crop to `crop` (both height and width)."""
     source = np.ascontiguousarray(images.numpy())
     rows, columns = taps(source.shape[2], size[0]), taps(source.shape[3], size[1])
     out = np.empty((*source.shape[:2], *crop), np.uint8)
@@ -72,12 +72,12 @@ def warp(
 
 
 def no_placements(n: int) -> Placements:
-    """Return the placements that neither flip nor move."""
+    """Return placements without flip and offset."""
     return Placements(np.zeros(n, np.bool_), np.zeros(n, np.int64), np.zeros(n, np.int64))
 
 
 def taps(source: int, target: int) -> Taps:
-    """Return the taps that resize a side from `source` to `target` pixels, in exact fractions.
+    """Return the taps that resize a side from `source` to `target` pixels; exact until rounded.
 
     The centre of target pixel x lies at (x + 1/2) source / target - 1/2.
     """
@@ -111,8 +111,8 @@ def warp_images(source, out, rows, columns, placements, start, stop):
 
 @kernel
 def warp_plane(source, out, rows, top, near, far, weight, lines):
-    """Interpolate one plane: along source rows first, each at most once, then between two rows."""
-    held = (-1, -1)  # the source rows that the two lines hold; neighbours differ in parity
+    """Interpolate one plane: horizontally each source row once, then vertically between two."""
+    held = (-1, -1)  # source rows in the two lines: one even, one odd
     for y in range(out.shape[0]):
         lower, upper = rows.lower[top + y], rows.upper[top + y]
         for row in (lower, upper):
@@ -153,7 +153,7 @@ def shift_images(source, out, pad, placements, start, stop):
 
 @kernel
 def shift_row(source, out, left, flip, inside):
-    """Copy the part of a row that begins at `left`; black where the image has no pixels."""
+    """Copy the part of a row that starts at `left`; black outside the image."""
     width = source.size
     for x in range(out.size):
         column = left + x

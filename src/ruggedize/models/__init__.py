@@ -1,4 +1,4 @@
-"""Classifiers: five architectures, one wrapper that normalises inside, one file format."""
+"""Classifiers: five architectures, a wrapper that normalises its input, and one file format."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""What the package needs to know of an architecture."""
+"""The interface of an architecture."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,15 +8,16 @@ from torch import Tensor, nn
 
 
 class Architecture(NamedTuple):
-    """How a network is laid out and gets its first weights.
+    """How a network is built and initialised.
 
-    Every module of `models.nets` defines one as `ARCHITECTURE`; the module's name is the name by
-    which options choose it.
+    Every module of `models.nets` defines one as `ARCHITECTURE`; the module's name is the model name
+    in the options.
 
     Args:
-        layout: `layout(options, num_classes)` returns the network; its weights are filled later.
-        fill: `fill(network, generator)` writes the first weights in place.
-        fit: `fit(network, images)` fits a layer to normalised images `[n, 3, h, w]`, if one is.
+        layout: `layout(options, num_classes)` returns the network without initial weights.
+        fill: `fill(network, generator)` initialises the weights in place.
+        fit: `fit(network, images)` fits a layer to normalised images `[n, 3, h, w]`; None if no
+            layer is fitted.
     """
 
     layout: Callable[[Any, int], nn.Module]

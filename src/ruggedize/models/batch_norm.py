@@ -1,4 +1,4 @@
-"""Batch norm over parts of a batch or over several processes; weights, names and files stay."""
+"""Ghost and synchronised batch norm; parameter names and file format are those of batch norm."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,48 +12,48 @@ AnyBatchNorm = nn.modules.batchnorm._BatchNorm
 
 
 class GhostBatchNorm(nn.BatchNorm2d):
-    """Normalise equal parts of a batch separately, as so many processes would.
+    """Normalise equal groups of a batch separately, as the same number of processes would.
 
-    The running statistics are the first part's, as several processes keep the first one's. The
-    refresh of averaged weights (momentum None) takes its batches whole, as each process does.
+    Running statistics are updated from the first group only, just as the first process's are kept
+    in distributed training. In the batch-norm refresh (momentum None) batches are not split.
 
     Source: Hoffer et al. 2017, "Train longer, generalize better", algorithm 1.
-    Deviation: there every part enters the running statistics.
+    Deviation: there every group updates the running statistics.
     """
 
     def __init__(self, layer: nn.BatchNorm2d, num_groups: int) -> None:
         super().__init__(layer.num_features, layer.eps, layer.momentum)
         self.num_groups = num_groups
-        self.rows_per_image = 1  # an image's views are neighbours, and stay in one part
-        self.updates_statistics = True  # False for all micro-batches of a step but the first
+        self.rows_per_image = 1  # adjacent rows that must stay in the same group
+        self.updates_statistics = True  # False for all but the first micro-batch of a step
 
     def forward(self, input: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """Normalise each part by its own mean and variance; in eval mode by the running ones."""
+        """Normalise each group by its own statistics; in eval mode use the running statistics."""
         if not self.training or self.momentum is None:
             return super().forward(input)
-        whole, rest = divmod(len(input) // self.rows_per_image, self.num_groups)
-        images = [whole + (number < rest) for number in range(self.num_groups)]
+        quotient, remainder = divmod(len(input) // self.rows_per_image, self.num_groups)
+        images = [quotient + (number < remainder) for number in range(self.num_groups)]
         first, *others = input.split([self.rows_per_image * n for n in images if n])
         update = super().forward if self.updates_statistics else self.normalise
         return torch.cat([update(first), *map(self.normalise, others)])
 
-    def normalise(self, part: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """Normalise by the part's own mean and variance."""
-        return F.batch_norm(part, None, None, self.weight, self.bias, training=True, eps=self.eps)
+    def normalise(self, group: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Normalise by the group's own mean and variance."""
+        return F.batch_norm(group, None, None, self.weight, self.bias, training=True, eps=self.eps)
 
 
 class SynchronisedBatchNorm(nn.SyncBatchNorm):
-    """Normalise by the mean and variance over all processes' parts of a batch (torch's, on GPUs).
+    """Normalise by the statistics over the batches of all processes (torch's, GPUs only).
 
-    In the refresh of averaged weights (momentum None) each process is on its own: one may have a
-    batch more than another, which would wait for it for ever.
+    The batch-norm refresh (momentum None) is not synchronised: processes may have different numbers
+    of batches there, and would deadlock.
     """
 
     def __init__(self, layer: nn.BatchNorm2d) -> None:
         super().__init__(layer.num_features, layer.eps, layer.momentum)
 
     def forward(self, input: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """Normalise by all processes' statistics; in eval mode by the running ones."""
+        """Normalise by the statistics of all processes; in eval mode use the running statistics."""
         if self.momentum is None:
             return AnyBatchNorm.forward(self, input)
         return super().forward(input)
@@ -61,9 +61,9 @@ class SynchronisedBatchNorm(nn.SyncBatchNorm):
 
 @contextmanager
 def several_views(network: nn.Module, number: int) -> Iterator[None]:
-    """Keep the views of an image in one part of ghost batch norm in this block.
+    """Keep the views of an image in the same group of ghost batch norm within the `with` block.
 
-    The views of an image are neighbouring rows of the batch.
+    The `number` views of an image are adjacent rows of the batch.
     """
     layers = [module for module in network.modules() if isinstance(module, GhostBatchNorm)]
     for layer in layers:
@@ -77,7 +77,7 @@ def several_views(network: nn.Module, number: int) -> Iterator[None]:
 
 @contextmanager
 def updating_statistics(network: nn.Module, update: bool) -> Iterator[None]:
-    """Update the running statistics of ghost batch norm in this block, or leave them alone."""
+    """Set whether ghost batch norm updates its running statistics within the `with` block."""
     layers = [module for module in network.modules() if isinstance(module, GhostBatchNorm)]
     for layer in layers:
         layer.updates_statistics = update
@@ -94,7 +94,7 @@ def batch_norms(network: nn.Module) -> list[AnyBatchNorm]:
 
 
 def replace_batch_norm(network: nn.Module, make: Callable[[nn.BatchNorm2d], AnyBatchNorm]) -> None:
-    """Replace every batch norm by a layer of another kind that has the same tensors."""
+    """Replace every batch-norm layer by another kind of layer that shares its tensors."""
     places = [
         (parent, name, layer)
         for parent in network.modules()
@@ -102,11 +102,11 @@ def replace_batch_norm(network: nn.Module, make: Callable[[nn.BatchNorm2d], AnyB
         if isinstance(layer, nn.BatchNorm2d)
     ]
     for parent, name, layer in places:
-        setattr(parent, name, holding_tensors_of(layer, make(layer)))
+        setattr(parent, name, share_tensors(layer, make(layer)))
 
 
-def holding_tensors_of(layer: nn.BatchNorm2d, other: AnyBatchNorm) -> AnyBatchNorm:
-    """Return another layer that holds this one's parameters and buffers."""
+def share_tensors(layer: nn.BatchNorm2d, other: AnyBatchNorm) -> AnyBatchNorm:
+    """Make `other` share the parameters and buffers of `layer`, and return it."""
     for name in [*dict(other.named_parameters()), *dict(other.named_buffers())]:
         delattr(other, name)
     for name, weight in layer.named_parameters():

@@ -1,4 +1,4 @@
-"""A network that takes uint8 pixels: it normalises inside, so no two models can disagree."""
+"""A classifier that takes uint8 pixels and normalises them itself."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,13 +12,13 @@ from ruggedize.kernels.warp import resize
 from ruggedize.models.inference import inference_batch_size, logits_of
 from ruggedize.models.options import CustomModel, ModelOptions
 
-HALF_RANGE = 127.5  # pixels 0..255 become -1..1
+HALF_RANGE = 127.5  # maps pixels 0..255 to -1..1
 HALF = (0.5, 0.5, 0.5)
 Channels = tuple[float, float, float]  # one value for red, green and blue
 
 
 class Prediction(NamedTuple):
-    """What a model says of `n` images."""
+    """Predicted labels, their confidences and all probabilities for `n` images."""
 
     labels: Int64[Tensor, " n"]
     confidences: Float32[Tensor, " n"]
@@ -35,7 +35,7 @@ class Classifier(nn.Module):
         image_size: side in pixels of stored images, before the test view; default: `input_size`.
         mean: subtracted from pixels in 0..1, for red, green and blue.
         std: divided by after that; the defaults map pixels to -1..1.
-        architecture: what the network was built from, if it is one of ours.
+        architecture: options that the network was built from; default: a custom model.
 
     Raises:
         ValueError: `classes` is a single string, or `std` is not positive.
@@ -66,11 +66,11 @@ class Classifier(nn.Module):
         self.image_size = image_size or input_size
         self.input_size = input_size
         self.mean, self.std = mean, std
-        is_default = (mean, std) == (HALF, HALF)  # which needs no tensors
+        is_default = (mean, std) == (HALF, HALF)  # needs no buffers
         self.register_buffer("offset", None if is_default else per_channel(mean), persistent=False)
         self.register_buffer("scale", None if is_default else per_channel(std), persistent=False)
 
-    if TYPE_CHECKING:  # nn.Module's own is untyped
+    if TYPE_CHECKING:  # nn.Module.__call__ is untyped
 
         def __call__(self, images: Images) -> Float32[Tensor, "n k"]:
             """Return float32 logits of uint8 images of the input size."""
@@ -80,16 +80,16 @@ class Classifier(nn.Module):
         """Return float32 logits of uint8 images of the input size."""
         if images.dtype != torch.uint8:
             raise TypeError(
-                f"a Classifier takes uint8 pixels 0..255, got {images.dtype}; "
-                "give the images as they are stored: it normalises them itself"
+                f"images must be uint8 (0..255), got {images.dtype};\n"
+                "do not normalise them: the Classifier does"
             )
         return self.network(self.normalised(images)).float()
 
     def normalised(self, images: Images) -> Tensor:
-        """Return normalised pixels in the dtype and memory layout that the network computes in.
+        """Return normalised pixels in the dtype and memory layout of the network.
 
-        Each is rounded once. The default is Keras' `Rescaling(1 / 127.5, -1)`: pixels minus 127.5
-        are exact even in bfloat16.
+        Values are rounded only once. The default is Keras' `Rescaling(1 / 127.5, -1)`, in which
+        the subtraction of 127.5 is exact even in bfloat16.
         """
         weight = next(self.network.parameters())
         device = weight.device.type
@@ -102,16 +102,16 @@ class Classifier(nn.Module):
         return ((pixels - self.offset) / self.scale).to(dtype)
 
     def test_view(self, images: Images) -> Views:
-        """Resize stored images to the input size; images of that size come back as they are."""
+        """Resize stored images to the input size; images of that size are returned unchanged."""
         return resize(images, self.input_size)
 
     @torch.no_grad()
     def predict(self, images: Images, batch_size: int | None = None) -> Prediction:
         """Classify uint8 images of any stored size, RGB `[n, 3, h, w]`.
 
-        Runs in eval mode without gradients and leaves the model in the mode it was in; the
-        answer is on the CPU. By default larger images are looked at fewer at a time; where memory
-        is too small for a batch, it is divided.
+        Runs in eval mode without gradients and restores the previous mode. The result is on the
+        CPU. The default batch size depends on the input size; a batch that does not fit into
+        memory is halved.
         """
         device = next(self.network.parameters()).device
         was_training = self.training
@@ -128,5 +128,5 @@ class Classifier(nn.Module):
 
 
 def per_channel(values: Channels) -> Float32[Tensor, "1 3 1 1"]:
-    """Return values for pixels in 0..1 as factors for pixels in 0..255."""
+    """Scale per-channel values from the pixel range 0..1 to 0..255."""
     return torch.tensor(values, dtype=torch.float32).mul(255).reshape(1, 3, 1, 1)

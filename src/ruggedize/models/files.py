@@ -1,4 +1,4 @@
-"""One trained model in one file: its weights and their description, and no code to execute."""
+"""Model files: weights and a description in one safetensors file, without executable code."""
 
 import json
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ from ruggedize.models.classifier import HALF, Channels, Classifier
 from ruggedize.models.options import CustomModel, ModelOptions
 from ruggedize.models.registry import meta_model
 
-LARGEST_SIDE = 1024  # of images, as a recipe may ask for; a file could claim to need all memory
-METADATA_KEY = "ruggedize"  # one key: safetensors does not keep the order of several
+LARGEST_SIDE = 1024  # of images, as in recipes; a damaged file could request all memory
+METADATA_KEY = "ruggedize"  # a single key: safetensors does not preserve their order
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 class Description(BaseModel):
-    """What a model file says of its weights; no date and no path, so equal runs agree."""
+    """Description of the weights in a model file, without date or path: equal runs, equal files."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     format: Literal["ruggedize-model-1"] = "ruggedize-model-1"
@@ -40,13 +40,13 @@ def save_model(
 ) -> None:
     """Write a model file.
 
-    `parents` names the files that the model was made from and their SHA-256.
+    `parents` maps the names of the models that this one was trained from to their SHA-256.
     """
     write_atomically(Path(path), packed_model(classifier, parents))
 
 
 def packed_model(classifier: Classifier, parents: Mapping[str, str] | None = None) -> bytes:
-    """Return a model file's bytes: equal for equal weights and descriptions."""
+    """Return the bytes of a model file; they depend on weights and description only."""
     is_custom = isinstance(classifier.architecture, CustomModel)  # its code is not in the file
     description = Description(
         architecture=CustomModel() if is_custom else classifier.architecture,
@@ -72,43 +72,43 @@ def load_model(
     classes: tuple[str, ...] | None = None,
     network: nn.Module | None = None,
 ) -> Classifier:
-    """Load a model file: a classifier on the CPU, in eval mode, with float32 weights.
+    """Load a model file as a classifier on the CPU, in eval mode, with float32 weights.
 
     Nothing is unpickled.
 
     Args:
-        path: the file.
-        architecture: the architecture that the file must hold.
-        classes: the classes that the file must know.
-        network: for a file of a network of your own: the network that gets the weights.
+        path: the model file.
+        architecture: required architecture.
+        classes: required class names.
+        network: the network to load the weights into; required for a custom model only.
 
     Raises:
-        UserError: there is no such file, it is no model file, or it holds another model.
+        UserError: the file is missing or not a model file, or does not meet the requirements.
     """
     path = Path(path)
     description, weights = read(path)
     if architecture is not None and description.architecture != architecture:
         raise UserError(
-            f"{path} holds {spelled(description.architecture)}, not {spelled(architecture)}\n"
-            "give the file of such a model, or change the recipe's model"
+            f"{path} must hold {spelled(architecture)}, got {spelled(description.architecture)};\n"
+            "use another model file, or change the recipe's model"
         )
     if classes is not None and description.classes != tuple(classes):
         raise UserError(
             f"{path} knows {len(description.classes)} classes ({listed(description.classes)}), "
-            f"the data has {len(classes)} ({listed(classes)})\n"
-            "give a model that was trained on these classes"
+            f"the data has {len(classes)} ({listed(classes)});\n"
+            "use a model that was trained on these classes"
         )
     if network is not None and description.architecture.name != "custom":
         raise UserError(
-            f"{path} holds {spelled(description.architecture)}, which needs no network of your own;"
-            "\nleave network out"
+            f"{path} holds {spelled(description.architecture)}, not a custom model;\n"
+            "remove the argument network"
         )
-    own = network
-    if own is None:
-        own = meta_model(description.architecture, len(description.classes))
-    reject_other_weights(path, description, own.state_dict(), weights)  # before they take memory
+    target = network
+    if target is None:
+        target = meta_model(description.architecture, len(description.classes))
+    reject_other_weights(path, description, target.state_dict(), weights)  # before allocating
     classifier = Classifier(
-        own if network is not None else own.to_empty(device="cpu"),
+        target if network is not None else target.to_empty(device="cpu"),
         architecture=description.architecture,
         classes=description.classes,
         image_size=description.image_size,
@@ -121,39 +121,39 @@ def load_model(
 
 
 def read_description(path: Path | str) -> Description:
-    """Read what a model file says of itself, its parents' hashes included."""
+    """Read the description of a model file, including its parents' hashes."""
     return read(Path(path))[0]
 
 
 def read(path: Path) -> tuple[Description, dict[str, Tensor]]:
-    """Read description and weights, or say why this is no model file of ours."""
+    """Read description and weights; raise UserError if this is not a ruggedize model file."""
     if not path.is_file():
-        raise UserError(f"there is no model file {path}; give the path of a model.safetensors")
+        raise UserError(f"there is no model file {path};\nuse the path of a model.safetensors")
     with path.open("rb") as file:
         start = file.read(4)
     if start.startswith(PICKLE_STARTS):
         raise UserError(
-            f"{path} is a pickle or an archive, which could run code when opened\n"
-            "give a model.safetensors that ruggedize wrote"
+            f"{path} is a pickle or an archive, which could run code when opened;\n"
+            "use a model.safetensors written by ruggedize"
         )
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, RuntimeError) as error:  # shapes that no tensor can have
+    except (SafetensorError, RuntimeError) as error:  # RuntimeError: impossible shapes
         raise UserError(
-            f"{path} is not a whole safetensors file ({error})\n"
-            "give a model.safetensors that ruggedize wrote"
+            f"{path} is not a complete safetensors file ({error});\n"
+            "use a model.safetensors written by ruggedize"
         ) from error
-    return described(path, metadata), weights
+    return parsed_description(path, metadata), weights
 
 
-def described(path: Path, metadata: Mapping[str, str]) -> Description:
-    """Read the description out of a file's metadata."""
+def parsed_description(path: Path, metadata: Mapping[str, str]) -> Description:
+    """Parse the description in a file's metadata."""
     if METADATA_KEY not in metadata:
         raise UserError(
-            f"{path} holds weights but does not say of which model\n"
-            "give a model.safetensors that ruggedize wrote"
+            f"{path} holds weights without the description of their model;\n"
+            "use a model.safetensors written by ruggedize"
         )
     try:
         return Description.model_validate_json(metadata[METADATA_KEY])
@@ -161,7 +161,7 @@ def described(path: Path, metadata: Mapping[str, str]) -> Description:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the description"
         raise UserError(
-            f"{path} is described in a way unknown to this version: {place}: {first['msg']}\n"
+            f"{path} has a description that this version cannot read: {place}: {first['msg']};\n"
             "update ruggedize, or train the model again"
         ) from error
 
@@ -172,26 +172,27 @@ def reject_other_weights(
     expected: Mapping[str, Tensor],
     found: Mapping[str, Tensor],
 ) -> None:
-    """Reject weights that are not those of the described model, naming the first difference."""
+    """Raise UserError if names or shapes of the weights do not fit the described model."""
     for name in sorted(expected.keys() | found.keys()):
-        wanted, got = (
-            tuple(part[name].shape) if name in part else "nothing" for part in (expected, found)
+        required, got = (
+            tuple(weights[name].shape) if name in weights else "missing"
+            for weights in (expected, found)
         )
-        if wanted != got:
+        if required != got:
             raise UserError(
-                f"{path} says {spelled(description.architecture)} with "
-                f"{len(description.classes)} classes, but {name} is {got} instead of {wanted}\n"
+                f"{path} is described as {spelled(description.architecture)} with "
+                f"{len(description.classes)} classes, but {name} is {got} instead of {required};\n"
                 "the file was changed or damaged: train the model again"
             )
 
 
 def spelled(architecture: ModelOptions) -> str:
-    """Write an architecture in one line, such as `wide_resnet(depth=28, width=10)`."""
+    """Format an architecture in one line, such as `wide_resnet(depth=28, width=10)`."""
     options = architecture.model_dump(exclude={"name"})
     inside = ", ".join(f"{name}={value}" for name, value in options.items())
     return f"{architecture.name}({inside})" if inside else architecture.name
 
 
 def listed(classes: tuple[str, ...]) -> str:
-    """Write the first few class names."""
+    """Format the first three class names."""
     return ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")

@@ -1,4 +1,4 @@
-"""How many images a network is asked about at once, and fewer where memory is short."""
+"""Batched inference: batch sizes, and smaller batches on out-of-memory."""
 
 import torch
 from jaxtyping import Float
@@ -8,23 +8,23 @@ from ruggedize.core.errors import UserError
 from ruggedize.core.memory import is_out_of_memory
 from ruggedize.kernels.types import Views
 
-MOST_IMAGES = 500  # in a batch: more gain nothing
-MOST_PIXELS = MOST_IMAGES * 72**2  # of a batch: what a training's own batches take is far more
+MAX_IMAGES = 500  # per batch; larger batches are not faster
+MAX_PIXELS = MAX_IMAGES * 72**2  # per batch; far less memory than a training step needs
 
 
 def inference_batch_size(input_size: int) -> int:
     """Return the batch size for inference on square images with this side in pixels."""
-    return max(1, min(MOST_IMAGES, MOST_PIXELS // input_size**2))
+    return max(1, min(MAX_IMAGES, MAX_PIXELS // input_size**2))
 
 
 @torch.no_grad()
 def logits_of(network: nn.Module, views: Views) -> Float[Tensor, "n k"]:
     """Return a network's logits, halving the batch on out-of-memory.
 
-    The network is in eval mode: no answer depends on the other views.
+    The network must be in eval mode, so that logits do not depend on the batch.
 
     Raises:
-        UserError: there is no memory for a single view.
+        UserError: a single view does not fit into memory.
     """
     try:
         return network(views)
@@ -39,8 +39,10 @@ def logits_of(network: nn.Module, views: Views) -> Float[Tensor, "n k"]:
 
 
 def out_of_memory(device: torch.device) -> UserError:
-    """Report that a device has no room for the work at hand."""
-    aside = (
-        ", or leave it aside: CUDA_VISIBLE_DEVICES= ruggedize ..." if device.type == "cuda" else ""
+    """Build the error for a device whose memory is too small for a single image."""
+    on_cpu = (
+        ", or use the CPU: CUDA_VISIBLE_DEVICES= ruggedize ..." if device.type == "cuda" else ""
     )
-    return UserError(f"{device} is out of memory for one image;\nend what else uses it{aside}")
+    return UserError(
+        f"{device} is out of memory for one image;\nstop other programs that use it{on_cpu}"
+    )

@@ -1,4 +1,4 @@
-"""First weights, drawn from one generator in the order of the modules."""
+"""Weight initialisation, drawn from one generator in module order."""
 
 from collections.abc import Callable
 from functools import partial
@@ -25,16 +25,16 @@ def he_normal(weight: Tensor, generator: torch.Generator) -> Tensor:
 def fan_in_uniform(weight: Tensor, generator: torch.Generator) -> Tensor:
     """Draw from U(-a, a), a^2 = 1 / fan in.
 
-    Source: LeCun et al. 1998, section 4.6; torch's default, with which ResNet9's published
-    learning rates were found (under batch norm a weight's size sets its effective rate).
+    Source: LeCun et al. 1998, section 4.6; torch's default. ResNet9's published learning rates
+    were tuned with it (with batch norm, the scale of a weight changes its effective learning rate).
     """
     return nn.init.kaiming_uniform_(weight, a=5**0.5, generator=generator)
 
 
 def identity_then_uniform(weight: Tensor, generator: torch.Generator) -> Tensor:
-    """Initialise the first output channels as the identity, the others as torch does.
+    """Initialise the first output channels as the identity, the others by torch's default.
 
-    Source: Zagoruyko & Komodakis 2017, "DiracNets"; partial for layers that widen (Jordan 2024).
+    Source: Zagoruyko & Komodakis 2017, "DiracNets"; for layers that add channels: Jordan 2024.
     """
     fan_in_uniform(weight, generator)
     nn.init.dirac_(weight[: weight.shape[1]])
@@ -42,7 +42,7 @@ def identity_then_uniform(weight: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def filling(draw_kernel: Draw, draw_head: Draw) -> Callable[[nn.Module, torch.Generator], None]:
-    """Return a function that fills a network: drawn kernels, zero biases, identity batch norm."""
+    """Return a function that initialises all layers of a network with these distributions."""
     return partial(fill, draw_kernel, draw_head)
 
 
@@ -50,7 +50,7 @@ def filling(draw_kernel: Draw, draw_head: Draw) -> Callable[[nn.Module, torch.Ge
 def fill(
     draw_kernel: Draw, draw_head: Draw, network: nn.Module, generator: torch.Generator
 ) -> None:
-    """Write the first value of every weight: kernels by one draw, linear layers by another."""
+    """Initialise convolutions by `draw_kernel`, linear layers by `draw_head`, in place."""
     for module in network.modules():
         match module:
             case nn.Conv2d():

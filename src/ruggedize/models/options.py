@@ -1,4 +1,4 @@
-"""Which network a model is; no torch here, so that a recipe is read in milliseconds."""
+"""Model options. Torch is not imported, so that reading a recipe takes milliseconds."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,48 +17,48 @@ if TYPE_CHECKING:
     from torch import nn
 
 FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-MOST = 1024  # layers or channels; a slip of the pen beyond it would take all memory
+MAX_SIZE = 1024  # layers or channels; a typing error should not fill the memory
 
 
-def name_alone(value: Any) -> Any:
+def table_from_name(value: Any) -> Any:
     """Read `model = "resnet9"` as `model = { name = "resnet9" }`."""
     return {"name": value} if isinstance(value, str) else value
 
 
 class ResNet50V2Options(BaseModel):
-    """ResNet50V2 with the very layout of Keras' application, for images of 64 pixels and up."""
+    """ResNet50V2, identical to Keras' application, for images of 64 pixels and more."""
 
     model_config = FROZEN
     name: Literal["resnet50v2"] = "resnet50v2"
 
 
 class ResNet9Options(BaseModel):
-    """A small fast residual net for 32-pixel images on a CPU."""
+    """Small, fast residual network for 32-pixel images on a CPU."""
 
     model_config = FROZEN
     name: Literal["resnet9"] = "resnet9"
     width: int = Field(
-        default=64, ge=8, le=MOST, multiple_of=8, description="channels after the stem"
+        default=64, ge=8, le=MAX_SIZE, multiple_of=8, description="channels of the stem"
     )
     batch_norm_momentum: float = Field(
-        default=0.1, gt=0, le=1, description="share of the newest batch in the running statistics"
+        default=0.1, gt=0, le=1, description="weight of the current batch in the running statistics"
     )
 
 
 class AirbenchOptions(BaseModel):
-    """A small net for 32-pixel images that learns most in few epochs; its first layer is fitted."""
+    """Small network for 32-pixel images and few epochs; its first layer is fitted to the images."""
 
     model_config = FROZEN
     name: Literal["airbench"] = "airbench"
     width: int = Field(
         default=64,
         ge=8,
-        le=MOST,
+        le=MAX_SIZE,
         multiple_of=8,
-        description="channels of the first block; then 4 times it",
+        description="channels of the first block; the other two have 4 times as many",
     )
     batch_norm_momentum: float = Field(
-        default=0.4, gt=0, le=1, description="share of the newest batch in the running statistics"
+        default=0.4, gt=0, le=1, description="weight of the current batch in the running statistics"
     )
 
 
@@ -68,7 +68,7 @@ class PreActResNet18Options(BaseModel):
     model_config = FROZEN
     name: Literal["preact_resnet18"] = "preact_resnet18"
     width: int = Field(
-        default=64, ge=8, le=MOST, multiple_of=8, description="channels of the first stage"
+        default=64, ge=8, le=MAX_SIZE, multiple_of=8, description="channels of the first stage"
     )
 
 
@@ -77,21 +77,27 @@ class WideResNetOptions(BaseModel):
 
     model_config = FROZEN
     name: Literal["wide_resnet"] = "wide_resnet"
-    depth: int = Field(default=28, ge=10, le=MOST, description="number of layers, 6 k + 4")
-    width: int = Field(default=10, ge=1, le=MOST, description="factor on the channels 16, 32, 64")
+    depth: int = Field(
+        default=28, ge=10, le=MAX_SIZE, description="number of layers, of the form 6 k + 4"
+    )
+    width: int = Field(
+        default=10, ge=1, le=MAX_SIZE, description="factor on the channels 16, 32 and 64"
+    )
 
     @field_validator("depth")
     @classmethod
-    def whole_blocks(cls, depth: int) -> int:
-        """Reject a depth that three equal stages of two-layer blocks cannot have."""
+    def check_depth(cls, depth: int) -> int:
+        """Reject a depth that is not 6 k + 4: three equal stages of two-layer blocks."""
         if (depth - 4) % 6:
             below = depth - (depth - 4) % 6
-            raise ValueError(f"depth must be 6 k + 4, got {depth}; use {below} or {below + 6}")
+            raise ValueError(
+                f"depth must be of the form 6 k + 4, got {depth}; use {below} or {below + 6}"
+            )
         return depth
 
 
 class CustomModel(BaseModel):
-    """A network of your own, passed from Python: subclass it and define `layout`."""
+    """A user-defined network, passed from Python: subclass this and define `layout`."""
 
     model_config = FROZEN
     name: Literal["custom"] = "custom"
@@ -100,10 +106,10 @@ class CustomModel(BaseModel):
         """Return the network: it maps normalised float images `[n, 3, h, w]` to logits `[n, k]`.
 
         Raises:
-            UserError: a recipe or a model file named it, and neither brings its code along.
+            UserError: it was named in a recipe or a model file, which cannot contain its code.
         """
         raise UserError(
-            "the network is one of your own and cannot be built from its name;\n"
+            "a custom network cannot be built from its name;\n"
             "pass it from Python: load_model(..., network=...), or a subclass of CustomModel that "
             "defines layout"
         )
@@ -119,5 +125,5 @@ ModelOptions = Annotated[
         | SerializeAsAny[CustomModel],
         Field(discriminator="name"),
     ],
-    BeforeValidator(name_alone),
+    BeforeValidator(table_from_name),
 ]

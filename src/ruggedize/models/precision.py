@@ -1,4 +1,4 @@
-"""What a network computes in; on the CPU the faster one, measured once per machine."""
+"""Numeric precision; on a CPU the faster one is chosen, measured once per machine."""
 
 import json
 import logging
@@ -19,26 +19,26 @@ from ruggedize.core.environment import processor
 from ruggedize.core.files import write_atomically
 
 Precision = Literal["bf16", "fp32"]
-AskedPrecision = Literal["auto", "bf16", "fp32"]
-GAIN = 1.1  # bfloat16 rounds more: it has to be faster by more than 10 %
-CHANNELS, SIDE, IMAGES = 64, 16, 16  # of the convolutions that are timed
-SECONDS, FEWEST_TIMES = 0.5, 3  # each precision is timed until both have passed
+RequestedPrecision = Literal["auto", "bf16", "fp32"]
+GAIN = 1.1  # bfloat16 is less exact: it is used only if it is faster by more than 10 %
+CHANNELS, SIDE, IMAGES = 64, 16, 16  # shape of the timed convolutions
+MIN_SECONDS, MIN_REPEATS = 0.5, 3  # for both precisions together, and for each
 CACHE_FILE = "precision.json"
 
 log = logging.getLogger(__name__)
 
 
 class Timing(NamedTuple):
-    """Seconds that a block of convolutions takes in each precision, forward and backward."""
+    """Seconds for a block of convolutions in each precision, forward and backward."""
 
     fp32: float
     bf16: float
 
 
-def resolved_precision(asked: AskedPrecision, device: torch.device) -> Precision:
-    """Resolve `auto`: bfloat16 on a GPU that has it in hardware, on a CPU where it is faster."""
-    if asked != "auto":
-        return asked
+def resolved_precision(requested: RequestedPrecision, device: torch.device) -> Precision:
+    """Resolve `auto` to bfloat16 on GPUs that support it and on CPUs where it is faster."""
+    if requested != "auto":
+        return requested
     if device.type == "cuda":
         has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
         return "bf16" if has_bf16 else "fp32"
@@ -49,13 +49,13 @@ def resolved_precision(asked: AskedPrecision, device: torch.device) -> Precision
 
 @cache
 def processor_precision(num_threads: int, folder: Path) -> Precision:
-    """Return the faster precision of this processor, measured once and kept in a folder."""
+    """Return the faster precision of this processor, measured once and cached in a folder."""
     path = folder / CACHE_FILE
     key = f"{processor()}, torch {torch.__version__}, threads: {num_threads}"
-    timing = kept_timing(path, key)
-    origin = "read from" if timing else "measured now, kept in"
+    timing = cached_timing(path, key)
+    origin = "cached in" if timing else "measured now, written to"
     if timing is None:
-        timing = keep_timing(path, key, measured_timing())
+        timing = cache_timing(path, key, measured_timing())
     precision = faster_precision(timing)
     log.info(
         'precision "auto" is %s: a convolution block takes %.2f ms in float32, %.2f ms in bfloat16 '
@@ -66,13 +66,13 @@ def processor_precision(num_threads: int, folder: Path) -> Precision:
 
 
 def faster_precision(timing: Timing) -> Precision:
-    """Choose bfloat16 only where it is faster by more than a tenth."""
+    """Return bfloat16 if it is faster by more than 10 %, else float32."""
     return "bf16" if timing.fp32 > GAIN * timing.bf16 else "fp32"
 
 
-def kept_timing(path: Path, key: str) -> Timing | None:
-    """Read a timing from the cache; None where it has none, or cannot be read."""
-    found = kept_entries(path).get(key)
+def cached_timing(path: Path, key: str) -> Timing | None:
+    """Read a timing from the cache; return None if it is missing or invalid."""
+    found = cached_entries(path).get(key)
     if not isinstance(found, dict) or found.keys() != set(Timing._fields):
         return None
     seconds = [found[name] for name in Timing._fields]
@@ -80,8 +80,8 @@ def kept_timing(path: Path, key: str) -> Timing | None:
     return Timing(*seconds) if is_valid else None
 
 
-def kept_entries(path: Path) -> dict[str, Any]:
-    """Read the whole cache; a damaged or missing one is empty."""
+def cached_entries(path: Path) -> dict[str, Any]:
+    """Read the whole cache; return an empty dict if it is damaged or missing."""
     try:
         entries = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -89,13 +89,13 @@ def kept_entries(path: Path) -> dict[str, Any]:
     return entries if isinstance(entries, dict) else {}
 
 
-def keep_timing(path: Path, key: str, timing: Timing) -> Timing:
-    """Write a timing to the cache and return it, or the one another process wrote meanwhile."""
-    earlier = kept_timing(path, key)
+def cache_timing(path: Path, key: str, timing: Timing) -> Timing:
+    """Write a timing to the cache and return it, or one that another process has just written."""
+    earlier = cached_timing(path, key)
     if earlier is not None:
         return earlier
-    entries = kept_entries(path) | {key: timing._asdict()}
-    with suppress(OSError):  # it is then measured anew the next time
+    entries = cached_entries(path) | {key: timing._asdict()}
+    with suppress(OSError):  # then it is measured again next time
         write_atomically(path, json.dumps(entries, indent=1).encode())
     return timing
 
@@ -103,16 +103,16 @@ def keep_timing(path: Path, key: str, timing: Timing) -> Timing:
 @torch.inference_mode(False)
 @torch.enable_grad()
 def measured_timing() -> Timing:
-    """Time a block of convolutions in both precisions by turns.
+    """Time a block of convolutions, alternating between the precisions.
 
-    The shortest time of each counts: whatever else runs on the machine only adds to it.
+    The minimum of each is used: other load on the machine can only increase a time.
     """
     timed: dict[Precision, list[float]] = {"fp32": [], "bf16": []}
     run = convolution_block()
     for precision in timed:
-        run(precision)  # allocates, and chooses the kernels
+        run(precision)  # warm-up: allocation and choice of kernels
     started = time.monotonic()
-    while len(timed["bf16"]) < FEWEST_TIMES or time.monotonic() - started < SECONDS:
+    while len(timed["bf16"]) < MIN_REPEATS or time.monotonic() - started < MIN_SECONDS:
         for precision, seconds in timed.items():
             before = time.perf_counter()
             run(precision)
@@ -121,9 +121,9 @@ def measured_timing() -> Timing:
 
 
 def convolution_block() -> Callable[[Precision], None]:
-    """Build two 3x3 convolutions with batch norm, run forward and backward in a precision.
+    """Build two 3x3 convolutions with batch norm; return a function that runs them.
 
-    The weights come from a generator of their own: torch's is left as it is.
+    The weights come from a separate generator, so that torch's global generator does not change.
     """
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(IMAGES, CHANNELS, SIDE, SIDE, generator=generator)
@@ -133,7 +133,7 @@ def convolution_block() -> Callable[[Precision], None]:
 
 
 def run_block(images: Tensor, kernels: list[Tensor], precision: Precision) -> None:
-    """Run the block forward and backward."""
+    """Run the block forward and backward in a precision."""
     kernels = [kernel.detach().requires_grad_() for kernel in kernels]
     values = images
     with autocast_for(precision, images.device):
@@ -144,5 +144,5 @@ def run_block(images: Tensor, kernels: list[Tensor], precision: Precision) -> No
 
 
 def autocast_for(precision: Precision, device: torch.device) -> torch.autocast:
-    """Return the context that the network runs in."""
+    """Return the autocast context for a precision; float32 disables it."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

@@ -1,4 +1,4 @@
-"""From a model's description to a freshly initialised classifier."""
+"""Building of freshly initialised classifiers from model options."""
 
 import importlib
 
@@ -13,7 +13,7 @@ from ruggedize.models.classifier import Classifier
 from ruggedize.models.options import CustomModel, ModelOptions
 
 NETS = "ruggedize.models.nets"
-FITTED_TO = 2_000  # images that a fitted layer is fitted to
+NUM_FIT_IMAGES = 2_000  # images that a fitted layer is fitted to
 
 
 def create_model(
@@ -24,22 +24,22 @@ def create_model(
     seed: int,
     images: ImageSource | None = None,
 ) -> Classifier:
-    """Return a classifier whose weights follow from the seed (and the images, where it is said).
+    """Build a classifier whose initial weights depend on the seed (and for `airbench` on `images`).
 
-    No global random state is read or changed: the network is laid out without values, then
-    filled from a generator of its own.
+    No global random state is read or changed: the network is built on the meta device and
+    initialised from a separate generator.
 
     Args:
         options: the architecture.
-        classes: their names.
+        classes: class names.
         image_size: side in pixels of stored images.
-        input_size: side in pixels of what the network sees.
-        seed: of the weights.
-        images: stored training images, which `airbench` fits its first layer to.
+        input_size: side in pixels of the network's input.
+        seed: seed of the initial weights.
+        images: stored training images; required for `airbench`, to fit its first layer.
 
     Raises:
-        ValueError: the architecture is fitted to images, and there are none.
-        UserError: the options name a network of one's own without bringing its code.
+        ValueError: the architecture requires images, and there are none.
+        UserError: the options name a custom network without its code.
     """
     if isinstance(options, CustomModel):
         with torch.random.fork_rng(devices=[]):
@@ -53,28 +53,29 @@ def create_model(
             input_size=input_size,
         )
     architecture = architecture_of(options)
-    classifier = blank(options, classes, image_size, input_size)
+    classifier = uninitialised(options, classes, image_size, input_size)
     generator = torch.Generator().manual_seed(seed)
     architecture.fill(classifier.network, generator)
     if architecture.fit:
         if images is None:
             raise ValueError(
-                f"{options.name} fits its first layer to images; give create_model(..., images=...)"
+                f"{options.name} fits its first layer to images, got none;\n"
+                "pass create_model(..., images=...)"
             )
-        some = images[torch.from_numpy(evenly_spread(len(images), FITTED_TO))]
-        architecture.fit(classifier.network, classifier.normalised(classifier.test_view(some)))
+        sample = images[torch.from_numpy(evenly_spread(len(images), NUM_FIT_IMAGES))]
+        architecture.fit(classifier.network, classifier.normalised(classifier.test_view(sample)))
     return classifier
 
 
 def architecture_of(options: ModelOptions) -> Architecture:
-    """Return the architecture that the options name: a module of `models.nets`."""
+    """Return the architecture named in the options, from its module in `models.nets`."""
     return importlib.import_module(f"{NETS}.{options.name}").ARCHITECTURE
 
 
-def blank(
+def uninitialised(
     options: ModelOptions, classes: tuple[str, ...], image_size: int, input_size: int
 ) -> Classifier:
-    """Return a classifier on the CPU whose weights have yet to be filled in."""
+    """Return a classifier on the CPU with uninitialised weights."""
     return Classifier(
         meta_model(options, len(classes)).to_empty(device="cpu"),
         architecture=options,
@@ -85,7 +86,7 @@ def blank(
 
 
 def meta_model(options: ModelOptions, num_classes: int) -> nn.Module:
-    """Return a network on the meta device: shapes without values."""
+    """Return a network on the meta device, which has shapes but no values."""
     with torch.device("meta"):
         if isinstance(options, CustomModel):
             return options.layout(num_classes)
@@ -93,19 +94,19 @@ def meta_model(options: ModelOptions, num_classes: int) -> nn.Module:
 
 
 def reject_too_small(options: ModelOptions, input_size: int) -> None:
-    """Raise UserError where pooling leaves nothing of the views; computes shapes only."""
+    """Raise UserError if the input is too small for the network's pooling; computes shapes only."""
     if isinstance(options, CustomModel):
         return
     try:
         meta_model(options, 2)(torch.empty(2, 3, input_size, input_size, device="meta"))
     except RuntimeError:
         raise UserError(
-            f"{options.name} leaves nothing of views of {input_size} pixels;\n"
-            "take larger images (data.image_size, views.resize) or another model"
+            f"views of {input_size} pixels are too small for {options.name};\n"
+            "use larger images (data.image_size, views.resize) or another model"
         ) from None
 
 
 def num_parameters(module: nn.Module) -> int:
-    """Count as Keras does: all weights, and batch norm's running means and variances."""
+    """Count parameters as Keras does, including batch norm's running means and variances."""
     statistics = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
     return sum(tensor.numel() for tensor in [*module.parameters(), *statistics])

@@ -1,4 +1,4 @@
-"""Recipes: a whole run described in TOML, validated, without torch."""
+"""Recipes: descriptions of whole runs in TOML, validated. Does not import torch."""
 
 import lazy_loader
 

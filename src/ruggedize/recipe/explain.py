@@ -1,50 +1,84 @@
-"""A fault of a recipe in one line: where it is, what came, what is allowed."""
+"""Format a validation error of a recipe: which option, what is allowed, what was given."""
 
 import difflib
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from ruggedize.recipe.merge import CHOOSERS
 
-KINDS = {  # what pydantic calls a fault, and what a recipe has in that place
+KINDS = {  # prefixes of pydantic's error types, and the expected kind of value
     "tuple_type": "a list, e.g. [{}]",
     "model": "a table of options",
     "dict": "a table of options",
     "int": "a whole number",
     "float": "a number",
-    "string": 'a text, e.g. "{}"',
+    "string": 'a string, e.g. "{}"',
     "bool": "true or false",
+}
+ELSEWHERE = {  # keys that are read before validation and are known in one place only
+    "control": "did you mean control at the top level of the recipe?",
+    "generations": "did you mean student.generations?",
+    "base": "did you mean base at the top of a recipe file?",
+    "like": "did you mean stages.NAME.like?",
 }
 
 
 def explained(error: ValidationError, recipe: type[BaseModel]) -> str:
-    """Format one fault as one line: where, what came, what is allowed; an unknown key first."""
+    """Format the first unknown key, or else the first error, as one line."""
     faults = error.errors()
     fault = next((f for f in faults if f["type"] == "extra_forbidden"), faults[0])
-    if not fault["loc"]:  # parts that are right by themselves and contradict each other
+    if not fault["loc"]:  # a conflict between sections
         return fault["msg"].removeprefix("Value error, ")
-    *above, last = (str(part) for part in fault["loc"])
-    path, models = walk(above, recipe)
+    keys = [str(key) for key in fault["loc"]]
     if fault["type"] == "extra_forbidden":
-        known = sorted({key for model in models for key in model.model_fields})
-        inner = [f"{'.'.join(path)}.{name}" for name in nested(models, last)]
-        near = inner or difflib.get_close_matches(last, known, 1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-        return f"unknown key {'.'.join([*path, last])}; {hint}"
-    place = ".".join(walk([*above, last], recipe)[0]) or "recipe"
+        return unknown_key(keys, recipe)
+    path, models = walk(keys, recipe)
+    place = ".".join(path) or "recipe"
+    if fault["type"].startswith("union_tag"):
+        return unknown_kind(place, fault, models)
     if fault["type"] == "missing":
-        return f"{place} is missing; add it or name a base recipe"
-    if fault["type"] == "value_error":  # ours: says what came
+        return f"{place} is missing; add it, or set a base recipe"
+    if fault["type"] == "value_error":  # our own message, which includes the value
         return f"{place}: {fault['msg'].removeprefix('Value error, ')}"
     value = shortened(fault["input"])
-    kind = next((KINDS[word] for word in KINDS if fault["type"].startswith(word)), None)
-    allowed = f"it must be {kind.format(value)}" if kind else fault["msg"]
-    return f"{place}: {allowed} (got {value})"
+    kind = next((KINDS[prefix] for prefix in KINDS if fault["type"].startswith(prefix)), None)
+    allowed = kind.format(value) if kind else fault["msg"].removeprefix("Input should be ")
+    return f"{place} must be {allowed}, got {value}"
+
+
+def unknown_key(keys: list[str], recipe: type[BaseModel]) -> str:
+    """Return the message for an unknown key, with the nearest known one."""
+    *above, key = keys
+    path, models = walk(above, recipe)
+    known = sorted({name for model in models for name in model.model_fields})
+    inner = [f"{'.'.join(path)}.{name}" for name in nested(models, key)]
+    near = inner or difflib.get_close_matches(key, known, 1, cutoff=0.5)
+    if key in ELSEWHERE:
+        hint = ELSEWHERE[key]
+    else:
+        hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
+    return f"unknown key {'.'.join([*path, key])}; {hint}"
+
+
+def unknown_kind(place: str, fault: ErrorDetails, models: list[type[BaseModel]]) -> str:
+    """Return the message for a table whose `kind` (or `name`) is unknown or missing."""
+    context = fault.get("ctx", {})
+    chooser = str(context["discriminator"]).strip("'")
+    fields = (model.model_fields.get(chooser) for model in models)
+    kinds = [str(field.default) for field in fields if field]
+    allowed = ", ".join(kind for kind in kinds if kind != "custom")  # only from Python
+    if "tag" not in context:
+        return f"{place} has no {chooser}; set {chooser} to one of {allowed}"
+    tag = str(context["tag"])
+    near = difflib.get_close_matches(tag, kinds, 1, cutoff=0.5)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"{place}.{chooser} must be one of {allowed}, got {shortened(tag)}{hint}"
 
 
 def nested(models: list[type[BaseModel]], key: str) -> list[str]:
-    """Return where a key is known one table deeper: an objective's temperature, for example."""
+    """Return the paths of a key in nested tables, such as objective.temperature."""
     return [
         f"{name}.{key}"
         for model in models
@@ -53,44 +87,48 @@ def nested(models: list[type[BaseModel]], key: str) -> list[str]:
     ]
 
 
-def walk(parts: list[str], recipe: type[BaseModel]) -> tuple[list[str], list[type[BaseModel]]]:
-    """Follow an error's place down the option types; leave out the names of union members."""
+def walk(keys: list[str], recipe: type[BaseModel]) -> tuple[list[str], list[type[BaseModel]]]:
+    """Follow the location of an error down the option types, without names of union members.
+
+    Returns the path in the recipe, and the option types that are possible there.
+    """
     path: list[str] = []
     models: list[type[BaseModel]] = [recipe]
-    for part in parts:
-        below = [m for model in models for m in option_types_at(model, part)]
-        chosen = [model for model in models if part in members(model)]
+    for key in keys:
+        below = [m for model in models for m in option_types_at(model, key)]
+        chosen = [model for model in models if key in tags(model)]
         if not below and chosen:
             models = chosen
             continue
-        path.append(part)
-        models = models if part.isdigit() else below
+        path.append(key)
+        is_entry = key.isdigit() or path[:-1] == ["stages"]  # of a list or a table of tables
+        models = models if is_entry else below
     return path, models
 
 
 def option_types_at(model: type[BaseModel], field: str) -> list[type[BaseModel]]:
-    """Return the option types that a field may hold."""
+    """Return the option types that a field may have."""
     info = model.model_fields.get(field)
     return option_types(info.annotation) if info else []
 
 
 def option_types(annotation: Any) -> list[type[BaseModel]]:
-    """Find the option types within an annotation."""
+    """Return the option types in an annotation."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [found for argument in get_args(annotation) for found in option_types(argument)]
 
 
-def members(model: type[BaseModel]) -> set[Any]:
-    """Return the names by which a union knows this member."""
+def tags(model: type[BaseModel]) -> set[Any]:
+    """Return the values of `kind` or `name` that select this type in a union."""
     fields = (model.model_fields.get(key) for key in CHOOSERS)
     return {field.default for field in fields if field}
 
 
 def shortened(value: Any) -> str:
-    """Show what came, in little space."""
+    """Return the repr of a value, truncated to 80 characters."""
     try:
         text = repr(value)
-    except ValueError:  # Python writes no number of more than 4,300 digits
-        return "a number of thousands of digits"
+    except ValueError:  # Python does not format integers of more than 4,300 digits
+        return "a number with thousands of digits"
     return text if len(text) <= 80 else text[:77] + "..."

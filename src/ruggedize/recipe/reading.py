@@ -1,4 +1,4 @@
-"""Recipes from TOML: shipped ones and files, over their bases, under changes."""
+"""Load recipes from TOML: shipped ones and files, merged with their bases and with changes."""
 
 import difflib
 import tomllib
@@ -14,11 +14,11 @@ from ruggedize.recipe.merge import merged, with_stages
 from ruggedize.recipe.recipe import Recipe
 
 SHIPPED = resources.files("ruggedize.recipe") / "shipped"
-DEEPEST = 8  # parts of an option's dotted name
+MAX_DEPTH = 8  # keys in the dotted name of an option
 
 
 def shipped_recipes() -> dict[str, str]:
-    """Return each shipped recipe's name and the first line of its header."""
+    """Return the name and the first header line of each shipped recipe."""
     files = sorted((f for f in SHIPPED.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
     return {
         f.name.removesuffix(".toml"): f.read_text().partition("\n")[0].lstrip("# ") for f in files
@@ -26,18 +26,18 @@ def shipped_recipes() -> dict[str, str]:
 
 
 def load_recipe(name_or_path: str | Path, changes: tuple[str, ...] = ()) -> Recipe:
-    """Read a shipped recipe or a file, over its bases and under `section.key=value` changes.
+    """Load a shipped recipe or a file, merged over its bases and with `section.key=value` changes.
 
-    The word "none" takes an option of the base away.
+    The value "none" removes an option of the base.
 
     Raises:
-        UserError: unknown recipe, unknown key (naming the nearest known one), impossible value.
+        UserError: an unknown recipe or key (suggests the nearest one), or an invalid value.
     """
     table = read_table(name_or_path, ())
     for change in changes:
         table = merged(table, parsed_change(change))
     if key := beyond_64_bits(table):
-        raise UserError(f"recipe {name_or_path}: {key} is no 64-bit integer; give a smaller one")
+        raise UserError(f"recipe {name_or_path}: {key} exceeds 64 bits;\nset a smaller integer")
     try:
         return Recipe.model_validate(without_unset(with_stages(table, str(name_or_path))))
     except ValidationError as error:
@@ -45,7 +45,7 @@ def load_recipe(name_or_path: str | Path, changes: tuple[str, ...] = ()) -> Reci
 
 
 def read_table(name_or_path: str | Path, above: tuple[str, ...]) -> dict[str, Any]:
-    """Read one TOML table and lay it over its `base`."""
+    """Read a TOML file and merge it over its `base`."""
     source = recipe_source(name_or_path, above)
     key = str(source)
     if key in above:
@@ -55,50 +55,50 @@ def read_table(name_or_path: str | Path, above: tuple[str, ...]) -> dict[str, An
         )
     try:
         table = tomllib.loads(source.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # no TOML, no text, no end of brackets
+    except (ValueError, RecursionError) as error:  # not TOML, not text, or nested too deeply
         raise UserError(
-            f"recipe {name_or_path} is not valid TOML: {error};\ncorrect it there"
+            f"recipe {name_or_path} is not valid TOML: {error};\ncorrect the file"
         ) from None
     base = table.pop("base", None)
     if base is not None and not isinstance(base, str):
         raise UserError(
             f"recipe {name_or_path}: base must be the name of a recipe or file, got "
-            f'{shortened(base)};\nwrite base = "demo", for example'
+            f'{shortened(base)};\nfor example base = "demo"'
         )
     return merged(read_table(base, (*above, key)), table) if base else table
 
 
 def recipe_source(name_or_path: str | Path, above: tuple[str, ...]) -> Any:
-    """Find a recipe: a shipped name, or a file (a base lies beside the file that names it)."""
+    """Return the file of a recipe: a shipped name, or a path (a base is relative to its recipe)."""
     name = str(name_or_path)
     if name in shipped_recipes():
         return SHIPPED / f"{name}.toml"
-    beside = Path(above[-1]).parent / name if above else Path(name)
-    for path in (beside, Path(name)):
+    relative = Path(above[-1]).parent / name if above else Path(name)
+    for path in (relative, Path(name)):
         if is_file(path):
             return path.resolve()
     names = list(shipped_recipes())
     near = difflib.get_close_matches(name, names, 1)
     hint = f"did you mean {near[0]}?" if near else f"shipped recipes: {', '.join(names)}"
     short = name if len(name) <= 80 else f"{name[:77]}..."
-    named_by = f" (the base of {above[-1]})" if above else ""
-    raise UserError(f"there is no recipe {short}{named_by}, shipped or as a file; {hint}")
+    origin = f" (the base of {above[-1]})" if above else ""
+    raise UserError(f"there is no recipe {short}{origin}, shipped or as a file;\n{hint}")
 
 
 def is_file(path: Path) -> bool:
-    """Return whether there is such a file; what cannot be the name of any is none."""
+    """Return whether the path is a file; False for an invalid path."""
     try:
         return path.is_file()
-    except OSError:  # too long
+    except OSError:  # name too long
         return False
 
 
 def parsed_change(change: str) -> dict[str, Any]:
-    """Turn `section.key=value` into a table; the value is TOML, or else taken as a string."""
+    """Parse `section.key=value` into a table; a value that is not valid TOML is a string."""
     path, sign, text = change.partition("=")
     keys = [key.strip() for key in path.split(".")]
-    if not sign or not all(keys) or len(keys) > DEEPEST:
-        raise UserError(f"--set takes section.key=value, got {shortened(change)}")
+    if not sign or not all(keys) or len(keys) > MAX_DEPTH:
+        raise UserError(f"--set must be section.key=value, got {shortened(change)}")
     try:
         value: Any = tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
@@ -109,18 +109,18 @@ def parsed_change(change: str) -> dict[str, Any]:
 
 
 def without_unset(table: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what is set to "none": an option of the base that does not apply here."""
-    named = ("averaging", "kind")  # where "none" is the name of a choice
-    kept = {key: value for key, value in table.items() if value != "none" or key in named}
-    return {k: without_unset(v) if isinstance(v, dict) else v for k, v in kept.items()}
+    """Remove options that are set to "none", which restores their defaults."""
+    literal = ("averaging", "kind")  # where "none" is a value
+    remaining = {k: v for k, v in table.items() if v != "none" or k in literal}
+    return {k: without_unset(v) if isinstance(v, dict) else v for k, v in remaining.items()}
 
 
 def beyond_64_bits(value: Any, key: str = "") -> str:
-    """Name the first integer that TOML does not know, which Python's reader lets pass; or none."""
+    """Return the key of the first integer beyond 64 bits, which TOML forbids; "" if none."""
     if isinstance(value, int):
         return key if abs(value) >= 1 << 63 else ""
     if isinstance(value, dict):
-        inner = [(part, f"{key}.{name}".lstrip(".")) for name, part in value.items()]
+        items = [(item, f"{key}.{name}".lstrip(".")) for name, item in value.items()]
     else:
-        inner = [(part, key) for part in value] if isinstance(value, list) else []
-    return next((found for part, name in inner if (found := beyond_64_bits(part, name))), "")
+        items = [(item, key) for item in value] if isinstance(value, list) else []
+    return next((found for item, name in items if (found := beyond_64_bits(item, name))), "")

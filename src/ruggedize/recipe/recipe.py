@@ -1,4 +1,4 @@
-"""A whole run described and validated; torch is not imported here."""
+"""The recipe of a whole run. Does not import torch."""
 
 from typing import Annotated, Any
 
@@ -12,33 +12,36 @@ from ruggedize.recipe.merge import StageName
 from ruggedize.train import ConsistencyOptions, StageOptions, StudentOptions, TrainingOptions
 from ruggedize.views import ViewOptions
 
-WHERE_AND_HOW = ("data.root", "data.streaming", "data.workers")  # of reading: the same images
+UNCOMPARED = ("data.root", "data.streaming", "data.workers")  # these do not change the images
 
 
 class Recipe(BaseModel):
-    """What is trained on which images, in which views, and how it is assessed."""
+    """The data, views, stages and assessment of a run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    seed: int = Field(default=0, ge=0, description="fixes weights, order, views and corruptions")
+    seed: int = Field(
+        default=0, ge=0, description="seed of initial weights, data order, views and corruptions"
+    )
     data: DataOptions
     views: ViewOptions = ViewOptions()
     teacher: TrainingOptions
     student: StudentOptions
     stages: dict[StageName, StageOptions] = Field(
-        default={}, description="further stages by name, trained in this order after the student"
+        default={}, description="additional stages by name, trained in this order after the student"
     )
     assess: Annotated[AssessOptions, AfterValidator(published_only)] = AssessOptions()
 
     @model_validator(mode="after")
     def one_geometry(self) -> "Recipe":
-        """Raise if the noisy view shares a geometry that the teacher's view does not have."""
+        """Raise a ValueError for a shared geometry with a clean view that has none."""
         for name, options in self.all_stages.items():
             objective = options.objective
-            asks = isinstance(objective, ConsistencyOptions) and objective.clean_view == "test"
-            if self.views.geometry == "shared" and asks:
+            is_consistency = isinstance(objective, ConsistencyOptions)
+            is_shared = self.views.geometry == "shared"
+            if is_shared and is_consistency and objective.clean_view == "test":
                 raise ValueError(
-                    f'views.geometry = "shared" and {name}.objective.clean_view = "test" exclude '
-                    "each other: the test view is neither flipped nor cropped; "
+                    f'views.geometry = "shared" conflicts with {name}.objective.clean_view = '
+                    '"test", because the test view has no random flips and crops; '
                     'set views.geometry = "independent"'
                 )
         return self
@@ -52,49 +55,49 @@ class Recipe(BaseModel):
             if cached and self.views.resize is not None:
                 raise ValueError(
                     f"{name}.objective.cached_targets needs views that are only flipped and "
-                    f"cropped, got views.resize = {self.views.resize}; leave one of them out"
+                    f"cropped, got views.resize = {self.views.resize}; remove one of them"
                 )
         return self
 
     @model_validator(mode="after")
     def stages_before(self) -> "Recipe":
-        """Raise if a stage learns from one that is not trained before it."""
+        """Raise a ValueError if a stage learns from one that is not trained before it."""
         before: list[str] = []
         for name, options in self.all_stages.items():
             source = options.learns_from if isinstance(options, StudentOptions) else None
             if source is not None and source not in before:
                 raise ValueError(
-                    f"{name} learns from {source}, which is no stage before it; "
-                    f"name one of {', '.join(before)}"
+                    f"{name}.learns_from must be an earlier stage, got {source}; "
+                    f"use one of {', '.join(before)}"
                 )
             objective = options.objective
-            learns = isinstance(objective, ConsistencyOptions) and objective.consistency_weight > 0
-            if learns and source is None:
+            is_consistency = isinstance(objective, ConsistencyOptions)
+            if is_consistency and objective.consistency_weight > 0 and source is None:
                 raise ValueError(
-                    f"{name} learns by consistency and names no teacher; add learns_from = "
-                    '"STAGE", or take objective = "supervised"'
+                    f'{name}: objective = "consistency" needs a teacher; set learns_from = '
+                    '"STAGE", or objective = "supervised"'
                 )
             before.append(name)
         return self
 
     @property
     def all_stages(self) -> dict[str, TrainingOptions]:
-        """All stages by name, in the order in which they are trained."""
+        """All stages by name, in training order."""
         return {"teacher": self.teacher, "student": self.student, **self.stages}
 
 
 def recipe_toml(recipe: Recipe) -> str:
-    """Write the resolved recipe: every option with its value."""
+    """Return the resolved recipe as TOML, with the value of every option."""
     return tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
 
 
 def differing_keys(ours: Recipe, theirs: Recipe) -> list[str]:
-    """Name the options in which two recipes differ; how the data is read does not count."""
+    """Return the names of options in which two recipes differ, except how data is read."""
     return differing(ours.model_dump(mode="json"), theirs.model_dump(mode="json"))
 
 
 def differing(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
-    """Name the options in which two recipes differ that are given as tables."""
+    """Return the names of options in which two tables differ, except how data is read."""
     left, right = flat(ours), flat(theirs)
     keys = sorted(left.keys() | right.keys())
-    return [key for key in keys if key not in WHERE_AND_HOW and left.get(key) != right.get(key)]
+    return [key for key in keys if key not in UNCOMPARED and left.get(key) != right.get(key)]

@@ -1,4 +1,4 @@
-"""The functions that train: a teacher, a student, or any other stage."""
+"""Public training functions: `train_teacher`, `train_student` and `train_stage`."""
 
 import copy
 import hashlib
@@ -52,12 +52,12 @@ def train_teacher(  # noqa: PLR0913
     accelerator: Accelerator | None = None,
     progress: Progress = no_progress,
 ) -> Classifier:
-    """Train a classifier on clean views; continue where an earlier call in `out` was stopped.
+    """Train a classifier on clean views; resume an earlier, interrupted call with the same `out`.
 
     Args:
         data: training and validation split (the test split is not touched).
-        views: the flips, sizes and crops that make a clean view; its noise is not used.
-        options: network, optimiser, schedule, averaging, ... of the training.
+        views: flips, sizes and crops of the clean view; its noise is not used.
+        options: network, optimiser, schedule, averaging and the other training options.
         out: folder for `model.safetensors`, `initial.safetensors`, `metrics.jsonl` and `state/`.
         seed: fixes initial weights, order and views.
         accelerator: the processes and the device; by default what Accelerate finds.
@@ -83,8 +83,8 @@ def train_student(  # noqa: PLR0913
 
     Args:
         data: training and validation split (the test split is not touched).
-        views: the clean view (for the teacher) and the noise on top of it (for the student).
-        options: those of a teacher; the objective has temperature, weight and scaling.
+        views: the clean view (for the teacher) and the noise added to it (for the student).
+        options: the training options, with the consistency objective by default.
         teacher: the teacher's `model.safetensors`.
         out: folder for `model.safetensors`, `initial.safetensors`, `metrics.jsonl` and `state/`.
         seed: fixes initial weights, order and views.
@@ -117,18 +117,18 @@ def train_stage(  # noqa: PLR0913
     accelerator: Accelerator | None = None,
     progress: Progress = no_progress,
 ) -> Classifier:
-    """Train one stage of a run; continue where an earlier call in `out` was stopped.
+    """Train one stage of a run; resume an earlier, interrupted call with the same `out`.
 
     The other arguments are those of `train_student`.
 
     Args:
-        name: of the stage; its random draws belong to this name.
-        data: training, validation and, if the objective asks for them, unlabelled images.
-        options: network, objective, optimiser, schedule, averaging, ...
-        teachers: those that the objective learns from, by stage: model files or classifiers.
+        name: name of the stage; its random draws depend on it.
+        data: training and validation images, and unlabelled ones if the objective uses them.
+        options: network, objective, optimiser, schedule, averaging and the other options.
+        teachers: model files or classifiers that the objective learns from, by stage name.
 
     Raises:
-        UserError: something that was asked for cannot be done; nothing has been written then.
+        UserError: the preflight check failed; nothing has been written.
     """
     folder, accelerator = Path(out), accelerator or default_accelerator()
     given = teachers or {}
@@ -160,7 +160,7 @@ def planned(
     seed: int,
     folder: Path,
 ) -> Stage:
-    """Return the training of a stage, for the loop."""
+    """Build the stage for the training loop."""
     assert isinstance(context.model, Classifier)
     objective = make_objective(options.objective, context)
     return Stage(
@@ -183,34 +183,34 @@ def planned(
 
 
 def load_trained(path: Path, options: TrainingOptions, num_classes: int) -> Classifier:
-    """Load a model that a training with these options delivered."""
-    own = options.model
-    network = own.layout(num_classes) if isinstance(own, CustomModel) else None
+    """Load the model delivered by a training with these options."""
+    model = options.model
+    network = model.layout(num_classes) if isinstance(model, CustomModel) else None
     return load_model(path, network=network)
 
 
 def sources_for(name: str, objective: Objective, data: Splits) -> dict[str, ImageSet]:
-    """Return the images of every source that an objective asks for.
+    """Return the images of every source that the objective uses.
 
     Raises:
-        UserError: it asks for unlabelled images, and there are none.
+        UserError: the objective needs unlabelled images, and there are none.
     """
-    there = {LABELLED: data.train}
+    available = {LABELLED: data.train}
     if data.unlabelled is not None:
-        there[UNLABELLED] = data.unlabelled
+        available[UNLABELLED] = data.unlabelled
     for source in objective.sources:
-        if source not in there:
+        if source not in available:
             raise UserError(
-                f"{name}: the objective needs {source} images, and the data has none;\n"
-                "add them, or choose another objective"
+                f"{name}: the objective needs {source} images, but the data has none;\n"
+                "add some or choose another objective"
             )
-    return {source: there[source] for source in objective.sources}
+    return {source: available[source] for source in objective.sources}
 
 
 def fresh_model(
     data: Splits, views: ViewOptions, options: TrainingOptions, seed: int, name: str
 ) -> Classifier:
-    """Return the network that a stage begins with."""
+    """Return the freshly initialised classifier of a stage."""
     image_size = data.train.image_size
     return create_model(
         options.model,
@@ -223,12 +223,12 @@ def fresh_model(
 
 
 def view_maker(views: ViewOptions, image_size: int, seed: int, purpose: str) -> ViewMaker:
-    """Return a maker of views whose draws belong to a purpose."""
+    """Return a view maker whose random draws are keyed by seed and purpose."""
     return ViewMaker(views, image_size=image_size, seed=int(seeding.stream_key(seed, purpose)))
 
 
 def hash_of_model(model: Path | str | Classifier) -> str:
-    """Return the SHA-256 of a model's file, or of the file that a classifier would be."""
+    """Return the SHA-256 of a model file, or of the file that a classifier would be saved to."""
     if isinstance(model, Classifier):
         return hashlib.sha256(packed_model(model)).hexdigest()
     return sha256(Path(model))
@@ -240,17 +240,17 @@ def frozen_teacher(
     options: TrainingOptions,
     device: torch.device,
 ) -> Classifier:
-    """Return a teacher for inference, a copy or from its file.
+    """Return the teacher in eval mode without gradients: loaded from its file, or a copy.
 
     Raises:
-        UserError: the student may not learn from it.
+        UserError: its classes, input size or number of parameters do not fit the student.
     """
     is_file = not isinstance(given, Classifier)
     teacher = load_model(given, classes=student.classes) if is_file else copy.deepcopy(given)
     name = given if is_file else "the teacher"
     if teacher.input_size != student.input_size:
         raise UserError(
-            f"{name} takes images of {teacher.input_size} pixels, the student's views have "
+            f"{name} takes images of {teacher.input_size} pixels, but the student's views have "
             f"{student.input_size};\nuse the same views.resize and views.crop for both"
         )
     if not (isinstance(options, StudentOptions) and options.allow_smaller_student):
@@ -261,10 +261,9 @@ def frozen_teacher(
 
 
 def reject_smaller(*, teacher: int, student: int) -> None:
-    """Raise UserError for a student with fewer parameters than its teacher."""
+    """Raise UserError if the student has fewer parameters than its teacher."""
     if student < teacher:
         raise UserError(
-            f"the student has {student:,} parameters, its teacher {teacher:,}: a student must be "
-            "equal or larger;\n"
+            f"the student has {student:,} parameters, fewer than its teacher's {teacher:,};\n"
             "choose a larger student.model or set student.allow_smaller_student = true"
         )

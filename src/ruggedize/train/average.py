@@ -1,4 +1,4 @@
-"""Running averages of the weights: EMA, SWA, and the batch-norm refresh that both need."""
+"""Weight averaging: EMA, SWA, and the batch-norm refresh that both need."""
 
 import copy
 import math
@@ -11,7 +11,7 @@ from ruggedize.train.optim import Ema, NoAveraging, Swa
 
 
 class Average:
-    """The running average of a model's weights, and how many snapshots are in it."""
+    """Running average of a model's weights, with the number of snapshots in it."""
 
     def __init__(self, model: nn.Module, options: Ema | Swa, num_steps: int) -> None:
         self.options = options
@@ -20,7 +20,7 @@ class Average:
         self.weights = [p.detach().clone() for p in model.parameters()]
 
     def update(self, model: nn.Module, step: int) -> None:
-        """Add the weights after planned step `step` (from 1) if the options ask for it."""
+        """Update the average after planned step `step` (from 1) if the options schedule it."""
         since = step - self.first_step
         every = self.options.every if isinstance(self.options, Swa) else 1
         if since < 1 or since % every:
@@ -30,13 +30,13 @@ class Average:
         self.num_snapshots += 1
 
     def share(self) -> float:
-        """Return the weight of the next snapshot; the first is copied whole."""
+        """Return the weight of the next snapshot; 1 for the first."""
         if isinstance(self.options, Swa):
             return 1.0 / (self.num_snapshots + 1)
         return 1.0 - decay_after(self.options.decay, self.num_snapshots)
 
     def last_decay(self) -> float | None:
-        """Return the decay of an EMA's latest update; None if there was none."""
+        """Return the decay of the latest EMA update; None for SWA or before the first update."""
         if isinstance(self.options, Swa) or not self.num_snapshots:
             return None
         return decay_after(self.options.decay, self.num_snapshots - 1)
@@ -48,13 +48,13 @@ class Average:
 
 
 def decay_after(decay: float, num_snapshots: int) -> float:
-    """Return the decay of an EMA's update once so many snapshots are in it.
+    """Return the decay of the next EMA update, given the number of snapshots in the average.
 
-    A fixed decay, and a plain mean to begin with as well, would keep the weights of the first
-    steps for 1 / (1 - decay) steps.
+    The decay warms up: with a fixed decay, or a plain mean at the start, the weights of the first
+    steps would influence the average for about 1 / (1 - decay) steps.
 
     Source: `tf.train.ExponentialMovingAverage` with `num_updates`.
-    Deviation: the first snapshot is copied whole, so that the initial weights leave no trace.
+    Deviation: the first update has decay 0, so the initial weights do not enter the average.
     """
     if num_snapshots == 0:
         return 0.0
@@ -62,12 +62,12 @@ def decay_after(decay: float, num_snapshots: int) -> float:
 
 
 def updates_for(decay: float) -> int:
-    """Return the number of updates, the last of which has this decay."""
+    """Return the number of updates after which the warm-up reaches this decay."""
     return max(1, math.ceil(9 * decay / (1 - decay) - 1e-9))
 
 
 def reachable_decay(num_updates: int) -> float:
-    """Return a short number close to the highest decay that so many updates reach."""
+    """Return the highest decay that `num_updates` updates reach; 1 - decay has two digits."""
     gap = 9 / (num_updates + 9)
     digits = 1 - math.floor(math.log10(gap))
     return round(1 - math.ceil(gap * 10**digits) / 10**digits, digits)
@@ -76,15 +76,15 @@ def reachable_decay(num_updates: int) -> float:
 def average_for(
     model: nn.Module, options: NoAveraging | Ema | Swa, num_steps: int
 ) -> Average | None:
-    """Build the average that the options ask for."""
+    """Build the average that the options describe; None without averaging."""
     return None if isinstance(options, NoAveraging) else Average(model, options, num_steps)
 
 
 def averaged_copy(model: nn.Module, average: Average) -> nn.Module:
-    """Return a copy of the model with the averaged weights; its batch-norm needs a refresh."""
-    twin = copy.deepcopy(model)
-    average.copy_into(twin)
-    return twin
+    """Return a copy of the model with the averaged weights; refresh its batch norm before use."""
+    averaged = copy.deepcopy(model)
+    average.copy_into(averaged)
+    return averaged
 
 
 def refresh_batch_norm(
@@ -93,11 +93,11 @@ def refresh_batch_norm(
     autocast: torch.autocast,
     sum_over_processes: Callable[[Tensor], Tensor] = lambda value: value,
 ) -> None:
-    """Recompute batch-norm statistics as the plain mean over the batches of all processes.
+    """Recompute batch-norm statistics as the unweighted mean over the batches of all processes.
 
-    Averaged weights have other activations than any of the weights they come from, so the
-    statistics gathered in training are wrong for them (Izmailov et al. 2018, section 3.2).
-    Only batch norm is in training mode meanwhile, and no random state is touched.
+    Averaged weights produce different activations from the weights they average, so the running
+    statistics collected in training do not fit them (Izmailov et al. 2018, section 3.2).
+    Only the batch-norm layers are switched to training mode, and no random state changes.
     """
     layers = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     momenta = [layer.momentum for layer in layers]
@@ -105,7 +105,7 @@ def refresh_batch_norm(
     model.eval()
     for layer in layers:
         layer.reset_running_stats()
-        layer.momentum = None  # torch: the plain mean over batches
+        layer.momentum = None  # torch then takes the unweighted mean over batches
         layer.train()
     num_batches = 0
     with torch.no_grad(), autocast:

@@ -1,4 +1,4 @@
-"""How batches reach the step: made on the spot, or ahead of time where that hides them."""
+"""Batches for the training step; prefetched in a thread on a GPU."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from ruggedize.kernels.blocks import prefer_few_blocks
 from ruggedize.train.objectives.objective import LABELLED, Batch
 from ruggedize.train.stage import Stage
 
-AHEAD = 2  # batches that wait in pinned memory for the GPU
+NUM_PREFETCHED = 2  # batches in pinned memory, waiting for the GPU
 Item = TypeVar("Item")
 Positions = Int64[np.ndarray, " n"]
 
@@ -23,14 +23,14 @@ class StepBatch(NamedTuple):
     """This process's share of a step."""
 
     batch: Batch
-    step: int  # planned, from 0: what schedule, average and fault reports count by
+    step: int  # position in the whole plan, from 0; used by schedule, average and error messages
 
 
 def batches_of_epoch(stage: Stage, epoch: int, first_step: int) -> Iterator[StepBatch]:
-    """Yield the batches of an epoch from a step on: the same ones however they are made.
+    """Yield the batches of an epoch, starting at `first_step`.
 
-    On the CPU no thread runs ahead: views take less than a hundredth of a step, which is all that
-    it could hide (docs/performance.md). Streamed images are decoded ahead by worker processes.
+    Batches are prefetched on a GPU only. On the CPU, making the views takes less than 1 % of a step
+    (docs/performance.md). Streamed images are decoded ahead by worker processes.
     """
     steps = range(first_step, stage.steps_per_epoch)
     planned = [stage.planned_step(epoch, step) for step in steps]
@@ -42,7 +42,7 @@ def batches_of_epoch(stage: Stage, epoch: int, first_step: int) -> Iterator[Step
     )
     if stage.accelerator.device.type != "cuda":
         return made
-    return in_background((StepBatch(batch.pin(), step) for batch, step in made), AHEAD)
+    return in_background((StepBatch(batch.pin(), step) for batch, step in made), NUM_PREFETCHED)
 
 
 def shares_of(stage: Stage, source: str, epoch: int, steps: range) -> Iterator[ImageBatch]:
@@ -51,14 +51,15 @@ def shares_of(stage: Stage, source: str, epoch: int, steps: range) -> Iterator[I
     if source == LABELLED:
         order = seeding.order(stage.seed, f"{stage.name}/order", epoch, len(images))
         size = stage.options.batch_size
-        wholes = [order[step * size :][:size] for step in steps]
+        batches = [order[step * size :][:size] for step in steps]
     else:
-        wholes = [endless(stage, source, stage.planned_step(epoch, step)) for step in steps]
-    return images.batches([share_of(stage, whole) for whole in wholes])
+        planned = [stage.planned_step(epoch, step) for step in steps]
+        batches = [cyclic_positions(stage, source, step) for step in planned]
+    return images.batches([share_of(stage, batch) for batch in batches])
 
 
-def endless(stage: Stage, source: str, step: int) -> Positions:
-    """Return the images of a step from a source that is passed over again and again."""
+def cyclic_positions(stage: Stage, source: str, step: int) -> Positions:
+    """Return a step's positions in a source that is cycled through, reshuffled in every pass."""
     size = stage.options.batch_size * stage.objective.sources[source]
     n = len(stage.sources[source])
     places = np.arange(step * size, (step + 1) * size)
@@ -70,17 +71,17 @@ def endless(stage: Stage, source: str, step: int) -> Positions:
     return np.array([orders[int(place // n)][place % n] for place in places], np.int64)
 
 
-def share_of(stage: Stage, whole: Positions) -> Positions:
-    """Return this process's parts of a batch; sizes differ by one at most, larger ones first."""
+def share_of(stage: Stage, batch: Positions) -> Positions:
+    """Return this process's groups of a batch; sizes differ by at most one, larger ones first."""
     each = stage.num_groups // stage.accelerator.num_processes
     first = each * stage.accelerator.process_index
-    return np.concatenate(np.array_split(whole, stage.num_groups)[first : first + each])
+    return np.concatenate(np.array_split(batch, stage.num_groups)[first : first + each])
 
 
 def in_background(items: Iterator[Item], ahead: int) -> Iterator[Item]:
-    """Yield items that a thread makes ahead; order and content stay the same.
+    """Yield the same items in the same order, computed `ahead` items early by a thread.
 
-    The thread works in few blocks, so that the training seldom waits for the GIL.
+    The thread splits its work into few blocks, so that the training rarely waits for the GIL.
     """
     end = object()
     with ThreadPoolExecutor(1, "next-batch", initializer=prefer_few_blocks) as thread:
@@ -88,7 +89,7 @@ def in_background(items: Iterator[Item], ahead: int) -> Iterator[Item]:
         try:
             while (item := upcoming.popleft().result()) is not end:
                 upcoming.append(thread.submit(next, items, end))
-                yield item  # pyright: ignore[reportReturnType]  # `end` is never given out
+                yield item  # pyright: ignore[reportReturnType]  # `end` is never yielded
         finally:
             for item in upcoming:
                 item.cancel()

@@ -1,4 +1,4 @@
-"""The state of a training, in one file that is whole or absent."""
+"""The state of a training, saved atomically to one file."""
 
 import hashlib
 import json
@@ -23,56 +23,56 @@ from ruggedize.train.stage import Facts
 
 
 class Buffers:
-    """A copy of all buffers as they were when it was last kept."""
+    """A copy of a model's buffers, to undo a step whose loss is non-finite."""
 
     def __init__(self, model: nn.Module) -> None:
-        kinds: dict[torch.dtype, list[Tensor]] = {}
+        groups: dict[torch.dtype, list[Tensor]] = {}
         for buffer in model.buffers():
-            kinds.setdefault(buffer.dtype, []).append(buffer)
-        self.kinds = [(own, [buffer.clone() for buffer in own]) for own in kinds.values()]
+            groups.setdefault(buffer.dtype, []).append(buffer)
+        self.groups = [(group, [buffer.clone() for buffer in group]) for group in groups.values()]
 
     def keep(self) -> None:
-        """Copy the buffers: a kernel or two, whatever their number."""
-        for own, copies in self.kinds:
-            torch._foreach_copy_(copies, own)  # pyright: ignore
+        """Copy the buffers; one kernel per dtype."""
+        for buffers, copies in self.groups:
+            torch._foreach_copy_(copies, buffers)  # pyright: ignore
 
     def restore(self) -> None:
-        """Restore the copy."""
-        for own, copies in self.kinds:
-            torch._foreach_copy_(own, copies)  # pyright: ignore
+        """Write the copy back into the buffers."""
+        for buffers, copies in self.groups:
+            torch._foreach_copy_(buffers, copies)  # pyright: ignore
 
 
-SHOWN = 8  # names of facts in a message
-KEPT = 2  # the newest states; an older one serves when the newest is damaged
+SHOWN = 8  # names of facts in an error message
+NUM_KEPT = 2  # states; the older one is a backup in case the newest is damaged
 UNREADABLE = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 log = logging.getLogger(__name__)
 
 
-RENAMED = {"rate_share": "lr_scale", "best_figure": "best_metric"}  # counters of older states
+RENAMED = {"rate_share": "lr_scale", "best_figure": "best_metric"}  # names in older states
 
 
 @dataclass
 class Counters:
-    """Where the training stands; plain numbers, saved as JSON."""
+    """Progress of the training; plain numbers, saved as JSON."""
 
     step: int = 0  # steps done
     epoch: int = 0  # epochs done
     step_in_epoch: int = 0
-    lr_scale: float = 1.0  # what a plateau has left of the learning rate
+    lr_scale: float = 1.0  # factor on the learning rate, lowered by a plateau
     stopped: bool = False
-    best_metric: float | None = None  # of the average, once there is one; lower is better
-    best_by_average: bool = False
-    best_epoch: int | None = None  # None: the last one is delivered
-    best_is_average: bool = False  # whether the average of that epoch is delivered
-    sums: dict[str, float] = field(default_factory=dict)  # of the epoch under way
-    seconds: float = 0.0  # of the epoch under way
-    precision: str = ""  # that the training began with, for `auto`; older states lack it
+    best_metric: float | None = None  # lower is better
+    best_by_average: bool = False  # whether best_metric is that of an average
+    best_epoch: int | None = None  # None: the last epoch is delivered
+    best_is_average: bool = False  # whether that epoch's average is delivered, or its raw weights
+    sums: dict[str, float] = field(default_factory=dict)  # of the current epoch
+    seconds: float = 0.0  # of the current epoch
+    precision: str = ""  # resolved when the training started; missing in older states
     rows: list[dict[str, Any]] = field(default_factory=list)  # of metrics.jsonl
 
 
 @dataclass
 class State:
-    """A training in memory: the network, what moves it, and its counters."""
+    """A training in memory: network, optimiser, averages, objective and counters."""
 
     model: nn.Module
     optimiser: torch.optim.Optimizer
@@ -80,10 +80,10 @@ class State:
     plateau: Patience | None
     stopping: Patience | None
     objective: Objective
-    facts: Facts  # what was asked for; the state of another training is rejected
+    facts: Facts  # saved with the state; a state with other facts is rejected
     counters: Counters = field(default_factory=Counters)
     best: dict[str, Tensor] = field(default_factory=dict)  # weights to deliver
-    damaged: list[Path] = field(default_factory=list)  # states passed over, to be removed
+    damaged: list[Path] = field(default_factory=list)  # state files to remove at the next save
     buffers: Buffers = field(init=False)
     first_bad: FirstBadStep = field(init=False)
 
@@ -92,19 +92,19 @@ class State:
         self.first_bad = FirstBadStep(next(self.model.parameters()).device)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return all tensors by a flat name."""
+        """Return all tensors under flat names."""
         named = {f"model/{name}": value for name, value in self.model.state_dict().items()}
         for index, slots in self.optimiser.state_dict()["state"].items():
             named |= {f"optimiser/{index}/{slot}": value for slot, value in slots.items()}
         if self.average:
             named |= {f"average/{i}": value for i, value in enumerate(self.average.weights)}
         if isinstance(self.objective, StatefulObjective):
-            own = self.objective.state_dict()
-            named |= {f"objective/{name}": value for name, value in own.items()}
+            objective = self.objective.state_dict()
+            named |= {f"objective/{name}": value for name, value in objective.items()}
         return named | {f"best/{name}": value for name, value in self.best.items()}
 
     def numbers(self) -> dict[str, Any]:
-        """Return everything else as JSON."""
+        """Return everything that is not a tensor, as JSON."""
         return {
             "facts": self.facts.to_json(),
             "counters": asdict(self.counters),
@@ -114,29 +114,29 @@ class State:
         }
 
     def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
-        """Go on from a saved state.
+        """Restore a saved state.
 
         Raises:
-            UserError: the state is that of another training, or of another version.
+            UserError: the state belongs to another training, or this version cannot read it.
         """
         try:
-            self._take(tensors, numbers)
+            self._restore(tensors, numbers)
         except UNREADABLE as error:
             raise UserError(
                 f"the folder holds a state that this version cannot read ({type(error).__name__});"
-                "\ngive another folder with --out, or delete this one"
+                "\nchoose another folder with --out, or delete this one"
             ) from error
 
-    def _take(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+    def _restore(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
         self.facts.check_data(numbers["facts"])
         if names := self.facts.differing(numbers["facts"]):
             raise UserError(
                 "the folder holds the state of another training, which differs in "
                 f"{', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''};\n"
-                "give another folder with --out, or delete this one"
+                "choose another folder with --out, or delete this one"
             )
-        self.model.load_state_dict(part(tensors, "model/"))
-        load_optimiser(self.optimiser, part(tensors, "optimiser/"))
+        self.model.load_state_dict(with_prefix(tensors, "model/"))
+        load_optimiser(self.optimiser, with_prefix(tensors, "optimiser/"))
         if self.average:
             for i, weights in enumerate(self.average.weights):
                 weights.copy_(tensors[f"average/{i}"])
@@ -146,14 +146,14 @@ class State:
         if self.stopping:
             self.stopping.load(numbers["stopping"])
         if isinstance(self.objective, StatefulObjective):
-            self.objective.load_state_dict(part(tensors, "objective/"))
+            self.objective.load_state_dict(with_prefix(tensors, "objective/"))
         counters: dict[str, Any] = numbers["counters"]
         self.counters = Counters(**{RENAMED.get(name, name): counters[name] for name in counters})
-        self.best = part(tensors, "best/")
+        self.best = with_prefix(tensors, "best/")
 
 
-def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors whose name begins with `prefix`, without it."""
+def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names start with `prefix`, with the prefix removed."""
     return {
         name.removeprefix(prefix): value
         for name, value in tensors.items()
@@ -162,23 +162,23 @@ def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, slots: dict[str, Tensor]) -> None:
-    """Load the optimiser's slots; its groups follow from the recipe."""
+    """Load the optimiser's state tensors; its parameter groups come from the recipe."""
     weights = [weight for group in optimiser.param_groups for weight in group["params"]]
     content = optimiser.state_dict()
     content["state"] = {}
     for name, value in slots.items():
         index, slot = name.split("/")
         weight = weights[int(index)]
-        if value.shape == weight.shape:  # fused kernels take both in the order of memory
+        if value.shape == weight.shape:  # fused kernels need the same memory layout
             value = torch.empty_like(weight).copy_(value)
         content["state"].setdefault(int(index), {})[slot] = value
     optimiser.load_state_dict(content)
 
 
 def save_state(state: State, folder: Path) -> None:
-    """Write the state beside the earlier ones and keep the newest two.
+    """Write the state to a new file and keep the newest two.
 
-    The file's name ends in its own hash, so that a damaged file betrays itself.
+    The file's name ends in the hash of its content, so that damage is detected.
     """
     tensors = {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -187,18 +187,18 @@ def save_state(state: State, folder: Path) -> None:
     data = save(tensors, {"state": json.dumps(state.numbers())})
     name = f"{state.counters.step:08d}-{hash_of(data)}.safetensors"
     write_atomically(folder / name, data)
-    while state.damaged:  # they are none of the two that are kept
+    while state.damaged:  # damaged files do not count as kept states
         state.damaged.pop().unlink(missing_ok=True)
     others = [path for path in saved_states(folder) if path.name != name]
     others.sort(key=lambda path: path.stat().st_mtime_ns)
-    for old in others[: 1 - KEPT]:  # never the one just written, whatever the clock says
+    for old in others[: 1 - NUM_KEPT]:  # never the one just written, even if the clock is wrong
         old.unlink()
 
 
 def load_newest_state(state: State, folder: Path) -> bool:
-    """Load the newest undamaged state; false when there is none.
+    """Load the newest undamaged state; return False if there is none.
 
-    A damaged one is passed over: the training goes on from an earlier one, or begins anew, and
+    Damaged states are skipped: the training resumes from an earlier state, or starts over, and
     ends with the same weights either way.
     """
     paths = sorted(saved_states(folder), reverse=True)
@@ -208,21 +208,21 @@ def load_newest_state(state: State, folder: Path) -> bool:
         except OSError as error:
             raise UserError(
                 f"{path} cannot be read ({error.strerror or error});\n"
-                "see that its disk is there, and give the same command again"
+                "check that its disk is mounted, then repeat the command"
             ) from error
         except (SafetensorError, ValueError, RuntimeError) as error:
-            log.warning("%s is damaged (%s); trying the state before it", path, error)
+            log.warning("%s is damaged (%s); trying the previous state", path, error)
             state.damaged.append(path)
             continue
         state.load(tensors, numbers)
         return True
     if paths:
-        log.warning("no state in %s is whole; the training begins anew", folder)
+        log.warning("all states in %s are damaged; the training starts over", folder)
     return False
 
 
 def saved_facts(folder: Path) -> Any:
-    """Return the facts of the newest state as they were saved; None if there is none to read."""
+    """Return the facts saved in the newest state; None if there is no readable state."""
     for path in sorted(saved_states(folder), reverse=True)[:1]:
         with suppress(SafetensorError, ValueError, RuntimeError):
             return read_state(path)[1].get("facts")
@@ -230,9 +230,9 @@ def saved_facts(folder: Path) -> Any:
 
 
 def saved_precision(folder: Path) -> Literal["bf16", "fp32"] | None:
-    """Return the precision that the states in a folder record; None where none can be read.
+    """Return the precision recorded in a folder's states; None if no state is readable.
 
-    All states of a training record the same one, so a damaged one passes for a whole one.
+    All states of a training record the same precision, so their hashes are not checked.
     """
     for path in sorted(saved_states(folder), reverse=True):
         with suppress(OSError, SafetensorError, *UNREADABLE), safe_open(path, "pt") as file:
@@ -243,7 +243,7 @@ def saved_precision(folder: Path) -> Literal["bf16", "fp32"] | None:
 
 
 def saved_states(folder: Path) -> list[Path]:
-    """List the states in a folder, whole or damaged."""
+    """List the state files in a folder, damaged ones included."""
     return list(folder.glob(f"{'[0-9]' * 8}*-{'[0-9a-f]' * 16}.safetensors"))
 
 
@@ -251,8 +251,8 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a state's tensors and numbers.
 
     Raises:
-        SafetensorError, ValueError: its content is not what its name says.
-        OSError: the disk does not give it.
+        SafetensorError, ValueError: the file is damaged.
+        OSError: the file cannot be read.
     """
     if hash_of(path.read_bytes()) != path.stem.split("-")[1]:
         raise SafetensorError("its content does not match the hash in its name")
@@ -262,13 +262,13 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def hash_of(data: bytes) -> str:
-    """Return the part of a file's SHA-256 that its name carries."""
+    """Return the part of the SHA-256 that is used in the file name."""
     return hashlib.sha256(data).hexdigest()[:16]
 
 
 def numbers_in(metadata: dict[str, str] | None) -> dict[str, Any]:
-    """Read a state's numbers out of its file's metadata; `ValueError` where there are none."""
+    """Parse a state's numbers from its file's metadata; raise ValueError if they are missing."""
     numbers = json.loads((metadata or {}).get("state", ""))
     if not isinstance(numbers, dict):
-        raise ValueError(f"the numbers of a state are a table, got {type(numbers).__name__}")
+        raise ValueError(f"a state's numbers must be a JSON object, got {type(numbers).__name__}")
     return numbers

@@ -1,4 +1,4 @@
-"""Which weights a training delivers: the average, or the raw weights where they are better."""
+"""Choice of the weights that a training delivers: the average, or the raw weights if better."""
 
 import hashlib
 import json
@@ -21,13 +21,13 @@ from ruggedize.train.stage import Stage
 from ruggedize.train.validate import Difference, Score, outcomes, raw_minus_average, score
 
 MODEL = "model.safetensors"
-DELIVERED = "delivered.json"  # written before the model: what it is, and its hash
-REFRESH_IMAGES = 5_000  # for the statistics of the average at an epoch's end
+DELIVERED = "delivered.json"  # written before the model; describes it and holds its hash
+REFRESH_IMAGES = 5_000  # images for the average's batch-norm statistics at the end of an epoch
 log = logging.getLogger(__name__)
 
 
 class EpochScores(NamedTuple):
-    """What validation says of an epoch's raw weights and of their average."""
+    """Validation scores of an epoch's raw weights and of their average."""
 
     raw: Score
     averaged: Score | None = None
@@ -35,11 +35,11 @@ class EpochScores(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """Return both scores and their paired difference as JSON."""
-        return {name: part and part._asdict() for name, part in self._asdict().items()}
+        return {name: value and value._asdict() for name, value in self._asdict().items()}
 
 
 def validate_epoch(stage: Stage, state: State, autocast: torch.autocast) -> EpochScores:
-    """Validate the raw weights and their average, and keep what is to be delivered."""
+    """Validate the raw weights and their average, and remember the best."""
     shared = (stage.validation, stage.model, autocast, stage.accelerator)
     raw = outcomes(stage.model, *shared)
     scores = EpochScores(score(raw, stage.accelerator))
@@ -57,13 +57,13 @@ def validate_epoch(stage: Stage, state: State, autocast: torch.autocast) -> Epoc
 def remember_if_best(stage: Stage, state: State, average: nn.Module, scores: EpochScores) -> None:
     """Keep an epoch's weights if they are the best so far.
 
-    As soon as there is an average, epochs are compared by it: otherwise a noisy validation early
-    in the training would decide whether averaging happens at all.
+    Once there is an average, only averages are compared: otherwise one lucky validation of raw
+    weights early in the training could prevent any average from being delivered.
     """
     counters, options = state.counters, stage.options
     by_average = scores.averaged is not None and options.deliver != "raw"
     if not (by_average or options.early_stopping):
-        return  # the last epoch's weights are delivered
+        return  # the last epoch is delivered
     candidate = scores.averaged if by_average and scores.averaged else scores.raw
     metric = candidate.metric(options.watch)
     first_average = by_average and not counters.best_by_average
@@ -81,27 +81,26 @@ def remember_if_best(stage: Stage, state: State, average: nn.Module, scores: Epo
 def refresh(
     stage: Stage, state: State, network: nn.Module, autocast: torch.autocast, num_images: int
 ) -> None:
-    """Recompute a network's batch-norm statistics on the views that the training sees.
+    """Recompute a network's batch-norm statistics on views like those seen in training.
 
-    They come in batches of a step's size, or a part's where memory was too small for more, and in
-    the same ones whatever the number of processes.
+    The batches have the size of a micro-batch and do not depend on the number of processes.
     """
     chosen = seeding.generator(stage.seed, f"{stage.name}/refresh").permutation(stage.num_images)
     chosen = chosen[:num_images]
-    at_once = max(stage.fewest_images, stage.options.batch_size // stage.options.microbatches)
-    num_batches = min(-(-len(chosen) // at_once), len(chosen) // stage.fewest_images)
-    batches = np.array_split(chosen, num_batches)  # of one size or one less: all count alike
+    size = max(stage.min_images, stage.options.batch_size // stage.options.microbatches)
+    num_batches = min(-(-len(chosen) // size), len(chosen) // stage.min_images)
+    batches = np.array_split(chosen, num_batches)  # sizes differ by at most 1: equal weights
     accelerator = stage.accelerator
     mine = batches[accelerator.process_index :: accelerator.num_processes]
-    parts = stage.train.batches(mine)
-    views = (stage.refresh_views(part).to(accelerator.device) for part in parts)
+    images = stage.train.batches(mine)
+    views = (stage.refresh_views(batch).to(accelerator.device) for batch in images)
     refresh_batch_norm(network, views, autocast, sum_over_processes(accelerator))
 
 
 def deliver(stage: Stage, state: State, autocast: torch.autocast) -> None:
-    """Write the weights that the options ask for, and a note on them.
+    """Write the chosen weights to `model.safetensors` and describe them in `delivered.json`.
 
-    The model is written last: where it exists, so does all that belongs to it.
+    The model is written last: if it exists, so do all other files of the training.
     """
     counters = state.counters
     if state.best:
@@ -131,13 +130,13 @@ def deliver(stage: Stage, state: State, autocast: torch.autocast) -> None:
 
 
 def weights_to_deliver(stage: Stage, counters: Counters) -> dict[str, Any]:
-    """Return which weights would be delivered now: their kind and their epoch."""
+    """Return kind and epoch of the weights that would be delivered now."""
     kind = stage.options.averaging.kind if counters.best_is_average else "raw"
     return {"weights": kind, "epoch": counters.best_epoch or len(counters.rows)}
 
 
 def choice(stage: Stage, counters: Counters) -> dict[str, Any]:
-    """Return what is delivered and why, beside the scores of the epoch that it comes from."""
+    """Return which weights are delivered, why, and the validation scores of their epoch."""
     chosen = weights_to_deliver(stage, counters)
     row = counters.rows[chosen["epoch"] - 1]
     return chosen | {
@@ -150,7 +149,7 @@ def choice(stage: Stage, counters: Counters) -> dict[str, Any]:
 
 
 def num_candidates(counters: Counters) -> int:
-    """Return the number of epochs among which the delivered one was chosen."""
+    """Return the number of epochs that the delivered one was chosen from."""
     if not counters.best_epoch:
         return 1
     if not counters.best_by_average:
@@ -159,23 +158,23 @@ def num_candidates(counters: Counters) -> int:
 
 
 def reason(stage: Stage, counters: Counters) -> str:
-    """Return why the weights that are delivered were chosen."""
+    """Return why the delivered weights were chosen."""
     options = stage.options
     if isinstance(options.averaging, NoAveraging):
         return "there is no average"
     if options.deliver == "raw":
-        return "raw weights were asked for"
+        return "raw weights were requested"
     if not counters.best_by_average:
         return "training ended before the average's first snapshot"
     if options.deliver == "average":
-        return "the average was asked for"
+        return "the average was requested"
     if counters.best_is_average:
         return "the raw weights are not better by more than two standard errors"
     return "the raw weights are better by more than two standard errors"
 
 
 def log_choice(stage: Stage, delivered: dict[str, Any]) -> None:
-    """Log both scores and what is delivered, as a warning where an average has failed."""
+    """Log which weights are delivered; as a warning if there is an average that is not used."""
     deliver, is_raw = stage.options.deliver, delivered["weights"] == "raw"
     has_lost = deliver == "auto" and delivered["at_epoch"]["averaged"]
     level = logging.WARNING if is_raw and (has_lost or deliver == "average") else logging.INFO
@@ -190,7 +189,7 @@ def log_choice(stage: Stage, delivered: dict[str, Any]) -> None:
 
 
 def compared(at_epoch: dict[str, Any]) -> str:
-    """Return raw weights and average side by side; nothing where there is no average."""
+    """Return the metrics of raw weights and average as text; empty without an average."""
     if not at_epoch["averaged"]:
         return ""
     metric = at_epoch["difference"]["metric"]
@@ -203,15 +202,15 @@ def compared(at_epoch: dict[str, Any]) -> str:
 
 
 def is_delivered(stage: Stage) -> bool:
-    """Return whether this training has been finished in its folder.
+    """Return whether this training is already finished in its folder.
 
     Raises:
-        UserError: its model is no longer the file that was delivered.
+        UserError: the model file is no longer the one that was delivered.
     """
     note = delivered_note(stage.folder)
     if not note or not (stage.folder / MODEL).exists():
         return False
-    if "training" not in note:  # of a version that said neither which training nor its hash
+    if "training" not in note:  # written by a version that recorded neither facts nor hash
         saved = saved_facts(stage.folder / "state")
         return saved is None or is_same_training(stage, saved)
     if not is_same_training(stage, note["training"]):
@@ -221,10 +220,10 @@ def is_delivered(stage: Stage) -> bool:
 
 
 def is_same_training(stage: Stage, saved: Any) -> bool:
-    """Return whether these facts are the stage's; what cannot be understood is another training.
+    """Return whether these saved facts are the stage's; False if they cannot be read.
 
     Raises:
-        UserError: they are the stage's, and the data has changed since.
+        UserError: they are the stage's, but the data has changed since.
     """
     try:
         is_same = isinstance(saved, dict) and not stage.facts.differing(saved)
@@ -236,17 +235,17 @@ def is_same_training(stage: Stage, saved: Any) -> bool:
 
 
 def reject_changed_model(folder: Path) -> None:
-    """Reject a model that is damaged, or another one than was delivered here."""
+    """Raise UserError if the folder's model is not the one that was delivered to it."""
     path, expected = folder / MODEL, delivered_note(folder).get("sha256")
     if path.exists() and expected and files.sha256(path) != expected:
         raise UserError(
-            f"{path} is damaged or was changed: it is not what the training delivered;\n"
-            "delete it, and the same command makes it again"
+            f"{path} is damaged or was changed: it is not the file that the training wrote;\n"
+            "delete it, then repeat the command to restore it"
         )
 
 
 def delivered_note(folder: Path) -> dict[str, Any]:
-    """Read what is said of the delivered model; nothing where that cannot be read."""
+    """Read `delivered.json`; return an empty dict if it is missing or damaged."""
     path = folder / DELIVERED
     try:
         note = json.loads(path.read_text()) if path.exists() else {}

@@ -1,4 +1,4 @@
-"""Several processes: how they meet, add up, agree and end."""
+"""Distributed training: process group, reductions, joint decisions and error reporting."""
 
 import atexit
 import os
@@ -22,44 +22,44 @@ from ruggedize.train.stage import Stage
 
 
 def default_accelerator() -> Accelerator:
-    """Build the accelerator that the launcher and the machine offer.
+    """Build the accelerator for this launcher and machine.
 
-    Accelerate joins processes on the CPU only where it is told that there is no GPU. Apple's GPU
-    is not used: it lacks the float64 that sums need.
+    Accelerate runs distributed on the CPU only with `cpu=True`. Apple's GPU is not used: it lacks
+    float64, which the sums need.
     """
     device = torch.accelerator.current_accelerator(check_available=True)
     try:
         accelerator = Accelerator(cpu=device is None or device.type == "mps")
     except DistError as error:
         raise UserError(
-            f"the processes of this run could not meet: {str(error).partition(';')[0][:200]}\n"
-            "see that MASTER_ADDR and MASTER_PORT (--main_process_ip, --main_process_port) are "
-            "those of the first process, that its port is free, and that all are started"
+            "the processes of this run could not connect: "
+            f"{str(error).partition(';')[0][:200]}\n"
+            "check that MASTER_ADDR and MASTER_PORT (--main_process_ip, --main_process_port) are "
+            "those of the first process, that its port is free, and that all processes are started"
         ) from error
-    reject_a_lone_process(accelerator)
+    reject_incomplete_launch(accelerator)
     return accelerator
 
 
-def reject_a_lone_process(accelerator: Accelerator) -> None:
-    """Reject the one process that `accelerate launch --cpu --num_processes N` starts.
+def reject_incomplete_launch(accelerator: Accelerator) -> None:
+    """Raise UserError if `accelerate launch --cpu --num_processes N` started a single process.
 
-    Without `mpirun` Accelerate sets the address of the N processes' meeting place, but starts one.
+    On a CPU without `mpirun`, Accelerate sets the environment for N processes but starts one.
     """
     launched = "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_PORT" in os.environ
     if launched and accelerator.num_processes == 1 and "WORLD_SIZE" not in os.environ:
         raise UserError(
-            "accelerate launch was asked for several processes and started one: on a CPU it leaves "
-            "them to mpirun;\n"
-            "use accelerate launch --multi_gpu --num_processes N (it works on a CPU, too)"
+            "accelerate launch started one process instead of several: on a CPU it needs mpirun;\n"
+            "use accelerate launch --multi_gpu --num_processes N (this also works on a CPU)"
         )
 
 
 @atexit.register
-def leave_group() -> None:
-    """End gloo's threads while Python still runs.
+def destroy_gloo_group() -> None:
+    """End gloo's threads before the interpreter shuts down.
 
-    Later they can abort the process at its very end, and the launcher then ends the others in the
-    midst of their work. NCCL is left alone: it would wait for processes that have died.
+    Otherwise they can abort the process during shutdown, and the launcher then kills the others.
+    An NCCL group is not destroyed: that would wait for processes that have died.
     """
     joined = torch.distributed.is_available() and torch.distributed.is_initialized()
     if joined and torch.distributed.get_backend() == "gloo":
@@ -68,21 +68,20 @@ def leave_group() -> None:
 
 @contextmanager
 def naming_lost_processes() -> Iterator[None]:
-    """Report that a process is gone where gloo or NCCL reports a broken connection."""
+    """Raise UserError about a lost process if gloo or NCCL reports a broken connection."""
     try:
         yield
     except RuntimeError as error:
         if isinstance(error, DistError) or "gloo" in str(error):
             raise UserError(
-                "another process of this run has ended or cannot be reached; see its own message.\n"
-                "What was saved is whole: give the same command again, with as many processes as "
-                "there are"
+                "another process of this run has ended or cannot be reached; see its message.\n"
+                "The saved state is intact: repeat the command, with the processes that are left"
             ) from error
         raise
 
 
 def sum_over_processes(accelerator: Accelerator) -> Callable[[Tensor], Tensor]:
-    """Return the reduction that makes every process know the sum."""
+    """Return a function that sums a tensor over all processes (all-reduce)."""
     if accelerator.num_processes == 1:
         return lambda value: value
     return lambda value: accelerator.reduce(value, reduction="sum")  # pyright: ignore
@@ -90,76 +89,81 @@ def sum_over_processes(accelerator: Accelerator) -> Callable[[Tensor], Tensor]:
 
 @contextmanager
 def first_process_writes(accelerator: Accelerator, folder: Path) -> Iterator[None]:
-    """Hold a folder by the first process for all; raise in every process if it cannot."""
-    with ExitStack() as held:
+    """Lock a folder in the first process; raise in every process if that fails."""
+    with ExitStack() as stack:
         failure = None
         if accelerator.is_main_process:
             try:
-                held.enter_context(only_writer(folder))
+                stack.enter_context(only_writer(folder))
             except (UserError, OSError) as error:
                 failure = error
-        refused = torch.tensor([float(failure is not None)], device=accelerator.device)
-        if sum_over_processes(accelerator)(refused):
-            raise failure or UserError(f"the first process may not write {folder}; see its message")
+        has_failed = torch.tensor([float(failure is not None)], device=accelerator.device)
+        if sum_over_processes(accelerator)(has_failed):
+            raise failure or UserError(
+                f"the first process cannot write to {folder};\nsee its error message"
+            )
         yield
 
 
 SAVE_SECONDS = 300.0  # between two states within an epoch
-STEPS_BETWEEN_QUESTIONS = 20  # of several processes, or of a GPU
+SYNC_INTERVAL = 20  # steps between two synchronisations of processes, or with a GPU
 
 
-class Asked(NamedTuple):
-    """What is to be done between two steps."""
+class Actions(NamedTuple):
+    """What to do between two steps."""
 
     save: bool
-    signal_number: int  # 0: none came
+    signal_number: int  # 0: no signal received
 
 
-def asked(stage: Stage, state: State, signals: Signals, seconds: float) -> Asked:
-    """Return whether to save and which signal to obey; several processes agree, now and then."""
-    alone, due = stage.accelerator.num_processes == 1, seconds > SAVE_SECONDS
-    now_and_then = state.counters.step % STEPS_BETWEEN_QUESTIONS == 0
-    if not alone:
-        if not now_and_then:
-            return Asked(save=False, signal_number=0)
-        due = agreed(stage, due)
-    number = agreed_signal(stage, signals)
-    if now_and_then or due or number:
+def actions_due(stage: Stage, state: State, signals: Signals, seconds: float) -> Actions:
+    """Return whether to save and which signal to handle, `seconds` after the last save.
+
+    Several processes decide together, every `SYNC_INTERVAL` steps.
+    """
+    is_single, save = stage.accelerator.num_processes == 1, seconds > SAVE_SECONDS
+    is_sync_step = state.counters.step % SYNC_INTERVAL == 0
+    if not is_single:
+        if not is_sync_step:
+            return Actions(save=False, signal_number=0)
+        save = decided_by_first(stage, save)
+    number = received_signal(stage, signals)
+    if is_sync_step or save or number:
         reject_divergence(stage, state)
-    return Asked(due, number)
+    return Actions(save, number)
 
 
-def agreed(stage: Stage, due: bool) -> bool:
-    """Return what the first process says: its clock counts, since saving is a joint work."""
+def decided_by_first(stage: Stage, value: bool) -> bool:
+    """Return the first process's value in all processes: saving needs all of them."""
     if stage.accelerator.num_processes == 1:
-        return due
-    mine = [float(due and stage.accelerator.is_main_process)]
-    answer = torch.tensor(mine, device=stage.accelerator.device)
-    return bool(sum_over_processes(stage.accelerator)(answer))
+        return value
+    local = [float(value and stage.accelerator.is_main_process)]
+    decision = torch.tensor(local, device=stage.accelerator.device)
+    return bool(sum_over_processes(stage.accelerator)(decision))
 
 
-def agreed_signal(stage: Stage, signals: Signals) -> int:
+def received_signal(stage: Stage, signals: Signals) -> int:
     """Return the signal that any process has received, or 0."""
     if stage.accelerator.num_processes == 1:
         return signals.number
-    mine = [float(signals.number == number) for number in SIGNALS]
+    local = [float(signals.number == number) for number in SIGNALS]
     counts = sum_over_processes(stage.accelerator)(
-        torch.tensor(mine, device=stage.accelerator.device)
+        torch.tensor(local, device=stage.accelerator.device)
     )
     return max((number for number, n in zip(SIGNALS, counts.tolist(), strict=True) if n), default=0)
 
 
-def stop_if_asked(stage: Stage, number: int, signals: Signals) -> None:
-    """Obey a signal once the first process has saved for all."""
+def stop_on_signal(stage: Stage, number: int, signals: Signals) -> None:
+    """Re-raise a deferred signal, if any, once the first process has saved the state."""
     if number:
         stage.accelerator.wait_for_everyone()
-        signals.obey(number)
+        signals.reraise(number)
 
 
 def reject_divergence(stage: Stage, state: State) -> None:
-    """Stop at a loss that is infinite or NaN; no state was saved since.
+    """Raise UserError if a loss was non-finite; no state has been saved since.
 
-    The CPU has looked at every step; a GPU is asked now and then, and before anything is saved.
+    On the CPU every step has been checked already; a GPU is checked here, before every save.
     """
     if sync_is_free(stage.accelerator.device):
         return
@@ -170,15 +174,15 @@ def reject_divergence(stage: Stage, state: State) -> None:
 def training_precision(
     options: TrainingOptions, folder: Path, accelerator: Accelerator
 ) -> Precision:
-    """Return what the training in a folder computes in.
+    """Return the precision of the training in a folder, decided by the first process.
 
-    `auto` is resolved when the training begins and recorded in its state, so that a resumed one
-    computes as it began. The first process decides for all.
+    `auto` is resolved when the training starts and recorded in its state, so that a resumed
+    training keeps its precision.
     """
-    own = 0.0
+    is_bf16 = 0.0
     if accelerator.is_main_process:
         recorded = saved_precision(folder / "state") if options.precision == "auto" else None
-        decided = recorded or resolved_precision(options.precision, accelerator.device)
-        own = float(decided == "bf16")
-    decision = sum_over_processes(accelerator)(torch.tensor([own], device=accelerator.device))
+        precision = recorded or resolved_precision(options.precision, accelerator.device)
+        is_bf16 = float(precision == "bf16")
+    decision = sum_over_processes(accelerator)(torch.tensor([is_bf16], device=accelerator.device))
     return "bf16" if decision else "fp32"

@@ -1,4 +1,4 @@
-"""The one training loop: a teacher and a student differ by objective and views alone."""
+"""The training loop of all stages; teacher and student differ only in objective and views."""
 
 import logging
 import math
@@ -25,44 +25,44 @@ from ruggedize.train.delivery import (
     weights_to_deliver,
 )
 from ruggedize.train.distributed import (
-    agreed,
-    agreed_signal,
-    asked,
+    actions_due,
+    decided_by_first,
     first_process_writes,
     naming_lost_processes,
+    received_signal,
     reject_divergence,
-    stop_if_asked,
+    stop_on_signal,
     sum_over_processes,
 )
 from ruggedize.train.objectives.objective import IMAGES
 from ruggedize.train.optim import Patience, Plateau, optimiser_for
 from ruggedize.train.preflight import (
-    begin,
-    check,
+    check_processes,
     divide_batch_norm,
     out_of_memory,
+    prepare_folder,
     reject_different_states,
 )
 from ruggedize.train.safety import NotFinite, Signals, divergence_error
 from ruggedize.train.stage import Stage
-from ruggedize.train.step import add, means_of, step
+from ruggedize.train.step import add_sums, means_of, step
 from ruggedize.train.validate import Score
 
-LOST_SECONDS = 20.0  # of work at most that is not saved before a validation
+UNSAVED_SECONDS = 20.0  # an epoch's last steps are saved before validation if they took longer
 log = logging.getLogger(__name__)
 
 
 @naming_lost_processes()
 def fit(stage: Stage) -> None:
-    """Train, from the last saved state if there is one, and write `model.safetensors`.
+    """Train, resuming from the newest state if there is one, and write `model.safetensors`.
 
-    What is delivered already is not done again.
+    A finished training is not repeated.
 
     Raises:
-        UserError: another process writes the folder, or it holds another training's state, or a
-            model that is not the one delivered.
+        UserError: another process is writing the folder, it holds the state of another training,
+            or its model is not the one that was delivered.
     """
-    check(stage)
+    check_processes(stage)
     with first_process_writes(stage.accelerator, stage.folder):
         try:
             if not is_delivered(stage):
@@ -72,11 +72,11 @@ def fit(stage: Stage) -> None:
                 raise
             raise out_of_memory(stage) from error
         finally:
-            stage.accelerator.free_memory()  # it keeps what it has wrapped
+            stage.accelerator.free_memory()  # drops its references to the model
 
 
 def train(stage: Stage) -> None:
-    """Do what `fit` promises in a folder that is held."""
+    """Train in a folder that this run has locked; see `fit`."""
     options = stage.options
     device = stage.accelerator.device
     autocast = autocast_for(stage.precision, device)
@@ -85,15 +85,15 @@ def train(stage: Stage) -> None:
     divide_batch_norm(stage.model, options, stage.accelerator)
     state = fresh_state(stage)
     if load_newest_state(state, stage.folder / "state"):
-        log.info("%s goes on from step %d", stage.name, state.counters.step)
+        log.info("%s: resuming from step %d", stage.name, state.counters.step)
     elif stage.accelerator.is_main_process:
-        begin(stage)
+        prepare_folder(stage)
     reject_different_states(stage, state.counters.step)
     network: nn.Module = stage.model
     if options.compile:
         network = compiled(stage.model, device)
-    network = stage.accelerator.prepare_model(network)  # wraps for several processes, else nothing
-    state.counters.precision = stage.precision  # older states have none
+    network = stage.accelerator.prepare_model(network)  # wraps only with several processes
+    state.counters.precision = stage.precision  # missing in older states
     log.info("%s: %s on %s", stage.name, stage.precision, device)
     pace, saved = Pace(), time.monotonic()
     while state.counters.epoch < options.epochs and not state.counters.stopped:
@@ -104,16 +104,16 @@ def train(stage: Stage) -> None:
             end_epoch(stage, state, autocast, save=bool(due))
             saved = time.monotonic() if due else saved
             pace.log_epoch(stage, state.counters)
-            stop_if_asked(stage, agreed_signal(stage, signals), signals)
+            stop_on_signal(stage, received_signal(stage, signals), signals)
     deliver(stage, state, autocast)
 
 
 def compiled(network: nn.Module, device: torch.device) -> nn.Module:
-    """Return a network that torch compiles at its first step.
+    """Return the network wrapped by `torch.compile`; it is compiled at the first step.
 
-    On a GPU kernels are compiled in this process, one after the other. By default torch compiles
-    them in a pool of processes, and when that pool dies the training waits forever
-    (docs/decisions/0005). `TORCHINDUCTOR_COMPILE_THREADS` takes precedence.
+    On a GPU, kernels are compiled in this process, one at a time. By default torch compiles them
+    in a pool of processes, and if that pool dies the training hangs (docs/decisions/0005).
+    `TORCHINDUCTOR_COMPILE_THREADS` takes precedence.
     """
     in_process = device.type == "cuda" and "TORCHINDUCTOR_COMPILE_THREADS" not in os.environ
     compile_here = torch.compile(options={"compile_threads": 1} if in_process else None)
@@ -121,7 +121,7 @@ def compiled(network: nn.Module, device: torch.device) -> nn.Module:
 
 
 def fresh_state(stage: Stage) -> State:
-    """Build what the training needs besides the network."""
+    """Build the optimiser, average and counters of a new training."""
     options = stage.options
     return State(
         model=stage.model,
@@ -137,7 +137,7 @@ def fresh_state(stage: Stage) -> State:
 def run_epoch(
     stage: Stage, state: State, network: nn.Module, autocast: torch.autocast, signals: Signals
 ) -> None:
-    """Run the steps of an epoch that are still to do, saving the state every five minutes."""
+    """Run the remaining steps of an epoch, saving the state every five minutes."""
     counters = state.counters
     sums = earlier_sums(stage, counters)
     earlier, started = counters.seconds, time.monotonic()
@@ -150,56 +150,59 @@ def run_epoch(
             counters.seconds = earlier + time.monotonic() - started
             save_within_epoch(stage, state, sums)
             raise divergence_error(stage, fault.step, counters.lr_scale) from None
-        add(sums, {name: value.double() for name, value in found.items()})
+        add_sums(sums, {name: value.double() for name, value in found.items()})
         counters.step += 1
         counters.step_in_epoch += 1
         if state.average:
             state.average.update(stage.model, batch.step + 1)
         task = epoch_task(stage, counters.epoch + 1)
         stage.progress(task, counters.step_in_epoch, stage.steps_per_epoch)
-        what = asked(stage, state, signals, time.monotonic() - saved)
-        if what.save or what.signal_number:
+        due = actions_due(stage, state, signals, time.monotonic() - saved)
+        if due.save or due.signal_number:
             saved = time.monotonic()
             counters.seconds = earlier + saved - started
             save_within_epoch(stage, state, sums)
-        stop_if_asked(stage, what.signal_number, signals)
+        stop_on_signal(stage, due.signal_number, signals)
     counters.seconds = earlier + time.monotonic() - started
-    if agreed(stage, time.monotonic() - saved > LOST_SECONDS):
+    if decided_by_first(stage, time.monotonic() - saved > UNSAVED_SECONDS):
         reject_divergence(stage, state)
-        save_within_epoch(stage, state, sums)  # validation may take longer than a stop waits for
+        save_within_epoch(stage, state, sums)  # a stop during validation may not leave time to save
     counters.sums = {name: float(value) for name, value in sums.items()}
 
 
 def earlier_sums(stage: Stage, counters: Counters) -> dict[str, Tensor]:
-    """Return what the state has of the epoch under way; that of all is the first process's."""
-    own = float(stage.accelerator.is_main_process)
+    """Return the restored sums of the current epoch.
+
+    The saved sums are totals over all processes, so only the first process adds them.
+    """
+    share = float(stage.accelerator.is_main_process)
     kind = {"dtype": torch.float64, "device": stage.accelerator.device}
-    return {name: torch.tensor(value * own, **kind) for name, value in counters.sums.items()}
+    return {name: torch.tensor(value * share, **kind) for name, value in counters.sums.items()}
 
 
 def save_within_epoch(stage: Stage, state: State, sums: dict[str, Tensor]) -> None:
-    """Save in the midst of an epoch; the sums of all processes go with it."""
+    """Save the state within an epoch, with the epoch's sums over all processes."""
     reduced = reduce_sums(stage, {name: float(value) for name, value in sums.items()})
     if stage.accelerator.is_main_process:
-        own, state.counters.sums = state.counters.sums, reduced
+        local, state.counters.sums = state.counters.sums, reduced
         save_state(state, stage.folder / "state")
-        state.counters.sums = own
+        state.counters.sums = local
     stage.accelerator.wait_for_everyone()
 
 
 def reduce_sums(stage: Stage, sums: dict[str, float]) -> dict[str, float]:
-    """Add up the epoch's sums over the processes."""
+    """Return the sums added up over all processes."""
     packed = torch.tensor(list(sums.values()), dtype=torch.float64, device=stage.accelerator.device)
     return dict(zip(sums, sum_over_processes(stage.accelerator)(packed).tolist(), strict=True))
 
 
 def end_epoch(stage: Stage, state: State, autocast: torch.autocast, *, save: bool = True) -> None:
-    """Validate, let plateau and early stopping decide, log the epoch and save the state."""
+    """Validate, update plateau and early stopping, log the epoch and save the state."""
     counters, options = state.counters, stage.options
     reject_divergence(stage, state)
     share_buffers(stage)
     scores = validate_epoch(stage, state, autocast)
-    reject_useless_weights(stage, state, scores.raw, scores.averaged)
+    reject_non_finite_scores(stage, state, scores.raw, scores.averaged)
     counters.rows.append(epoch_row(stage, state, scores))
     counters.rows[-1]["best"] = weights_to_deliver(stage, counters)
     if state.plateau and state.plateau.exhausted(scores.raw.metric(options.watch)):
@@ -214,10 +217,10 @@ def end_epoch(stage: Stage, state: State, autocast: torch.autocast, *, save: boo
             save_state(state, stage.folder / "state")
 
 
-def reject_useless_weights(stage: Stage, state: State, *scores: Score | None) -> None:
-    """Raise if a validation loss is not finite; no state has been written since.
+def reject_non_finite_scores(stage: Stage, state: State, *scores: Score | None) -> None:
+    """Raise UserError if a validation loss is non-finite; no state has been written since.
 
-    The epoch's last step has made the weights useless.
+    The epoch's last step is reported: earlier steps had a finite loss.
     """
     counters = state.counters
     if all(score is None or math.isfinite(score.loss) for score in scores):
@@ -227,14 +230,14 @@ def reject_useless_weights(stage: Stage, state: State, *scores: Score | None) ->
 
 
 def share_buffers(stage: Stage) -> None:
-    """Copy the first process's batch-norm statistics, which are delivered, to all others."""
+    """Copy the first process's batch-norm statistics to all others: they are the delivered ones."""
     if stage.accelerator.num_processes > 1:
         for buffer in stage.model.buffers():
             buffer.copy_(broadcast(buffer, from_process=0))
 
 
 def epoch_row(stage: Stage, state: State, scores: EpochScores) -> dict[str, Any]:
-    """Divide the epoch's sums, once, into the row of `metrics.jsonl`."""
+    """Return the epoch's row of `metrics.jsonl`; sums are divided only here."""
     counters = state.counters
     sums = reduce_sums(stage, counters.sums)
     images = sums[f"count/{IMAGES}"]
@@ -253,7 +256,7 @@ def epoch_row(stage: Stage, state: State, scores: EpochScores) -> dict[str, Any]
 
 
 class Pace:
-    """Measures epochs from end to end, validation included."""
+    """Measures the duration of epochs, validation included, to estimate the time left."""
 
     def __init__(self) -> None:
         self.last_end = time.monotonic()
@@ -261,7 +264,9 @@ class Pace:
     def log_epoch(self, stage: Stage, counters: Counters) -> None:
         """Log the epoch that has just ended."""
         row, now = counters.rows[-1], time.monotonic()
-        seconds = max(now - self.last_end, row["seconds"])  # a resumed epoch began earlier
+        seconds = max(
+            now - self.last_end, row["seconds"]
+        )  # a resumed epoch started before this process
         self.last_end = now
         if stage.accelerator.is_main_process:
             epochs_left = 0 if counters.stopped else stage.options.epochs - counters.epoch
@@ -274,7 +279,7 @@ def epoch_task(stage: Stage, epoch: int) -> EpochTask:
 
 
 def summary(row: dict[str, Any], seconds_left: float) -> str:
-    """Return a row of `metrics.jsonl` in words."""
+    """Return a row of `metrics.jsonl` as a log line."""
     scores = row["validation"]
     accuracy = f"validation accuracy {100 * scores['raw']['accuracy']:.2f} %"
     if scores["averaged"]:

@@ -1,6 +1,6 @@
-"""Optimisers, schedules and averages as a recipe gives them, and what they compute.
+"""Options of optimisers, learning rate schedules and weight averaging, and their arithmetic.
 
-Torch is imported where an optimiser is built: reading a recipe takes milliseconds.
+Torch is imported only where an optimiser is built, so that reading a recipe takes milliseconds.
 """
 
 import math
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-FACTOR = "lr_factor"  # of a parameter group
+FACTOR = "lr_factor"  # key in a parameter group
 FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def kind_alone(value: Any) -> Any:
+def table_from_kind(value: Any) -> Any:
     """Read `averaging = "ema"` as `averaging = { kind = "ema" }`."""
     return {"kind": value} if isinstance(value, str) else value
 
@@ -46,7 +46,9 @@ class AdamW(BaseModel):
     )
     epsilon: float = Field(default=1e-8, gt=0, description="added to the root of the second moment")
     weight_decay: float = Field(
-        default=0.01, ge=0, description="times lr; matrices and kernels only"
+        default=0.01,
+        ge=0,
+        description="decay, multiplied by lr; not applied to biases and batch norm",
     )
 
 
@@ -59,21 +61,23 @@ class Sgd(BaseModel):
     momentum: float = Field(
         default=0.9, ge=0, lt=1, description="Nesterov momentum; 0 turns it off"
     )
-    weight_decay: float = Field(default=5e-4, ge=0, description="L2; matrices and kernels only")
+    weight_decay: float = Field(
+        default=5e-4, ge=0, description="L2 penalty; not applied to biases and batch norm"
+    )
     bias_lr_factor: float = Field(
-        default=1.0, gt=0, description="times lr, for biases and batch-norm weights"
+        default=1.0, gt=0, description="factor on lr for biases and batch-norm weights"
     )
 
 
 class Constant(BaseModel):
-    """The same learning rate throughout."""
+    """Constant learning rate."""
 
     model_config = FROZEN
     kind: Literal["constant"] = "constant"
 
 
 class Cosine(BaseModel):
-    """Linear warm-up, then half a cosine down to zero, step by step."""
+    """Linear warm-up, then cosine decay to zero, updated every step."""
 
     model_config = FROZEN
     kind: Literal["cosine"] = "cosine"
@@ -81,7 +85,7 @@ class Cosine(BaseModel):
 
 
 class OneCycle(BaseModel):
-    """A triangle: linearly up to the optimiser's rate, linearly down to `final` of it."""
+    """Linear warm-up to the optimiser's learning rate, then linear decay to `final` times it."""
 
     model_config = FROZEN
     kind: Literal["one-cycle"] = "one-cycle"
@@ -90,37 +94,37 @@ class OneCycle(BaseModel):
         default=0.0,
         ge=0,
         le=1,
-        description="last rate as a share of the highest, at least that of one step before zero",
+        description="learning rate of the last step as a fraction of the highest; never exactly 0",
     )
 
 
 class Plateau(BaseModel):
-    """Lower the rate when validation stops improving, with Keras' counting.
+    """Lower the learning rate when the validation metric stops improving, as Keras does.
 
-    Deviation from torch: acts when the wait *reaches* patience, and compares with an absolute
-    `min_delta` (`keras.callbacks.ReduceLROnPlateau`).
+    Deviation from torch: the rate is lowered when the wait *reaches* patience, and `min_delta` is
+    absolute (`keras.callbacks.ReduceLROnPlateau`).
     """
 
     model_config = FROZEN
     kind: Literal["plateau"] = "plateau"
-    patience: int = Field(default=3, ge=1, description="epochs without improvement before it acts")
-    factor: float = Field(default=0.1, gt=0, lt=1, description="the rate is multiplied by this")
+    patience: int = Field(default=3, ge=1, description="epochs without improvement before lowering")
+    factor: float = Field(default=0.1, gt=0, lt=1, description="factor on the learning rate")
     min_delta: float = Field(
-        default=1e-4, ge=0, description="smallest change that is an improvement"
+        default=1e-4, ge=0, description="smallest change that counts as an improvement"
     )
 
 
 class NoAveraging(BaseModel):
-    """No average is kept."""
+    """No weight averaging."""
 
     model_config = FROZEN
     kind: Literal["none"] = "none"
 
 
 class Ema(BaseModel):
-    """Exponential moving average of the weights, every step.
+    """Exponential moving average of the weights, updated every step.
 
-    The first update copies the weights; update t + 1 has the decay min(decay, (1 + t) / (10 + t)).
+    The first update copies the weights; update t + 1 uses decay min(decay, (1 + t) / (10 + t)).
     """
 
     model_config = FROZEN
@@ -129,13 +133,13 @@ class Ema(BaseModel):
         default=0.99,
         gt=0,
         lt=1,
-        description="weight of the past in each step, reached after 9 decay / (1 - decay) steps",
+        description="decay of the average; its warm-up takes 9 decay / (1 - decay) steps",
     )
     start: float = Field(default=0.0, ge=0, lt=1, description="share of the steps before it starts")
 
 
 class Swa(BaseModel):
-    """Stochastic weight averaging (Izmailov et al. 2018): the plain mean of snapshots."""
+    """Stochastic weight averaging (Izmailov et al. 2018): the unweighted mean of snapshots."""
 
     model_config = FROZEN
     kind: Literal["swa"] = "swa"
@@ -155,19 +159,20 @@ class EarlyStopping(BaseModel):
 
 
 Optimiser = Annotated[
-    Annotated[Adam | AdamW | Sgd, Field(discriminator="kind")], BeforeValidator(kind_alone)
+    Annotated[Adam | AdamW | Sgd, Field(discriminator="kind")], BeforeValidator(table_from_kind)
 ]
 Schedule = Annotated[
     Annotated[Constant | Cosine | OneCycle | Plateau, Field(discriminator="kind")],
-    BeforeValidator(kind_alone),
+    BeforeValidator(table_from_kind),
 ]
 Averaging = Annotated[
-    Annotated[NoAveraging | Ema | Swa, Field(discriminator="kind")], BeforeValidator(kind_alone)
+    Annotated[NoAveraging | Ema | Swa, Field(discriminator="kind")],
+    BeforeValidator(table_from_kind),
 ]
 
 
 def optimiser_for(model: "nn.Module", options: Adam | AdamW | Sgd) -> "torch.optim.Optimizer":
-    """Build the optimiser; biases and batch-norm weights (one-dimensional) are never decayed."""
+    """Build the optimiser; biases and batch-norm weights (one-dimensional) get no weight decay."""
     import torch
 
     weights = [p for p in model.parameters() if p.requires_grad]
@@ -189,18 +194,18 @@ def optimiser_for(model: "nn.Module", options: Adam | AdamW | Sgd) -> "torch.opt
 
 
 def set_rate(optimiser: "torch.optim.Optimizer", lr: float) -> None:
-    """Set the learning rate of every group: `lr` times the group's own factor, if it has one."""
+    """Set the learning rate of every parameter group to `lr` times the group's factor, if any."""
     for group in optimiser.param_groups:
         group["lr"] = lr * group.get(FACTOR, 1.0)
 
 
 def rate_at(schedule: Constant | Cosine | OneCycle | Plateau, step: int, num_steps: int) -> float:
-    """Return the share of the optimiser's rate, in [0, 1], for step `step` of `num_steps`.
+    """Return the factor on the optimiser's learning rate, in [0, 1], at step `step` (from 0).
 
-    Steps count from 0. A plateau's share depends on validation and is kept by `Patience`.
+    `Plateau` returns 1: its factor depends on validation and is tracked by `Patience`.
 
     Raises:
-        ValueError: there is no such step; beyond its end a triangle would go below zero.
+        ValueError: `step` is not in 0..num_steps - 1.
     """
     if not 0 <= step < num_steps:
         raise ValueError(f"step must be in 0..{num_steps - 1}, got {step}")
@@ -211,25 +216,25 @@ def rate_at(schedule: Constant | Cosine | OneCycle | Plateau, step: int, num_ste
         return (step + 1) / (warmup + 1)
     if isinstance(schedule, Cosine):
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (num_steps - warmup)))
-    return 1.0 - fall(schedule, step - warmup, num_steps - warmup)
+    return 1.0 - one_cycle_decay(schedule, step - warmup, num_steps - warmup)
 
 
-def fall(schedule: OneCycle, since_top: float, num_steps: float) -> float:
-    """Return how far a triangle has fallen, `since_top` steps after its top.
+def one_cycle_decay(schedule: OneCycle, steps_since_peak: float, num_steps: float) -> float:
+    """Return the fraction by which the learning rate has decayed since its peak.
 
-    The last of `num_steps` steps has the rate `final`, or the one that a line to zero has a step
-    before its end, if that is higher: a step without any rate would be wasted.
+    The last of `num_steps` steps has the factor max(final, 1 / num_steps): with a factor of 0 it
+    would have no effect.
     """
     if schedule.final * num_steps <= 1:
-        return since_top / num_steps
-    return (1.0 - schedule.final) * (since_top / (num_steps - 1))
+        return steps_since_peak / num_steps
+    return (1.0 - schedule.final) * (steps_since_peak / (num_steps - 1))
 
 
 class Patience:
-    """Keras' counter: how long a metric (lower is better) has not improved.
+    """Counter of epochs without improvement of a metric (lower is better).
 
-    Source: `keras.callbacks.ReduceLROnPlateau` and `EarlyStopping`: an improvement is a change of
-    more than `min_delta`; it acts when the wait reaches `patience`, and a plateau then waits anew.
+    Source: `keras.callbacks.ReduceLROnPlateau` and `EarlyStopping`: a change of more than
+    `min_delta` is an improvement; when the count reaches `patience`, it restarts from 0.
     """
 
     def __init__(self, options: Plateau | EarlyStopping) -> None:
@@ -239,7 +244,7 @@ class Patience:
         self.wait = 0
 
     def exhausted(self, metric: float) -> bool:
-        """Count one epoch; true when patience has run out, and the wait begins anew."""
+        """Count one epoch; return True and restart the count when it reaches `patience`."""
         if metric < self.best - self.min_delta:
             self.best, self.wait = metric, 0
             return False
@@ -250,10 +255,10 @@ class Patience:
         return True
 
     def state(self) -> dict[str, float | int | None]:
-        """Return what must be saved."""
+        """Return the state to save."""
         return {"best": None if math.isinf(self.best) else self.best, "wait": self.wait}
 
     def load(self, state: dict[str, float | int | None]) -> None:
-        """Go on from a saved state."""
+        """Restore a saved state."""
         self.best = math.inf if state["best"] is None else float(state["best"])
         self.wait = int(state["wait"] or 0)

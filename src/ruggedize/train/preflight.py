@@ -1,4 +1,4 @@
-"""What is checked and written before the first step."""
+"""Preflight checks, and the files written before the first step."""
 
 import logging
 from functools import partial
@@ -39,9 +39,9 @@ def check_stage(
     views: ViewOptions,
     accelerator: Accelerator,
 ) -> None:
-    """Raise UserError for a stage that cannot be trained on these data and this machine.
+    """Raise UserError if a stage cannot be trained on this data and this machine.
 
-    `run` checks all stages before it writes anything, `train_stage` its own before it builds it.
+    `run` checks all stages before it writes anything; `train_stage` checks its own stage first.
     """
     views.check_image_size(data.train.image_size)
     reject_too_small(options.model, views.input_size(data.train.image_size))
@@ -53,20 +53,21 @@ def check_stage(
 
 
 def reject_settings(accelerator: Accelerator) -> None:
-    """Raise UserError for settings of Accelerate's that a recipe has, too."""
+    """Raise UserError for settings of Accelerate that the recipe controls."""
     if accelerator.mixed_precision != "no" or accelerator.gradient_accumulation_steps != 1:
         raise UserError(
-            "Accelerate is set to mixed precision or gradient accumulation, which would act a "
-            "second time here;\nset neither there, and precision = ... in the recipe"
+            "Accelerate is configured for mixed precision or gradient accumulation, which the "
+            "recipe already controls;\nturn both off in Accelerate and set precision and "
+            "microbatches in the recipe"
         )
 
 
 def reject_unlabelled_validation(name: str, validation: ImageSet) -> None:
-    """Raise UserError if there is nothing to validate on."""
+    """Raise UserError if no validation image has a label."""
     if not (validation.labels >= 0).any():
         raise UserError(
-            f"{name}: none of the {len(validation):,} validation images has a label, and the "
-            "weights to deliver are chosen by them;\n"
+            f"{name}: none of the {len(validation):,} validation images has a label, but labels "
+            "are required to choose the weights to deliver;\n"
             "label some of them, or hold out labelled training images"
         )
 
@@ -74,13 +75,13 @@ def reject_unlabelled_validation(name: str, validation: ImageSet) -> None:
 def reject_untrainable(
     name: str, options: TrainingOptions, num_images: int, accelerator: Accelerator
 ) -> None:
-    """Raise UserError for batches too small to train on, and an average that would never begin."""
+    """Raise UserError for batches too small for batch norm, and for SWA without any snapshot."""
     fewest = 2 * num_groups(options, accelerator)
     if min(num_images, options.batch_size) < fewest:
         raise UserError(
-            f"{name}: a step needs {fewest} images or more, two for each process and ghost batch; "
-            f"there are {num_images} training images, and {name}.batch_size = "
-            f"{options.batch_size};\ngive more of them, or fewer processes"
+            f"{name}: a step needs at least {fewest} images, two for each process and ghost batch; "
+            f"got {num_images} training images and {name}.batch_size = {options.batch_size};\n"
+            f"use more images, a larger batch, or fewer processes or ghost batches"
         )
     averaging = options.averaging
     if averaging.kind == "swa":
@@ -88,38 +89,39 @@ def reject_untrainable(
         remaining = num_steps - int(averaging.start * num_steps)
         if remaining < averaging.every:
             raise UserError(
-                f"{name}: no snapshot falls into the {remaining} steps after averaging.start; "
-                f"take averaging.every = {max(1, remaining // 10)} or train longer"
+                f"{name}: averaging.every must be at most {remaining}, the number of steps after "
+                f"averaging.start, got {averaging.every};\n"
+                f"set averaging.every = {max(1, remaining // 10)} or train longer"
             )
 
 
 def reject_too_large(
     name: str, options: TrainingOptions, num_classes: int, device: torch.device
 ) -> None:
-    """Raise UserError, before it is built, for a network for the CPU whose weights do not fit.
+    """Raise UserError for a network on the CPU whose weights do not fit into memory.
 
-    The system would end the process without a message. A GPU raises when it is full.
+    Without this check the operating system would kill the process. A GPU raises an error itself.
     """
-    memory, here = available_memory(), processes_here()
+    memory, local_world_size = available_memory(), processes_here()
     if device.type != "cpu" or memory is None or options.model.name == "custom":
         return
-    weights = bytes_of_weights(meta_model(options.model, num_classes))
-    need = here * (weights + fixed_need(options, weights))
-    if need > memory:
+    weights = weight_bytes(meta_model(options.model, num_classes))
+    required = local_world_size * (weights + bytes_beside_weights(options, weights))
+    if required > memory:
         raise UserError(
-            f"{name}.model has {weights // 4:,} weights: they, their gradients, the optimiser and "
-            f"copies take {need / GIB:.1f} GB of memory, and {memory / GIB:.1f} GB are there;\n"
-            f"take a smaller {name}.model"
+            f"{name}.model has {weights // 4:,} weights: with gradients, optimiser state and "
+            f"copies they need {required / GIB:.1f} GB of memory, but {memory / GIB:.1f} GB are "
+            f"available;\nuse a smaller {name}.model"
         )
 
 
-def bytes_of_weights(network: nn.Module) -> int:
-    """Return the bytes of all weights."""
+def weight_bytes(network: nn.Module) -> int:
+    """Return the size of all weights in bytes."""
     return sum(weight.nbytes for weight in network.parameters())
 
 
-def fixed_need(options: TrainingOptions, weights: int) -> int:
-    """Return what comes with so many bytes of weights: gradients, slots, average and best."""
+def bytes_beside_weights(options: TrainingOptions, weights: int) -> int:
+    """Return the bytes of gradients, optimiser state, average and best weights."""
     slots = int(options.optimiser.momentum > 0) if isinstance(options.optimiser, Sgd) else 2
     averaged = not isinstance(options.averaging, NoAveraging)
     copies = 2 if averaged else int(bool(options.early_stopping))
@@ -127,101 +129,101 @@ def fixed_need(options: TrainingOptions, weights: int) -> int:
 
 
 def out_of_memory(stage: Stage) -> UserError:
-    """Return the error of a step that did not fit into memory, with what helps.
+    """Build the error for a step that ran out of memory, with remedies.
 
-    Of several processes the others end with this one: the launcher, or the broken connection,
-    ends them.
+    It is raised in this process only. The others end through the launcher or the lost connection.
     """
     name, options = stage.name, stage.options
     has_batch_norm = bool(batch_norms(stage.model))
-    parts = 2 * options.microbatches
-    helps = f"set {name}.microbatches = {parts}"
-    if has_batch_norm and options.ghost_batches % parts:
-        helps += f" and {name}.ghost_batches = {parts}, which changes what batch norm sees"
+    microbatches = 2 * options.microbatches
+    remedy = f"set {name}.microbatches = {microbatches}"
+    if has_batch_norm and options.ghost_batches % microbatches:
+        remedy += f" and {name}.ghost_batches = {microbatches} (this changes the result)"
     return UserError(
         f"{name}: {stage.accelerator.device} is out of memory;\n"
-        f"{helps}, lower {name}.batch_size (now {options.batch_size}), or take a smaller "
-        f"{name}.model or smaller views.resize and views.crop, with another --out"
+        f"{remedy}, lower {name}.batch_size (now {options.batch_size}), or use a smaller "
+        f"{name}.model or smaller views.resize and views.crop, and use another --out"
     )
 
 
 def reject_division(name: str, options: TrainingOptions, accelerator: Accelerator) -> None:
-    """Reject parts that the processes cannot share, and what the device cannot do."""
-    processes, parts = accelerator.num_processes, options.ghost_batches
-    if parts > 1 and parts % processes:
+    """Raise UserError for a division of the batch that processes or device do not support."""
+    processes, ghosts = accelerator.num_processes, options.ghost_batches
+    if ghosts > 1 and ghosts % processes:
         raise UserError(
-            f"{name}.ghost_batches = {parts} cannot be shared by {processes} processes;\n"
-            f"take a multiple of {processes}, or another number of processes"
+            f"{name}.ghost_batches must be a multiple of the {processes} processes, got {ghosts};\n"
+            f"set a multiple of {processes}, or use another number of processes"
         )
-    if parts > 1 and parts // processes % options.microbatches:
+    if ghosts > 1 and ghosts // processes % options.microbatches:
         raise UserError(
             f"{name}.microbatches = {options.microbatches} does not divide the "
-            f"{parts // processes} ghost batches of each of {processes} processes;\n"
-            "take a divisor of it"
+            f"{ghosts // processes} ghost batches of each of {processes} processes;\n"
+            f"set {name}.microbatches to a divisor of {ghosts // processes}"
         )
     has_batch_norm = bool(batch_norms(meta_model(options.model, 2)))
-    if options.microbatches > 1 and parts == 1 and has_batch_norm:
+    if options.microbatches > 1 and ghosts == 1 and has_batch_norm:
         raise UserError(
-            f"{name}: microbatches = {options.microbatches} would change what batch norm "
-            f"normalises;\nset ghost_batches = {options.microbatches} (or a multiple of it) as well"
+            f"{name}: microbatches = {options.microbatches} would change the batches that batch "
+            "norm normalises;\n"
+            f"also set ghost_batches = {options.microbatches} (or a multiple of it)"
         )
-    if (parts > 1 or options.sync_batch_norm) and not has_batch_norm:
+    if (ghosts > 1 or options.sync_batch_norm) and not has_batch_norm:
         raise UserError(
-            "ghost_batches and sync_batch_norm change batch norm, and this network has none;\n"
-            "leave them out"
+            "ghost_batches and sync_batch_norm need batch norm, which this network does not have;\n"
+            "remove them"
         )
     if options.sync_batch_norm and (processes == 1 or accelerator.device.type == "cpu"):
         where = "on a CPU" if accelerator.device.type == "cpu" else "with one process"
         raise UserError(
-            f"{name}.sync_batch_norm joins the batches of several GPUs, and this runs {where};\n"
-            "leave it out, or give the parts a fixed number: ghost_batches"
+            f"{name}.sync_batch_norm needs several GPUs, but this run is {where};\n"
+            "remove it, or use ghost_batches, which do not depend on the number of GPUs"
         )
 
 
 def divide_batch_norm(model: nn.Module, options: TrainingOptions, accelerator: Accelerator) -> None:
-    """Replace batch norm by ghost or synchronised batch norm, as the options ask for."""
+    """Replace batch norm by ghost or synchronised batch norm if the options say so."""
     if options.sync_batch_norm:
         replace_batch_norm(model, SynchronisedBatchNorm)
     elif options.ghost_batches > 1:
-        parts = options.ghost_batches // accelerator.num_processes // options.microbatches
-        replace_batch_norm(model, partial(GhostBatchNorm, num_groups=parts))
+        groups = options.ghost_batches // accelerator.num_processes // options.microbatches
+        replace_batch_norm(model, partial(GhostBatchNorm, num_groups=groups))
 
 
-def check(stage: Stage) -> None:
-    """Raise UserError if the folder cannot be written, or the processes do not agree."""
+def check_processes(stage: Stage) -> None:
+    """Raise UserError if the folder is not writable or the processes have different data."""
     files.reject_unwritable_folder(stage.folder)
     reject_different_data(stage)
 
 
 def reject_different_data(stage: Stage) -> None:
-    """Reject processes that would not divide one training: other options or other images."""
+    """Raise UserError if the processes have different options or images."""
     gathered = stage.accelerator.gather(stage.digest().to(stage.accelerator.device))
     if len(set(gathered.tolist())) > 1:  # pyright: ignore
         raise UserError(
             f"{stage.name}: the processes have different images or options (this one has "
-            f"{len(stage.train):,} for training);\n"
-            "give all of them the same command and the same data"
+            f"{len(stage.train):,} training images);\n"
+            "start all of them with the same command and the same data"
         )
 
 
 def reject_different_states(stage: Stage, step: int) -> None:
-    """Reject to go on where some processes read another state than others."""
-    own = torch.tensor([step], device=stage.accelerator.device)
-    steps = set(stage.accelerator.gather(own).tolist())  # pyright: ignore
+    """Raise UserError if the processes have loaded states of different steps."""
+    loaded = torch.tensor([step], device=stage.accelerator.device)
+    steps = set(stage.accelerator.gather(loaded).tolist())  # pyright: ignore
     if len(steps) > 1:
         raise UserError(
-            f"{stage.name}: the processes found states of steps "
+            f"{stage.name}: the processes found states of different steps: "
             f"{', '.join(map(str, sorted(steps)))};\n"
-            f"let all machines see the same {stage.folder}, and give the command again"
+            f"make the same {stage.folder} available to all machines, then repeat the command"
         )
 
 
-def begin(stage: Stage) -> None:
-    """Write what the training begins with, and clear what one that left no state has left."""
+def prepare_folder(stage: Stage) -> None:
+    """Write the initial weights; remove files of an earlier training that saved no state."""
     if (stage.folder / MODEL).exists():
         raise UserError(
-            f"{stage.folder} holds a model and no state to go on from;\n"
-            "give another folder with --out, or delete this one"
+            f"{stage.folder} holds a model but no state to resume from;\n"
+            "choose another folder with --out, or delete this one"
         )
     for name in ("metrics.jsonl", DELIVERED, NOT_FINITE):
         (stage.folder / name).unlink(missing_ok=True)
@@ -230,15 +232,15 @@ def begin(stage: Stage) -> None:
 
 
 def warn_of_unreached_decay(stage: Stage) -> None:
-    """Warn if the steps are too few for the decay that an EMA was given."""
+    """Warn if the training is too short for the EMA to warm up to its decay."""
     averaging = stage.options.averaging
     if not isinstance(averaging, Ema):
         return
     num_updates = stage.num_steps - int(averaging.start * stage.num_steps)
     if num_updates < updates_for(averaging.decay):
         log.warning(
-            "%s.averaging.decay = %g is not reached in %s steps of averaging (it needs %s), "
-            "which then also holds early weights; set it to %g, or train longer",
+            "%s.averaging.decay = %g is not reached in %s steps of averaging (it needs %s), so "
+            "early weights remain in the average; set it to %g, or train longer",
             *(stage.name, averaging.decay, f"{num_updates:,}"),
             *(f"{updates_for(averaging.decay):,}", reachable_decay(num_updates)),
         )

@@ -1,4 +1,4 @@
-"""One stage of a run: what is trained on what, and what its result depends on."""
+"""One stage of a run: network, objective and data, and the facts that its result depends on."""
 
 import hashlib
 import json
@@ -24,9 +24,9 @@ from ruggedize.views import ViewMaker, ViewOptions
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """Everything that a training depends on; the images themselves by their digest."""
+    """Everything that the result of a training depends on; images are represented by a digest."""
 
-    name: str  # of the training; its options are named after it: teacher.batch_size
+    name: str  # of the stage; prefix of its options in messages: teacher.batch_size
     options: TrainingOptions
     views: ViewOptions
     data: DataDigest | None
@@ -44,14 +44,14 @@ class Facts:
     def differing(self, saved: dict[str, Any]) -> list[str]:
         """Return the names of the facts in which a saved training differs from this one.
 
-        Saved options are read through today's types, so that an option added since has its
-        default. A fact that was not recorded at the time is not compared.
+        Saved options are parsed by the current classes, so that options added since then have
+        their defaults. Facts that were not recorded are not compared.
 
         Raises:
-            KeyError, TypeError, ValueError: these facts are of a version that is not understood.
+            KeyError, TypeError, ValueError: the saved facts are of an incompatible version.
         """
         theirs = {key: value for key, value in saved.items() if key != "data"}
-        if not holds_custom(saved):  # whose code is not in the file
+        if not holds_custom(saved):  # custom classes cannot be parsed: their code is not saved
             options = type(self.options).model_validate(saved["options"])
             views = ViewOptions.model_validate(saved["views"])
             known = Facts(name="", options=options, views=views, data=None, others={}).to_json()
@@ -69,25 +69,25 @@ class Facts:
             DataDigest.model_validate(then).check_unchanged(self.data, f"the {self.name}")
 
     def named(self, key: str) -> str:
-        """Return what a user calls this fact."""
+        """Return the name of a fact in messages."""
         return self.name if key == "options" else key
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One network, its objective, and where its images come from."""
+    """One network, its objective and its images."""
 
-    name: str  # teacher, student: its folder and the purpose of its random draws
+    name: str  # such as "teacher" or "student"; names its folder and its random streams
     model: Classifier
     objective: Objective
-    refresher: ViewMaker  # of the views that batch norm is refreshed on
-    sources: Mapping[str, ImageSet]  # the training images that the objective asks for
+    refresher: ViewMaker  # makes the views for the batch-norm refresh
+    sources: Mapping[str, ImageSet]  # training images by source
     validation: ImageSet
-    data: DataDigest | None = None  # of what `train` and `validation` were read from
+    data: DataDigest | None = None  # of the files behind `train` and `validation`
     options: TrainingOptions
     views: ViewOptions
     seed: int
-    precision: Precision  # resolved: the options may say auto
+    precision: Precision  # resolved from the options' "auto"
     folder: Path
     parents: dict[str, str]  # hashes of the models that this one learns from
     accelerator: Accelerator
@@ -95,46 +95,46 @@ class Stage:
 
     @property
     def train(self) -> ImageSet:
-        """The labelled training images; their number makes an epoch."""
+        """The labelled training images; an epoch is one pass over them."""
         return self.sources[LABELLED]
 
-    def refresh_views(self, part: ImageBatch) -> Views:
-        """Return the views that batch norm is refreshed on, fixed by the seed."""
+    def refresh_views(self, batch: ImageBatch) -> Views:
+        """Return views for the batch-norm refresh; they depend on the seed only."""
         make = self.refresher.clean if self.objective.sees == "clean" else self.refresher.noisy
-        return make(part.images, part.index, 0)
+        return make(batch.images, batch.index, 0)
 
     @property
-    def ghosts_each(self) -> int:
-        """The parts that ghost batch norm divides a micro-batch into."""
+    def ghosts_per_microbatch(self) -> int:
+        """The number of ghost batches in a micro-batch of one process."""
         share = self.options.ghost_batches // self.accelerator.num_processes
         return max(1, share // self.options.microbatches)
 
     @property
     def num_images(self) -> int:
-        """Count the images of the training split."""
+        """The number of labelled training images."""
         return len(self.train)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Count the steps of an epoch; the last batch may be smaller.
+        """The number of steps of an epoch; the last batch may be smaller.
 
-        A last batch that leaves a part fewer than two images is left out: batch norm needs two.
+        The last batch is dropped if it has fewer than two images per group: batch norm needs two.
         """
         return steps_per_epoch(self.num_images, self.options, self.accelerator)
 
     @property
     def num_groups(self) -> int:
-        """Count the parts that a batch is divided into: a process takes one or several."""
+        """The number of groups that a batch is split into; each process gets one or more."""
         return num_groups(self.options, self.accelerator)
 
     @property
-    def fewest_images(self) -> int:
-        """Count the images that a pass needs: batch norm two in each of its parts."""
+    def min_images(self) -> int:
+        """The smallest batch of one process: batch norm needs two images per group."""
         return 2 * self.num_groups // self.accelerator.num_processes
 
     @property
     def facts(self) -> Facts:
-        """Return everything that decides the result, except for the images themselves."""
+        """Everything that the result depends on."""
         return Facts(
             name=self.name,
             options=self.options,
@@ -153,42 +153,42 @@ class Stage:
         )
 
     def digest(self) -> Tensor:
-        """Return 63 bits that stand for the facts and for which images there are, int64 `[1]`.
+        """Return a 63-bit hash of the facts and of the image indices and labels, int64 `[1]`.
 
-        Where the data lies does not count: it may lie on each machine's own disk.
+        Paths are excluded, because each machine may have its own copy of the data.
         """
         facts = self.facts.to_json()
         facts["data"] = facts["data"] and facts["data"]["parts"]
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-        for part in (self.train, self.validation):
-            digest.update(part.index.numpy().tobytes() + part.labels.numpy().tobytes())
+        for split in (self.train, self.validation):
+            digest.update(split.index.numpy().tobytes() + split.labels.numpy().tobytes())
         return torch.tensor([int.from_bytes(digest.digest()[:8]) >> 1])
 
     @property
     def num_steps(self) -> int:
-        """Count the steps of the whole training, as planned with the present processes."""
+        """The planned number of steps of the whole training, with the current world size."""
         return self.steps_per_epoch * self.options.epochs
 
     def planned_step(self, epoch: int, step_in_epoch: int) -> int:
-        """Return the number of a step in the whole plan, all counted from 0.
+        """Return the position of a step in the whole plan; all arguments count from 0.
 
-        It follows from the position alone. The steps taken so far are another count where the
-        training was resumed with another number of processes, which may change steps per epoch.
+        It differs from the number of steps taken if the training was resumed with another world
+        size, which may change the steps per epoch.
         """
         return epoch * self.steps_per_epoch + min(step_in_epoch, self.steps_per_epoch)
 
     def learning_rate(self, step: int, lr_scale: float) -> float:
-        """Return the rate of a planned step, of which a plateau has left `lr_scale`."""
+        """Return the learning rate at a planned step, times the plateau's factor `lr_scale`."""
         rate = rate_at(self.options.schedule, step, self.num_steps)
         return self.options.optimiser.lr * rate * lr_scale
 
 
 def num_groups(options: TrainingOptions, accelerator: Accelerator) -> int:
-    """Count the parts that a batch is divided into."""
+    """Return the number of groups that a batch is split into."""
     return max(options.ghost_batches, accelerator.num_processes)
 
 
 def steps_per_epoch(num_images: int, options: TrainingOptions, accelerator: Accelerator) -> int:
-    """Count the steps of an epoch, without a last batch that is too small for batch norm."""
-    whole, rest = divmod(num_images, options.batch_size)
-    return whole + (rest >= 2 * num_groups(options, accelerator))
+    """Return the number of steps of an epoch, without a last batch too small for batch norm."""
+    num_full, remainder = divmod(num_images, options.batch_size)
+    return num_full + (remainder >= 2 * num_groups(options, accelerator))

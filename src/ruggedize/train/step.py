@@ -1,4 +1,4 @@
-"""One step of a training."""
+"""One training step."""
 
 import contextlib
 from collections.abc import Mapping
@@ -15,16 +15,17 @@ from ruggedize.train.optim import set_rate
 from ruggedize.train.safety import check_finite
 from ruggedize.train.stage import Stage
 
-Sums = dict[str, Tensor]  # of terms under PER/NAME, of counts under count/PER
+Sums = dict[str, Tensor]  # sums of terms as "PER/NAME", counts as "count/PER"
 
 
 def step(
     stage: Stage, state: State, network: nn.Module, autocast: torch.autocast, planned: StepBatch
 ) -> Sums:
-    """Take one step on this process's share of a batch and return the sums of that share.
+    """Run one optimiser step on this process's share of a batch and return the share's sums.
 
     Raises:
-        NotFinite: on the CPU, where every step is checked; state and buffers are unchanged.
+        NotFinite: loss or gradient is not finite (checked here on the CPU only); the weights have
+            not been updated and the buffers are restored.
     """
     set_rate(state.optimiser, stage.learning_rate(planned.step, state.counters.lr_scale))
     state.buffers.keep()
@@ -44,80 +45,81 @@ def step(
 def gradients(
     stage: Stage, network: nn.Module, autocast: torch.autocast, batch: Batch
 ) -> tuple[Tensor, Sums]:
-    """Leave the gradient of the whole batch in the parameters; return the loss and the sums."""
-    accelerator, sums = stage.accelerator, counted(batch, stage.accelerator.device)
+    """Accumulate the gradient of the whole batch and return the loss and the sums."""
+    accelerator, sums = stage.accelerator, counts_as_sums(batch, stage.accelerator.device)
     scales = scales_of(stage, batch.counts)
-    parts = batch.to(accelerator.device).split(stage.options.microbatches, stage.ghosts_each)
+    microbatches = batch.to(accelerator.device).split(
+        stage.options.microbatches, stage.ghosts_per_microbatch
+    )
     losses = []
-    for number, part in enumerate(parts, 1):
-        is_last = number == len(parts)
-        exchange = contextlib.nullcontext() if is_last else accelerator.no_sync(network)
-        with exchange, updating_statistics(stage.model, number == 1):
+    for number, microbatch in enumerate(microbatches, 1):
+        is_last = number == len(microbatches)
+        gradient_sync = contextlib.nullcontext() if is_last else accelerator.no_sync(network)
+        with gradient_sync, updating_statistics(stage.model, number == 1):
             with autocast:
-                terms = stage.objective.loss(network, part)
+                terms = stage.objective.loss(network, microbatch)
             loss = weighted(terms, scales)
             accelerator.backward(loss)
         losses.append(loss.detach())
-        add(sums, sums_of(terms))
+        add_sums(sums, sums_of(terms))
     return torch.stack(losses).sum(), sums
 
 
 def scales_of(stage: Stage, counts: Mapping[str, int]) -> dict[str, float | Tensor]:
-    """Return what each sum is multiplied by: one over its count, summed over the processes.
+    """Return the factor of each sum: 1 / (its count over all processes).
 
-    The number of processes is a factor, because their gradients are averaged.
+    The factor is multiplied by the world size, because gradients are averaged over processes.
     """
     processes = stage.accelerator.num_processes
     if processes == 1:
         return {name: 1.0 / max(1, count) for name, count in counts.items()}
-    own = torch.tensor([float(count) for count in counts.values()], device=stage.accelerator.device)
-    everywhere = sum_over_processes(stage.accelerator)(own).clamp(min=1.0)
-    return dict(zip(counts, processes / everywhere, strict=True))
+    local = torch.tensor(list(map(float, counts.values())), device=stage.accelerator.device)
+    total = sum_over_processes(stage.accelerator)(local).clamp(min=1.0)
+    return dict(zip(counts, processes / total, strict=True))
 
 
 def weighted(terms: Mapping[str, Term], scales: Mapping[str, float | Tensor]) -> Tensor:
-    """Return the loss: every term by its weight, divided by its count.
+    """Return the loss: the weighted sum of the terms, each divided by its count.
 
-    Terms of equal counts are added up first and divided once.
+    Terms with the same count are added first and divided once.
     """
     groups: dict[object, tuple[Tensor, float | Tensor]] = {}
     for term in terms.values():
         if term.weight == 0:
             continue
         scale = scales[term.per]
-        part = term.total if term.weight == 1 else term.weight * term.total
+        value = term.total if term.weight == 1 else term.weight * term.total
         key = scale if isinstance(scale, float) else term.per
-        groups[key] = (groups[key][0] + part, scale) if key in groups else (part, scale)
+        groups[key] = (groups[key][0] + value, scale) if key in groups else (value, scale)
     first, *others = (total * scale for total, scale in groups.values())
     return sum(others, first)
 
 
 def sums_of(terms: Mapping[str, Term]) -> Sums:
-    """Return the terms' sums, and what they contribute to the loss, detached."""
+    """Return the detached sum of each term and of the terms' contributions to the loss."""
     found = {f"{term.per}/{name}": term.total.detach() for name, term in terms.items()}
     for term in terms.values():
         if term.weight:
-            part = term.weight * term.total.detach()
-            add(found, {f"{term.per}/loss": part})
+            add_sums(found, {f"{term.per}/loss": term.weight * term.total.detach()})
     return found
 
 
-def counted(batch: Batch, device: torch.device) -> Sums:
-    """Return the counts as sums."""
+def counts_as_sums(batch: Batch, device: torch.device) -> Sums:
+    """Return the batch's counts as tensors that can be summed like the terms."""
     return {
         f"count/{name}": torch.full((), float(count), device=device)
         for name, count in batch.counts.items()
     }
 
 
-def add(sums: Sums, more: Sums) -> None:
-    """Add sums to those before, in place."""
+def add_sums(sums: Sums, more: Sums) -> None:
+    """Add `more` to `sums`, in place."""
     for name, value in more.items():
         sums[name] = sums[name] + value if name in sums else value
 
 
 def means_of(sums: Mapping[str, float]) -> dict[str, float]:
-    """Divide every sum by its count, once; the loss is the sum of its parts."""
+    """Return every sum divided by its count; a loss with several counts is the sum of its means."""
     means: dict[str, float] = {}
     for key, total in sums.items():
         per, name = key.split("/", 1)

@@ -1,4 +1,4 @@
-"""What a network scores on the validation split: every labelled image exactly once."""
+"""Validation: loss and accuracy over every labelled validation image."""
 
 import math
 from typing import Literal, NamedTuple
@@ -25,15 +25,15 @@ class Score(NamedTuple):
     accuracy: float
 
     def metric(self, watch: Metric) -> float:
-        """Return the watched metric so that lower is better."""
+        """Return the watched metric, negated if higher is better."""
         return self.loss if watch == "loss" else -self.accuracy
 
 
 class Outcomes(NamedTuple):
-    """The metrics of each labelled image that this process has validated."""
+    """Loss and accuracy of each labelled image that this process has validated."""
 
     loss: Float64[Tensor, " n"]
-    accuracy: Float64[Tensor, " n"]  # 1 where the prediction is right, else 0
+    accuracy: Float64[Tensor, " n"]  # 1 where the prediction is correct, else 0
 
 
 class Difference(NamedTuple):
@@ -46,7 +46,7 @@ class Difference(NamedTuple):
 
     @property
     def raw_is_better(self) -> bool:
-        """Whether the raw weights win by more than two standard errors."""
+        """Whether the raw weights are better by more than two standard errors."""
         if self.standard_error is None:
             return False
         gain = self.raw_minus_average if self.metric == "accuracy" else -self.raw_minus_average
@@ -61,31 +61,31 @@ def outcomes(
     autocast: torch.autocast,
     accelerator: Accelerator,
 ) -> Outcomes:
-    """Return this process's share of a network's outcomes on the test view.
+    """Compute loss and accuracy of this process's share of the images, on their test views.
 
-    Unlabelled images (-1) are skipped.
+    Unlabelled images (label -1) are skipped.
     """
     device = accelerator.device
     training = network.training
     network.eval()
-    losses, rights = ([torch.zeros(0, dtype=torch.float64, device=device)] for _ in range(2))
+    losses, hits = ([torch.zeros(0, dtype=torch.float64, device=device)] for _ in range(2))
     labelled = np.flatnonzero(image_set.labels.numpy() >= 0)
     mine = labelled[accelerator.process_index :: accelerator.num_processes]
-    most = inference_batch_size(classifier.input_size)
-    parts = [mine[start : start + most] for start in range(0, len(mine), most)]
-    for part in image_set.batches(parts):
-        view = classifier.test_view(part.images).to(device)
-        target = part.labels.to(device)
+    size = inference_batch_size(classifier.input_size)
+    positions = [mine[start : start + size] for start in range(0, len(mine), size)]
+    for batch in image_set.batches(positions):
+        view = classifier.test_view(batch.images).to(device)
+        target = batch.labels.to(device)
         with autocast:
             logits = logits_of(network, view).float()
         losses.append(F.cross_entropy(logits, target, reduction="none").double())
-        rights.append((logits.argmax(1) == target).double())
+        hits.append((logits.argmax(1) == target).double())
     network.train(training)
-    return Outcomes(torch.cat(losses), torch.cat(rights))
+    return Outcomes(torch.cat(losses), torch.cat(hits))
 
 
 def score(found: Outcomes, accelerator: Accelerator) -> Score:
-    """Return the mean over the images of all processes."""
+    """Return mean loss and accuracy over the images of all processes."""
     n = found.loss.new_tensor(len(found.loss))
     sums = torch.stack([found.loss.sum(), found.accuracy.sum(), n])
     loss, correct, n = sum_over_processes(accelerator)(sums).tolist()
@@ -95,7 +95,7 @@ def score(found: Outcomes, accelerator: Accelerator) -> Score:
 def raw_minus_average(
     raw: Outcomes, averaged: Outcomes, metric: Metric, accelerator: Accelerator
 ) -> Difference:
-    """Return the mean paired difference over the images of all processes, with its error."""
+    """Return the mean paired difference over all processes' images and its standard error."""
     each = getattr(raw, metric) - getattr(averaged, metric)
     sums = torch.stack([each.sum(), each.square().sum(), each.new_tensor(len(each))])
     total, squares, n = sum_over_processes(accelerator)(sums).tolist()

@@ -1,4 +1,4 @@
-"""The two views of an image: geometry, the noise that the student sees, and their pairing."""
+"""Clean and noisy views of an image: geometry, RandAugment and other noise."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""RandAugment on uint8 images: every image draws its own operations, signs and interpolation."""
+"""RandAugment on uint8 images, with random operations for every image."""
 
 import numpy as np
 import torch
@@ -23,30 +23,30 @@ def randaugment(  # noqa: PLR0913
     magnitude: int = 9,
     semantics: Semantics = "tf",
 ) -> Images:
-    """Augment each image by `num_layers` operations of its own.
+    """Apply `num_layers` random operations to each image.
 
-    What an image gets depends on the seed, the epoch and its index alone, never on the batch, the
-    threads or the process.
+    The operations depend on seed, epoch and image index only, not on batch, threads or process.
 
     Args:
-        images: uint8 `[n, 3, h, w]`, of any size; not changed.
-        seed: of every draw.
-        index: a number for each image that its draws belong to; without it 0..n-1.
-        epoch: the same image gets another view in every epoch.
-        num_layers: operations drawn for each image, carried out one after the other.
-        magnitude: their strength: 0-10, and 0-30 for "torchvision".
-        semantics: "tf" (that of the Keras example, mended), "tf-2021" (with its faults: made for
-            64 pixels and up), "torchvision", "timm" (`rand-m9-n2`) or "timm-inc1".
+        images: uint8 `[n, 3, h, w]` of any size; not modified.
+        seed: seed of all random draws.
+        index: index of each image, which its draws depend on; default: 0..n-1.
+        epoch: epoch, which the draws depend on.
+        num_layers: number of operations applied to each image, one after the other.
+        magnitude: strength of the operations, 0-10, or 0-30 for "torchvision".
+        semantics: implementation to follow: "tf" (as in the Keras example, with its bugs fixed),
+            "tf-2021" (with its bugs; needs 64 pixels or more), "torchvision", "timm"
+            (`rand-m9-n2`) or "timm-inc1".
 
     Source: Cubuk et al. 2020; the table of operations is `views.operations.TABLE`.
     """
     index = torch.arange(len(images)) if index is None else index
-    check(images, index)
+    check_images(images, index)
     source = images.contiguous().numpy()
     indices = np.ascontiguousarray(index, np.int64)
     out = np.empty_like(source)
     plan = plan_for(semantics, magnitude, num_layers, source.shape[2], source.shape[3])
-    carry_out(plan, source, out, indices, stream_key(seed, "randaugment", epoch))
+    run_plan(plan, source, out, indices, stream_key(seed, "randaugment", epoch))
     return torch.from_numpy(out)
 
 
@@ -57,26 +57,27 @@ def randaugment_into(
     stream: np.uint64,
     options: RandAugmentOptions,
 ) -> None:
-    """Write the augmented images; `stream` and each image's index decide what they get.
+    """Write the augmented images to `out`; random draws depend on `stream` and image index.
 
-    Images are uint8 `[n, 3, h, w]`, contiguous and apart from each other; `index` is int64 `[n]`.
+    `images` and `out` are contiguous uint8 `[n, 3, h, w]` that do not overlap; `index` is int64
+    `[n]`.
     """
     height, width = images.shape[2:]
     plan = plan_for(options.semantics, options.magnitude, options.num_layers, height, width)
-    carry_out(plan, images, out, index, stream)
+    run_plan(plan, images, out, index, stream)
 
 
 def plan_for(semantics: str, magnitude: float, num_layers: int, height: int, width: int) -> Plan:
-    """Turn the table's column for these semantics into numbers for the kernel."""
+    """Build the kernel's plan from the table of operations."""
     chosen = operations(semantics, magnitude, height, width)
     return make_plan(semantics, chosen, num_layers)
 
 
 def make_plan(semantics: str, chosen: tuple[Operation, ...], num_layers: int) -> Plan:
-    """Plan to draw from these operations, as these semantics carry them out."""
+    """Build a plan that draws from these operations, with the settings of the semantics."""
     if num_layers < 1:
         raise ValueError(
-            f"num_layers must be 1 or more, got {num_layers}; leave randaugment out instead"
+            f"num_layers must be at least 1, got {num_layers};\nremove randaugment to turn it off"
         )
     common = SEMANTICS[semantics]
     return Plan(
@@ -90,7 +91,7 @@ def make_plan(semantics: str, chosen: tuple[Operation, ...], num_layers: int) ->
     )
 
 
-def carry_out(
+def run_plan(
     plan: Plan,
     images: np.ndarray,
     out: np.ndarray,
@@ -98,46 +99,46 @@ def carry_out(
     stream: np.uint64,
     num_threads: int | None = None,
 ) -> None:
-    """Augment the images by the plan, in blocks over the threads."""
-    check_memory(images, out, index)
+    """Augment the images by the plan, in blocks on several threads."""
+    check_arrays(images, out, index)
     height, width = images.shape[2:]
 
     def block(start: int, stop: int) -> None:
         scratch = new_scratch(plan.num_layers, height, width)
-        part = slice(start, stop)
-        augment(images[part], out[part], index[part], stream, plan, scratch)
+        rows = slice(start, stop)
+        augment(images[rows], out[rows], index[rows], stream, plan, scratch)
 
     run_blocks(block, len(images), num_threads)
 
 
-def check(images: Tensor, index: Tensor) -> None:
-    """Reject what is not a batch of uint8 RGB images on the CPU with an index for each."""
+def check_images(images: Tensor, index: Tensor) -> None:
+    """Raise ValueError unless `images` are uint8 RGB on the CPU, with one index per image."""
     if not isinstance(images, Tensor):
         raise ValueError(
-            f"images must be a torch.Tensor, got {type(images).__name__}; "
-            "for an array [n, 3, h, w] use torch.from_numpy(images)"
+            f"images must be a torch.Tensor, got {type(images).__name__};\n"
+            "convert an array [n, 3, h, w] by torch.from_numpy(images)"
         )
     shape, device = list(images.shape), images.device.type
     if (images.dtype, len(shape), device) != (torch.uint8, 4, "cpu") or shape[1] != 3:
         raise ValueError(
             f"images must be uint8 [n, 3, h, w] on the CPU, got {images.dtype} {shape} on "
-            f"{device}; convert them to RGB and 0..255 first"
+            f"{device};\nconvert them to RGB and 0..255 first"
         )
     if len(index) != len(images):
         raise ValueError(
-            f"index must have one number for each of {len(images)} images, got {len(index)}; "
-            "leave it out to count from 0"
+            f"index must have one entry for each of {len(images)} images, got {len(index)};\n"
+            "omit it for 0..n-1"
         )
 
 
-def check_memory(images: np.ndarray, out: np.ndarray, index: np.ndarray) -> None:
-    """Reject arrays that the kernel would write beside or beyond."""
+def check_arrays(images: np.ndarray, out: np.ndarray, index: np.ndarray) -> None:
+    """Raise ValueError for arrays that the kernel would read or write out of bounds."""
     if not (images.flags.c_contiguous and out.flags.c_contiguous):
         raise ValueError(
-            "images and out must be C-contiguous, got another layout; use numpy.ascontiguousarray"
+            "images and out must be C-contiguous, got another layout;\nuse numpy.ascontiguousarray"
         )
     if out.shape != images.shape or index.shape != images.shape[:1]:
         raise ValueError(
-            f"out must be as large as images with one index each, got {out.shape} and "
-            f"{index.shape} for {images.shape}; make out by numpy.empty_like(images)"
+            f"out must have the shape of images {images.shape} and index one entry per image, got "
+            f"{out.shape} and {index.shape};\ncreate out by numpy.empty_like(images)"
         )

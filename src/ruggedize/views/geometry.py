@@ -1,4 +1,4 @@
-"""The geometry of a view: flip, then resize and crop, or pad and crop, as each image draws it."""
+"""The geometry of a view: random flip, then resize and random crop, or pad and random crop."""
 
 import numpy as np
 
@@ -8,15 +8,15 @@ from ruggedize.kernels.types import Images
 from ruggedize.kernels.warp import Placements, pad_and_crop, resize_and_crop
 from ruggedize.views.options import ViewOptions
 
-FLIP, TOP, LEFT = 0, 1, 2  # the draws of one image
+FLIP, TOP, LEFT = 0, 1, 2  # counters of an image's draws
 
 
 def apply_geometry(
     images: Images, index: np.ndarray, stream: np.uint64, options: ViewOptions
 ) -> Images:
-    """Return one view of square images; the draws belong to the stream and each image's index.
+    """Return one view of each square image; draws depend on stream and image index only.
 
-    Padding is black, the default of the field's CIFAR recipes (torchvision's `RandomCrop`).
+    Padding is black, as in torchvision's `RandomCrop` and most CIFAR recipes.
     """
     image_size = images.shape[2]
     num = num_offsets(image_size, options)
@@ -32,13 +32,13 @@ def placed(images: Images, options: ViewOptions, placements: Placements) -> Imag
 
 
 def num_offsets(image_size: int, options: ViewOptions) -> int:
-    """Count the offsets that a crop can have in each direction."""
-    room = options.resize or image_size + 2 * options.pad
-    return room - options.input_size(image_size) + 1
+    """Return the number of offsets that a crop can have in each direction."""
+    full = options.resize or image_size + 2 * options.pad
+    return full - options.input_size(image_size) + 1
 
 
 def num_geometries(image_size: int, options: ViewOptions) -> int:
-    """Count the views that differ in flip and offsets."""
+    """Return the number of views that differ in flip or offsets."""
     return (1 + options.flip) * num_offsets(image_size, options) ** 2
 
 
@@ -61,7 +61,7 @@ def placements_of(number: int, n: int, num_offsets: int) -> Placements:
 def draw_placements(
     stream: np.uint64, index: np.ndarray, flip: bool, num_offsets: int
 ) -> Placements:
-    """Draw each image's flip (chance 1/2, if `flip`) and its crop's offset, 0..num_offsets-1."""
+    """Draw each image's flip (probability 1/2, if `flip`) and crop offsets (0..num_offsets-1)."""
     n = len(index)
     placements = Placements(np.zeros(n, np.bool_), np.empty(n, np.int64), np.empty(n, np.int64))
     fill_placements(stream, index, flip, num_offsets, placements)

@@ -1,4 +1,4 @@
-"""Carry out a RandAugment plan: every image draws its operations, signs and interpolation."""
+"""Kernels of RandAugment: draw operations, signs and interpolation per image, and apply them."""
 
 from typing import NamedTuple
 
@@ -9,15 +9,15 @@ from ruggedize.kernels.draws import image_key, integer, uniform
 from ruggedize.kernels.kernel import kernel
 from ruggedize.views import operations
 
-DRAWS_PER_LAYER = 8  # a further layer leaves the draws of the earlier ones as they are
-OPERATION, CARRIED_OUT, SIGN, CUBIC, CENTRE_Y, CENTRE_X = range(6)
+DRAWS_PER_LAYER = 8  # fixed, so that adding a layer does not change the draws of earlier ones
+OPERATION, APPLIED, SIGN, CUBIC, CENTRE_Y, CENTRE_X = range(6)
 
 
 class Plan(NamedTuple):
-    """RandAugment as numbers: what one of the semantics does at a magnitude and image size."""
+    """RandAugment with one of the semantics, at one magnitude and image size, as numbers."""
 
     codes: np.ndarray  # int64 [k]
-    levels: np.ndarray  # float64 [k, 2]: where the sign drawn is + and -
+    levels: np.ndarray  # float64 [k, 2]: for the signs + and -
     num_layers: int
     probability: float
     fill: int
@@ -26,13 +26,13 @@ class Plan(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Memory that one block of images is worked on in."""
+    """Work memory for one block of images."""
 
-    codes: np.ndarray  # int64 [num_layers], what an image drew
+    codes: np.ndarray  # int64 [num_layers], drawn for one image
     levels: np.ndarray  # float64 [num_layers]
     cubic: np.ndarray  # bool [num_layers]
-    images: np.ndarray  # uint8 [2, 3, h, w]: the output of one layer and the next
-    turned: np.ndarray  # uint8 [2, 3, w, h]
+    images: np.ndarray  # uint8 [2, 3, h, w]: outputs of alternating layers
+    turned: np.ndarray  # uint8 [2, 3, w, h]: transposed images
     padded: np.ndarray  # float32 [3, h + 4, w + 4]
     grey: np.ndarray  # uint8 [h, w]
     line: np.ndarray  # float32 [max(h, w) + 4]
@@ -41,7 +41,7 @@ class Scratch(NamedTuple):
 
 
 def new_scratch(num_layers: int, height: int, width: int) -> Scratch:
-    """Set aside the memory for images of one size."""
+    """Allocate work memory for images of one size."""
     margin = 2 * interpolation.MARGIN
     return Scratch(
         np.empty(num_layers, np.int64),
@@ -59,10 +59,10 @@ def new_scratch(num_layers: int, height: int, width: int) -> Scratch:
 
 @kernel
 def augment(images, out, index, stream, plan, scratch):
-    """Augment images one by one: the last operation of each writes `out`."""
+    """Augment images one by one; the last operation on an image writes to `out`."""
     for i in range(len(images)):
         key = image_key(stream, index[i])
-        remaining = choose(key, plan, scratch)
+        remaining = draw_operations(key, plan, scratch)
         source = images[i]
         if remaining == 0:
             color.copy(source, out[i])
@@ -85,14 +85,14 @@ def augment(images, out, index, stream, plan, scratch):
 
 
 @kernel
-def choose(key, plan, scratch):
-    """Draw what is done in each layer; count those in which anything is done."""
+def draw_operations(key, plan, scratch):
+    """Draw the operation of each layer; return the number of layers that change the image."""
     remaining = 0
     for layer in range(plan.num_layers):
         counter = layer * DRAWS_PER_LAYER
         row = integer(key, counter + OPERATION, plan.codes.size)
-        idle = uniform(key, counter + CARRIED_OUT) >= plan.probability
-        scratch.codes[layer] = operations.IDENTITY if idle else plan.codes[row]
+        skipped = uniform(key, counter + APPLIED) >= plan.probability
+        scratch.codes[layer] = operations.IDENTITY if skipped else plan.codes[row]
         scratch.levels[layer] = plan.levels[row, 0 if uniform(key, counter + SIGN) < 0.5 else 1]
         scratch.cubic[layer] = plan.interpolation == operations.BICUBIC or (
             plan.interpolation == operations.BILINEAR_OR_BICUBIC
@@ -104,7 +104,7 @@ def choose(key, plan, scratch):
 
 @kernel
 def recolor(source, out, code, level, scratch):
-    """Carry out an operation that leaves every pixel in its place."""
+    """Apply an operation that changes colours only."""
     if code == operations.AUTO_CONTRAST:
         color.auto_contrast(source, out, scratch.table)
     elif code == operations.EQUALIZE:
@@ -137,7 +137,7 @@ def degenerate(source, code, grey):
 
 @kernel
 def cut_out(source, out, half, key, counter):
-    """Fill a square with grey; its centre is drawn from all pixels of the image."""
+    """Fill a square with grey; its centre is uniform over the image's pixels."""
     height, width = source.shape[1:]
     y = integer(key, counter + CENTRE_Y, height)
     x = integer(key, counter + CENTRE_X, width)
@@ -150,7 +150,7 @@ def cut_out(source, out, half, key, counter):
 
 @kernel
 def move_nearest(source, out, code, level, plan):
-    """Shear, translate or rotate, each pixel taken from one."""
+    """Shear, translate or rotate with nearest-neighbour sampling."""
     a, b, c, d, e, f = 1.0, 0.0, 0.0, 0.0, 1.0, 0.0
     if code == operations.SHEAR_X:
         b, c = level, -level * plan.shear_origin
@@ -167,7 +167,7 @@ def move_nearest(source, out, code, level, plan):
 
 @kernel
 def move_interpolated(source, out, move, plan, scratch):
-    """Shear, translate or rotate, bilinear or bicubic."""
+    """Shear, translate or rotate with bilinear or bicubic interpolation."""
     code, level, cubic = move
     if code == operations.ROTATE:
         matrix = affine.rotation(level, source.shape[1], source.shape[2])

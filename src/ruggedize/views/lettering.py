@@ -1,4 +1,4 @@
-"""Names under pictures in Pillow's own font, cut to their room."""
+"""Captions in Pillow's built-in font, shortened to fit."""
 
 import unicodedata
 from functools import cache
@@ -7,39 +7,39 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
 
-NOWHERE = "\U0010ffff"  # no font draws this one: it comes out as the box for what is missing
+MISSING = "\U0010ffff"  # in no font: it is drawn as the placeholder for missing characters
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
 
 @cache
-def own_font(size: int) -> "FreeTypeFont":
-    """Load Pillow's own font, which is the same on every machine."""
+def built_in_font(size: int) -> "FreeTypeFont":
+    """Load Pillow's built-in font, which is the same on every machine."""
     from PIL import ImageFont
 
     return cast("FreeTypeFont", ImageFont.load_default(size))
 
 
 def lettering(name: str, size: int, width: float) -> str:
-    """Return a name as `own_font` can draw it within a width in pixels.
+    """Return a name that the built-in font can draw within `width` pixels.
 
-    A letter that the font lacks is written without its accent, or else by its number.
+    Characters missing from the font lose their accent or are replaced by their code point.
     """
-    font = own_font(size)
+    font = built_in_font(size)
     composed = unicodedata.normalize("NFC", name)
     text = "".join(char if has(font, char) else plain(char) for char in composed)
     if font.getlength(text) <= width:
         return text
-    parts = (text[:length].rstrip() + ELLIPSIS for length in range(len(text), 0, -1))
-    return next((part for part in parts if font.getlength(part) <= width), ELLIPSIS)
+    shortened = (text[:length].rstrip() + ELLIPSIS for length in range(len(text), 0, -1))
+    return next((short for short in shortened if font.getlength(short) <= width), ELLIPSIS)
 
 
 def has(font: "FreeTypeFont", char: str) -> bool:
-    """Return whether a font can draw a letter."""
-    return char.isprintable() and drawn(font, char) != drawn(font, NOWHERE)
+    """Return whether a font can draw a character."""
+    return char.isprintable() and drawn(font, char) != drawn(font, MISSING)
 
 
 def drawn(font: "FreeTypeFont", char: str) -> bytes:
-    """Draw one letter, to be compared."""
+    """Return the pixels of a drawn character, for comparison."""
     from PIL import Image, ImageDraw
 
     side = round(2 * font.size)
@@ -49,6 +49,6 @@ def drawn(font: "FreeTypeFont", char: str) -> bytes:
 
 
 def plain(char: str) -> str:
-    """Write a letter in ASCII: without its accent, else by its number."""
+    """Return a character in ASCII: without its accent, or its code point."""
     bare = unicodedata.normalize("NFKD", char).encode("ascii", "ignore").decode()
     return bare if bare.isprintable() and bare else char.encode("unicode_escape").decode()

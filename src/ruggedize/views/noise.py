@@ -1,4 +1,4 @@
-"""The noise of the noisy view: a chain of kinds, and what it has in common with the benchmark."""
+"""The noise of the noisy view: a chain of kinds, and its overlap with the corruptions."""
 
 import importlib
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ KINDS = "ruggedize.views.kinds"
 def apply_noise(
     images: Images, index: np.ndarray, chain: Sequence[NoiseOptions], seed: int, epoch: int
 ) -> Images:
-    """Return finished views after the chain; each link's draws belong to its place and kind."""
+    """Apply a chain of noise to views; draws of each link depend on its position and kind."""
     for place, options in enumerate(chain):
         name = options.name if isinstance(options, CustomNoise) else options.kind
         stream = stream_key(seed, f"noise-{place}-{name}", epoch)
@@ -32,7 +32,7 @@ def apply_noise(
 
 
 def module_of(options: NoiseOptions) -> Any:
-    """Return the module of `views.kinds` that bears the kind's name."""
+    """Return the module of `views.kinds` with the kind's name."""
     return importlib.import_module(f"{KINDS}.{options.kind}")
 
 
@@ -41,17 +41,17 @@ def overlaps(
 ) -> dict[str, tuple[str, ...]]:
     """Return which of these corruptions each noise overlaps: "randaugment Color" -> saturate.
 
-    Noise without anything in common with them is left out.
+    Noise without any overlap is omitted.
 
-    Source: Hendrycks et al. 2020 (AugMix), who leave contrast, color, brightness and sharpness
-    out of their operations, and all noise, because the benchmark has them.
+    Source: Hendrycks et al. 2020 (AugMix), who exclude contrast, color, brightness, sharpness and
+    all additive noise from their operations because they overlap the benchmark.
     """
     present = tuple(corruptions)
     found: dict[str, tuple[str, ...]] = {}
     for options in chain:
-        own = isinstance(options, CustomNoise)
-        shared = options.overlaps() if own else module_of(options).overlaps(options)
-        for name, theirs in shared.items():
-            if common := tuple(corruption for corruption in present if corruption in theirs):
+        is_custom = isinstance(options, CustomNoise)
+        overlapping = options.overlaps() if is_custom else module_of(options).overlaps(options)
+        for name, names in overlapping.items():
+            if common := tuple(corruption for corruption in present if corruption in names):
                 found[name] = common
     return found

@@ -1,6 +1,6 @@
-"""The table of RandAugment's operations in each of the semantics. Imports neither torch nor numba.
+"""Table of RandAugment's operations in each of the semantics. Imports neither torch nor numba.
 
-Adding an operation is adding a row, its code, and its branch in `views.layers`.
+To add an operation, add its code, a row of the table, and a branch in `views.layers`.
 """
 
 import math
@@ -29,21 +29,21 @@ TRANSLATE_Y = 17
 NEAREST = 0
 BILINEAR = 1
 BICUBIC = 2
-BILINEAR_OR_BICUBIC = 3  # every operation draws one of the two
+BILINEAR_OR_BICUBIC = 3  # drawn for every operation
 
 BLACK = 0
 GREY = 128
-MIRROR = -1  # d c b a | a b c d, the same value as `images.affine.MIRROR`
+MIRROR = -1  # d c b a | a b c d; equal to `kernels.affine.MIRROR`
 
 CORNER = 0.0
 CENTRE_OF_FIRST_PIXEL = 0.5
 
 
 class Setting(NamedTuple):
-    """What the level of an operation follows from."""
+    """What the level of an operation is computed from."""
 
     strength: float  # magnitude / scale, 0..1
-    sign: int  # +1 or -1, drawn with equal chance
+    sign: int  # +1 or -1, with equal probability
     height: int
     width: int
 
@@ -52,17 +52,17 @@ Level = Callable[[Setting], float]  # degrees, pixels, bits, a threshold or a fa
 
 
 class Semantics(NamedTuple):
-    """What the operations of one RandAugment have in common."""
+    """Settings shared by all operations of one implementation of RandAugment."""
 
     scale: int  # the largest magnitude
-    probability: float  # that an operation is carried out once drawn
+    probability: float  # that a drawn operation is applied
     fill: int
     interpolation: int
-    shear_origin: float  # in pixels from the corner: the line that shearing leaves in place
+    shear_origin: float  # row or column that shearing does not move, in pixels from the corner
 
 
 class Row(NamedTuple):
-    """One operation: its level in each of the semantics, None where they don't have it."""
+    """One operation: its level in each of the semantics, None if the operation is missing there."""
 
     name: str
     code: int
@@ -74,42 +74,42 @@ class Row(NamedTuple):
 
 
 def plain(_: Setting) -> float:
-    """Return the level of an operation that has none."""
+    """Return 0, for operations without a level."""
     return 0.0
 
 
 def factor(setting: Setting) -> float:
-    """Return a factor from 0.1 to 1.9: magnitude 5 changes nothing, 9 always means more."""
+    """Return a factor from 0.1 to 1.9; magnitude 5 changes nothing, larger ones enhance."""
     return setting.strength * 1.8 + 0.1
 
 
 def two_sided(setting: Setting) -> float:
-    """Return a factor to either side of 1: magnitude 0 changes nothing."""
+    """Return a factor above or below 1, by sign; magnitude 0 changes nothing."""
     return max(0.1, 1.0 + setting.sign * (setting.strength * 0.9))
 
 
 def signed(full: float) -> Level:
-    """Return a level in proportion to the strength, to either side."""
+    """Return a level proportional to the strength, with the drawn sign."""
     return lambda setting: setting.sign * (setting.strength * full)
 
 
 def widths(full: float) -> Level:
-    """Return a shift to either side in pixels, from a fraction of the image's width."""
+    """Return a signed shift in pixels; `full` is a fraction of the image's width."""
     return lambda setting: setting.sign * (setting.strength * full) * setting.width
 
 
 def heights(full: float) -> Level:
-    """Return a shift to either side in pixels, from a fraction of the image's height."""
+    """Return a signed shift in pixels; `full` is a fraction of the image's height."""
     return lambda setting: setting.sign * (setting.strength * full) * setting.height
 
 
 def sides(full: float) -> Level:
-    """Return pixels from a fraction of the image's shorter side."""
+    """Return a length in pixels; `full` is a fraction of the image's shorter side."""
     return lambda setting: setting.strength * full * min(setting.height, setting.width)
 
 
 def rising(full: float) -> Level:
-    """Return a level that grows from 0."""
+    """Return a level that grows from 0 to `full`."""
     return lambda setting: setting.strength * full
 
 
@@ -119,7 +119,7 @@ def whole(level: Level) -> Level:
 
 
 def falling(full: int) -> Level:
-    """Return a whole number that falls to 0."""
+    """Return an integer level that falls from `full` to 0."""
     return lambda setting: full - math.trunc(setting.strength * full)
 
 
@@ -135,12 +135,12 @@ half_side, half_40 = whole(sides(0.16 / 0.9)), whole(rising(40))
 
 
 def bits_of_8(setting: Setting) -> float:
-    """Return 8 bits falling to 4, rounded."""
+    """Return a number of bits that falls from 8 to 4, rounded."""
     return round(8 - setting.strength * 4)
 
 
 def limit_255(setting: Setting) -> float:
-    """Return a threshold that falls from white to black, not rounded."""
+    """Return a threshold that falls from 255 to 0, not rounded."""
     return 255.0 * (1.0 - setting.strength)
 
 
@@ -182,12 +182,12 @@ class Operation(NamedTuple):
 
     name: str
     code: int
-    level: float  # where the sign drawn is +
-    opposite: float  # where it is -
+    level: float  # for the sign +
+    opposite: float  # for the sign -
 
 
 def operations(semantics: str, magnitude: float, height: int, width: int) -> tuple[Operation, ...]:
-    """Read a column of the table at one magnitude, for images of one size."""
+    """Return the operations of one of the semantics, at one magnitude and image size."""
     scale = check(semantics, magnitude)
     column = semantics.replace("-", "_")
     plus = Setting(magnitude / scale, 1, height, width)
@@ -201,12 +201,15 @@ def operations(semantics: str, magnitude: float, height: int, width: int) -> tup
 
 
 def check(semantics: str, magnitude: float) -> int:
-    """Return the scale of the semantics; refuse unknown ones and magnitudes beyond it."""
+    """Return the largest magnitude of the semantics; raise ValueError for invalid arguments."""
     if semantics not in SEMANTICS:
-        raise ValueError(f"semantics must be one of {', '.join(SEMANTICS)}, got {semantics!r}")
+        raise ValueError(
+            f"semantics must be one of {', '.join(SEMANTICS)}, got {semantics!r};\nuse 'tf'"
+        )
     scale = SEMANTICS[semantics].scale
     if not 0 <= magnitude <= scale:
         raise ValueError(
-            f"magnitude must be 0-{scale} with semantics {semantics!r}, got {magnitude}; 9 is usual"
+            f"magnitude must be 0-{scale} with semantics {semantics!r}, got {magnitude};\n"
+            "the usual value is 9"
         )
     return scale

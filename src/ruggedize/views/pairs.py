@@ -1,4 +1,4 @@
-"""Clean and noisy views of the same images at the same places."""
+"""Clean and noisy views of the same images."""
 
 from dataclasses import dataclass, field
 
@@ -24,12 +24,12 @@ from ruggedize.views.options import ViewOptions
 
 @dataclass(frozen=True)
 class ViewMaker:
-    """Makes views: what an image gets depends on the seed, the epoch and its index alone.
+    """Makes views; random draws depend on seed, epoch and image index only.
 
     Args:
-        options: what the views are.
+        options: how the views are made.
         image_size: side in pixels of the stored, square images.
-        seed: of every draw.
+        seed: seed of all random draws.
     """
 
     options: ViewOptions
@@ -41,7 +41,7 @@ class ViewMaker:
 
     @property
     def input_size(self) -> int:
-        """Return the side of the views in pixels."""
+        """The side of the views in pixels."""
         return self.options.input_size(self.image_size)
 
     def clean(self, images: Images, index: Int64[Tensor, " n"], epoch: int) -> Views:
@@ -73,7 +73,7 @@ class ViewMaker:
         return apply_noise(views, indices, self.options.noise, self.seed, epoch)
 
     def pair(self, images: Images, index: Int64[Tensor, " n"], epoch: int) -> tuple[Views, Views]:
-        """Return the clean and the noisy views, equal to what `clean` and `noisy` give."""
+        """Return the clean and the noisy views, equal to those of `clean` and `noisy`."""
         clean = self.clean(images, index, epoch)
         if self.options.geometry == "independent":
             return clean, self.noisy(images, index, epoch)
@@ -82,7 +82,7 @@ class ViewMaker:
         return clean, noisy.clone() if noisy is clean else noisy
 
     def test(self, images: Images) -> Views:
-        """Return the test views: the whole image, resized to the size of the other views."""
+        """Return the test views: whole images, resized to the input size."""
         return resize(images, self.input_size)
 
     def _geometry(self, images: Images, indices: np.ndarray, purpose: str, epoch: int) -> Views:
@@ -94,7 +94,7 @@ class ViewMaker:
         if tuple(images.shape[2:]) != (side, side) or len(images) != len(index):
             raise ValueError(
                 f"images must be [n, 3, {side}, {side}] with n indices, got "
-                f"{tuple(images.shape)} with {len(index)}; "
-                "make the ViewMaker with the stored image_size"
+                f"{tuple(images.shape)} with {len(index)};\n"
+                "create the ViewMaker with the stored image_size"
             )
         return np.ascontiguousarray(index, np.int64)

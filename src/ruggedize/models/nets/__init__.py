@@ -1,1 +1,1 @@
-"""The networks, one file each."""
+"""The networks, one per module."""

@@ -1,4 +1,4 @@
-"""A net that learns 32-pixel images in few epochs: a whitening layer, then three blocks."""
+"""Airbench: a network for 32-pixel images and few epochs; a whitening layer and three blocks."""
 
 import torch
 import torch.nn.functional as F
@@ -11,22 +11,21 @@ from ruggedize.models.options import AirbenchOptions
 
 PATCH = 2  # side in pixels of the patches that the first layer whitens
 NUM_FILTERS = 2 * 3 * PATCH**2  # every principal direction and its opposite
-SMALLEST_VARIANCE = 5e-4  # added to each direction's, so that flat patches are not blown up
+EXTRA_VARIANCE = 5e-4  # added to every direction, so that flat patches are not amplified
 LOGIT_SCALE = 1 / 9
-FITTED_AT_ONCE = 100  # images whose patches are in memory together
+FIT_BATCH = 100  # images whose patches are in memory at the same time
 
 
 class Airbench(nn.Module):
-    """Whitened patches, three blocks of two convolutions, a max-pooled head.
+    """Whitened patches, three blocks of two convolutions, global max-pooling and a linear head.
 
     At width 64 and 32 pixels: 118 million multiply-adds an image, 2.0 million parameters.
 
     Source: K. Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU": the layout, the
-    frozen first layer, kernels that begin as the identity, batch norm without a scale.
-    Deviation: the head takes the maximum over whatever is left of the picture, so that sides
-    other than 32 pixels will do; the whitening filters' shifts are learnt to the end; biases and
-    shifts are not decayed (no one-dimensional weight is, with any network here); batch norm's
-    epsilon is 1e-5, not 1e-12.
+    frozen first layer, kernels initialised as the identity, batch norm without a scale.
+    Deviation: the max-pooling is global, so that inputs need not have 32 pixels; the biases of the
+    whitening layer are trained in all epochs; biases and shifts have no weight decay (as all
+    one-dimensional weights here); batch norm's epsilon is 1e-5, not 1e-12.
     """
 
     def __init__(self, num_classes: int, width: int = 64, batch_norm_momentum: float = 0.4) -> None:
@@ -39,13 +38,13 @@ class Airbench(nn.Module):
         self.head = nn.Linear(4 * width, num_classes, bias=False)
 
     def forward(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n k"]:
-        """Return the logits of normalised images, of 16 pixels and up."""
+        """Return the logits of normalised images of at least 16 pixels."""
         features = self.block3(self.block2(self.block1(F.gelu(self.whitening(images)))))
         return self.head(features.amax((2, 3))) * LOGIT_SCALE
 
 
 class Whitening(nn.Module):
-    """A convolution fitted to the images, not learnt: uncorrelated outputs of unit mean square."""
+    """A frozen convolution, fitted to have uncorrelated outputs with a mean square of 1."""
 
     weight: Tensor
 
@@ -55,29 +54,29 @@ class Whitening(nn.Module):
         self.bias = nn.Parameter(torch.zeros(NUM_FILTERS))
 
     def forward(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c h-1 w-1"]:
-        """Project every patch onto the principal directions of all patches."""
+        """Project every patch onto the whitening filters."""
         return F.conv2d(images, self.weight, self.bias)
 
     @torch.no_grad()
     def fit(self, images: Float[Tensor, "n 3 h w"]) -> None:
-        """Set the filters to the principal directions of the patches of normalised images."""
+        """Set the filters to the scaled principal directions of the images' patches."""
         total, num_patches = torch.zeros(3 * PATCH**2, 3 * PATCH**2, dtype=torch.float64), 0
-        for some in images.split(FITTED_AT_ONCE):
-            patches = some.unfold(2, PATCH, 1).unfold(3, PATCH, 1).permute(0, 2, 3, 1, 4, 5)
+        for batch in images.split(FIT_BATCH):
+            patches = batch.unfold(2, PATCH, 1).unfold(3, PATCH, 1).permute(0, 2, 3, 1, 4, 5)
             patches = patches.reshape(-1, 3 * PATCH**2).double()
             total += patches.T @ patches
             num_patches += len(patches)
         variances, directions = torch.linalg.eigh(total / num_patches)
         largest = directions.abs().argmax(0, keepdim=True)
-        directions *= directions.gather(0, largest).sign()  # eigenvectors have no sign of their own
-        filters = (directions / (variances + SMALLEST_VARIANCE).sqrt()).T
+        directions *= directions.gather(0, largest).sign()  # the sign of eigenvectors is arbitrary
+        filters = (directions / (variances + EXTRA_VARIANCE).sqrt()).T
         filters = filters.reshape(-1, 3, PATCH, PATCH)
         self.weight.copy_(torch.cat([filters, -filters]))
         self.bias.zero_()
 
 
 class Block(nn.Module):
-    """Two convolutions, the first one's output halved in height and width."""
+    """Two convolutions, with 2x2 max-pooling after the first."""
 
     def __init__(self, in_channels: int, out_channels: int, momentum: float) -> None:
         super().__init__()
@@ -93,7 +92,7 @@ class Block(nn.Module):
 
 
 class ShiftingBatchNorm(nn.BatchNorm2d):
-    """Batch norm that learns a shift alone: its scale stays 1."""
+    """Batch norm with a learnt shift and a fixed scale of 1."""
 
     def __init__(self, num_features: int, momentum: float) -> None:
         super().__init__(num_features, momentum=momentum)
@@ -102,7 +101,7 @@ class ShiftingBatchNorm(nn.BatchNorm2d):
 
 
 def layout(options: AirbenchOptions, num_classes: int) -> Airbench:
-    """Return the network that the options describe."""
+    """Build the network that the options describe."""
     return Airbench(num_classes, options.width, options.batch_norm_momentum)
 
 

@@ -1,4 +1,4 @@
-"""Pre-activation ResNet-18 for 32-pixel images, and the block that it is made of."""
+"""Pre-activation ResNet-18 for 32-pixel images."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -12,9 +12,9 @@ BLOCKS_PER_STAGE = 2
 
 
 class PreActResNet18(nn.Module):
-    """Four stages of two blocks; width 64 and ten classes: 11.17 million weights.
+    """Four stages of two blocks; 11.17 million weights at width 64 with ten classes.
 
-    Source: He et al. 2016 (identity mappings), with the 3x3 stem usual for CIFAR.
+    Source: He et al. 2016 (identity mappings), with the usual 3x3 stem for CIFAR.
     """
 
     def __init__(self, num_classes: int, width: int = 64) -> None:
@@ -36,7 +36,7 @@ class PreActResNet18(nn.Module):
 
 
 class PreActBlock(nn.Module):
-    """Twice batch norm, ReLU and 3x3 convolution; a changed shape is projected after the ReLU."""
+    """Batch norm, ReLU and 3x3 convolution, twice; the shortcut is projected if shapes differ."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
@@ -52,26 +52,26 @@ class PreActBlock(nn.Module):
         )
 
     def forward(self, features: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d i j"]:
-        """Add the block's change to its input."""
+        """Return the shortcut plus the residual branch."""
         active = self.before(features)
         shortcut = features if self.shortcut is None else self.shortcut(active)
         return shortcut + self.branch(active)
 
 
 def stage(in_channels: int, out_channels: int, num_blocks: int, stride: int) -> nn.Sequential:
-    """Make a stage: its first block changes the channels and the side."""
+    """Build a stage; its first block changes the number of channels and applies the stride."""
     first = PreActBlock(in_channels, out_channels, stride)
-    rest = [PreActBlock(out_channels, out_channels, 1) for _ in range(num_blocks - 1)]
-    return nn.Sequential(first, *rest)
+    others = [PreActBlock(out_channels, out_channels, 1) for _ in range(num_blocks - 1)]
+    return nn.Sequential(first, *others)
 
 
 def norm(channels: int) -> nn.Sequential:
-    """Make batch norm and ReLU."""
+    """Build batch norm and ReLU."""
     return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
 
 
 def layout(options: PreActResNet18Options, num_classes: int) -> PreActResNet18:
-    """Return the network that the options describe."""
+    """Build the network that the options describe."""
     return PreActResNet18(num_classes, options.width)
 
 

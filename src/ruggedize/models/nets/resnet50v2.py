@@ -1,4 +1,4 @@
-"""ResNet50V2 with the very layout of Keras' application."""
+"""ResNet50V2, identical to Keras' application."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -8,13 +8,13 @@ from ruggedize.models.initialisation import filling, glorot_uniform
 from ruggedize.models.options import ResNet50V2Options
 
 EPSILON = 1.001e-5
-MOMENTUM = 0.01  # Keras calls it 0.99: what is kept of the running statistics
+MOMENTUM = 0.01  # 0.99 in Keras, whose momentum is the weight of the old statistics
 STAGES = ((64, 3, 2), (128, 4, 2), (256, 6, 2), (512, 3, 1))  # bottleneck channels, blocks, stride
 EXPANSION = 4
 
 
 class ResNet50V2(nn.Module):
-    """Pre-activation bottlenecks; the last block of a stage is the one that halves the side.
+    """Pre-activation bottlenecks; the stride is in the last block of a stage.
 
     With ten classes Keras counts 23,585,290 parameters: 23,564,800 in the application, running
     means and variances included, and 20,490 in the head.
@@ -27,7 +27,7 @@ class ResNet50V2(nn.Module):
         super().__init__()
         self.stem = nn.Sequential(
             nn.Conv2d(3, 64, 7, stride=2, padding=3),
-            nn.ZeroPad2d(1),  # zeros, where MaxPool2d's own padding is minus infinity
+            nn.ZeroPad2d(1),  # with zeros, as in Keras; MaxPool2d pads with minus infinity
             nn.MaxPool2d(3, stride=2),
         )
         blocks: list[nn.Module] = []
@@ -55,7 +55,7 @@ class ResNet50V2(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Narrow, look around, widen, and add the shortcut: a projection, a stride or nothing."""
+    """Convolutions 1x1, 3x3, 1x1, plus a shortcut: a projection, a strided input or the input."""
 
     def __init__(self, in_channels: int, channels: int, *, stride: int, projects: bool) -> None:
         super().__init__()
@@ -72,20 +72,20 @@ class Bottleneck(nn.Module):
         )
 
     def forward(self, features: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d i j"]:
-        """Add the block's change to its input."""
+        """Return the shortcut plus the residual branch."""
         active = self.before(features)
         shortcut = self.skip(features) if self.shortcut is None else self.shortcut(active)
         return shortcut + self.branch(active)
 
 
 def norm(channels: int) -> nn.Sequential:
-    """Make batch norm with Keras' settings, and ReLU."""
+    """Build batch norm with Keras' settings, and ReLU."""
     batch_norm = nn.BatchNorm2d(channels, eps=EPSILON, momentum=MOMENTUM)
     return nn.Sequential(batch_norm, nn.ReLU(inplace=True))
 
 
 def layout(options: ResNet50V2Options, num_classes: int) -> ResNet50V2:
-    """Return the network that the options describe."""
+    """Build the network that the options describe."""
     return ResNet50V2(num_classes)
 
 

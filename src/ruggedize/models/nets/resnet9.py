@@ -1,4 +1,4 @@
-"""A small fast residual net: eight convolutions and one linear layer."""
+"""ResNet9: a small, fast residual network of eight convolutions and a linear layer."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -7,19 +7,19 @@ from ruggedize.models.architecture import Architecture
 from ruggedize.models.initialisation import fan_in_uniform, filling
 from ruggedize.models.options import ResNet9Options
 
-LOGIT_SCALE = 0.125  # keeps the first logits of a max-pooled net small
+LOGIT_SCALE = 0.125  # keeps the initial logits small after max-pooling
 
 
 class ResNet9(nn.Module):
-    """A net that learns CIFAR-10 in a few epochs: full resolution where it pays, then fast down.
+    """A residual network that learns CIFAR-10 in a few epochs.
 
     At width 32 and 32 pixels: 95 million multiply-adds an image, 1.6 million parameters.
 
     Source: D. Page, "How to train your ResNet" (2018): convolution, pooling, batch norm and
-    activation in that order, residuals after the activation, a max-pooled head, scaled logits.
-    A variant that pools right after the stem has a quarter of the arithmetic at equal width, but
-    learns less in the same time (docs/lab-notes.md). ReLU, because GELU made training slower on a
-    CPU in bfloat16.
+    activation in that order, residuals after the activation, global max-pooling, scaled logits.
+    A variant that pools right after the stem needs a quarter of the operations at equal width, but
+    reaches a lower accuracy in the same time (docs/lab-notes.md). The activation is ReLU, because
+    GELU made training slower on a CPU in bfloat16.
     """
 
     def __init__(self, num_classes: int, width: int = 64, batch_norm_momentum: float = 0.1) -> None:
@@ -49,14 +49,14 @@ class Residual(nn.Module):
         self.second = layer(channels, channels, momentum)
 
     def forward(self, features: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """Add what two layers make of the features."""
+        """Return the features plus the output of both layers."""
         return features + self.second(self.first(features))
 
 
 def layer(
     in_channels: int, out_channels: int, momentum: float, *, halve: bool = False
 ) -> nn.Sequential:
-    """Make a 3x3 convolution, a 2x2 max-pool where the side is halved, batch norm and ReLU."""
+    """Build a 3x3 convolution, 2x2 max-pooling if `halve`, batch norm and ReLU."""
     convolution = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
     pool = [nn.MaxPool2d(2)] if halve else []
     return nn.Sequential(
@@ -65,7 +65,7 @@ def layer(
 
 
 def layout(options: ResNet9Options, num_classes: int) -> ResNet9:
-    """Return the network that the options describe."""
+    """Build the network that the options describe."""
     return ResNet9(num_classes, options.width, options.batch_norm_momentum)
 
 

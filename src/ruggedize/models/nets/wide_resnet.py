@@ -1,4 +1,4 @@
-"""Wide residual network for 32-pixel images."""
+"""Wide residual network (WRN) for 32-pixel images."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -37,7 +37,7 @@ class WideResNet(nn.Module):
 
 
 def layout(options: WideResNetOptions, num_classes: int) -> WideResNet:
-    """Return the network that the options describe."""
+    """Build the network that the options describe."""
     return WideResNet(num_classes, options.depth, options.width)
 
 

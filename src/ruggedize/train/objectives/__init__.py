@@ -1,1 +1,1 @@
-"""What a network is trained for, one objective a file; a file's name is the kind in a recipe."""
+"""Objectives, one per module; the module's name is the objective's `kind` in a recipe."""

@@ -1,4 +1,4 @@
-"""Learn the labels from noisy views, and agree with a frozen teacher's answer to clean ones."""
+"""Supervised loss on noisy views plus agreement with a frozen teacher on clean views."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,27 +24,27 @@ from ruggedize.train.objectives.objective import (
     student_metrics,
 )
 from ruggedize.train.objectives.options import ConsistencyOptions
-from ruggedize.train.objectives.targets import known_targets
+from ruggedize.train.objectives.targets import precomputed_logits
 
 
 def make(options: ConsistencyOptions, context: Context) -> "Consistency":
-    """Return the objective; it needs one teacher unless the weight is 0.
+    """Build the objective; it needs one teacher unless the weight is 0.
 
     Raises:
-        UserError: there is no teacher, or more than one, or `cached_targets` cannot be had.
+        UserError: there is no teacher, or more than one, or the views cannot be cached.
     """
     if options.consistency_weight == 0:
         return Consistency(options, context, None)
     if len(context.teachers) != 1:
         raise UserError(
             f"{context.name}: consistency needs one teacher, got {len(context.teachers)};\n"
-            'name one stage with learns_from, or take objective = "supervised"'
+            'set learns_from to one stage, or use objective = "supervised"'
         )
     if options.cached_targets and context.maker.options.resize is not None:
         raise UserError(
             f"{context.name}: cached_targets needs views that are only flipped and cropped, got "
             f"views.resize = {context.maker.options.resize};\n"
-            "leave views.resize or cached_targets out"
+            "remove views.resize or cached_targets"
         )
     (teacher,) = context.teachers.values()
     return Consistency(options, context, teacher)
@@ -55,7 +55,7 @@ class Consistency:
     """(1 - w) cross entropy(labels, student(noisy)) + w KL(teacher(clean) || student(noisy)).
 
     Source: the Keras example "Consistency training with supervision" (w = 1/2, T = 10, no T^2);
-    Hinton et al. 2015 for T^2. With w = 0 there is no teacher and only the labels remain.
+    Hinton et al. 2015 for T^2. With w = 0 there is no teacher.
     """
 
     options: ConsistencyOptions
@@ -65,30 +65,32 @@ class Consistency:
     sources: Mapping[str, int] = field(default_factory=lambda: {LABELLED: 1})
 
     def batch(self, images: Mapping[str, ImageBatch], epoch: int, step: int) -> Batch:
-        """Make the noisy view, and a clean one or the teacher's logits for it."""
-        part, maker = images[LABELLED], self.context.maker
-        tensors = {"labels": part.labels}
+        """Make the noisy view, and the clean view or the teacher's precomputed logits for it."""
+        labelled, maker = images[LABELLED], self.context.maker
+        tensors = {"labels": labelled.labels}
         drawn = self.options.clean_view == "drawn"
-        if self._known is not None:
-            number = maker.clean_numbers(part.index, epoch) if drawn else 0
-            tensors["target"] = self._known[part.index, number]
+        if self._teacher_logits is not None:
+            number = maker.clean_numbers(labelled.index, epoch) if drawn else 0
+            tensors["target"] = self._teacher_logits[labelled.index, number]
         elif self.teacher is not None and drawn:
-            tensors["clean"], tensors["noisy"] = maker.pair(part.images, part.index, epoch)
+            tensors["clean"], tensors["noisy"] = maker.pair(labelled.images, labelled.index, epoch)
         elif self.teacher is not None:
-            tensors["clean"] = maker.test(part.images)
+            tensors["clean"] = maker.test(labelled.images)
         if "noisy" not in tensors:
-            tensors["noisy"] = maker.noisy(part.images, part.index, epoch)
-        return Batch({LABELLED: tensors}, counts_of(part))
+            tensors["noisy"] = maker.noisy(labelled.images, labelled.index, epoch)
+        return Batch({LABELLED: tensors}, counts_of(labelled))
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Term]:
-        """Return both parts and the metrics."""
-        options, own = self.options, batch[LABELLED]
-        logits = model(own["noisy"]).float()
-        cross_entropy = cross_entropy_sum(logits, own["labels"], options.label_smoothing)
-        metrics = student_metrics(logits, own["labels"])
+        """Return both loss terms and the metrics."""
+        options, tensors = self.options, batch[LABELLED]
+        logits = model(tensors["noisy"]).float()
+        cross_entropy = cross_entropy_sum(logits, tensors["labels"], options.label_smoothing)
+        metrics = student_metrics(logits, tensors["labels"])
         if self.teacher is None:
             return {"cross_entropy": Term(cross_entropy, LABELLED)} | metrics
-        target = own["target"] if "target" in own else frozen_logits(self.teacher, own["clean"])
+        target = tensors.get("target")
+        if target is None:
+            target = frozen_logits(self.teacher, tensors["clean"])
         kl = softened_kl(logits, target, options.temperature) * options.kl_scale
         weight = options.consistency_weight
         return {
@@ -99,8 +101,8 @@ class Consistency:
         }
 
     @cached_property
-    def _known(self) -> Tensor | None:
-        """The teacher's logits for every clean view; None: it is asked in every step."""
+    def _teacher_logits(self) -> Tensor | None:
+        """The teacher's logits for every clean view, if precomputed; built at the first batch."""
         context, teacher, drawn = self.context, self.teacher, self.options.clean_view == "drawn"
         if teacher is None or (drawn and not self.options.cached_targets):
             return None
@@ -109,12 +111,12 @@ class Consistency:
         if drawn:
             numbers = range(context.maker.num_clean_views)
             views = [partial(context.maker.numbered_clean, number=number) for number in numbers]
-        return known_targets(
+        return precomputed_logits(
             teacher, context.train, views, context.precision, context.accelerator, context.progress
         )
 
 
 @torch.no_grad()
 def frozen_logits(teacher: nn.Module, clean: Tensor) -> Tensor:
-    """Return the teacher's logits."""
+    """Return the teacher's logits in float32, without gradients."""
     return teacher(clean).float()

@@ -1,4 +1,4 @@
-"""Learn the labels from clean views, and predict the same for clean and two noisy views."""
+"""Supervised loss on clean views plus consistency of clean and two noisy views (AugMix)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -28,7 +28,7 @@ NUM_VIEWS = 3  # clean, noisy, noisy
 
 
 def make(options: JsdOptions, context: Context) -> "Jsd":
-    """Return the objective; the second noisy view has draws of its own."""
+    """Build the objective; the second noisy view has its own random stream."""
     maker = context.maker
     second = replace(maker, seed=int(seeding.stream_key(maker.seed, "second-noisy-view")))
     return Jsd(options, maker, second)
@@ -49,16 +49,16 @@ class Jsd:
 
     def batch(self, images: Mapping[str, ImageBatch], epoch: int, step: int) -> Batch:
         """Make three views of each image, `[n, 3, c, h, w]`."""
-        part = images[LABELLED]
-        clean, noisy = self.maker.pair(part.images, part.index, epoch)
-        other = self.second.noisy(part.images, part.index, epoch)
-        views = torch.stack([clean, noisy, other], dim=1)
-        return Batch({LABELLED: {"views": views, "labels": part.labels}}, counts_of(part))
+        labelled = images[LABELLED]
+        clean, noisy = self.maker.pair(labelled.images, labelled.index, epoch)
+        second_noisy = self.second.noisy(labelled.images, labelled.index, epoch)
+        views = torch.stack([clean, noisy, second_noisy], dim=1)
+        return Batch({LABELLED: {"views": views, "labels": labelled.labels}}, counts_of(labelled))
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Term]:
-        """Return both parts and the metrics.
+        """Return both loss terms and the metrics.
 
-        The views of an image are neighbours, and ghost batch norm keeps them in one part.
+        The views of an image are adjacent rows; ghost batch norm keeps them in the same group.
         """
         views, labels = batch[LABELLED]["views"], batch[LABELLED]["labels"]
         with several_views(model, NUM_VIEWS):

@@ -1,4 +1,4 @@
-"""Learn the labels from noisy views, and agree with the network's own running average."""
+"""Supervised loss on noisy views plus agreement with an average of the network's weights."""
 
 import copy
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ from ruggedize.views import ViewMaker
 
 
 def make(options: MeanTeacherOptions, context: Context) -> "MeanTeacher":
-    """Return the objective."""
+    """Build the objective."""
     return MeanTeacher(options, context.maker, context.model)
 
 
@@ -37,11 +37,11 @@ class MeanTeacher:
     """(1 - w) cross entropy(labels, student(noisy)) + w KL(teacher(clean) || student(noisy)).
 
     The teacher is the exponential moving average of the student's weights, updated after every
-    step. It normalises by the statistics of the batch, as the student does.
+    step. Its batch norm uses the batch statistics, as the student's does.
 
     Source: Tarvainen & Valpola 2017, "Mean teachers are better role models".
-    Deviation: the KL divergence of softened predictions in place of the squared difference; the
-    decay warms up, and the weight does not.
+    Deviation: KL divergence of softened predictions instead of the squared difference; the decay
+    has a warm-up, the consistency weight has none.
     """
 
     options: MeanTeacherOptions
@@ -52,44 +52,45 @@ class MeanTeacher:
 
     @cached_property
     def teacher(self) -> nn.Module:
-        """The average; it begins as a copy of the student."""
+        """The averaged network, initially a copy of the student."""
         return copy.deepcopy(self.student).requires_grad_(False).train()
 
     def batch(self, images: Mapping[str, ImageBatch], epoch: int, step: int) -> Batch:
         """Make a clean and a noisy view of each image."""
-        part = images[LABELLED]
-        clean, noisy = self.maker.pair(part.images, part.index, epoch)
-        tensors = {"clean": clean, "noisy": noisy, "labels": part.labels}
-        return Batch({LABELLED: tensors}, counts_of(part))
+        labelled = images[LABELLED]
+        clean, noisy = self.maker.pair(labelled.images, labelled.index, epoch)
+        tensors = {"clean": clean, "noisy": noisy, "labels": labelled.labels}
+        return Batch({LABELLED: tensors}, counts_of(labelled))
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Term]:
-        """Return both parts and the metrics."""
-        own, options = batch[LABELLED], self.options
+        """Return both loss terms and the metrics."""
+        tensors, options = batch[LABELLED], self.options
         with torch.no_grad():
-            target = self.teacher(own["clean"]).float()
-        logits = model(own["noisy"]).float()
-        cross_entropy = cross_entropy_sum(logits, own["labels"], options.label_smoothing)
+            target = self.teacher(tensors["clean"]).float()
+        logits = model(tensors["noisy"]).float()
+        cross_entropy = cross_entropy_sum(logits, tensors["labels"], options.label_smoothing)
         kl = softened_kl(logits, target, options.temperature)
         return {
             "cross_entropy": Term(cross_entropy, LABELLED, 1.0 - options.consistency_weight),
             "consistency": Term(kl, IMAGES, options.consistency_weight),
-            **student_metrics(logits, own["labels"]),
+            **student_metrics(logits, tensors["labels"]),
             **agreement_metrics(logits, target),
         }
 
     @torch.no_grad()
     def after_step(self, model: nn.Module, step: int) -> None:
-        """Move the teacher towards the student."""
-        share = 1.0 - decay_after(self.options.decay, step)
+        """Update the teacher's average with the student's weights."""
+        update_weight = 1.0 - decay_after(self.options.decay, step)
         weights = [weight.detach() for weight in model.parameters()]
-        torch._foreach_lerp_(list(self.teacher.parameters()), weights, share)  # pyright: ignore
+        averages = list(self.teacher.parameters())
+        torch._foreach_lerp_(averages, weights, update_weight)  # pyright: ignore
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the teacher's weights; its running statistics are never used."""
+        """Return the teacher's weights; its batch-norm running statistics are not used."""
         return dict(self.teacher.named_parameters())
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue with saved weights."""
+        """Restore the teacher's weights."""
         for name, weight in self.teacher.named_parameters():
             weight.copy_(state[name])

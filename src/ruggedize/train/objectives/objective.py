@@ -1,4 +1,4 @@
-"""The interface of objectives, and the sums that they are made of."""
+"""The interface of objectives, and the loss terms and metrics they share."""
 
 import importlib
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from ruggedize.train.objectives.options import CustomObjective, ObjectiveOptions
 from ruggedize.views import ViewMaker
 
 LABELLED, UNLABELLED = "labelled", "unlabelled"  # sources of images
-IMAGES = "images"  # the count of all images of the source "labelled"
+IMAGES = "images"  # name of the count of all images of the source "labelled"
 OBJECTIVES = "ruggedize.train.objectives"
 Sees = Literal["clean", "noisy"]
 
@@ -29,9 +29,8 @@ class Batch:
 
     Args:
         tensors: by source and name, `[n, ...]` with one row for each image of the source.
-        counts: what the terms of the loss are divided by, after they are summed over the
-            processes, by name. They may not depend on the model: they are needed before its
-            gradient is computed.
+        counts: divisors of the loss terms by name; terms and counts are summed over all processes
+            first. They must not depend on the model: they are needed before the backward pass.
     """
 
     tensors: Mapping[str, Mapping[str, Tensor]]
@@ -41,20 +40,20 @@ class Batch:
         return self.tensors[source]
 
     def to(self, device: torch.device) -> "Batch":
-        """Return the batch on a device; the copy may still be under way."""
+        """Return the batch on a device; the copy may be asynchronous."""
         return self._changed(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin(self) -> "Batch":
-        """Return the batch in memory that a GPU reads while it computes."""
+        """Return the batch in pinned memory."""
         return self._changed(Tensor.pin_memory)
 
     def split(self, num_microbatches: int, ghost_batches: int = 1) -> list["Batch"]:
-        """Return micro-batches with the same ratio of sources; counts are those of the whole.
+        """Split into micro-batches with the same ratio of sources; each keeps the total counts.
 
-        The batch is divided as ghost batch norm divides it, and each micro-batch gets
-        `ghost_batches` neighbouring parts, so that the same images are normalised together.
+        The batch is split as ghost batch norm splits it, and each micro-batch gets `ghost_batches`
+        adjacent groups, so that the same images are normalised together.
         """
-        parts = {
+        pieces = {
             source: {
                 name: grouped(tensor, num_microbatches, ghost_batches)
                 for name, tensor in named.items()
@@ -65,8 +64,8 @@ class Batch:
             replace(
                 self,
                 tensors={
-                    source: {name: pieces[number] for name, pieces in named.items()}
-                    for source, named in parts.items()
+                    source: {name: split[number] for name, split in named.items()}
+                    for source, named in pieces.items()
                 },
             )
             for number in range(num_microbatches)
@@ -81,23 +80,23 @@ class Batch:
 
 
 def grouped(tensor: Tensor, num_groups: int, each: int) -> list[Tensor]:
-    """Divide a tensor into equal parts (or one less), and join `each` neighbours to a group."""
-    sizes = [len(part) for part in tensor.tensor_split(num_groups * each)]
+    """Split a tensor into `num_groups` groups of `each` adjacent pieces of (almost) equal size."""
+    sizes = [len(piece) for piece in tensor.tensor_split(num_groups * each)]
     return list(tensor.split([sum(sizes[n : n + each]) for n in range(0, len(sizes), each)]))
 
 
-def counts_of(part: ImageBatch) -> dict[str, int]:
-    """Return the number of images, and of those that have a label."""
-    return {IMAGES: len(part), LABELLED: int((part.labels >= 0).sum())}
+def counts_of(images: ImageBatch) -> dict[str, int]:
+    """Return the number of images and the number of labelled images."""
+    return {IMAGES: len(images), LABELLED: int((images.labels >= 0).sum())}
 
 
 class Term(NamedTuple):
-    """A part of the loss, or a metric that is logged with it.
+    """A loss term, or a metric that is logged with the loss.
 
     Args:
         total: float32 scalar, summed over the images of the (micro-)batch.
-        per: the name of the batch's count that the sum over all processes is divided by.
-        weight: of the part in the loss; 0 for a metric that is only logged.
+        per: name of the count in the batch that the sum over all processes is divided by.
+        weight: weight in the loss; 0 for a metric that is only logged.
     """
 
     total: Tensor
@@ -107,70 +106,71 @@ class Term(NamedTuple):
 
 @runtime_checkable
 class Objective(Protocol):
-    """Makes the batch of a step and its loss; the training loop knows neither views nor teachers.
+    """Makes the batches of a training and computes their loss.
+
+    Views and teachers belong to the objective; the training loop does not know them.
 
     Attributes:
-        sources: images a step takes from each source, relative to the batch size.
-        sees: which view the network is mostly trained on; batch-norm statistics of averaged
-            weights are recomputed on it.
+        sources: number of images per step from each source, as a multiple of the batch size.
+        sees: view that the network is mainly trained on; the batch-norm refresh uses it.
     """
 
     @property
     def sources(self) -> Mapping[str, int]:
-        """Images of a step by source, relative to the batch size."""
+        """Images per step from each source, as a multiple of the batch size."""
         ...
 
     @property
     def sees(self) -> Sees:
-        """The view that the network is mostly trained on."""
+        """The view that the network is mainly trained on."""
         ...
 
     def batch(self, images: Mapping[str, ImageBatch], epoch: int, step: int) -> Batch:
-        """Make a batch on the CPU; its draws depend on the epoch and the images' indices alone.
+        """Make a batch on the CPU; random draws depend on seed, epoch and image index only.
 
         Args:
             images: this process's share of the step, by source.
-            epoch: counted from 0.
-            step: the step of the whole plan, counted from 0.
+            epoch: the epoch, from 0.
+            step: position of the step in the whole plan, from 0.
         """
         ...
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Term]:
-        """Return the terms of the loss by name; `model` maps uint8 views to logits."""
+        """Return loss terms and metrics by name; `model` maps uint8 views to logits."""
         ...
 
 
 @runtime_checkable
 class StatefulObjective(Objective, Protocol):
-    """An objective that learns something of its own, saved with the state of the training."""
+    """An objective with its own state, which is saved with the training's state."""
 
     def after_step(self, model: nn.Module, step: int) -> None:
         """Update after the optimiser's step; `step` counts from 1."""
         ...
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return what must be saved; equal in all processes."""
+        """Return the tensors to save; equal in all processes."""
         ...
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue from a saved state."""
+        """Restore a saved state."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What an objective may use.
+    """What an objective is built from.
 
     Args:
-        name: of the stage.
-        model: the classifier that is trained.
+        name: name of the stage.
+        model: the classifier to train.
         maker: makes the views of this stage.
-        views: which view the stage asks for; None: the objective's own choice.
-        teachers: frozen classifiers in eval mode on the device, by name of their stage.
+        views: view chosen in the options; None: the objective's default.
+        teachers: frozen classifiers in eval mode on the device, by stage name.
         train: the labelled training images.
-        precision: what the networks compute in.
+        precision: precision of the forward pass.
         accelerator: the processes and the device.
-        progress: called after every unit of a longer preparation.
+        progress: called as `progress(task, done, total)` during longer preparation.
     """
 
     name: str
@@ -185,7 +185,7 @@ class Context:
 
 
 def make_objective(options: ObjectiveOptions, context: Context) -> Objective:
-    """Return the objective that the options describe: a module of `objectives`, or one's own."""
+    """Build the objective that the options describe, from `objectives` or user code."""
     if isinstance(options, CustomObjective):
         return options.make(context)
     module = importlib.import_module(f"{OBJECTIVES}.{options.kind.replace('-', '_')}")
@@ -196,7 +196,7 @@ Logits = Float[Tensor, "n k"]
 
 
 def cross_entropy_sum(logits: Logits, labels: Labels, smoothing: float) -> Float32[Tensor, ""]:
-    """Return the cross entropy summed over the labelled images; -1 is no label."""
+    """Return the cross entropy summed over the labelled images; label -1 is ignored."""
     return F.cross_entropy(
         logits, labels, reduction="sum", ignore_index=-1, label_smoothing=smoothing
     )
@@ -216,7 +216,7 @@ def jensen_shannon_sum(views: Float[Tensor, "n v k"]) -> Float32[Tensor, ""]:
     """Return the Jensen-Shannon divergence of the predictions for v views, summed over images.
 
     Source: Hendrycks et al. 2020, "AugMix", equation 1: the mean KL divergence of each view's
-    prediction from the mean prediction M, whose logarithm is taken of at least 1e-7.
+    prediction from the mean prediction M, which is clamped to at least 1e-7 before the logarithm.
     """
     log_probabilities = F.log_softmax(views, dim=2)
     probabilities = log_probabilities.exp()
@@ -232,7 +232,7 @@ def entropy_sum(logits: Logits) -> Float32[Tensor, ""]:
 
 @torch.no_grad()
 def student_metrics(logits: Logits, labels: Labels) -> dict[str, Term]:
-    """Return the accuracy and the entropy of the network that is trained."""
+    """Return the student's accuracy and prediction entropy."""
     correct = (logits.argmax(1) == labels).sum().float()
     return {
         "accuracy": Term(correct, LABELLED, 0.0),
@@ -242,7 +242,7 @@ def student_metrics(logits: Logits, labels: Labels) -> dict[str, Term]:
 
 @torch.no_grad()
 def agreement_metrics(student: Logits, teacher: Logits) -> dict[str, Term]:
-    """Return the teacher's entropy and how often both agree: a broken teacher shows here."""
+    """Return the teacher's prediction entropy and the rate of equal predictions."""
     same = (student.argmax(1) == teacher.argmax(1)).sum().float()
     return {
         "teacher_entropy": Term(entropy_sum(teacher), IMAGES, 0.0),

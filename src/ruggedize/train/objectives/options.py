@@ -1,4 +1,4 @@
-"""The options of each objective; no torch here, so that a recipe is read in milliseconds."""
+"""Options of the objectives. Torch is not imported, so that reading a recipe takes milliseconds."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,21 +10,22 @@ from pydantic import (
     model_validator,
 )
 
-from ruggedize.train.optim import FROZEN, kind_alone
+from ruggedize.train.optim import FROZEN, table_from_kind
 
 if TYPE_CHECKING:
     from ruggedize.train.objectives.objective import Context, Objective
 
 Smoothing = Annotated[
-    float, Field(ge=0, lt=1, description="share of the label spread over all classes")
+    float,
+    Field(ge=0, lt=1, description="label smoothing: share of the target spread over all classes"),
 ]
 Temperature = Annotated[
-    float, Field(ge=0.01, description="softens both predictions in the KL term")
+    float, Field(ge=0.01, description="softmax temperature of both predictions in the KL term")
 ]
 
 
 class SupervisedOptions(BaseModel):
-    """Learn the labels alone, from clean views or, with `views = "noisy"`, from noisy ones."""
+    """Cross entropy with the labels, on clean views or, with `views = "noisy"`, on noisy views."""
 
     model_config = FROZEN
     kind: Literal["supervised"] = "supervised"
@@ -32,7 +33,7 @@ class SupervisedOptions(BaseModel):
 
 
 class ConsistencyOptions(BaseModel):
-    """Learn the labels from noisy views, and agree with a frozen teacher.
+    """Cross entropy with the labels on noisy views, plus agreement with a frozen teacher.
 
     Loss: (1 - consistency_weight) * cross entropy(labels, noisy view)
     + consistency_weight * KL(teacher(clean view) || student(noisy view)) of softened predictions.
@@ -42,21 +43,22 @@ class ConsistencyOptions(BaseModel):
     kind: Literal["consistency"] = "consistency"
     temperature: Temperature = 10.0
     consistency_weight: float = Field(
-        default=0.5, ge=0, le=1, description="share of the KL term; 0 trains without any teacher"
+        default=0.5, ge=0, le=1, description="weight of the KL term; 0 trains without a teacher"
     )
     clean_view: Literal["drawn", "test"] = Field(
         default="drawn",
-        description="what the teacher sees: flips and crops drawn anew in each epoch, or the test "
-        "view, for which it is run once and not in every step (if its logits fit in 1 GB)",
+        description="view that the teacher sees: random flips and crops in every epoch, or the "
+        "test view, whose logits are computed once (if they fit in 1 GB) instead of in every step",
     )
     cached_targets: bool = Field(
         default=False,
-        description="run the teacher once on every flip and crop that an image can have, and not "
-        'in every step; for clean_view = "drawn" without resize (if its logits fit in 1 GB)',
+        description="compute the teacher's logits once, for every possible flip and crop (if they "
+        'fit in 1 GB), instead of in every step; for clean_view = "drawn" without views.resize',
     )
     temperature_squared: bool = Field(
         default=False,
-        description="multiply the KL term by T^2 (Hinton et al. 2015), so that it pulls",
+        description="multiply the KL term by T^2 (Hinton et al. 2015), so that its gradient does "
+        "not shrink with the temperature",
     )
     label_smoothing: Smoothing = 0.0
 
@@ -67,15 +69,14 @@ class ConsistencyOptions(BaseModel):
 
     @model_validator(mode="after")
     def check_terms(self) -> "ConsistencyOptions":
-        """Reject options of a term that is not there."""
+        """Reject options that have no effect."""
         if self.consistency_weight == 0 and self.temperature_squared:
             raise ValueError(
-                "temperature_squared does nothing with consistency_weight = 0; leave it out"
+                "temperature_squared has no effect with consistency_weight = 0; remove it"
             )
         if self.consistency_weight == 0 and self.clean_view == "test":
             raise ValueError(
-                'clean_view = "test" does nothing with consistency_weight = 0, where there is no '
-                "teacher; leave it out"
+                'clean_view = "test" has no effect with consistency_weight = 0; remove it'
             )
         if self.cached_targets and (self.consistency_weight == 0 or self.clean_view == "test"):
             why = (
@@ -83,53 +84,54 @@ class ConsistencyOptions(BaseModel):
                 if self.consistency_weight
                 else "consistency_weight = 0, where there is no teacher"
             )
-            raise ValueError(f"cached_targets does nothing with {why}; leave it out")
+            raise ValueError(f"cached_targets has no effect with {why}; remove it")
         if self.consistency_weight == 1 and self.label_smoothing:
             raise ValueError(
-                "label_smoothing does nothing with consistency_weight = 1, which leaves the labels "
-                "out; set it to 0"
+                "label_smoothing has no effect with consistency_weight = 1; set it to 0"
             )
         return self
 
 
 class JsdOptions(BaseModel):
-    """Learn the labels from clean views, and predict the same for two noisy views (AugMix)."""
+    """Cross entropy on clean views, plus consistency with two noisy views (AugMix)."""
 
     model_config = FROZEN
     kind: Literal["jsd"] = "jsd"
-    weight: float = Field(default=12.0, gt=0, description="factor on the Jensen-Shannon divergence")
+    weight: float = Field(default=12.0, gt=0, description="weight of the Jensen-Shannon divergence")
     label_smoothing: Smoothing = 0.0
 
 
 class MeanTeacherOptions(BaseModel):
-    """Learn the labels from noisy views, and agree with the network's own moving average."""
+    """Cross entropy on noisy views, plus agreement with a moving average of the network."""
 
     model_config = FROZEN
     kind: Literal["mean-teacher"] = "mean-teacher"
     decay: float = Field(
-        default=0.99, gt=0, lt=1, description="of the average, reached by a warm-up"
+        default=0.99, gt=0, lt=1, description="decay of the average, reached after a warm-up"
     )
     temperature: Temperature = 1.0
-    consistency_weight: float = Field(default=0.5, gt=0, le=1, description="share of the KL term")
+    consistency_weight: float = Field(default=0.5, gt=0, le=1, description="weight of the KL term")
     label_smoothing: Smoothing = 0.0
 
 
 class CustomObjective(BaseModel):
-    """An objective of your own, passed from Python: subclass it and define `make`."""
+    """A user-defined objective, passed from Python: subclass this and define `make`."""
 
     model_config = FROZEN
     kind: Literal["custom"] = "custom"
-    name: str = Field(description="what the objective is called")
+    name: str = Field(description="name of the objective")
 
     @model_validator(mode="after")
     def check_subclass(self) -> "CustomObjective":
-        """Reject the base class: a recipe file cannot bring its code along."""
+        """Reject the base class: a recipe file cannot contain code."""
         if type(self) is CustomObjective:
-            raise ValueError("a custom objective is passed from Python; name a shipped kind here")
+            raise ValueError(
+                "a custom objective must be passed from Python; use a built-in kind here"
+            )
         return self
 
     def make(self, context: "Context") -> "Objective":
-        """Return the objective."""
+        """Build the objective."""
         raise NotImplementedError(f"{type(self).__name__} does not define make")
 
 
@@ -142,5 +144,5 @@ ObjectiveOptions = Annotated[
         | SerializeAsAny[CustomObjective],
         Field(discriminator="kind"),
     ],
-    BeforeValidator(kind_alone),
+    BeforeValidator(table_from_kind),
 ]

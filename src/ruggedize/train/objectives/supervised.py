@@ -1,4 +1,4 @@
-"""Learn the labels, from clean or from noisy views."""
+"""Cross entropy with the labels, on clean or on noisy views."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from ruggedize.views import ViewMaker
 
 
 def make(options: SupervisedOptions, context: Context) -> "Supervised":
-    """Return the objective; without further words it sees clean views."""
+    """Build the objective; it uses clean views by default."""
     return Supervised(options, context.maker, context.views or "clean")
 
 
@@ -36,10 +36,10 @@ class Supervised:
 
     def batch(self, images: Mapping[str, ImageBatch], epoch: int, step: int) -> Batch:
         """Make one view of each image."""
-        part = images[LABELLED]
+        labelled = images[LABELLED]
         make_view = self.maker.clean if self.sees == "clean" else self.maker.noisy
-        view = make_view(part.images, part.index, epoch)
-        return Batch({LABELLED: {"view": view, "labels": part.labels}}, counts_of(part))
+        view = make_view(labelled.images, labelled.index, epoch)
+        return Batch({LABELLED: {"view": view, "labels": labelled.labels}}, counts_of(labelled))
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Term]:
         """Return the cross entropy and the metrics."""

@@ -1,4 +1,4 @@
-"""A teacher's logits for all clean views that there are, computed once."""
+"""Precomputed teacher logits, for clean views of which there are few."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -20,11 +20,11 @@ from ruggedize.models import (
 )
 from ruggedize.train.distributed import sum_over_processes
 
-LARGEST_TABLE = 1 << 30  # bytes
+MAX_TABLE_BYTES = 1 << 30
 log = logging.getLogger(__name__)
 
 
-def known_targets(
+def precomputed_logits(
     teacher: Classifier,
     train: ImageSet,
     views: Sequence[Callable[[Images], Views]],
@@ -32,30 +32,31 @@ def known_targets(
     accelerator: Accelerator,
     progress: Progress,
 ) -> Float32[torch.Tensor, "m v k"] | None:
-    """Compute the teacher's logits for these views of every image, or None beyond 1 GB.
+    """Compute the teacher's logits for these views; return None if they would exceed 1 GB.
 
-    The logits stand at the images' indices. They are not saved with the state of a training: a
-    resumed run computes them again, in the same batches, and so to the same bits.
+    Row i holds the logits of the image with index i. They are not saved with the state of a
+    training. The batches do not depend on when they are computed, so that a resumed run gets
+    bit-identical logits.
     """
     rows = int(train.index.max()) + 1
     num_bytes = 4 * rows * len(views) * len(train.classes)
-    if num_bytes > LARGEST_TABLE:
+    if num_bytes > MAX_TABLE_BYTES:
         log.warning(
-            "the teacher's answers would take %.1f GB: it is asked in every step instead of once",
+            "the teacher's logits would take %.1f GB: they are computed in every step, not once",
             1e-9 * num_bytes,
         )
         return None
     device = accelerator.device
     autocast = autocast_for(precision, device)
     table = torch.zeros(rows, len(views), len(train.classes), device=device)
-    most = inference_batch_size(teacher.input_size)
-    everything = np.array_split(np.arange(len(train)), -(-len(train) // most))
-    mine = everything[accelerator.process_index :: accelerator.num_processes]
-    for done, part in enumerate(train.batches(mine), 1):
-        index = part.index.to(device)
+    size = inference_batch_size(teacher.input_size)
+    positions = np.array_split(np.arange(len(train)), -(-len(train) // size))
+    mine = positions[accelerator.process_index :: accelerator.num_processes]
+    for done, batch in enumerate(train.batches(mine), 1):
+        index = batch.index.to(device)
         for number, make_view in enumerate(views):
-            view = make_view(part.images).to(device)
+            view = make_view(batch.images).to(device)
             with autocast:
                 table[index, number] = logits_of(teacher, view).float()
-        progress("ask the teacher", done, len(mine))
+        progress("compute teacher logits", done, len(mine))
     return sum_over_processes(accelerator)(table).cpu()

@@ -1,1 +1,1 @@
-"""The kinds of noise, one file each; a file's name is the kind's name in a recipe."""
+"""Kinds of noise, one per module; the module's name is the noise's `kind` in a recipe."""

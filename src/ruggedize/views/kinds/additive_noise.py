@@ -11,11 +11,11 @@ from ruggedize.kernels.kernel import kernel
 from ruggedize.views.options import AdditiveNoiseOptions
 
 NOISES = ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise")
-NUM_QUANTILES = 4096  # 12 bits a value: the noise reaches 3.7 standard deviations
+NUM_QUANTILES = 4096  # 12 bits per value; the largest is 3.7 standard deviations
 LOW_BITS = np.uint64(NUM_QUANTILES - 1)
 VALUES_PER_HASH = 5
 SHIFT = np.uint64(12)
-FIRST_NOISE = 2  # the draws before it: whether there is noise, and how much
+FIRST_NOISE = 2  # counters 0 and 1: whether there is noise, and its standard deviation
 
 
 def apply(
@@ -25,7 +25,7 @@ def apply(
     stream: np.uint64,
     options: AdditiveNoiseOptions,
 ) -> None:
-    """Write the images with noise added."""
+    """Write the images with added noise to `out`."""
     probability, std = options.probability, options.std * 255
     values = quantiles(options.distribution)
     shape = len(images), math.prod(images.shape[1:])
@@ -38,13 +38,13 @@ def apply(
 
 
 def overlaps(options: AdditiveNoiseOptions) -> dict[str, tuple[str, ...]]:
-    """Return the corruptions that the noise overlaps: the benchmark's four noises."""
+    """Return the corruptions that the noise overlaps: the benchmark's noise corruptions."""
     return {"additive_noise": NOISES}
 
 
 @cache
 def quantiles(distribution: str) -> np.ndarray:
-    """Return equally likely values of unit variance and mean 0: float32 `[NUM_QUANTILES]`."""
+    """Return equally likely values of mean 0 and variance 1: float32 `[NUM_QUANTILES]`."""
     if distribution == "gaussian":
         values = normal_quantiles(NUM_QUANTILES)
     else:
@@ -55,18 +55,18 @@ def quantiles(distribution: str) -> np.ndarray:
 
 @kernel
 def add_noise(images, out, index, stream, probability, std, quantiles, start, stop):
-    """Add noise to the images start..stop, each with its own standard deviation in 0..std.
+    """Add noise to the images start..stop, each with a random standard deviation in 0..std.
 
-    Images are `[n, values]`; `std` is in levels (0..255); five values come from one hash.
+    Images are `[n, values]`; `std` is in pixel levels (0..255); one hash yields five values.
     """
     size = images.shape[1]
     for i in range(start, stop):
         key = image_key(stream, index[i])
-        own = np.float32(uniform(key, 1) * std if uniform(key, 0) < probability else 0.0)
+        image_std = np.float32(uniform(key, 1) * std if uniform(key, 0) < probability else 0.0)
         for first in range(0, size, VALUES_PER_HASH):
             word = bits(key, FIRST_NOISE + first // VALUES_PER_HASH)
             for j in range(first, min(first + VALUES_PER_HASH, size)):
-                value = np.float32(images[i, j]) + own * quantiles[int(word & LOW_BITS)]
+                value = np.float32(images[i, j]) + image_std * quantiles[int(word & LOW_BITS)]
                 word >>= SHIFT
                 value = min(max(value, np.float32(0)), np.float32(255))
                 out[i, j] = np.uint8(np.int32(value + np.float32(0.5)))

@@ -1,4 +1,4 @@
-"""RandAugment as a link of the chain of noise."""
+"""RandAugment as a kind of noise."""
 
 import numpy as np
 
@@ -6,8 +6,8 @@ from ruggedize.views.augment import randaugment_into
 from ruggedize.views.options import RandAugmentOptions
 
 BLURS = ("defocus_blur", "gaussian_blur")
-BOTH_WAYS = ("torchvision", "timm-inc1")  # their enhancements also weaken
-NEUTRAL_MAGNITUDE = 5  # of 10: from here on tf's and timm's sharpness never smooths
+BOTH_WAYS = ("torchvision", "timm-inc1")  # their enhancement factors go above and below 1
+NEUTRAL_MAGNITUDE = 5  # of 10: from here on, sharpness in "tf" and "timm" never smooths
 
 
 def apply(
@@ -17,19 +17,19 @@ def apply(
     stream: np.uint64,
     options: RandAugmentOptions,
 ) -> None:
-    """Write the augmented images."""
+    """Write the augmented images to `out`."""
     randaugment_into(images, out, index, stream, options)
 
 
 def overlaps(options: RandAugmentOptions) -> dict[str, tuple[str, ...]]:
     """Return the corruptions that each operation overlaps."""
-    # tf-2021 blends with a grey that is far from the mean, so its contrast brightens too.
+    # tf-2021 blends with a grey far from the mean, so its contrast also changes the brightness.
     brightens = ("brightness",) if options.semantics == "tf-2021" else ()
-    shared = {
+    overlapping = {
         "randaugment Brightness": ("brightness",),
         "randaugment Color": ("saturate",),
         "randaugment Contrast": ("contrast", *brightens),
     }
     if options.semantics in BOTH_WAYS or options.magnitude < NEUTRAL_MAGNITUDE:
-        shared["randaugment Sharpness"] = BLURS
-    return shared
+        overlapping["randaugment Sharpness"] = BLURS
+    return overlapping

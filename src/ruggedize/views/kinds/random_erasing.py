@@ -12,7 +12,7 @@ from ruggedize.views.options import RandomErasingOptions
 GREY = 128
 NUM_TRIES = 10  # rectangles drawn until one fits, as torchvision does
 DRAWS_PER_TRY = 4
-FIRST_FILL = 1 + NUM_TRIES * DRAWS_PER_TRY  # the counter of the first value of the filling
+FIRST_FILL = 1 + NUM_TRIES * DRAWS_PER_TRY  # counter of the first fill value
 
 
 def apply(
@@ -22,7 +22,7 @@ def apply(
     stream: np.uint64,
     options: RandomErasingOptions,
 ) -> None:
-    """Write the images with a rectangle erased from some of them."""
+    """Write the images to `out`, some of them with an erased rectangle."""
     np.copyto(out, images)
     probability, area, aspect = options.probability, options.area, options.aspect
     random_fill = options.fill == "noise"
@@ -34,7 +34,7 @@ def apply(
 
 
 def overlaps(options: RandomErasingOptions) -> dict[str, tuple[str, ...]]:
-    """Return the corruptions that the noise overlaps: impulse noise, where it is filled with it."""
+    """Return the corruptions that the noise overlaps: impulse noise if the fill is random."""
     return {"random_erasing": ("impulse_noise",)} if options.fill == "noise" else {}
 
 
@@ -43,9 +43,8 @@ def erase(images, index, stream, probability, area, aspect, random_fill, start, 
     """Overwrite a rectangle of some of the images start..stop, in place.
 
     Source: Zhong et al. 2020, "Random Erasing Data Augmentation", algorithm 1.
-    Deviation: the logarithm of the aspect ratio is uniform, so that tall and wide are equally
-    likely, and an image in which none of ten rectangles fits is left as it is (both as
-    torchvision has it).
+    Deviation, as in torchvision: the logarithm of the aspect ratio is uniform, so that tall and
+    wide rectangles are equally likely; an image is unchanged if none of ten rectangles fits.
     """
     height, width = images.shape[2:]
     for i in range(start, stop):
@@ -62,7 +61,7 @@ def erase(images, index, stream, probability, area, aspect, random_fill, start, 
 
 @kernel
 def rectangle(key, height, width, area, aspect):
-    """Draw a rectangle that fits: top, left, rows, columns; empty if none of the tries does."""
+    """Draw a rectangle (top, left, rows, columns); it is empty if no try fits into the image."""
     for attempt in range(NUM_TRIES):
         first = 1 + attempt * DRAWS_PER_TRY
         size = height * width * (area[0] + (area[1] - area[0]) * uniform(key, first))
