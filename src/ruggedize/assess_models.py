@@ -61,8 +61,9 @@ def assess_files(  # noqa: PLR0913
     wanted = data_options or (recipe.data if recipe else None)
     if wanted is None:
         raise UserError("which data? give --data NAME, or a run folder that holds a recipe.toml")
-    image_size = next(iter(models.values())).image_size
-    data = load_splits(wanted.model_copy(update={"image_size": image_size}), progress=progress)
+    first = next(iter(models.values()))
+    kept: dict[str, object] = {"image_size": first.image_size, "fit": first.fit}
+    data = load_splits(wanted.model_copy(update=kept), progress=progress)
     if data_options is None:
         check_same_data(places, data.digest)
     below = (recipe.assess if recipe else options).corruption_options

@@ -74,20 +74,20 @@ BAD = {
     "a name without its middle": (["run", "demo", "--set", "data..name=x"], ["section.key=value"]),
     "images too small for the net": (
         ["run", "demo", "--set", "data.image_size=4", "--set", "views.pad=0"],
-        ["resnet9", "4 pixels", "take larger images"],
+        ["resnet9", "4 pixels", "use larger images"],
     ),
     "an average that never begins": (
         ["run", "demo", "--set", "student.averaging={kind='swa', every=100000}"],
-        ["student: no snapshot", "averaging.every"],
+        ["student: averaging.every must be at most 180", "train longer"],
     ),
     "a recipe that is its own base": (["run", "circle.toml"], ["its own base", "remove one"]),
     "a recipe whose base is missing": (["run", "orphan.toml"], ["nobase", "orphan.toml"]),
-    "a recipe that is no text": (["run", "bytes.toml"], ["not valid TOML", "correct it"]),
+    "a recipe that is no text": (["run", "bytes.toml"], ["not valid TOML", "correct the file"]),
     "a recipe without an end of brackets": (["run", "nested.toml"], ["not valid TOML"]),
     "one image": (["run", "demo", *LONE], ["hold out images of 1", "add images"]),
     "one training image": (
         ["run", "demo", "--set", "data.name=pair", "--set", "data.image_size=16"],
-        ["teacher: a step needs 2 images", "give more"],
+        ["teacher: a step needs at least 2 images", "use more images"],
     ),
     "an empty folder": (
         ["run", "demo", "--set", "data.name=empty", "--set", "data.image_size=16"],
@@ -121,9 +121,9 @@ BAD = {
         ["pear contains no images", "add some"],
     ),
     "a photograph cut short": (["run", "demo", *PHOTOS], ["cut.png", "--skip-bad-images"]),
-    "a run to go on with that is not there": (
+    "a run to resume that does not exist": (
         ["run", "demo", "--out", "run", "--resume"],
-        ["run holds no run to go on with", "leave out --resume"],
+        ["run contains no run to resume", "remove --resume"],
     ),
     "bad images of a run left out": (
         ["assess", "run", "--skip-bad-images", "--out", "a.json"],

@@ -62,7 +62,7 @@ def test_a_step_that_never_ends_is_ended_and_the_same_command_continues(
     assert process.returncode == status, said
     line = said.splitlines()[-1]  # after what the training has logged
     assert "did not stop within 20 s" in line
-    assert "the same command continues" in line
+    assert "the same command resumes" in line
     assert max(steps_saved(tmp_path)) == 3
     result = ruggedize(*arguments(tmp_path))
     assert result.returncode == 0, result.stderr

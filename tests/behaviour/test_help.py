@@ -33,7 +33,7 @@ def test_repeatable_is_said_once(helps: dict[str, str]) -> None:
 
 def test_an_arguments_text_runs_on_over_the_sources_lines() -> None:
     lines = ruggedize("run", "--help").stdout.splitlines()
-    assert any("Without it a run that was cut" in line for line in lines)
+    assert any("An interrupted run is resumed" in line for line in lines)
 
 
 def test_the_version_is_printed() -> None:

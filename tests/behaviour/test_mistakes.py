@@ -1,4 +1,4 @@
-"""A user's mistake gives at most three lines that name the cure, and status 2."""
+"""A user error prints at most three lines with the fix, and exits with status 2."""
 
 import signal
 import socket
@@ -17,13 +17,17 @@ from tests.tiny_stages import tiny_stage
 CORRUPT = ("corrupt", "--data", "digits", "--out", "c")
 MISTAKES = {
     "an unknown recipe": (["run", "demmo"], ["demmo", "demo"]),
-    "an unknown command": (["runn"], ["runn", "--help"]),
+    "an unknown command": (["runn"], ["unknown command runn; did you mean run?", "--help"]),
     "no command": ([], ["--help"]),
     "a misspelt flag": (["run", "demo", "--sed", "3"], ["--sed", "--seed"]),
     "a value of the wrong type": (["run", "demo", "--seed", "x"], ["--seed", "x"]),
     "a missing argument": (["run"], ["run", "--help"]),
     "an unknown key": (["run", "demo", "--set", "student.objective.temprature=3"], ["temperature"]),
     "a change without a value": (["run", "demo", "--set", "student"], ["section.key=value"]),
+    "an unknown objective": (
+        ["run", "demo", "--set", "student.objective=jds"],
+        ["supervised, consistency, jsd, mean-teacher", "did you mean jsd?"],
+    ),
     "severity 9": (
         ["assess", "model.safetensors", "--data", "digits", "--severities", "9", "--out", "a.json"],
         ["1-5", "9"],
@@ -112,7 +116,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_answered_shortly_with_its_cure(
+def test_a_user_error_is_short_and_names_the_fix(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments, words = MISTAKES[name]
@@ -141,7 +145,7 @@ def test_a_model_file_that_is_a_pickle_is_rejected(tmp_path: Path) -> None:
 
 
 @pytest.mark.more
-def test_a_reader_that_has_had_enough_is_no_mistake(tmp_path: Path) -> None:
+def test_a_closed_pipe_is_not_an_error(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     save_model(tiny_stage(tmp_path).model, tmp_path / "model.safetensors")
     line = command("predict", tmp_path / "model.safetensors", tmp_path / "a.png", "--csv")
@@ -156,7 +160,7 @@ def test_a_reader_that_has_had_enough_is_no_mistake(tmp_path: Path) -> None:
 
 
 @pytest.mark.more
-def test_processes_that_cannot_meet_are_told_what_to_look_at(tmp_path: Path) -> None:
+def test_processes_that_cannot_connect_print_what_to_check(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -178,7 +182,7 @@ def test_processes_that_cannot_meet_are_told_what_to_look_at(tmp_path: Path) -> 
     assert not (tmp_path / "run").exists()
 
 
-def test_a_mistake_in_python_is_a_user_error() -> None:
+def test_an_error_in_python_is_a_user_error() -> None:
     import ruggedize as package
 
     with pytest.raises(package.UserError):

@@ -42,7 +42,7 @@ def test_a_folder_becomes_three_parts_with_one_list_of_classes(photos, caplog):
     for part in splits:
         assert part.images.shape[1:] == (3, 16, 16)
         assert torch.equal(part.images[:, :, 8, 8], colours[part.labels])
-    assert "classes without training images: grape" in caplog.text
+    assert "no train images of grape" in caplog.text
 
 
 def test_a_validation_folder_is_taken_as_it_is(photos):
@@ -62,7 +62,7 @@ def test_without_a_test_folder_a_fifth_of_train_is_held_out(photos, caplog):
     assert torch.equal(index.sort().values, torch.arange(25))
     assert splits.test.labels.bincount().tolist() == [2, 3]
     assert "a fifth of train is held out" in caplog.text
-    assert "val is ignored; only train, validation, test are read" in caplog.text
+    assert "val is empty; it is taken as missing" in caplog.text
 
 
 def test_the_order_does_not_depend_on_the_file_system(photos):
@@ -83,7 +83,8 @@ def test_bad_files_are_named_and_can_be_left_out(photos, caplog):
     message = str(caught.value)
     assert message.startswith("5 files cannot be decoded")
     assert "00.bmp" in message
-    assert "02.bmp and 2 more" in message
+    assert "02.bmp is not a PNG" in message
+    assert "and 2 more" in message
     assert "03.bmp" not in message
     assert "--skip-bad-images (data.skip_bad_images = true)" in message
     options = DataOptions(name=str(photos), image_size=8, validation=5, skip_bad_images=True)
@@ -92,8 +93,9 @@ def test_bad_files_are_named_and_can_be_left_out(photos, caplog):
     _, _, said = caplog.text.partition("5 files cannot be decoded and are skipped:\n")
     bad = [*(f"train/plum/{number:02}.bmp" for number in range(4)), "test/plum/bad.jpg"]
     faults = [
-        f"  {photos / name} is not a PNG, JPEG, WebP or BMP image; convert it" for name in bad
+        f"  {photos / name} is not a PNG, JPEG, WebP or BMP image; convert it" for name in bad[:4]
     ]
+    faults.append(f"  {photos / bad[4]} is empty (0 bytes); remove or replace it")
     assert sorted(said.splitlines()[:5]) == sorted(faults)
     assert len(splits.train.left_out) == 4
     assert splits.test.left_out == ("test/plum/bad.jpg",)
@@ -114,10 +116,12 @@ def test_mistakes_in_the_layout_name_the_cure(photos, tmp_path):
         load_data(photos)
     with pytest.raises(UserError, match='validation_choice = "stratified"'):
         load_data(photos, image_size=8, validation_choice="last")
-    with pytest.raises(UserError, match="has no folder train; put images in train/CLASS/"):
-        load_data(photos / "train", image_size=8)
+    with pytest.raises(UserError, match=r"is a count, and a folder without train.*\n.*= 0.1"):
+        load_data(photos / "train", image_size=8, validation=5)
+    with pytest.raises(UserError, match=r"has no class folders;\nput images in apple/CLASS/"):
+        load_data(photos / "train" / "apple", image_size=8)
     (tmp_path / "flat/train").mkdir(parents=True)
-    with pytest.raises(UserError, match="has no class folders;\nput images in train/CLASS/"):
+    with pytest.raises(UserError, match=r"has no class folders;\nput images in train/CLASS/"):
         load_data(tmp_path / "flat", image_size=8)
     (photos / "train/pear").mkdir()
     with pytest.raises(UserError, match="train/pear contains no images; add some"):

@@ -108,9 +108,9 @@ def test_a_file_that_goes_bad_later_is_named(photos: Path, tmp_path: Path) -> No
     train = loaded(tmp_path, streaming=True, workers=1, validation=2).train
     for path in (tmp_path / "train").rglob("*.png"):
         path.write_bytes(b"")
-    with pytest.raises(UserError, match=r"\.png is not a PNG, JPEG, WebP or BMP image"):
+    with pytest.raises(UserError, match=r"\.png is empty"):
         list(train.batches([np.arange(4)]))
-    with pytest.raises(UserError, match=r"\.png is not a PNG, JPEG, WebP or BMP image"):
+    with pytest.raises(UserError, match=r"\.png is empty"):
         train.take([2])
 
 
@@ -150,7 +150,7 @@ def test_a_file_that_cannot_be_read_is_no_bad_image(photos: Path, faults, stream
 
 
 def test_bad_files_are_found_before_anything_is_trained(photos: Path) -> None:
-    with pytest.raises(UserError, match=r"1 file cannot be decoded: .*bad\.png"):
+    with pytest.raises(UserError, match=r"1 file cannot be decoded:\n.*bad\.png"):
         loaded(photos, streaming=True, skip_bad_images=False)
 
 

@@ -1,4 +1,4 @@
-"""What the commands' arguments are called in the help, and how they are read."""
+"""Types of command-line arguments: their names in `--help` and how they are parsed."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,18 +8,18 @@ import tyro
 from ruggedize.corruptions import allowed_texts
 
 
-def only_real(default: str) -> str:
-    """Show a default that tells something: where there is none, the help itself says what holds."""
+def default_hint(default: str) -> str:
+    """Hide empty defaults in `--help`."""
     return "" if default in ("", "None") else f"(default: {default})"
 
 
 def named(metavar: str) -> Any:
-    """Call an option's value so; the option may be left out."""
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint=only_real)
+    """Return the settings of an optional argument."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=default_hint)
 
 
 def several(metavar: str) -> Any:
-    """Call places so, at least one of which must be given."""
+    """Return the settings of a positional argument that takes one or more values."""
     return tyro.conf.arg(metavar=metavar, help_behavior_hint="(required)")
 
 

@@ -114,7 +114,7 @@ def predict(
         skip_bad_images: Leave out files that cannot be decoded, and list them.
         as_csv: Print comma-separated values instead of a table.
     """
-    from ruggedize.data import FileList, decode_all, list_images, reject_or_skip, shown
+    from ruggedize.data import FileList, Stored, decode_all, list_images, reject_or_skip, shown
     from ruggedize.models import load_model
     from ruggedize.train import default_accelerator
 
@@ -124,10 +124,11 @@ def predict(
     if not paths:
         raise UserError("there is no image to classify; give image files or folders of them")
     classifier.to(default_accelerator().device)
+    stored = Stored(classifier.image_size, classifier.fit)
     rows, bad = [], []
     for start in range(0, len(paths), AT_ONCE):
         some = paths[start : start + AT_ONCE]
-        decoded, faults = decode_all(FileList(map(os.fsencode, some)), classifier.image_size)
+        decoded, faults = decode_all(FileList(map(os.fsencode, some)), stored)
         bad += [some[number] for number in sorted(faults)]
         found = classifier.predict(decoded)
         for place, label in enumerate(found.labels):

@@ -1,4 +1,4 @@
-"""The commands by name, in the order of the help; a docstring is the help of its command."""
+"""All commands by name, in the order of `--help`, which shows their docstrings."""
 
 from collections.abc import Callable
 

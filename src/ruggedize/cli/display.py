@@ -1,4 +1,4 @@
-"""What the command line shows: progress, messages and tables (rich)."""
+"""Terminal output: progress, log messages and tables (rich)."""
 
 import functools
 import logging
@@ -21,29 +21,29 @@ from rich.table import Table
 
 from ruggedize.core.progress import EpochTask, time_left
 
-console = Console(markup=False, emoji=False)  # names of files and classes are no markup
+console = Console(markup=False, emoji=False)  # file and class names may contain brackets
 
-SECONDS_BETWEEN_LINES = 60.0  # of a long task, where no bars are drawn
+SECONDS_BETWEEN_LINES = 60.0  # of progress, if no bars are drawn
 
 
 @functools.cache
 def draws_bars() -> bool:
-    """Return whether bars are drawn: standard error is a terminal whose cursor can be moved.
+    """Return whether progress bars are drawn: if standard error is an interactive terminal.
 
-    It is decided once, for the bars and for the lines that stand in for them. FORCE_COLOR makes no
-    terminal of a file; TTY_COMPATIBLE=0 and TERM=dumb ask for lines.
+    Otherwise progress is printed as lines. FORCE_COLOR does not make a file a terminal;
+    TTY_COMPATIBLE=0 and TERM=dumb select lines. Cached, so that both outputs agree.
     """
     return sys.stderr.isatty() and Console(stderr=True).is_interactive
 
 
 class Messages(logging.StreamHandler[TextIO]):
-    """Write log records to standard error: warnings with their level, notes without.
+    """Write log records to standard error, with the level only for warnings and above.
 
-    While bars are drawn, the line that ends an epoch is left out: the bar has shown it.
+    While bars are drawn, the line at the end of an epoch is skipped, as the bar has shown it.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record to the stream of the moment: above the bars, while they are drawn."""
+        """Write a record to the current `sys.stderr`, which rich replaces while bars are drawn."""
         if draws_bars() and ends_epoch(record):
             return
         self.stream = sys.stderr
@@ -56,13 +56,13 @@ class Messages(logging.StreamHandler[TextIO]):
 
 
 def ends_epoch(record: logging.LogRecord) -> bool:
-    """Return whether a record is the line that a training logs at an epoch's end."""
+    """Return whether a record is the line that training logs at the end of an epoch."""
     args = record.args if isinstance(record.args, tuple) else ()
-    return any(isinstance(part, EpochTask) for part in args)
+    return any(isinstance(arg, EpochTask) for arg in args)
 
 
-class Begun(NamedTuple):
-    """A task as it was when it was first heard of, and when a line of it was last printed."""
+class TaskStart(NamedTuple):
+    """The state of a task at its first update, and the time of its last printed line."""
 
     done: int
     seconds: float
@@ -70,7 +70,7 @@ class Begun(NamedTuple):
 
 
 class Bars:
-    """Progress bars, one per task, on standard error; lines of text where that is no terminal."""
+    """Progress bars on standard error, one per task, or lines of text without a terminal."""
 
     def __init__(self, *, shown: bool = True) -> None:
         self.console = Console(stderr=True, quiet=not shown, markup=False, emoji=False)
@@ -84,7 +84,7 @@ class Bars:
             console=self.console,
         )
         self.tasks: dict[str, TaskID] = {}
-        self.begun: dict[str, Begun] = {}
+        self.starts: dict[str, TaskStart] = {}
 
     def __enter__(self) -> "Bars":
         if self.draws:
@@ -101,7 +101,7 @@ class Bars:
             self.progress.stop()
 
     def __call__(self, task: str, done: int, total: int) -> None:
-        """Move the bar of a task, or print a line when it ends and every minute before."""
+        """Update the bar of a task, or print a line every minute and at the end."""
         if not self.draws:
             self._print_line(task, done, total)
             return
@@ -111,29 +111,29 @@ class Bars:
         self.progress.update(self.tasks[task], completed=done)
 
     def _print_line(self, task: str, done: int, total: int) -> None:
-        """Print how far a task is, if it ends now or a minute has passed since its last line."""
+        """Print the progress of a task if it is done or its last line is a minute old."""
         now = time.monotonic()
-        first = self.begun.setdefault(task, Begun(done, now, now))
+        start = self.starts.setdefault(task, TaskStart(done, now, now))
         text = f"{task}: {done:,} of {total:,}"
         if done == total:
-            del self.begun[task]
+            del self.starts[task]
             if not isinstance(task, EpochTask):
                 self.console.print(text, highlight=False, soft_wrap=True)
-        elif now - first.last_line >= SECONDS_BETWEEN_LINES:
-            self.begun[task] = first._replace(last_line=now)
-            speed = (done - first.done) / (now - first.seconds)
+        elif now - start.last_line >= SECONDS_BETWEEN_LINES:
+            self.starts[task] = start._replace(last_line=now)
+            speed = (done - start.done) / (now - start.seconds)
             left = f", {time_left((total - done) / speed)}" if speed > 0 else ""
             self.console.print(text + left, highlight=False, soft_wrap=True)
 
     def _retire_finished(self) -> None:
-        """Remove finished bars: more bars than the terminal has rows would hide the newest."""
+        """Hide finished bars, as rich does not scroll when there are more bars than rows."""
         for task in self.progress.tasks:
             if task.finished:
                 self.progress.update(task.id, visible=False)
 
 
 def table(title: str, columns: list[str], rows: list[list[str]], *, num_texts: int = 1) -> Table:
-    """Format a table: the first columns are texts, the others are figures."""
+    """Return a table; the first `num_texts` columns are left-aligned, the others right-aligned."""
     result = Table(title=title, title_justify="left")
     for position, column in enumerate(columns):
         result.add_column(column, justify="left" if position < num_texts else "right")

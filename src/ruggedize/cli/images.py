@@ -1,4 +1,4 @@
-"""The commands about images: corrupt them, download them."""
+"""The commands `corrupt` and `fetch`."""
 
 import io
 from pathlib import Path
@@ -30,21 +30,21 @@ def corrupt(
 ) -> None:
     """Write the corrupted test images of a data set, in the layout of CIFAR-10-C.
 
-    CORRUPTION.npy holds uint8 [5 n, height, width, 3], the n images of severity 1 first; labels.npy
-    the labels. When it was cut off, the same command goes on where it stood.
+    CORRUPTION.npy is uint8 [5 n, height, width, 3], the n images of severity 1 first; labels.npy
+    has the labels. After an interruption, the same command resumes.
 
     Args:
-        data: Name or folder of the data.
+        data: Name of a data set, or a folder of images.
         out: Folder for the files and their manifest.json.
-        data_root: Folder that holds the data set.
-        image_size: Side in pixels at which a folder's images are kept.
-        skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
-        corruptions: Which ones, divided by commas: fog,snow. Default: all.
-        seed: Fixes the random draws.
-        preset: Whose constants; auto goes by the image's size.
+        data_root: Folder that contains the data set.
+        image_size: Side in pixels to which images of a folder are resized.
+        skip_bad_images: Skip files of a folder that cannot be decoded, and list them.
+        corruptions: Corruptions to write, separated by commas: fog,snow. Default: all.
+        seed: Seed of the random values.
+        preset: Which constants to use; auto selects them by image size.
         corruption_options: Set an option of a corruption. Default: the first value.
         sheet: Draw one image under these corruptions at every severity, to this PNG file.
-        image: Which test image --sheet shows. Default: 0, the first.
+        image: Index of the test image for --sheet. Default: 0, the first.
     """
     from ruggedize.corruptions import (
         export_suite,
@@ -59,13 +59,13 @@ def corrupt(
         raise UserError(f"--seed must be 0 or more, got {seed}")
     reject_unwritable(out, sheet)
     if image is not None and sheet is None:
-        raise UserError("--image says which image --sheet shows; give --sheet FILE too")
+        raise UserError("--image selects the image for --sheet;\nadd --sheet FILE")
     chosen = None if corruptions is None else parsed_names(corruptions)
-    given = parsed_options(corruption_options)
-    reject_idle_options(given, chosen)
+    parsed = parsed_options(corruption_options)
+    reject_idle_options(parsed, chosen)
     options = {"image_size": image_size, "skip_bad_images": skip_bad_images}
     test = load_data(data, data_root, **options).test
-    suite = generated_suite(test.images, seed=seed, preset=preset, options=given)
+    suite = generated_suite(test.images, seed=seed, preset=preset, options=parsed)
     if sheet is not None:
         write_sheet(suite, test, image or 0, chosen, sheet)
         console.print(f"sheet: {sheet}", soft_wrap=True)
@@ -76,45 +76,47 @@ def corrupt(
 
 
 def reject_unwritable(out: Path | None, sheet: Path | None) -> None:
-    """Reject to make what could be written nowhere."""
+    """Raise a UserError if there is no output, or it cannot be written."""
     if out is None and sheet is None:
-        raise UserError("nothing is to be written; give --out DIR, --sheet FILE, or both")
+        raise UserError("there is nothing to write;\ngive --out DIR, --sheet FILE, or both")
     if out is not None:
         files.reject_unwritable_folder(out)
     if sheet is not None:
         if sheet.suffix.lower() != ".png":
-            raise UserError(f"--sheet draws a PNG, got {sheet}; name it {sheet.stem}.png")
+            raise UserError(f"--sheet must be a PNG file, got {sheet};\nname it {sheet.stem}.png")
         files.reject_unwritable_file(sheet)
 
 
 def write_sheet(
     suite: "Suite", test: "ImageSet", position: int, chosen: tuple[str, ...] | None, path: Path
 ) -> None:
-    """Draw one test image under the corruptions chosen, at every severity."""
+    """Draw one test image under the chosen corruptions, at every severity."""
     from ruggedize.corruptions import corruption_sheet
 
     if not 0 <= position < len(test):
-        raise UserError(f"there is no image {position}; give --image 0..{len(test) - 1}")
+        raise UserError(f"there is no image {position};\ngive --image 0..{len(test) - 1}")
     picture = io.BytesIO()
     corruption_sheet(suite, test.images[position], position, chosen).save(picture, "PNG")
     files.write_atomically(path, picture.getvalue())
 
 
 def fetch(name: DataName, /, *, data_root: Folder = None) -> None:
-    """Download a data set or a suite, checked by its hash; no other command uses the network.
+    """Download a data set or a suite and verify its hash. No other command uses the network.
 
     Args:
         name: The data set (cifar10, cifar100), the suite (cifar10-c, cifar100-c), or frost: six
-            photographs for the corruption of that name, put into RUGGEDIZE_FROST, else into a
-            folder of the user's cache.
-        data_root: Where to put a data set or suite. Default: RUGGEDIZE_DATA, else a folder of the
+            photographs for that corruption, saved to RUGGEDIZE_FROST or else to a folder in the
+            user's cache.
+        data_root: Folder for the data set or suite. Default: RUGGEDIZE_DATA, else a folder in the
             user's cache.
     """
     from ruggedize.corruptions import fetch_frost
     from ruggedize.data import fetch as fetch_data
 
     if name == "frost" and data_root:
-        raise UserError("frost takes no --data-root; name its folder with RUGGEDIZE_FROST=DIR")
+        raise UserError(
+            "--data-root does not apply to frost;\nset its folder with RUGGEDIZE_FROST=DIR"
+        )
     with Bars() as bars:
         path = fetch_frost() if name == "frost" else fetch_data(name, data_root, progress=bars)
     console.print(f"data: {path}", soft_wrap=True)

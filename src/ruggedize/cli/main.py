@@ -1,4 +1,4 @@
-"""The command line: arguments in, one line out where they are not understood."""
+"""The entry point of the command line: parsing, errors, signals and exit codes."""
 
 import contextlib
 import difflib
@@ -29,26 +29,32 @@ from ruggedize.core.errors import UserError, shown
 DESCRIPTION = """Train and test image classifiers that withstand noise, blur, weather and
 compression.
 
-ruggedize recipes lists what can be run; ruggedize run demo needs no data and a few minutes.
+ruggedize recipes lists the recipes; ruggedize run demo needs no data and takes a few minutes.
 ruggedize --version prints the version."""
 
-NOTES = (  # loggers whose level INFO is shown
+INFO_LOGGERS = (  # loggers whose INFO messages are shown
     "ruggedize.kernels.kernel",
     "ruggedize.models.precision",
     "ruggedize.train.loop",
     "ruggedize.train.delivery",
 )
-GO_ON = ("run", "train-teacher", "train-student", "corrupt")
-MAKE_ROOM = "what was saved is whole: make room and give the same command again"
-RAISE_LIMIT = "what was saved is whole: raise the limit on a file's size (ulimit -f) and go on"
+RESUMABLE = ("run", "train-teacher", "train-student", "corrupt")
+MAKE_ROOM = "saved files are intact: free some space and run the same command again"
+RAISE_LIMIT = "saved files are intact: raise the file size limit (ulimit -f) and run it again"
 CURES = {errno.ENOSPC: MAKE_ROOM, errno.EDQUOT: MAKE_ROOM, errno.EFBIG: RAISE_LIMIT}
-SECONDS_FOR_THE_FIRST = 10.0  # of several processes, to refuse and be noticed
-LESS_MEMORY = "take smaller images (data.image_size) or fewer, or set data.streaming = true"
-OTHER_PLACE = "name a place that can be read and written"
+SECONDS_FOR_THE_FIRST = 10.0  # lead of the first process in reporting an error
+LESS_MEMORY = "use smaller or fewer images (data.image_size), or set data.streaming = true"
+OTHER_PLACE = "use a path that can be read and written"
 
 
 def parse(arguments: list[str]) -> Callable[[], None]:
-    """Turn arguments into a call; a mistake becomes at most three lines that name the cure."""
+    """Parse arguments and return the command as a call without arguments.
+
+    Raises:
+        UserError: invalid arguments.
+    """
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+        raise UserError(unknown_command(arguments[0]))
 
     def postponed(command: Callable[..., None]) -> Callable[..., Any]:
         @functools.wraps(command)
@@ -60,9 +66,9 @@ def parse(arguments: list[str]) -> Callable[[], None]:
         del call.__dict__["__wrapped__"]  # tyro would read the command's own docstring
         return call
 
-    said = io.StringIO()
+    output = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(output):
             return tyro.extras.subcommand_cli_from_dict(
                 {name: postponed(command) for name, command in COMMANDS.items()},
                 prog="ruggedize",
@@ -71,12 +77,19 @@ def parse(arguments: list[str]) -> Callable[[], None]:
             )
     except SystemExit as stop:
         if stop.code:
-            raise UserError(condensed(said.getvalue(), arguments)) from None
+            raise UserError(condensed(output.getvalue(), arguments)) from None
         raise
 
 
+def unknown_command(name: str) -> str:
+    """Return the message for an unknown command, with the nearest one."""
+    near = difflib.get_close_matches(name, [*COMMANDS], 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"unknown command {shown(name)}{hint}\nruggedize --help lists the commands"
+
+
 def with_whole_lines(docstring: str) -> str:
-    """Join what a docstring says of one argument into one line: tyro would show the breaks."""
+    """Join the lines of each argument description, since tyro would show the line breaks."""
     return re.sub(r"\n {5,}", " ", docstring)
 
 
@@ -90,11 +103,11 @@ TITLES = (
 
 
 def condensed(text: str, arguments: list[str]) -> str:
-    """Cut tyro's boxes down to the fault, the nearest known word and where the help is."""
+    """Reduce tyro's error output to the error, the nearest known option and a pointer to help."""
     bare = re.sub("[│╭╮╰╯]", " ", text)
-    said = [" ".join(part.split()).strip("─ ") for part in re.split("[─-]{5,}", bare)]
-    said = [part for part in said if part and part not in TITLES]
-    fault = said[0].partition(" Available ")[0] if said else "the command is not understood"
+    boxes = [" ".join(box.split()).strip("─ ") for box in re.split("[─-]{5,}", bare)]
+    messages = [box for box in boxes if box and box not in TITLES]
+    fault = messages[0].partition(" Available ")[0] if messages else "invalid arguments"
     fault = fault.partition(" Got errors:")[0].replace("no type matching {None}|", "it must be ")
     fault = fault.replace(" could be instantiated from", ", got")
     command = arguments[0] if arguments and arguments[0] in COMMANDS else ""
@@ -103,48 +116,48 @@ def condensed(text: str, arguments: list[str]) -> str:
     near = difflib.get_close_matches(wrong, [k for k in known if k != wrong], 1) if wrong else []
     hint = f"; did you mean {near[0]}?" if near else ""
     help_command = " ".join(part for part in ("ruggedize", command, "--help") if part)
-    return f"{fault.rstrip('.:')}{hint}\n{help_command} shows what it takes"
+    return f"{fault.rstrip('.:')}{hint}\n{help_command} shows the usage"
 
 
 class Terminated(SystemExit):
-    """SIGTERM came; a training has saved its state by now."""
+    """Raised on SIGTERM; training saves its state first."""
 
 
 def terminate(number: int, frame: FrameType | None) -> None:
-    """Stop as Ctrl-C does, so that files are closed and half-written ones go."""
+    """Stop like Ctrl-C does, so that cleanup code runs and partial files are removed."""
     raise Terminated(128 + number)
 
 
 def main() -> None:
-    """Run a command; a user's mistake is said in at most three lines and gives status 2.
+    """Run a command; a user error prints at most three lines and exits with status 2.
 
-    Ctrl-C gives 130 and SIGTERM 143, as a shell would say; both with the command that goes on. A
-    process that has not ended 20 seconds after such a signal is ended.
+    Ctrl-C exits with 130 and SIGTERM with 143, after printing the command that resumes. A process
+    that has not ended 20 seconds after such a signal is killed.
     """
-    for stream in (sys.stdout, sys.stderr):  # names of files need not be text
+    for stream in (sys.stdout, sys.stderr):  # file names may be invalid Unicode
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     begin_logging()
     signal.signal(signal.SIGTERM, terminate)
     with Watchdog(line_when_ended()):
         try:
-            if refusal := attempted(sys.argv[1:]):
-                refuse(refusal)
+            if error := run_command(sys.argv[1:]):
+                exit_with_error(error)
         except (KeyboardInterrupt, Terminated) as stop:
-            say_how_to_go_on()
+            print_resume_command()
             sys.exit(130 if isinstance(stop, KeyboardInterrupt) else stop.code)
 
 
 def begin_logging() -> None:
-    """Show warnings, and the notes of some modules; of several processes only the first one's."""
+    """Show warnings, and INFO messages of some modules, in the first process of the machine."""
     level = logging.WARNING if is_first_here() else logging.ERROR
     logging.basicConfig(level=level, handlers=[Messages()], format="%(message)s")
-    for name in NOTES:
+    for name in INFO_LOGGERS:
         logging.getLogger(name).setLevel(logging.INFO if is_first_here() else logging.ERROR)
 
 
-def attempted(arguments: list[str]) -> str:
-    """Run a command; give what is to be said where it cannot be done, or nothing."""
+def run_command(arguments: list[str]) -> str:
+    """Run a command; return an error message, or an empty string on success."""
     if arguments == ["--version"]:
         print(f"ruggedize {ruggedize.__version__}")
         return ""
@@ -153,20 +166,20 @@ def attempted(arguments: list[str]) -> str:
     except UserError as error:
         return str(error)
     except MemoryError:
-        return f"memory is full;\n{LESS_MEMORY}"
-    except OSError as error:  # a folder that cannot be written, a full disk, a file for a folder
-        if isinstance(error, BrokenPipeError) and nobody_reads(sys.stdout.fileno()):
+        return f"out of memory;\n{LESS_MEMORY}"
+    except OSError as error:  # e.g. a full disk or missing permissions
+        if isinstance(error, BrokenPipeError) and is_broken_pipe(sys.stdout.fileno()):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(128 + signal.SIGPIPE)
-        place = f"{error.filename}: " if error.filename else ""
+        path = f"{error.filename}: " if error.filename else ""
         cure = CURES.get(error.errno or 0, OTHER_PLACE)
-        return f"{place}{error.strerror or error};\n{cure}"
+        return f"{path}{error.strerror or error};\n{cure}"
     return ""
 
 
-def nobody_reads(descriptor: int) -> bool:
-    """Return whether the reading end of a pipe was closed."""
-    if sys.platform == "win32":  # not known there
+def is_broken_pipe(descriptor: int) -> bool:
+    """Return whether a descriptor is a pipe whose reader has gone."""
+    if sys.platform == "win32":  # has no poll
         return False
     poll = select.poll()
     poll.register(descriptor, 0)
@@ -174,15 +187,15 @@ def nobody_reads(descriptor: int) -> bool:
 
 
 def is_first_here() -> bool:
-    """Return whether this is the first of the processes launched together on a machine."""
+    """Return whether this is the first process of a launch on this machine (local rank 0)."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
-def refuse(message: str) -> NoReturn:
-    """Describe what is wrong, and end with status 2.
+def exit_with_error(message: str) -> NoReturn:
+    """Print an error message and exit with status 2.
 
-    The first process speaks first: what it says is mostly what all would say, and its launcher then
-    ends the others.
+    Other processes than the first wait: they mostly have the same error, and the launcher ends them
+    when the first one exits.
     """
     if not is_first_here():
         time.sleep(SECONDS_FOR_THE_FIRST)
@@ -191,7 +204,7 @@ def refuse(message: str) -> NoReturn:
 
 
 def with_names_on_one_line(message: str) -> str:
-    """Escape what an argument with line breaks or control characters has brought into a message."""
+    """Escape arguments with line breaks or control characters that occur in a message."""
     for argument in sys.argv[1:]:
         for part in (argument, argument.partition("=")[2], *re.split("[=.]", argument)):
             if part.strip() and not part.isprintable():
@@ -200,21 +213,21 @@ def with_names_on_one_line(message: str) -> str:
 
 
 def line_when_ended() -> str:
-    """Return what the watchdog prints; of several processes the first one prints."""
+    """Return the message of the watchdog; empty except in the first process."""
     if os.environ.get("RANK", "0") != "0":
         return ""
-    kept = sys.argv[1:2] and sys.argv[1] in GO_ON
-    more = "; what was saved last is kept, and the same command continues" if kept else ""
-    return f"ruggedize: did not stop within {GRACE_SECONDS:.0f} s and was ended{more}"
+    is_resumable = sys.argv[1:2] and sys.argv[1] in RESUMABLE
+    hint = "; the last saved state is kept, the same command resumes" if is_resumable else ""
+    return f"ruggedize: did not stop within {GRACE_SECONDS:.0f} s and was killed{hint}"
 
 
-def say_how_to_go_on() -> None:
-    """Return the command that goes on; of several processes the first one speaks."""
+def print_resume_command() -> None:
+    """Print the command that resumes, in the first process only."""
     if os.environ.get("RANK", "0") != "0":
         return
-    if sys.argv[1:2] and sys.argv[1] not in GO_ON:
+    if sys.argv[1:2] and sys.argv[1] not in RESUMABLE:
         print("ruggedize: stopped", file=sys.stderr)
         return
     alone = os.environ.get("WORLD_SIZE", "1") == "1"
     command = shlex.join(["ruggedize", *sys.argv[1:]]) if alone else "the launcher's command again"
-    print(f"ruggedize: stopped, and what was done is kept; go on with\n{command}", file=sys.stderr)
+    print(f"ruggedize: stopped; progress is saved, resume with\n{command}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The commands that train: runs, single stages, the views they see, the shipped recipes."""
+"""The commands that use recipes: run, train-teacher, train-student, views and recipes."""
 
 import json
 from pathlib import Path
@@ -25,37 +25,37 @@ def run(
     resume: Switch = False,
     changes: Changes = (),
 ) -> None:
-    """Train teacher and student, assess both, write the report.
+    """Train teacher and student, assess both and write the report.
 
-    A run that was cut off goes on where it stood when the same command is given again.
+    After an interruption, the same command resumes the run.
 
     Args:
         recipe: A shipped recipe (`ruggedize recipes` lists them) or a TOML file.
         out: Run folder. Default: runs/RECIPE-seedN.
-        seed: Overrules the recipe's seed.
-        data_root: Folder that holds the data set, e.g. cifar-10-batches-bin.
-        skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
-        resume: Go on only: refuse to begin where --out holds no run yet. (Without it a run that
-            was cut off goes on just the same.)
+        seed: Overrides the seed of the recipe.
+        data_root: Folder that contains the data set, e.g. cifar-10-batches-bin.
+        skip_bad_images: Skip files of a folder that cannot be decoded, and list them.
+        resume: Fail if --out contains no run to resume. (An interrupted run is resumed in any
+            case.)
         changes: Change an option, e.g. --set student.objective.temperature=4.
     """
     from ruggedize.pipeline import is_finished
-    from ruggedize.pipeline import run as run_chain
+    from ruggedize.pipeline import run as run_recipe
     from ruggedize.report import load_summary_rows
 
     resolved = resolve(recipe, seed, data_root, skip_bad_images, changes)
     folder = out or Path("runs") / f"{Path(recipe).stem}-seed{resolved.seed}"
     if resume and not (folder / "recipe.toml").exists():
-        raise UserError(f"{folder} holds no run to go on with;\nleave out --resume to begin one")
+        raise UserError(f"{folder} contains no run to resume;\nremove --resume to start one")
     finished = is_finished(folder, resolved)
-    accelerator = joined()
+    accelerator = start_accelerator()
     with Bars(shown=accelerator.is_main_process) as bars:
-        report_path = run_chain(resolved, folder, accelerator=accelerator, progress=bars)
+        report_path = run_recipe(resolved, folder, accelerator=accelerator, progress=bars)
     if not accelerator.is_main_process:
         return
     columns, rows = load_summary_rows(folder / "assessment.json")
     if finished:
-        console.print(f"{folder} is finished; nothing was left to do")
+        console.print(f"{folder} was already finished")
     console.print(table(f"{recipe}, seed {resolved.seed}", columns, rows))
     console.print(f"report: {report_path}", soft_wrap=True)
 
@@ -70,21 +70,21 @@ def train_teacher(
     skip_bad_images: Switch = False,
     changes: Changes = (),
 ) -> None:
-    """Train the recipe's teacher alone, on clean views.
+    """Train only the teacher of a recipe, on clean views.
 
     Args:
         recipe: A shipped recipe or a TOML file.
-        out: Folder for model.safetensors, metrics.jsonl and the state.
-        seed: Overrules the recipe's seed.
-        data_root: Folder that holds the data set.
-        skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
+        out: Folder for model.safetensors, metrics.jsonl and the training state.
+        seed: Overrides the seed of the recipe.
+        data_root: Folder that contains the data set.
+        skip_bad_images: Skip files of a folder that cannot be decoded, and list them.
         changes: Change an option, e.g. --set teacher.epochs=3.
     """
     from ruggedize.data import load_splits
     from ruggedize.train import train_teacher as train
 
     resolved = resolve(recipe, seed, data_root, skip_bad_images, changes)
-    accelerator = joined()
+    accelerator = start_accelerator()
     with Bars(shown=accelerator.is_main_process) as bars:
         data = load_splits(resolved.data, progress=bars)
         options = {"seed": resolved.seed, "accelerator": accelerator, "progress": bars}
@@ -103,26 +103,26 @@ def train_student(
     skip_bad_images: Switch = False,
     changes: Changes = (),
 ) -> None:
-    """Train the recipe's student on noisy views, from a teacher that is there already.
+    """Train only the student of a recipe, with an existing teacher.
 
     Args:
         recipe: A shipped recipe or a TOML file.
-        teacher: The teacher's model.safetensors, or the folder that holds it.
-        out: Folder for model.safetensors, metrics.jsonl and the state.
-        seed: Overrules the recipe's seed.
-        data_root: Folder that holds the data set.
-        skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
+        teacher: The model.safetensors of the teacher, or its folder.
+        out: Folder for model.safetensors, metrics.jsonl and the training state.
+        seed: Overrides the seed of the recipe.
+        data_root: Folder that contains the data set.
+        skip_bad_images: Skip files of a folder that cannot be decoded, and list them.
         changes: Change an option, e.g. --set student.objective.temperature=4.
     """
     from ruggedize.data import load_splits
     from ruggedize.models import read_description
     from ruggedize.train import train_student as train
 
-    if teacher.is_dir():  # as `train-teacher` fills it
+    if teacher.is_dir():  # the output of `train-teacher`
         teacher /= "model.safetensors"
-    read_description(teacher)  # refuses what is no model, before the data are read
+    read_description(teacher)  # rejects an invalid file before the data is loaded
     resolved = resolve(recipe, seed, data_root, skip_bad_images, changes)
-    accelerator = joined()
+    accelerator = start_accelerator()
     with Bars(shown=accelerator.is_main_process) as bars:
         data = load_splits(resolved.data, progress=bars)
         options = {"seed": resolved.seed, "accelerator": accelerator, "progress": bars}
@@ -140,14 +140,14 @@ def views(
     skip_bad_images: Switch = False,
     changes: Changes = (),
 ) -> None:
-    """Draw a sheet of clean and noisy views, to be looked at before training.
+    """Draw a sheet of clean and noisy views, for inspection before training.
 
     Args:
         recipe: A shipped recipe or a TOML file.
-        out: The picture, a PNG file.
-        seed: Overrules the recipe's seed.
-        data_root: Folder that holds the data set.
-        skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
+        out: PNG file to write.
+        seed: Overrides the seed of the recipe.
+        data_root: Folder that contains the data set.
+        skip_bad_images: Skip files of a folder that cannot be decoded, and list them.
         changes: Change an option, e.g. --set views.noise='[{kind="randaugment"}]'.
     """
     from ruggedize.data import load_splits
@@ -168,8 +168,8 @@ def recipes() -> None:
     console.print(table("recipes", ["name", "what it does"], rows, num_texts=2))
 
 
-def joined() -> "Accelerator":
-    """Join the processes that were launched together; all but the first keep silent."""
+def start_accelerator() -> "Accelerator":
+    """Return the accelerator; mute the console of all processes but the main one."""
     from ruggedize.train import default_accelerator
 
     accelerator = default_accelerator()
@@ -184,12 +184,12 @@ def resolve(
     skip_bad_images: bool,
     changes: tuple[str, ...],
 ) -> "Recipe":
-    """Read a recipe under the command line's changes."""
+    """Load a recipe with the changes of the command line."""
     from ruggedize.recipe import load_recipe
 
-    own = [] if seed is None else [f"seed={seed}"]
+    from_options = [] if seed is None else [f"seed={seed}"]
     if data_root is not None:
-        own.append(f"data.root={json.dumps(str(data_root))}")
+        from_options.append(f"data.root={json.dumps(str(data_root))}")
     if skip_bad_images:
-        own.append("data.skip_bad_images=true")
-    return load_recipe(recipe, (*changes, *own))
+        from_options.append("data.skip_bad_images=true")
+    return load_recipe(recipe, (*changes, *from_options))

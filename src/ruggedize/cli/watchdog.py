@@ -1,4 +1,4 @@
-"""A watchdog that ends a process which was asked to stop and does not come to it."""
+"""A watchdog that kills a process that does not stop after a signal."""
 
 import contextlib
 import multiprocessing
@@ -18,16 +18,16 @@ SHOW_CURSOR = "\x1b[?25h\n"  # a progress bar has hidden it
 
 
 class Watchdog:
-    """End the process some time after SIGINT or SIGTERM, whatever it is doing by then.
+    """Kill the process `grace_seconds` after SIGINT or SIGTERM unless it has ended by then.
 
-    A handler written in Python runs between two instructions of the main thread: never, while that
-    thread waits in a compiler, a kernel or a collective. Python's wakeup descriptor is written by
-    the system's own handler at once; a thread reads it, sleeps, and then ends what is left of the
-    process and its child processes. Code that holds the GIL all the while stops this thread, too.
+    A Python signal handler runs between bytecode instructions of the main thread, so it never runs
+    while that thread is blocked in a compiler, a kernel or a collective. The wakeup descriptor
+    (`signal.set_wakeup_fd`) is written by the C-level handler immediately; a thread reads it,
+    sleeps, and kills the process and its children. It cannot run while other code holds the GIL.
 
-    Outside the main thread, and where an event loop owns the wakeup descriptor, nothing is watched.
-    Once a signal has come, leaving `with` does not call the watchdog off: what runs when Python
-    exits can hang as well. So it is for programs that end after a signal, not for libraries.
+    Does nothing outside the main thread, or if an event loop owns the wakeup descriptor. After a
+    signal, leaving the `with` block does not stop the watchdog, because interpreter shutdown can
+    hang too. It is therefore for programs that end after a signal, not for libraries.
     """
 
     def __init__(self, message: str, grace_seconds: float = GRACE_SECONDS) -> None:
@@ -47,7 +47,7 @@ class Watchdog:
             writer.close()
             return self
         self.sockets = reader, writer
-        if sys.platform != "win32":  # a forked child's signals are none of this process
+        if sys.platform != "win32":  # signals of a forked child must not reach this watchdog
             os.register_at_fork(after_in_child=self.leave)
         threading.Thread(target=self.watch, args=(reader,), name="watchdog", daemon=True).start()
         return self
@@ -61,7 +61,7 @@ class Watchdog:
         self.leave()
 
     def leave(self) -> None:
-        """Return the wakeup descriptor; the thread ends unless a stop signal has come."""
+        """Reset the wakeup descriptor; the thread ends unless it has received a signal."""
         if self.sockets is None:
             return
         signal.set_wakeup_fd(-1)
@@ -69,8 +69,8 @@ class Watchdog:
         self.sockets = None
 
     def watch(self, reader: socket.socket) -> None:
-        """Wait for a stop signal, then for the end of the process, and end it if need be."""
-        with reader:  # open to the end: the handler still writes to it
+        """Wait for SIGINT or SIGTERM, then for the grace period, then kill the process."""
+        with reader:  # stays open, as the handler still writes to it
             number = 0
             while not number:
                 numbers = reader.recv(64)
@@ -81,7 +81,7 @@ class Watchdog:
             self.end(number)
 
     def end(self, number: int) -> None:
-        """End this process and its children, with the status that a shell expects."""
+        """Kill this process and its children; exit with 128 + signal number."""
         start = SHOW_CURSOR if sys.stderr is not None and sys.stderr.isatty() else ""
         if self.message:
             with contextlib.suppress(OSError):
@@ -91,7 +91,7 @@ class Watchdog:
 
 
 def kill_children() -> None:
-    """Kill all child processes of this process, and theirs."""
+    """Kill all descendants of this process."""
     for child in multiprocessing.active_children():
         child.kill()
     if sys.platform != "win32":
@@ -101,13 +101,13 @@ def kill_children() -> None:
 
 
 def descendants(process: int, proc: Path = Path("/proc")) -> Iterable[int]:
-    """List the child processes of a process and theirs, where the system has `/proc`."""
+    """Return the ids of all descendants of a process, on systems with `/proc`."""
     children: dict[int, list[int]] = {}
-    for place in proc.glob("[0-9]*/stat"):
+    for stat in proc.glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, ValueError, IndexError):
-            parent = int(place.read_text(errors="replace").rpartition(")")[2].split()[1])
-            children.setdefault(parent, []).append(int(place.parent.name))
+            parent = int(stat.read_text(errors="replace").rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(stat.parent.name))
     found = [process]
-    for one in found:  # grows meanwhile
-        found += children.get(one, [])
+    for ancestor in found:  # the list grows during the loop
+        found += children.get(ancestor, [])
     return found[1:]

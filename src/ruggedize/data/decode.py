@@ -1,9 +1,10 @@
 """Decode image files of any size, mode and orientation into square uint8 images."""
 
 import io
-import logging
-import os
+import warnings
 from pathlib import Path
+from threading import Lock
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -12,126 +13,149 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ruggedize.core.errors import UserError, shown
+from ruggedize.data.damage import reason_of
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-ENDINGS = tuple(suffix.encode() for suffix in SUFFIXES)
-LARGEST_IMAGE = 80_000_000  # pixels; a tiny file can declare a huge image (decompression bomb)
+MAX_MEGAPIXELS = 120.0  # by default: phones make pictures of 108
+LARGE = 16_000_000  # pixels; larger images are decoded one at a time, to bound the memory
 REDUCING_GAP = 2.0  # large images are first reduced cheaply to twice the final size (Pillow)
+STRIP = 1 << 20  # pixels of a 16-bit image that are converted together
+PADDING = (128, 128, 128)  # beside images with `fit = "pad"`
+Fit = Literal["crop", "pad", "squash"]
+one_large_image = Lock()
+# Pillow's own limit is a warning, ours an error that names the option; broken EXIF data are skipped
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", message="Corrupt EXIF data", category=UserWarning)
 
 
 class BadImageError(UserError):
     """The content of a file is not a valid image, as opposed to a file that cannot be read."""
 
 
-def list_images(path: Path) -> list[Path]:
-    """Return an image file, or all image files below a folder, sorted."""
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise UserError(f"{shown(path)} does not exist; give an image file or a folder of images")
-    return [path / os.fsdecode(name) for name in image_names(path)]
+class Stored(NamedTuple):
+    """The size and shape in which images are kept, and the limit on the pixels of a file."""
+
+    size: int
+    fit: Fit = "crop"
+    max_megapixels: float = MAX_MEGAPIXELS
 
 
-def image_names(folder: Path) -> list[bytes]:
-    """Return the sorted paths of all image files below a folder, relative to it, with `/`.
-
-    Hidden files and folders are skipped.
-    """
-    visible = visible_files(folder)
-    names = [name for name in visible if name.lower().endswith(ENDINGS)]
-    if not names:
-        raise UserError(f"{shown(folder)} contains no images; add some ({' '.join(SUFFIXES)})")
-    if len(visible) > len(names):
-        logging.getLogger(__name__).warning(
-            "%s: ignored %d files; only %s are read",
-            shown(folder),
-            len(visible) - len(names),
-            " ".join(SUFFIXES),
-        )
-    return sorted(names)
-
-
-def visible_files(folder: Path) -> list[bytes]:
-    """Return the paths of all files at any depth, relative to the folder.
-
-    Pipes, sockets and devices are skipped: reading one may block. Broken links are included.
-    """
-    names: list[bytes] = []
-    pending = [b""]  # folders still to list, relative to `folder`, each with a trailing slash
-    while pending:
-        start = pending.pop()
-        with os.scandir(os.path.join(os.fsencode(folder), start)) as entries:
-            for entry in entries:
-                if entry.name.startswith(b"."):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(start + entry.name + b"/")
-                elif entry.is_file() or (entry.is_symlink() and not entry.is_dir()):
-                    names.append(start + entry.name)
-    return names
-
-
-def decode_image(source: Path | bytes, image_size: int) -> UInt8[Tensor, "3 s s"]:
-    """Decode a file (or its bytes) as RGB: crop the central square and resize with antialiasing.
+def decode_image(
+    source: Path | bytes,
+    image_size: int,
+    *,
+    fit: Fit = "crop",
+    max_megapixels: float = MAX_MEGAPIXELS,
+) -> UInt8[Tensor, "3 s s"]:
+    """Decode a file (or its bytes) as RGB, make it square and resize it with antialiasing.
 
     Only the first frame of an animation is used. The EXIF orientation is applied, transparent
     pixels are blended with white, and colour profiles are ignored.
 
+    Args:
+        source: a PNG, JPEG, WebP or BMP file, or its bytes.
+        image_size: side of the square in pixels.
+        fit: crop keeps the middle square; pad keeps the whole image, with grey beside it; squash
+            keeps the whole image and changes its aspect ratio.
+        max_megapixels: larger images are rejected before they are decoded.
+
     Raises:
-        BadImageError: the file is not an image, or is damaged.
+        BadImageError: the file is not an image, is damaged, or has too many pixels.
         UserError: the file cannot be read.
     """
-    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    return decode(source, Stored(image_size, fit, max_megapixels))
+
+
+def decode(source: Path | bytes, stored: Stored) -> UInt8[Tensor, "3 s s"]:
+    """Decode a file as `decode_image` does, with its options in one object."""
     name = "the image" if isinstance(source, bytes) else shown(source)
     try:
-        with Image.open(file, formats=FORMATS) as image:
-            return torch.from_numpy(middle_square(image, image_size))
-    except UnidentifiedImageError as error:
-        raise BadImageError(f"{name} is not a PNG, JPEG, WebP or BMP image; convert it") from error
+        with Image.open(opened(source), formats=FORMATS) as image:
+            return torch.from_numpy(squared(image, stored))
     except MemoryError:
         raise
     except FileNotFoundError as error:
         if not (isinstance(source, Path) and source.is_symlink()):
             raise UserError(f"{name} has been removed; load the data again") from error
         raise BadImageError(f"{name} is a broken link; remove it") from error
+    except TooLargeError as error:
+        raise BadImageError(f"{name} {error}") from None
     except Exception as error:  # decoders raise all kinds of errors on broken files
         if isinstance(error, OSError) and error.errno is not None:  # decoders set none
             raise UserError(
                 f"{name} cannot be read ({error.strerror}); make it readable and try again"
             ) from error
+        if reason := reason_of(source):
+            raise BadImageError(f"{name} {reason}") from error
+        if isinstance(error, UnidentifiedImageError):
+            message = f"{name} is not a PNG, JPEG, WebP or BMP image; convert it"
+            raise BadImageError(message) from error
         raise BadImageError(f"{name} cannot be decoded ({error}); remove or replace it") from error
 
 
-def middle_square(image: Image.Image, size: int) -> np.ndarray:
-    """Decode an image, apply its orientation, crop the central square and resize it.
+def opened(source: Path | bytes) -> io.BytesIO | Path:
+    """Return what Pillow opens."""
+    return io.BytesIO(source) if isinstance(source, bytes) else source
 
-    Returns uint8 `[3, size, size]`.
-    """
-    if image.width * image.height > LARGEST_IMAGE:
-        raise ValueError(
-            f"{image.width} x {image.height} pixels, at most {LARGEST_IMAGE:,} allowed"
+
+class TooLargeError(ValueError):
+    """An image has more pixels than may be decoded."""
+
+
+def squared(image: Image.Image, stored: Stored) -> np.ndarray:
+    """Decode, turn upright, make square and resize: uint8 `[3, size, size]`."""
+    pixels = image.width * image.height
+    if pixels > stored.max_megapixels * 1e6:
+        raise TooLargeError(
+            f"has {pixels / 1e6:.1f} megapixels, more than {stored.max_megapixels:g};\n"
+            f"set data.max_megapixels = {-(-pixels // 1_000_000)} to read it"
         )
-    gap = round(size * REDUCING_GAP)
+    gap = round(stored.size * REDUCING_GAP)
     image.draft(None, (gap, gap))  # pyright: ignore[reportArgumentType]  # None keeps the mode
-    upright = to_rgb(ImageOps.exif_transpose(image))
-    side = min(upright.size)
-    left, top = (upright.width - side) // 2, (upright.height - side) // 2
-    resized = upright.resize(
-        (size, size),
-        Image.Resampling.BICUBIC,
-        box=(left, top, left + side, top + side),
-        reducing_gap=REDUCING_GAP,
-    )
-    return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))
+    if image.width * image.height <= LARGE:
+        return resized(to_rgb(ImageOps.exif_transpose(image)), stored)
+    with one_large_image:
+        return resized(to_rgb(ImageOps.exif_transpose(image)), stored)
+
+
+def resized(upright: Image.Image, stored: Stored) -> np.ndarray:
+    """Make an RGB image square as `fit` says and resize it: uint8 `[3, size, size]`."""
+    size, (width, height) = stored.size, upright.size
+    box, inner = (0, 0, width, height), (size, size)
+    if stored.fit == "crop":
+        side = min(width, height)
+        left, top = (width - side) // 2, (height - side) // 2
+        box = (left, top, left + side, top + side)
+    elif stored.fit == "pad":
+        scale = size / max(width, height)
+        inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = upright.resize(inner, Image.Resampling.BICUBIC, box=box, reducing_gap=REDUCING_GAP)
+    if inner != (size, size):
+        square = Image.new("RGB", (size, size), PADDING)
+        square.paste(small, ((size - inner[0]) // 2, (size - inner[1]) // 2))
+        small = square
+    return np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1))
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Convert any mode to 8-bit RGB."""
     if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scaling
-        levels = np.clip(np.asarray(image, np.float64), 0, 65535) / 257
-        return Image.fromarray(np.rint(levels).astype(np.uint8)).convert("RGB")
+        return from_16_bit(image)
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     return image.convert("RGB")
+
+
+def from_16_bit(image: Image.Image) -> Image.Image:
+    """Convert 16-bit grey to 8-bit RGB, strip by strip; the transparent level becomes white."""
+    levels, transparent = np.asarray(image), image.info.get("transparency")
+    grey = np.empty(levels.shape, np.uint8)
+    rows = max(1, STRIP // max(1, image.width))
+    for top in range(0, image.height, rows):
+        strip = levels[top : top + rows]
+        scaled = np.rint(np.clip(strip.astype(np.float32), 0, 65535) / np.float32(257))
+        if isinstance(transparent, int):
+            scaled[strip == transparent] = 255
+        grey[top : top + rows] = scaled
+    return Image.fromarray(grey).convert("RGB")

@@ -1,6 +1,7 @@
 """Digests that identify the data of a run, to detect changed data. Does not import torch."""
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -90,8 +91,8 @@ def files_digest(folder: Path, classes: Mapping[str, FileList]) -> PartDigest:
     for name, files in classes.items():
         labels.update(f"{name}\0{len(files)}\0".encode())
         for file in files:
-            relative = file.relative_to(folder)
-            content.update(bytes(relative) + f"\0{size_of(file)}\0".encode())
+            relative = os.path.relpath(file, folder)
+            content.update(os.fsencode(relative) + f"\0{size_of(file)}\0".encode())
         num_images += len(files)
     return PartDigest(images=num_images, labels=labels.hexdigest(), content=content.hexdigest())
 

@@ -1,4 +1,4 @@
-"""Folders of images: train/CLASS/*, and optionally validation/CLASS/* and test/CLASS/*."""
+"""Folders and tables of images, read into memory or streamed."""
 
 import logging
 import os
@@ -8,59 +8,63 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ruggedize.core.errors import UserError
+from ruggedize.core.errors import UserError, shown
 from ruggedize.core.memory import available_memory, processes_here
 from ruggedize.core.progress import Progress, no_progress
 from ruggedize.data.bad_files import reject_or_skip
-from ruggedize.data.decode import image_names, shown
+from ruggedize.data.decode import Stored
 from ruggedize.data.digest import folder_digest
 from ruggedize.data.file_list import FileList
 from ruggedize.data.image_set import ImageSet, Splits
+from ruggedize.data.layout import TEST_SHARE, Files, find_images
+from ruggedize.data.oddities import report_found, warn_of_shared_pictures
 from ruggedize.data.options import DataOptions
 from ruggedize.data.split import hold_out
 from ruggedize.data.streaming import StreamedImages, bad_files, decode_all, default_workers
 
-PARTS = ("train", "validation", "test")
-TEST_SHARE = 0.2  # of the training images, if there is no test folder
 MAX_COPIES = 3  # of all images in memory at once, while they are split
 
 log = logging.getLogger(__name__)
 
 
 def load_folder(path: Path, options: DataOptions, progress: Progress = no_progress) -> Splits:
-    """Read all images, cropped to the central square and resized to `options.image_size`.
+    """Read all images, made square and resized to `options.image_size`.
 
     Images are kept in memory if they fit. Otherwise they are streamed: decoded once now, to find
     bad files, and again on each access.
 
-    Without validation/, images of train/ are held out as the options say; without test/, a fifth
-    of them. The index of an image is its position among the sorted files of its split.
+    In a folder with train/ but without validation/, images of train/ are held out as the options
+    say; without test/, a fifth of them. The index of an image is its position among the sorted
+    files of its split.
     """
     check_options(path, options)
-    parts = list_parts(path)
-    warn_of_oddities(path, parts)
-    classes = tuple(sorted({name for found in parts.values() for name in found}))
+    found = find_images(path, options.validation)
+    if found.has_parts:
+        warn_of_shared_pictures(path, found.parts)
+    return load_files(path, found.parts, options, progress)
+
+
+def load_files(
+    path: Path, parts: dict[str, Files], options: DataOptions, progress: Progress
+) -> Splits:
+    """Read image files by split and class; `path` is the folder or table that they come from."""
+    classes = tuple(sorted({name for part in parts.values() for name in part}))
     sets = read_parts(path, parts, classes, options, progress)
-    train = sets["train"]
-    if "test" not in sets:
-        log.warning("%s has no folder test: a fifth of train is held out for it", shown(path))
-        train, sets["test"] = hold_out(train, TEST_SHARE)
-    if "validation" not in sets:
-        train, sets["validation"] = hold_out(train, options.validation)
     if len(classes) < 2:
         raise UserError(
             f"{shown(path)} has only one class, {''.join(classes)}; a classifier needs two;\n"
             "put the images of each class in its own folder: train/CLASS/"
         )
-    return Splits(train, sets["validation"], sets["test"], folder_digest(path, parts))
-
-
-def list_parts(path: Path) -> dict[str, dict[str, FileList]]:
-    """Return the image files of a folder by split and class; `train` is required."""
-    parts = {part: list_classes(path / part) for part in PARTS if (path / part).is_dir()}
-    if "train" not in parts:
-        raise UserError(f"{shown(path)} has no folder train; put images in train/CLASS/")
-    return parts
+    train = sets["train"]
+    if "test" not in sets:
+        log.warning("%s has no test images: a fifth of train is held out for it", shown(path))
+        train, sets["test"] = hold_out(train, TEST_SHARE)
+    if "validation" not in sets:
+        train, sets["validation"] = hold_out(train, options.validation)
+    folder = path if path.is_dir() else path.parent
+    splits = Splits(train, sets["validation"], sets["test"], folder_digest(folder, parts))
+    report_found(path, splits)
+    return splits
 
 
 def check_options(path: Path, options: DataOptions) -> None:
@@ -77,35 +81,6 @@ def check_options(path: Path, options: DataOptions) -> None:
         )
 
 
-def list_classes(part: Path) -> dict[str, FileList]:
-    """Return the image files by class folder."""
-    folders = [
-        folder for folder in part.iterdir() if folder.is_dir() and not folder.name.startswith(".")
-    ]
-    if not folders:
-        raise UserError(
-            f"{shown(part)} has no class folders;\n"
-            f"put images in {part.name}/CLASS/, one folder per class"
-        )
-    return {shown(folder.name): files_below(folder) for folder in sorted(folders)}
-
-
-def files_below(folder: Path) -> FileList:
-    """Return all image files below a folder."""
-    start = os.fsencode(folder) + b"/"
-    return FileList(start + name for name in image_names(folder))
-
-
-def warn_of_oddities(path: Path, parts: dict[str, dict[str, FileList]]) -> None:
-    """Warn of folders that are ignored, and of classes without training images."""
-    for folder in sorted(path.iterdir()):
-        if folder.is_dir() and folder.name not in PARTS and not folder.name.startswith("."):
-            log.warning("%s is ignored; only %s are read", shown(folder), ", ".join(PARTS))
-    for part, found in parts.items():
-        if untrained := sorted(set(found) - set(parts["train"])):
-            log.warning("%s: classes without training images: %s", part, ", ".join(untrained))
-
-
 def read_parts(
     path: Path,
     parts: dict[str, dict[str, FileList]],
@@ -114,18 +89,19 @@ def read_parts(
     progress: Progress,
 ) -> dict[str, ImageSet]:
     """Read every split; bad files of all splits are reported together."""
-    size = options.image_size or 0
+    stored = Stored(options.image_size or 0, options.fit, options.max_megapixels)
     lists = {part: FileList.joined(found.values()) for part, found in parts.items()}
     streamed = must_stream(options, sum(map(len, lists.values())))
     sets: dict[str, ImageSet] = {}
     bad: list[Path] = []
+    folder = path if path.is_dir() else path.parent
     for part, files in lists.items():
         if streamed:
-            num_workers = options.workers or default_workers()
-            images = StreamedImages(files, size, num_workers)
+            num_workers = default_workers() if options.workers is None else options.workers
+            images = StreamedImages(files, stored, num_workers)
             is_bad = bad_files(images, progress)
         else:
-            images, faults = decode_all(files, size, progress)
+            images, faults = decode_all(files, stored, progress)
             is_bad = np.isin(np.arange(len(files)), [*faults])
         bad += files.select(np.flatnonzero(is_bad))
         class_sizes = [len(found) for found in parts[part].values()]
@@ -134,11 +110,11 @@ def read_parts(
         everything = ImageSet(images, labels, classes, torch.arange(len(files)))
         good = everything.select(np.flatnonzero(~is_bad)) if is_bad.any() else everything
         skipped = tuple(
-            shown(file.relative_to(path)) for file in files.select(np.flatnonzero(is_bad))
+            shown(os.path.relpath(file, folder)) for file in files.select(np.flatnonzero(is_bad))
         )
-        sets[part] = replace(good, left_out=skipped)
+        sets[part] = replace(good, left_out=skipped, fit=options.fit)
     if bad:
-        reject_or_skip(bad, options.skip_bad_images)
+        reject_or_skip(bad, options.skip_bad_images, options.max_megapixels)
         reject_empty_classes(sets, parts)
     return sets
 

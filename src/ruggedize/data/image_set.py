@@ -1,12 +1,13 @@
 """Images with their labels, and the splits of a data set."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ruggedize.data.decode import Fit
 from ruggedize.data.digest import DataDigest
 from ruggedize.data.streaming import StreamedImages
 from ruggedize.kernels.types import Images, ImageSource, Index, Labels
@@ -42,6 +43,7 @@ class ImageSet:
     labels: Labels  # -1 = unlabelled
     classes: tuple[str, ...]
     index: Index
+    fit: Fit = "crop"  # how images that are not square were made square
     left_out: tuple[str, ...] = ()  # skipped bad files of the split
 
     def __post_init__(self) -> None:
@@ -84,7 +86,7 @@ class ImageSet:
         else:
             images = self.images[chosen]
         labels, index = self.labels[chosen], self.index[chosen]
-        return ImageSet(images, labels, self.classes, index, self.left_out)
+        return replace(self, images=images, labels=labels, index=index)
 
     def batches(self, positions: Sequence[np.ndarray]) -> Iterator[ImageBatch]:
         """Yield one batch per array of positions.

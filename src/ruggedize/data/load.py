@@ -10,15 +10,19 @@ from pydantic import ValidationError
 from ruggedize.core.errors import UserError, shown
 from ruggedize.core.progress import Progress, no_progress
 from ruggedize.data.cifar import CIFAR10, CIFAR100, SIZE, find_folder, load_cifar
+from ruggedize.data.decode import MAX_MEGAPIXELS, Fit
 from ruggedize.data.digest import DataDigest, array_digest, folder_digest
 from ruggedize.data.digits import load_digits
-from ruggedize.data.folder import list_parts, load_folder
+from ruggedize.data.folder import check_options, load_files, load_folder
 from ruggedize.data.image_set import ImageSet, Splits
+from ruggedize.data.layout import find_images
 from ruggedize.data.options import DataOptions
 from ruggedize.data.split import hold_out
+from ruggedize.data.tables import is_table, read_table
 
 LAYOUTS = {layout.name: layout for layout in (CIFAR10, CIFAR100)}
 NAMES = ("digits", *LAYOUTS)
+PREFIX = "hf:"  # of a data set of Hugging Face's library
 
 
 def load_data(  # noqa: PLR0913
@@ -29,7 +33,10 @@ def load_data(  # noqa: PLR0913
     image_size: int | None = None,
     validation: int | float = 0.1,
     validation_choice: Literal["stratified", "last"] = "stratified",
+    fit: Fit = "crop",
+    max_megapixels: float = MAX_MEGAPIXELS,
     streaming: bool | Literal["auto"] = "auto",
+    workers: int | None = None,
     skip_bad_images: bool = False,
 ) -> Splits:
     """Load images and split them into training, validation and test images, deterministically.
@@ -41,8 +48,11 @@ def load_data(  # noqa: PLR0913
         image_size: side in pixels to which images are resized; required for a folder.
         validation: training images to hold out, as a count or a fraction between 0 and 1.
         validation_choice: stratified (every class in proportion) or last.
+        fit: how a folder's images are made square: crop, pad or squash.
+        max_megapixels: larger images of a folder are not decoded.
         streaming: decode the images of a folder on each access, instead of keeping them in
             memory; auto: if they would take more than a third of the free memory.
+        workers: processes that decode streamed images; 0: threads of this process.
         skip_bad_images: skip files of a folder that cannot be decoded, and list them in a
             warning.
     """
@@ -54,7 +64,10 @@ def load_data(  # noqa: PLR0913
             image_size=image_size,
             validation=validation,
             validation_choice=validation_choice,
+            fit=fit,
+            max_megapixels=max_megapixels,
             streaming=streaming,
+            workers=workers,
             skip_bad_images=skip_bad_images,
         )
     except ValidationError as error:
@@ -68,6 +81,10 @@ def load_splits(
     options: DataOptions, *, download: bool = False, progress: Progress = no_progress
 ) -> Splits:
     """Load the splits that the options describe; like `load_data`, with every option."""
+    if options.name.startswith(PREFIX):
+        from ruggedize.data.huggingface import load_huggingface
+
+        return load_huggingface(options, progress)
     if options.name not in NAMES:
         return load_folder_splits(options, progress)
     train, test = load_named(options, download)
@@ -81,12 +98,18 @@ def data_digest(options: DataOptions) -> DataDigest | None:
     Raises:
         UserError, OSError: the data exists but is incomplete or cannot be read.
     """
+    if options.name.startswith(PREFIX):
+        return None  # its rows would have to be decoded
     if options.name in LAYOUTS and find_folder(LAYOUTS[options.name], options.root) is None:
         return None
     if options.name in NAMES:
         return named_digest(options.name, *load_named(options, download=False))
     path = folder_of(options)
-    return folder_digest(path, list_parts(path)) if path.is_dir() else None
+    if path.is_file() and is_table(path):
+        return folder_digest(path.parent, read_table(path, options.validation))
+    if not path.is_dir():
+        return None
+    return folder_digest(path, find_images(path, options.validation).parts)
 
 
 def named_digest(name: str, train: ImageSet, test: ImageSet) -> DataDigest:
@@ -140,6 +163,9 @@ def load_folder_splits(options: DataOptions, progress: Progress) -> Splits:
         UserError: there is no such folder; suggests the nearest built-in data set.
     """
     path = folder_of(options)
+    if path.is_file() and is_table(path):
+        check_options(path, options)
+        return load_files(path, read_table(path, options.validation), options, progress)
     if path.is_dir():
         return load_folder(path, options, progress)
     near = difflib.get_close_matches(options.name.lower(), NAMES, n=1, cutoff=0.5)

@@ -29,6 +29,17 @@ class DataOptions(BaseModel):
         default=None,
         description="side in pixels to which images are resized; required for a folder of images",
     )
+    fit: Literal["crop", "pad", "squash"] = Field(
+        default="crop",
+        description="how images that are not square are made so: crop keeps the middle square, pad "
+        "keeps all of the image with grey beside it, squash keeps all and changes its proportions",
+    )
+    max_megapixels: float = Field(
+        default=120.0,
+        gt=0,
+        le=178,
+        description="larger images of a folder are not decoded: a small file can hold a huge one",
+    )
     validation: Annotated[int | float, BeforeValidator(count_or_share)] = Field(
         default=0.1,
         description="training images held out for model selection: a count, or a fraction (0 to 1)",
@@ -48,10 +59,10 @@ class DataOptions(BaseModel):
     )
     workers: int | None = Field(
         default=None,
-        ge=1,
+        ge=0,
         le=64,
         description="worker processes that decode streamed images, per training process; needs "
-        "streaming = true; default: its share of the CPU cores, at most 16",
+        "streaming = true; 0: threads of the process; default: its share of the cores, at most 16",
     )
 
     @model_validator(mode="after")

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from ruggedize.core.errors import UserError
 from ruggedize.core.memory import processes_here
 from ruggedize.core.progress import Progress, no_progress
-from ruggedize.data.decode import BadImageError, decode_image
+from ruggedize.data.decode import BadImageError, Stored, decode
 from ruggedize.data.file_list import FileList
 from ruggedize.kernels.blocks import available_cores, run_blocks
 from ruggedize.kernels.types import Images
@@ -46,9 +46,14 @@ class StreamedImages:
     """
 
     files: FileList
-    image_size: int
-    num_workers: int
+    stored: Stored
+    num_workers: int  # processes; 0: threads of this process
     cache: dict[tuple[int, int], Images] = field(default_factory=dict, repr=False)
+
+    @property
+    def image_size(self) -> int:
+        """The side of the images in pixels."""
+        return self.stored.size
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -81,7 +86,7 @@ class StreamedImages:
     def decoded(self, numbers: Int64[np.ndarray, " n"]) -> Images:
         """Decode the images at these positions in threads."""
         files = self.files.select(numbers)
-        images, bad = decode_all(files, self.image_size)
+        images, bad = decode_all(files, self.stored)
         if bad:  # damaged since the set was loaded
             raise bad[min(bad)]
         return images
@@ -89,13 +94,15 @@ class StreamedImages:
     def select(self, positions: Int64[Tensor, " n"]) -> "StreamedImages":
         """Return the images at these positions, in this order; decodes nothing."""
         files = self.files.select(positions.numpy())
-        return StreamedImages(files, self.image_size, self.num_workers)
+        return StreamedImages(files, self.stored, self.num_workers)
 
     def batches(self, positions: Sequence[np.ndarray]) -> Iterator[Images]:
         """Yield one batch per array of positions, decoded ahead of time by worker processes."""
+        if not self.num_workers:
+            return (self.decoded(chosen) for chosen in positions)
         largest = 3 * self.image_size**2 * max(map(len, positions), default=1)
         num_workers = max(1, min(self.num_workers, PREFETCH_BYTES // (PREFETCH * largest)))
-        results = worker_results(Decoding(self.files, self.image_size), positions, num_workers)
+        results = worker_results(Decoding(self.files, self.stored), positions, num_workers)
         return (raise_fault(fault) if fault else images for images, fault in results)
 
 
@@ -104,14 +111,15 @@ class Decoding(Dataset[Tensor]):
     """Dataset that decodes files in a worker process."""
 
     files: FileList
-    image_size: int
+    stored: Stored
 
     def __getitems__(self, numbers: Int64[np.ndarray, " n"]) -> tuple[Tensor, str]:
         """Decode a batch; an error is returned as text, as exceptions do not pickle reliably."""
-        images = torch.zeros(len(numbers), 3, self.image_size, self.image_size, dtype=torch.uint8)
+        size = self.stored.size
+        images = torch.zeros(len(numbers), 3, size, size, dtype=torch.uint8)
         try:
             for position, number in enumerate(numbers):
-                images[position] = decode_image(self.files[number], self.image_size)
+                images[position] = decode(self.files[number], self.stored)
         except UserError as error:
             return images, str(error)
         return images, ""
@@ -122,12 +130,12 @@ class Checking(Dataset[Tensor]):
     """Dataset that decodes files in a worker process to find bad ones."""
 
     files: FileList
-    image_size: int
+    stored: Stored
 
     def __getitems__(self, numbers: Int64[np.ndarray, " n"]) -> tuple[Tensor, str]:
         """Return which files are bad, bool `[n]`, and the error if a file could not be read."""
         try:
-            bad = [is_bad(self.files[number], self.image_size) for number in numbers]
+            bad = [is_bad(self.files[number], self.stored) for number in numbers]
         except UserError as error:
             return torch.zeros(len(numbers), dtype=torch.bool), str(error)
         return torch.tensor(bad), ""
@@ -137,7 +145,9 @@ def bad_files(images: StreamedImages, progress: Progress) -> Bool[np.ndarray, " 
     """Decode all files once in worker processes and return which are bad."""
     n, flags, done = len(images), [], 0
     batches = np.array_split(np.arange(n), -(-n // CHECK_BATCH))
-    checking = Checking(images.files, images.image_size)
+    if not images.num_workers:
+        return bad_files_in_threads(images, batches, progress)
+    checking = Checking(images.files, images.stored)
     for is_bad_file, fault in worker_results(checking, batches, images.num_workers):
         if fault:
             raise_fault(fault)
@@ -147,10 +157,22 @@ def bad_files(images: StreamedImages, progress: Progress) -> Bool[np.ndarray, " 
     return np.concatenate(flags)
 
 
-def is_bad(path: Path, image_size: int) -> bool:
+def bad_files_in_threads(
+    images: StreamedImages, parts: Sequence[np.ndarray], progress: Progress
+) -> Bool[np.ndarray, " n"]:
+    """Decode all files once in threads of this process to find the bad ones."""
+    found = np.zeros(len(images), bool)
+    for part in parts:
+        _, bad = decode_all(images.files.select(part), images.stored)
+        found[part[[*bad]]] = True
+        progress("check images", int(part[-1]) + 1, len(images))
+    return found
+
+
+def is_bad(path: Path, stored: Stored) -> bool:
     """Return whether a file cannot be decoded."""
     try:
-        decode_image(path, image_size)
+        decode(path, stored)
     except BadImageError:
         return True
     return False
@@ -230,23 +252,23 @@ def unchanged(batch: object) -> object:
 
 
 def decode_all(
-    files: FileList, image_size: int, progress: Progress = no_progress
+    files: FileList, stored: Stored, progress: Progress = no_progress
 ) -> tuple[Images, dict[int, BadImageError]]:
     """Decode files in parallel threads; return the images and the errors of bad files by index."""
-    images = np.zeros((len(files), 3, image_size, image_size), np.uint8)
+    images = np.zeros((len(files), 3, stored.size, stored.size), np.uint8)
     bad: dict[int, BadImageError] = {}
 
-    def decode(first: int, last: int) -> None:
+    def decode_some(first: int, last: int) -> None:
         for number in range(first, last):
             try:
-                images[number] = decode_image(files[number], image_size).numpy()
+                images[number] = decode(files[number], stored).numpy()
             except BadImageError as error:
                 bad[number] = error
                 log.info("%s", error)
 
     for start in range(0, len(files), DECODE_BATCH):
         stop = min(start + DECODE_BATCH, len(files))
-        run_blocks(lambda a, b, at=start: decode(at + a, at + b), stop - start, smallest=1)
+        run_blocks(lambda a, b, at=start: decode_some(at + a, at + b), stop - start, smallest=1)
         if len(files) > DECODE_BATCH:  # a small set is done before a bar could be drawn
             progress("decode images", stop, len(files))
     return torch.from_numpy(images), bad

@@ -1,7 +1,7 @@
 """A classifier that takes uint8 pixels and normalises them itself."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float32, Int64
@@ -14,6 +14,7 @@ from ruggedize.models.options import CustomModel, ModelOptions
 
 HALF_RANGE = 127.5  # maps pixels 0..255 to -1..1
 HALF = (0.5, 0.5, 0.5)
+Fit = Literal["crop", "pad", "squash"]
 Channels = tuple[float, float, float]  # one value for red, green and blue
 
 
@@ -35,6 +36,7 @@ class Classifier(nn.Module):
         image_size: side in pixels of stored images, before the test view; default: `input_size`.
         mean: subtracted from pixels in 0..1, for red, green and blue.
         std: divided by after that; the defaults map pixels to -1..1.
+        fit: how images that are not square were made square for the training.
         architecture: options that the network was built from; default: a custom model.
 
     Raises:
@@ -53,6 +55,7 @@ class Classifier(nn.Module):
         image_size: int | None = None,
         mean: Channels = HALF,
         std: Channels = HALF,
+        fit: Fit = "crop",
         architecture: ModelOptions | None = None,
     ) -> None:
         super().__init__()
@@ -66,6 +69,7 @@ class Classifier(nn.Module):
         self.image_size = image_size or input_size
         self.input_size = input_size
         self.mean, self.std = mean, std
+        self.fit: Fit = fit
         is_default = (mean, std) == (HALF, HALF)  # needs no buffers
         self.register_buffer("offset", None if is_default else per_channel(mean), persistent=False)
         self.register_buffer("scale", None if is_default else per_channel(std), persistent=False)

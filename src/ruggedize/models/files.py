@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ruggedize.core.errors import UserError
 from ruggedize.core.files import write_atomically
-from ruggedize.models.classifier import HALF, Channels, Classifier
+from ruggedize.models.classifier import HALF, Channels, Classifier, Fit
 from ruggedize.models.options import CustomModel, ModelOptions
 from ruggedize.models.registry import meta_model
 
@@ -32,6 +32,7 @@ class Description(BaseModel):
     input_size: int = Field(ge=1, le=LARGEST_SIDE)
     mean: Channels = HALF
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = HALF
+    fit: Fit = "crop"
     parents: dict[str, str] = {}
 
 
@@ -55,6 +56,7 @@ def packed_model(classifier: Classifier, parents: Mapping[str, str] | None = Non
         input_size=classifier.input_size,
         mean=classifier.mean,
         std=classifier.std,
+        fit=classifier.fit,
         parents=dict(parents or {}),
     )
     metadata = {METADATA_KEY: json.dumps(description.model_dump(mode="json"), sort_keys=True)}
@@ -115,6 +117,7 @@ def load_model(
         input_size=description.input_size,
         mean=description.mean,
         std=description.std,
+        fit=description.fit,
     )
     classifier.network.load_state_dict(weights)
     return classifier.eval()

@@ -212,7 +212,7 @@ def fresh_model(
 ) -> Classifier:
     """Return the freshly initialised classifier of a stage."""
     image_size = data.train.image_size
-    return create_model(
+    model = create_model(
         options.model,
         classes=data.train.classes,
         image_size=image_size,
@@ -220,6 +220,8 @@ def fresh_model(
         seed=int(seeding.stream_key(seed, f"{name}/weights")),
         images=data.train.images,
     )
+    model.fit = data.train.fit
+    return model
 
 
 def view_maker(views: ViewOptions, image_size: int, seed: int, purpose: str) -> ViewMaker:

@@ -1,0 +1,76 @@
+"""The image files below a folder, in an order that never changes."""
+
+import logging
+import os
+from pathlib import Path
+
+from ruggedize.core.errors import UserError, shown
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+ENDINGS = tuple(suffix.encode() for suffix in SUFFIXES)
+JUNK = frozenset(  # folders left by network storage, archivers, editors and systems
+    {b"__macosx", b"@eadir", b"@tmp", b"@recycle", b"#recycle", b"#snapshot", b"$recycle.bin"}
+    | {b"recycler", b"system volume information", b"lost+found", b"found.000", b"__pycache__"}
+)
+log = logging.getLogger(__name__)
+
+
+def is_junk(name: bytes) -> bool:
+    """Return whether a folder is hidden, or left by a system and no data of the user's."""
+    return name.startswith(b".") or name.lower() in JUNK
+
+
+def list_images(path: Path) -> list[Path]:
+    """Return an image file, or all image files below a folder."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise UserError(f"{shown(path)} does not exist; give an image file or a folder of images")
+    return [path / os.fsdecode(name) for name in image_names(path)]
+
+
+def image_names(folder: Path) -> list[bytes]:
+    """Return the names of all image files below a folder, sorted, relative to it, with `/`.
+
+    Hidden files and folders, and what systems leave behind, are skipped.
+    """
+    found = visible_files(folder)
+    names = [name for name in found if name.lower().endswith(ENDINGS)]
+    if not names:
+        raise UserError(f"{shown(folder)} contains no images; add some ({' '.join(SUFFIXES)})")
+    if len(found) > len(names):
+        log.warning(
+            "%s: ignored %d files; only %s are read",
+            *(shown(folder), len(found) - len(names), " ".join(SUFFIXES)),
+        )
+    return sorted(names)
+
+
+def visible_files(folder: Path) -> list[bytes]:
+    """Return the names of all files at any depth, relative to the folder.
+
+    Linked folders are followed, each folder once. Pipes and the like are skipped, because reading
+    one may never end; a link that leads nowhere is listed.
+    """
+    root = os.fsencode(folder)
+    names: list[bytes] = []
+    waiting = [b""]  # folders to read, relative to `folder`, each with its slash
+    seen: set[tuple[int, int]] = set()
+    while waiting:
+        start = waiting.pop()
+        status = os.stat(os.path.join(root, start))
+        if (status.st_dev, status.st_ino) in seen:
+            place = os.fsdecode(os.path.join(root, start))
+            log.warning("%s links to a folder that is read already", shown(place))
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        with os.scandir(os.path.join(root, start)) as entries:
+            for entry in sorted(entries, key=lambda e: e.is_symlink()):  # links come last
+                if entry.name.startswith(b"."):
+                    continue
+                if entry.is_dir():
+                    if not is_junk(entry.name):
+                        waiting.insert(0, start + entry.name + b"/")
+                elif entry.is_file() or entry.is_symlink():
+                    names.append(start + entry.name)
+    return names
