@@ -263,5 +263,5 @@ def test_a_model_without_a_state_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_swa_without_any_snapshot_is_rejected(tmp_path: Path) -> None:
     averaging = {"kind": "swa", "start": 0.9, "every": 10}
-    with pytest.raises(UserError, match="averaging.every must be at most"):
+    with pytest.raises(UserError, match=r"averaging\.every must be at most"):
         checked(tiny_stage(tmp_path, averaging=averaging))
