@@ -33,7 +33,7 @@ OPTIONS = {
     "recipes": "",
 }
 
-RECIPES = ["cifar10-cpu", "cifar100-cpu", "demo", "keras-example", "keras-full"]
+RECIPES = ["cifar10-cpu", "cifar10-gpu", "cifar100-cpu", "demo", "keras-example", "keras-full"]
 
 
 def options_of(command: Callable[..., None]) -> str:

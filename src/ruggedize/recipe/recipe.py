@@ -57,6 +57,19 @@ class Recipe(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def views_to_cache(self) -> "Recipe":
+        """Raise if a teacher's logits are to be kept for views that are resampled."""
+        for name, options in self.all_stages.items():
+            objective = options.objective
+            cached = isinstance(objective, ConsistencyOptions) and objective.cached_targets
+            if cached and self.views.resize is not None:
+                raise ValueError(
+                    f"{name}.objective.cached_targets needs views that are only flipped and "
+                    f"cropped, got views.resize = {self.views.resize}; remove one of them"
+                )
+        return self
+
+    @model_validator(mode="after")
     def stages_before(self) -> "Recipe":
         """Raise a ValueError if a stage learns from one that is not trained before it."""
         before: list[str] = []

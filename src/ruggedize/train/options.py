@@ -81,6 +81,12 @@ class TrainingOptions(BaseModel):
         default=False, description="batch norm over the images of all processes (several GPUs only)"
     )
     channels_last: bool = Field(default=True, description="channels-last memory layout (faster)")
+    save_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        description="minimum time between the states saved at the end of an epoch; 0: save after "
+        "every epoch. A killed run loses the work since its last saved state",
+    )
     compile: bool = Field(
         default=False,
         description="use torch.compile (needs a C++ compiler on a CPU; untested on GPUs)",

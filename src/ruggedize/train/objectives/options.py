@@ -52,6 +52,11 @@ class ConsistencyOptions(BaseModel):
         description="view that the teacher sees: random flips and crops in every epoch, or the "
         "test view, whose logits are computed once (if they fit in 1 GB) instead of in every step",
     )
+    cached_targets: bool = Field(
+        default=False,
+        description="compute the teacher's logits once, for every possible flip and crop (if they "
+        'fit in 1 GB), instead of in every step; for clean_view = "drawn" without views.resize',
+    )
     temperature_squared: bool = Field(
         default=False,
         description="multiply the KL term by T^2 (Hinton et al. 2015), so that its gradient does "
@@ -75,6 +80,13 @@ class ConsistencyOptions(BaseModel):
             raise ValueError(
                 'clean_view = "test" has no effect with consistency_weight = 0; remove it'
             )
+        if self.cached_targets and (self.consistency_weight == 0 or self.clean_view == "test"):
+            why = (
+                'clean_view = "test", whose logits are always kept'
+                if self.consistency_weight
+                else "consistency_weight = 0, where there is no teacher"
+            )
+            raise ValueError(f"cached_targets has no effect with {why}; remove it")
         if self.consistency_weight == 1 and self.label_smoothing:
             raise ValueError(
                 "label_smoothing has no effect with consistency_weight = 1; set it to 0"
