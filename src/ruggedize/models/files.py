@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ruggedize.core.errors import UserError
 from ruggedize.core.files import write_atomically
 from ruggedize.models.classifier import HALF, Channels, Classifier
+from ruggedize.models.hub import model_file
 from ruggedize.models.options import CustomModel, ModelOptions
 from ruggedize.models.registry import meta_model
 
@@ -71,21 +72,24 @@ def load_model(
     architecture: ModelOptions | None = None,
     classes: tuple[str, ...] | None = None,
     network: nn.Module | None = None,
+    download: bool = False,
 ) -> Classifier:
-    """Load a model file: a classifier on the CPU, in eval mode, with float32 weights.
+    """Load a model: a classifier on the CPU, in eval mode, with float32 weights.
 
     Nothing is unpickled.
 
     Args:
-        path: the file.
+        path: a model file, a folder that holds one, or `hf:ORG/NAME` of the Hugging Face Hub; a
+            run folder stands for its student.
         architecture: the architecture that the file must hold.
         classes: the classes that the file must know.
         network: for a file of a network of your own: the network that gets the weights.
+        download: fetch `hf:ORG/NAME` from the Hub; without it, only the local cache is read.
 
     Raises:
         UserError: there is no such file, it is no model file, or it holds another model.
     """
-    path = Path(path)
+    path = model_file(path, download=download)
     description, weights = read(path)
     if architecture is not None and description.architecture != architecture:
         raise UserError(
