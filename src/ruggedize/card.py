@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import tomli_w
+from scipy.stats import binomtest
 
 from ruggedize.assess import Assessment, load_assessment
 from ruggedize.core import files
@@ -216,26 +217,29 @@ def results_table(card: Card) -> str:
     lines = [f"Accuracy in %, {card.assessment.images.num_images:,} test images.", ""]
     lines += [f"| | {' | '.join(names)} |", "|---" + "|---:" * len(names) + "|"]
     for row in summary_rows(card.assessment):
-        values = (row.values[name] for name in names)
-        cells = ("" if value is None else f"{100 * value:.2f}" for value in values)
-        lines.append(f"| {row.title} | {' | '.join(cells)} |")
+        values = [value for value in row.values.values() if value is not None]
+        if values:
+            cells = " | ".join(f"{100 * value:.2f}" for value in values)
+            lines.append(f"| {row.title} | {cells} |")
     return "\n".join(lines)
 
 
 def limits(card: Card) -> list[str]:
     """Return what the figures do not show."""
-    found = card.assessment
-    images = f"{found.images.num_images:,} of {found.images.available:,} test images"
-    result = [f"Assessed on {images}; differences between models have intervals in the report."]
+    found, clean = card.assessment, card.assessment.models[card.stage].clean
+    interval = binomtest(clean.correct, clean.n).proportion_ci(method="wilson")
+    result = [
+        f"Assessed on {found.images.num_images:,} of {found.images.available:,} test images: its "
+        f"clean accuracy of {100 * clean.accuracy:.2f} % has a 95 % interval of "
+        f"{100 * interval.low:.2f} to {100 * interval.high:.2f} % (Wilson)."
+    ]
     if found.unpaired:
-        result.append(
-            f"The corrupted images are not those of the clean set: {found.unpaired.reason}"
-        )
+        reason = found.unpaired.reason
+        result.append(f"The corrupted images are not those of the clean set: {reason}.")
     result.append(overlap_limit(found))
     for row in summary_rows(found):
         if row.values[card.stage] is None:
-            reason = f" ({row.coverage} assessed)" if row.coverage else ""
-            result.append(f"No value for {row.title}: not all of it was assessed{reason}.")
+            result.append(f"{row.title}: no value, for only {row.coverage} were assessed.")
     result.append("It knows its classes alone: any other picture is put into one of them.")
     return result
 
@@ -251,6 +255,7 @@ def overlap_limit(assessment: Assessment) -> str:
     return (
         "The training noise overlaps corruptions, whose figures say less about unseen ones: "
         + "; ".join(pairs)
+        + "."
     )
 
 

@@ -73,7 +73,12 @@ def run_onnx(path: Path, images: Tensor) -> Tensor:
     return torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
 
 
-@pytest.mark.parametrize("name", list(SMALL))
+NETWORKS = [
+    pytest.param(name, marks=pytest.mark.more) if name == "resnet50v2" else name for name in SMALL
+]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
 def test_every_own_network_is_exported(name: str, small_images: Tensor, tmp_path: Path) -> None:
     model = small(name).eval()
     found = export_onnx(model, tmp_path / "m.onnx", small_images)
@@ -115,13 +120,9 @@ def test_the_file_describes_itself_and_names_no_place(tmp_path: Path) -> None:
     assert b".py" not in (tmp_path / "m.onnx").read_bytes()
 
 
-def test_equal_models_give_equal_files(tmp_path: Path) -> None:
-    model = sharpened(32, 32)
-    export_onnx(model, tmp_path / "a.onnx")
-    export_onnx(model, tmp_path / "b.onnx")
-    export_onnx(sharpened(32, 32, seed=1), tmp_path / "c.onnx")
-    first, second, third = ((tmp_path / f"{name}.onnx").read_bytes() for name in "abc")
-    assert first == second != third
+def test_equal_models_give_equal_files() -> None:
+    model, other = sharpened(32, 32), sharpened(32, 32, seed=1)
+    assert packed_onnx(model) == packed_onnx(model) != packed_onnx(other)
 
 
 def test_a_file_that_computes_something_else_is_not_written(tmp_path: Path) -> None:
@@ -150,11 +151,11 @@ def test_logits_and_probabilities_have_their_tolerances() -> None:
 
 
 def test_another_top_class_needs_a_margin_below_the_tolerance() -> None:
-    close, swapped = torch.tensor([[1.00005, 1.0]]), torch.tensor([[1.0, 1.00001]])
-    many = torch.full((1, 400), 0.0)  # of so many classes, probabilities are close
-    compared(torch.cat([close, many - 20], 1)[:, :2] * 0.1, swapped * 0.1)
-    expected, found = many.clone(), many.clone()
-    expected[0, 0], found[0, 0], found[0, 1] = 1.5e-4, 0.6e-4, 0.9e-4
+    """The tolerance of logits near zero is 1e-4; of 400 classes all probabilities are close."""
+    expected, found = torch.zeros(1, 400), torch.zeros(1, 400)
+    expected[0, 0], found[0, 1] = 0.9e-4, 0.9e-4
+    compared(expected, found)
+    expected[0, 0], found[0, 0] = 1.5e-4, 0.6e-4
     with pytest.raises(UserError, match="1 of 1 images in another class"):
         compared(expected, found)
 
@@ -191,7 +192,7 @@ def test_the_environment_of_the_snippet_lacks_this_project(tmp_path: Path) -> No
 
 
 def without_us(script: Path) -> subprocess.CompletedProcess[str]:
-    """Run a script in its folder, isolated, where neither this project nor torch can be imported."""
+    """Run a script in its folder where neither this project nor torch can be imported."""
     line = [sys.executable, "-I", "-c", WITHOUT_US, script.name]
     return subprocess.run(line, capture_output=True, text=True, cwd=script.parent)
 
@@ -235,6 +236,7 @@ for name in SMALL:
 """
 
 
+@pytest.mark.more
 def test_torchscript_is_not_supported_and_torch_export_is() -> None:
     """As docs/export.md says; in a process where no test has wrapped the functions."""
     line = [sys.executable, "-W", "ignore", "-c", TORCHSCRIPT]

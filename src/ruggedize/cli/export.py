@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from ruggedize.cli.args import OneModel, Switch
-from ruggedize.cli.display import console
+from ruggedize.cli.display import Bars, console
 from ruggedize.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ def images_to_check(file: Path) -> "tuple[Tensor | None, str]":
         return None, "generated images (the model lies in no run's folder)"
     try:
         data = load_recipe(written).data
-        test = load_splits(data).test
+        with Bars() as bars:
+            test = load_splits(data, progress=bars).test
     except (UserError, OSError) as error:
         reason = str(error).partition("\n")[0].rstrip(";:")
         return None, f"generated images (no test images of the run: {reason})"

@@ -40,18 +40,26 @@ def model_file(place: Path | str, *, download: bool = False) -> Path:
 
 
 def hub_file(name: str, download: bool) -> Path:
-    """Return the path of a Hub model's file in the local cache, downloading it only if told to."""
+    """Return the path of a Hub model's file in the local cache, downloading it only if told to.
+
+    `hf_hub_download(..., local_files_only=True)` would still connect, for its user agent.
+    """
     require_extra("hub", name)
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
     repository, _, revision = name.removeprefix(PREFIX).partition("@")
     reject_other_name(repository)
-    with naming_hub_errors(name, download):
-        return Path(
-            hf_hub_download(
-                repository, MODEL, revision=revision or None, local_files_only=not download
-            )
+    with naming_hub_errors(repository):
+        if download:
+            return Path(hf_hub_download(repository, MODEL, revision=revision or None))
+        found = try_to_load_from_cache(repository, MODEL, revision=revision or None)
+    if not isinstance(found, str):
+        raise UserError(
+            f"{name.removeprefix(PREFIX)} is not in the local Hub cache;\n"
+            f"fetch it with `hf download {repository}`, or from Python with "
+            "load_model(..., download=True)"
         )
+    return Path(found)
 
 
 def push_folder(folder: Path, name: str, *, private: bool = False, dry_run: bool = False) -> str:
@@ -75,7 +83,7 @@ def push_folder(folder: Path, name: str, *, private: bool = False, dry_run: bool
     api = HfApi()
     if dry_run:
         return f"{api.endpoint}/{name}"
-    with naming_hub_errors(name, download=True):
+    with naming_hub_errors(name):
         api.create_repo(name, private=private, exist_ok=True)
         if private and not api.model_info(name).private:
             raise UserError(
@@ -101,24 +109,18 @@ def reject_other_name(name: str) -> None:
 
 
 @contextmanager
-def naming_hub_errors(name: str, download: bool) -> Iterator[None]:
+def naming_hub_errors(repository: str) -> Iterator[None]:
     """Turn the Hub's errors into a UserError with the fix."""
+    from huggingface_hub import errors
 
-    repository = name.removeprefix(PREFIX)
     try:
         yield
     except errors.HFValidationError as error:
         raise UserError(f"{error};\ngive a name that the Hub allows") from None
     except errors.LocalEntryNotFoundError:
-        if download:
-            raise UserError(
-                f"{repository} is not in the local Hub cache, and the Hub could not be reached;\n"
-                "check the connection (and that HF_HUB_OFFLINE is not set)"
-            ) from None
         raise UserError(
-            f"{repository} is not in the local Hub cache;\n"
-            f"fetch it with `hf download {repository.partition('@')[0]}`, or from Python with "
-            "load_model(..., download=True)"
+            f"{repository} is not in the local Hub cache, and the Hub could not be reached;\n"
+            "check the connection (and that HF_HUB_OFFLINE is not set)"
         ) from None
     except errors.RepositoryNotFoundError:
         raise UserError(
