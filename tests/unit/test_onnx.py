@@ -185,6 +185,11 @@ def test_the_snippet_serves_without_this_project(input_size: int, tmp_path: Path
     assert float(confidence) == pytest.approx(float(found.confidences[0]), abs=0.01)
 
 
+def test_the_page_shows_the_snippet() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "export.md").read_text()
+    assert f"```python\n{serving_snippet('student.onnx')}```" in page
+
+
 def test_the_environment_of_the_snippet_lacks_this_project(tmp_path: Path) -> None:
     for name in ("ruggedize", "torch"):
         (tmp_path / "serve.py").write_text(f"import {name}")

@@ -101,7 +101,7 @@ def write_sheet(
 
 
 def fetch(name: DataName, /, *, data_root: Folder = None) -> None:
-    """Download a data set or a suite, checked by its hash; no other command uses the network.
+    """Download a data set or a suite, checked by its hash.
 
     Args:
         name: The data set (cifar10, cifar100), the suite (cifar10-c, cifar100-c), or frost: six
