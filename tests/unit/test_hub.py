@@ -1,8 +1,12 @@
 """Models on the Hugging Face Hub: read from its cache, uploaded only where that is asked for."""
 
+import json
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -122,3 +126,53 @@ def test_only_a_real_push_uses_the_network(dry: bool, card: Path, tmp_path: Path
     else:
         assert "check the connection" in result.stderr
         assert len(result.stderr.splitlines()) <= 3
+
+
+class PublicRepository(BaseHTTPRequestHandler):
+    """Answers as the Hub does of a repository that exists and is public."""
+
+    asked: list[str] = []
+
+    def answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.asked.append(f"{self.command} {self.path}")
+        url = f"http://{self.headers['Host']}/ann/shapes"
+        body = json.dumps({"url": url, "id": "ann/shapes", "private": False}).encode()
+        self.send_response(200 if self.path.startswith(("/api/repos", "/api/models")) else 404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = do_HEAD = answer  # noqa: N815
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Print nothing."""
+
+
+@pytest.fixture
+def public_repository() -> Iterator[str]:
+    PublicRepository.asked.clear()
+    server = HTTPServer(("127.0.0.1", 0), PublicRepository)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_a_private_push_uploads_nothing_to_a_public_repository(
+    private: bool, public_repository: str, card: Path, tmp_path: Path
+) -> None:
+    more = {"HF_ENDPOINT": public_repository, "HF_HOME": str(tmp_path), "HF_TOKEN": "hf_none"}
+    line = [sys.executable, "-m", "ruggedize", "push", str(card), "ann/shapes"]
+    line += ["--private"] if private else []
+    result = subprocess.run(line, capture_output=True, text=True, env=os.environ | more)
+    uploads = [
+        request
+        for request in PublicRepository.asked
+        if request.startswith("POST") and request != "POST /api/repos/create"
+    ]  # the first of them checks the card
+    assert result.returncode == 2
+    assert ("exists and is public" in result.stderr) is private, result.stderr
+    assert bool(uploads) is not private, PublicRepository.asked
