@@ -27,6 +27,9 @@ OPTIONS = {
     "report": "runs out",
     "views": "recipe out seed data_root skip_bad_images changes",
     "predict": "model images skip_bad_images as_csv",
+    "export": "model format out",
+    "card": "run out license data_license stage",
+    "push": "folder name private dry_run",
     "corrupt": "data out data_root image_size skip_bad_images corruptions seed preset"
     " corruption_options sheet image",
     "fetch": "name data_root",

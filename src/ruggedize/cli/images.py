@@ -103,7 +103,7 @@ def write_sheet(
 
 
 def fetch(name: DataName, /, *, data_root: Folder = None) -> None:
-    """Download a data set or a suite and verify its hash. No other command uses the network.
+    """Download a data set or a suite and verify its hash.
 
     Args:
         name: The data set (cifar10, cifar100), the suite (cifar10-c, cifar100-c), or frost: six
