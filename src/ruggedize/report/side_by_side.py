@@ -1,0 +1,240 @@
+"""One row per model of every run: runs that differ in the seed alone share a row. No torch."""
+
+import itertools
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from ruggedize.assess import Interval
+from ruggedize.core.errors import UserError
+from ruggedize.report.compare import summary_rows
+from ruggedize.report.corruption_error import CorruptionError, Normaliser, corruption_error
+from ruggedize.report.joining import comparisons_of, find_model, same_images
+from ruggedize.report.record import RunRecord
+from ruggedize.report.seeds import LONGEST_SHOWN, NOT_COMPARED, repetitions, settings, t_interval
+
+MOST_OPTIONS = 12
+
+
+class Spread(NamedTuple):
+    """A mean over seeds with its standard deviation; one run has none."""
+
+    mean: float
+    deviation: float | None
+
+
+class Row(NamedTuple):
+    """One model of a run, or of several runs that differ in the seed alone."""
+
+    run: str
+    seeds: list[int]
+    model: str
+    options: dict[str, str]  # what differs between the runs of the report
+    values: dict[str, Spread | None]
+    differences: dict[str, Interval | None]  # None: the baseline, or not paired with it
+    over_seeds: bool  # the differences are t-intervals over seeds, else bootstrap over images
+    errors: CorruptionError | None  # of the first seed's cells where there is one run
+
+
+class Standings(NamedTuple):
+    """All rows, the titles of their columns, and what the differences refer to."""
+
+    titles: dict[str, str]
+    rows: list[Row]
+    baseline: tuple[str, str]  # run, model
+    hidden: list[str]  # options that differ and whose values are too long for the table
+
+
+def groups_of(records: list[RunRecord]) -> list[list[RunRecord]]:
+    """Group the runs that differ in the seed alone."""
+    groups: list[list[RunRecord]] = []
+    known = {id(record): settings(record) for record in records if record.seed is not None}
+    for record in records:
+        for group in groups:
+            both = id(record) in known and id(group[0]) in known
+            is_equal = both and known[id(record)] == known[id(group[0])]
+            if is_equal and not list(repetitions([*group, record])):
+                group.append(record)
+                break
+        else:
+            groups.append([record])
+    return groups
+
+
+def standings(
+    records: list[RunRecord], baseline: str | None, normaliser: Normaliser | None
+) -> Standings:
+    """Compute the table of all models.
+
+    Differences refer to the baseline: by default the first model of the first run.
+    """
+    groups = groups_of(records)
+    record, model = (
+        (records[0], next(iter(records[0].assessment.models)))
+        if baseline is None
+        else find_model(records, baseline, "--baseline")
+    )
+    base = next(group for group in groups if any(each is record for each in group))
+    options, hidden = differing(groups)
+    titles = {}
+    for group in groups:
+        for row in summary_rows(group[0].assessment):
+            if not row.coverage:
+                titles.setdefault(row.name, row.title)
+    rows = [
+        row_of(group, name, (base, model), list(titles), options[place], normaliser)
+        for place, group in enumerate(groups)
+        for name in group[0].assessment.models
+    ]
+    return Standings(titles, rows, (label(base), model), hidden)
+
+
+def row_of(
+    group: list[RunRecord],
+    name: str,
+    base: tuple[list[RunRecord], str],
+    summaries: list[str],
+    options: dict[str, str],
+    normaliser: Normaliser | None,
+) -> Row:
+    """Compute one model's row."""
+    values = {}
+    for summary in summaries:
+        found = [record.assessment.models[name].summary.get(summary) for record in group]
+        shown = [value for value in found if value is not None]
+        values[summary] = spread(shown) if len(shown) == len(group) else None
+    pairs = partners(group, base[0])
+    is_baseline = group is base[0] and name == base[1]
+    differences = {} if is_baseline else differences_of(pairs, name, base[1], summaries)
+    return Row(
+        label(group),
+        [record.seed for record in group if record.seed is not None],
+        name,
+        options,
+        values,
+        {summary: differences.get(summary) for summary in summaries},
+        len(pairs) > 1,
+        errors_of(group, name, normaliser),
+    )
+
+
+def spread(values: list[float]) -> Spread:
+    """Return mean and standard deviation over seeds."""
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return Spread(float(np.mean(values)), deviation)
+
+
+def partners(group: list[RunRecord], base: list[RunRecord]) -> list[tuple[RunRecord, RunRecord]]:
+    """Pair the runs of two groups, by seed or the only run of each; empty if some have none."""
+    if group is base:
+        return [(record, record) for record in group]
+    if len(group) == len(base) == 1:
+        return [(group[0], base[0])]
+    seeds = {record.seed: record for record in base if record.seed is not None}
+    pairs = [(record, seeds[record.seed]) for record in group if record.seed in seeds]
+    return pairs if len(pairs) == len(group) > 1 else []
+
+
+def differences_of(
+    pairs: list[tuple[RunRecord, RunRecord]], model: str, baseline: str, summaries: list[str]
+) -> dict[str, Interval]:
+    """Compare a model with the baseline: a paired bootstrap for one pair, else over the seeds."""
+    pairs = [(record, base) for record, base in pairs if same_images_or_draws(record, base)]
+    if len(pairs) == 1:
+        ((record, base),) = pairs
+        predictions = {"model": record.predictions[model], "baseline": base.predictions[baseline]}
+        if not same_images(record, base):
+            return {}
+        found = comparisons_of(base.assessment, "baseline", "model", predictions)
+        return {each.summary: Interval(each.difference, each.low, each.high) for each in found}
+    result = {}
+    for summary in summaries:
+        values = [
+            (after, before)
+            for record, base in pairs
+            if (after := record.assessment.models[model].summary.get(summary)) is not None
+            and (before := base.assessment.models[baseline].summary.get(summary)) is not None
+        ]
+        if len(values) == len(pairs) > 1:
+            result[summary] = t_interval([after - before for after, before in values])
+    return result
+
+
+def same_images_or_draws(record: RunRecord, base: RunRecord) -> bool:
+    """Return whether two runs were assessed on the same cells of the same test images."""
+    ours, theirs = record.assessment, base.assessment
+    one, other = (next(iter(each.predictions.values())) for each in (record, base))
+    return (
+        ours.images == theirs.images
+        and ours.suite == theirs.suite
+        and one.cells.keys() == other.cells.keys()
+        and np.array_equal(one.index, other.index)
+        and np.array_equal(one.labels, other.labels)
+    )
+
+
+def errors_of(
+    group: list[RunRecord], name: str, normaliser: Normaliser | None
+) -> CorruptionError | None:
+    """Return a model's mean corruption errors; over several seeds the mean of each.
+
+    Raises:
+        UserError: it was not assessed on the cells of the model that normalises.
+    """
+    if normaliser is None:
+        return None
+    if not all(normaliser.fits(record) for record in group):
+        if not normaliser.is_required:
+            return None
+        raise UserError(
+            f"{label(group)} was not assessed on the suite and the cells of {normaliser.name};\n"
+            "report on them apart, or assess both alike"
+        )
+    found = [corruption_error(record.assessment.models[name], normaliser.model) for record in group]
+    means = [
+        None if None in values else float(np.mean([v for v in values if v is not None]))
+        for values in ([each.mean for each in found], [each.relative for each in found])
+    ]
+    return CorruptionError(*means)
+
+
+def label(group: list[RunRecord]) -> str:
+    """Name a group by what its runs' names share."""
+    if len(group) == 1:
+        return group[0].name
+    letters = zip(*(record.name for record in group), strict=False)
+    same = itertools.takewhile(lambda found: len(set(found)) == 1, letters)
+    shared = "".join(letter for letter, *_ in same)
+    return re.sub(r"[-_. ]*(seed)?[-_. ]*$", "", shared) or group[0].name
+
+
+def differing(groups: list[list[RunRecord]]) -> tuple[list[dict[str, str]], list[str]]:
+    """Return, by group, the options that differ between the runs with a recipe, with their values.
+
+    Options whose values are long are named apart, as are those beyond the first twelve.
+    """
+    everything = [settings(group[0]) if group[0].recipe else None for group in groups]
+    recipes = [found for found in everything if found is not None]
+    shown: list[dict[str, str]] = [{} for _ in groups]
+    hidden = []
+    names = dict.fromkeys(name for found in recipes for name in found if name not in NOT_COMPARED)
+    for name in names:
+        values = [found.get(name) for found in recipes]
+        if all(value == values[0] for value in values):
+            continue
+        texts = ["none" if value is None else str(value) for value in values]
+        is_short = all(len(text) <= LONGEST_SHOWN for text in texts)
+        if not is_short or len(next(iter(shown_of(shown, everything)), {})) >= MOST_OPTIONS:
+            hidden.append(name)
+            continue
+        for place, found in enumerate(everything):
+            if found is not None:
+                value = found.get(name)
+                shown[place][name] = "none" if value is None else str(value)
+    return shown, hidden
+
+
+def shown_of(shown: list[dict[str, str]], everything: list[dict | None]) -> list[dict[str, str]]:
+    """Return the options shown of the groups that have a recipe."""
+    return [mine for mine, found in zip(shown, everything, strict=True) if found is not None]
