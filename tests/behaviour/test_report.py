@@ -58,7 +58,7 @@ def test_every_figure_of_the_assessment_is_in_the_text(html: str, run: Path) -> 
 
 def test_an_incomplete_summary_says_what_it_needs(html: str) -> None:
     text = Page(html).text
-    needs = "not assessed (needs all 15 corruptions (3 assessed); run without --corruptions)"
+    needs = "not assessed (needs all 15 corruptions, 3 assessed; run without --corruptions)"
     assert f"C15: 15 corruptions, severities 1\N{NON-BREAKING HYPHEN}5 {needs}" in text
     assert "severity 5, the 3 corruptions assessed" in text
 

@@ -7,6 +7,7 @@ from .assessment import Coverage as Coverage
 from .assessment import ModelAssessment as ModelAssessment
 from .assessment import load_assessment as load_assessment
 from .assessment import mean_accuracy as mean_accuracy
+from .assessment import summary_cells as summary_cells
 from .bootstrap import LEVEL as LEVEL
 from .bootstrap import RESAMPLES as RESAMPLES
 from .bootstrap import SEED as SEED

@@ -1,8 +1,8 @@
 """What to try next: rules over the measured figures, without a promise. No torch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from ruggedize.assess import Interval
+from ruggedize.assess import Interval, ModelAssessment
 from ruggedize.report.calibration import Reliability
 from ruggedize.report.classes import ClassTable, Guessing
 from ruggedize.report.compare import shown_severity, summary_rows
@@ -31,18 +31,19 @@ RECALL_GAP = 0.20
 
 def advice(
     record: RunRecord,
-    clean: Interval,
-    guess: Guessing,
-    table: ClassTable | None,
+    clean: dict[str, Interval],
+    classes: tuple[Guessing, ClassTable | None],
     found: tuple[list[Reliability], list[Support]],
 ) -> list[str]:
-    """List what the figures of the last model suggest, the most urgent first."""
-    name = list(record.assessment.models)[-1]
+    """List what the figures suggest for the models whose clean accuracies are given."""
+    guess, table = classes
     reliabilities, supports = found
-    sentences = [*near_chance(name, clean, guess)]
-    if not sentences:
-        sentences += drops(record, name)
-        sentences += overconfidence(name, reliabilities)
+    warnings = {name: near_chance(name, found, guess) for name, found in clean.items()}
+    sentences = [warning for warning in warnings.values() if warning]
+    names = [name for name, warning in warnings.items() if not warning]
+    sentences += drops(record, names)
+    sentences += overconfidence(names, reliabilities)
+    for name in names:
         sentences += weak_classes(name, table)
     sentences += wide_intervals(supports)
     sentences += missing_cells(record)
@@ -54,53 +55,76 @@ def advice(
     return sentences
 
 
-def near_chance(name: str, clean: Interval, guess: Guessing) -> Iterator[str]:
-    """Yield a warning where clean accuracy is no better than guessing."""
+def near_chance(name: str, clean: Interval, guess: Guessing) -> str:
+    """Return a warning if clean accuracy is no better than guessing, else nothing."""
     if clean.low <= guess.chance:
-        yield (
+        return (
             f"{name}: clean accuracy is near chance level. Check the order of the classes first "
             "(`--classes FILE`), then the normalisation (`--mean`, `--std`) and the input size."
         )
-    elif clean.low <= guess.majority_share and guess.is_unequal:
-        yield (
+    if clean.low <= guess.majority_share and guess.is_unequal:
+        return (
             f"{name}: clean accuracy does not exceed the share of the largest class. Check whether "
             "the model predicts other classes at all, and the order of the classes."
         )
+    return ""
 
 
-def drops(record: RunRecord, name: str) -> Iterator[str]:
-    """Yield the family of corruptions that costs most accuracy, with what may help."""
-    model, severity = record.assessment.models[name], shown_severity(record.assessment)
+def drops(record: RunRecord, names: list[str]) -> Iterator[str]:
+    """Yield the family of corruptions that costs each model most, with what may help."""
+    severity = shown_severity(record.assessment)
+    losses: dict[str, dict[str, float]] = {}  # by family and model
+    for name in names:
+        means = family_losses(record.assessment.models[name])
+        family = max(means, key=means.__getitem__, default=None)
+        if family is not None and means[family] >= LARGE_DROP:
+            losses.setdefault(family, {})[name] = means[family]
+    cells = next(iter(record.assessment.models.values())).cells
+    for family, found in losses.items():
+        there = dict.fromkeys(c.corruption for c in cells if c.corruption in FAMILIES[family])
+        what = family if len(there) > 1 else next(iter(there)).replace("_", " ")
+        each = joined(f"{100 * loss:.1f}" for loss in found.values())
+        yield (
+            f"{joined(found)} lose{'s' * (len(found) == 1)} most under {what}: {each} points on "
+            f"average at severity {severity}. Try {TRIALS[family]}. It may not help on these "
+            "images: assess the result."
+        )
+
+
+def family_losses(model: ModelAssessment) -> dict[str, float]:
+    """Return the mean loss of accuracy at the highest severity, by family of corruptions."""
+    severity = max((cell.severity for cell in model.cells), default=None)
     means = {}
     for family, names in FAMILIES.items():
         cells = [c for c in model.cells if c.corruption in names and c.severity == severity]
         if cells:
-            losses = [model.clean.accuracy - cell.accuracy for cell in cells]
-            means[family] = sum(losses) / len(losses)
-    family = max(means, key=means.__getitem__, default=None)
-    if family is None or means[family] < LARGE_DROP:
+            means[family] = model.clean.accuracy - sum(c.accuracy for c in cells) / len(cells)
+    return means
+
+
+def overconfidence(names: list[str], reliabilities: list[Reliability]) -> Iterator[str]:
+    """Yield a note on the images where confidence exceeds accuracy."""
+    surplus: dict[str, dict[str, float]] = {}  # by images and model
+    for found in reliabilities:
+        above = found.confidence - found.accuracy
+        if found.model in names and above > OVERCONFIDENT:
+            surplus.setdefault(found.images, {})[found.model] = above
+    if not surplus:
         return
-    there = dict.fromkeys(c.corruption for c in model.cells if c.corruption in FAMILIES[family])
-    what = family if len(there) > 1 else next(iter(there)).replace("_", " ")
+    images, by_model = next(iter(surplus.items()))
+    where = "clean images" if images == "clean" else f"corruptions of {images}"
+    each = joined(f"{100 * above:.1f}" for above in by_model.values())
     yield (
-        f"{name} loses most under {what}: {100 * means[family]:.1f} points on average at "
-        f"severity {severity}. Try {TRIALS[family]}. Then assess again: it may not help on these "
-        "images."
+        f"On {where}, the mean confidence of {joined(by_model)} is {each} points above the "
+        "accuracy: do not read it as a probability there. Temperature scaling on held-out images "
+        "like those in use is the usual first attempt."
     )
 
 
-def overconfidence(name: str, reliabilities: list[Reliability]) -> Iterator[str]:
-    """Yield a note where confidence exceeds accuracy."""
-    for found in reliabilities:
-        surplus = found.confidence - found.accuracy
-        if found.model == name and surplus > OVERCONFIDENT:
-            where = "clean images" if found.images == "clean" else f"corruptions of {found.images}"
-            yield (
-                f"On {where}, {name}'s mean confidence is {100 * surplus:.1f} points above its "
-                "accuracy: do not read its confidence as a probability there. Temperature scaling "
-                "on held-out images like those in use is the usual first attempt."
-            )
-            return
+def joined(parts: Iterable[str]) -> str:
+    """Join parts as in "a, b and c"."""
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def weak_classes(name: str, table: ClassTable | None) -> Iterator[str]:
@@ -136,4 +160,4 @@ def missing_cells(record: RunRecord) -> Iterator[str]:
     """Yield what C15 needs, for a comparison with published values."""
     for row in summary_rows(record.assessment):
         if row.name == "c15" and row.coverage:
-            yield f"For a comparison with published results, C15 is missing: {row.coverage}."
+            yield f"Published results use C15, which was {row.coverage}."

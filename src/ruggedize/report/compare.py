@@ -30,13 +30,18 @@ class SummaryRow(NamedTuple):
 
 
 class CorruptionRow(NamedTuple):
-    """One corruption at one severity; `interval` is of the last model minus the first."""
+    """One corruption at one severity; `intervals` are of the other models minus the first."""
 
     corruption: str
     values: dict[str, float]
     over_severities: dict[str, float]
-    interval: Interval | None
+    intervals: dict[str, Interval]
     overlapping: list[str]  # noise of the training that overlaps it
+
+    @property
+    def interval(self) -> Interval | None:
+        """Return the difference of the last model from the first; None for a single model."""
+        return list(self.intervals.values())[-1] if self.intervals else None
 
 
 class QualityRow(NamedTuple):
@@ -107,7 +112,7 @@ def lacking(name: str, model: ModelAssessment) -> str:
     there = {cell.corruption for cell in model.cells} & set(corruptions)
     needs, fixes = [], []
     if len(there) < len(corruptions):
-        needs.append(f"all {len(corruptions)} corruptions ({len(there)} assessed)")
+        needs.append(f"all {len(corruptions)} corruptions, {len(there)} assessed")
         fixes.append("without --corruptions")
     if not {cell.severity for cell in model.cells}.issuperset(severities):
         span = f"{severities[0]}-{severities[-1]}" if len(severities) > 1 else str(severities[0])
@@ -151,13 +156,12 @@ def corruption_rows(record: RunRecord) -> list[CorruptionRow]:
     severity = shown_severity(record.assessment)
     first = next(iter(models.values()))
     corruptions = list(dict.fromkeys(cell.corruption for cell in first.cells))
-    intervals = intervals_by_corruption(record, corruptions, severity)
     return [
         CorruptionRow(
             corruption,
             {name: accuracy(found.cells, corruption, severity) for name, found in models.items()},
             {name: accuracy(found.cells, corruption, None) for name, found in models.items()},
-            intervals.get(corruption),
+            differences_in(record, corruption, severity),
             record.overlaps.get(corruption, []),
         )
         for corruption in corruptions
@@ -173,19 +177,16 @@ def accuracy(cells: tuple[Cell, ...], corruption: str, severity: int | None) -> 
     )
 
 
-def intervals_by_corruption(
-    record: RunRecord, corruptions: list[str], severity: int | None
-) -> dict[str, Interval]:
-    """Compare the last model with the first in each corruption's cell at one severity."""
-    names = list(record.predictions)
-    if len(names) < 2 or severity is None:
+def differences_in(record: RunRecord, corruption: str, severity: int | None) -> dict[str, Interval]:
+    """Compare every other model with the first in one cell."""
+    (_, first), *others = record.predictions.items()
+    if severity is None:
         return {}
-    first, last = record.predictions[names[0]], record.predictions[names[-1]]
-    found = {}
-    for corruption in corruptions:
-        before, after = (each.correct((corruption, severity)) for each in (first, last))
+    before, found = first.correct((corruption, severity)), {}
+    for name, predictions in others:
+        after = predictions.correct((corruption, severity))
         gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
-        found[corruption] = cell_interval(gained, lost, len(after))
+        found[name] = cell_interval(gained, lost, len(after))
     return found
 
 

@@ -23,7 +23,7 @@ def prepared(records: Sequence[RunRecord], baseline: str | None) -> list[RunReco
     Raises:
         UserError: no model has the baseline's name.
     """
-    joined = join_all(records)
+    joined = with_own_names(join_all(records))
     if baseline is None:
         return joined
     chosen = find_model(joined, baseline, "--baseline")
@@ -31,6 +31,16 @@ def prepared(records: Sequence[RunRecord], baseline: str | None) -> list[RunReco
     return [
         with_baseline(record, chosen[1]) if record is chosen[0] or not is_one else record
         for record in joined
+    ]
+
+
+def with_own_names(records: list[RunRecord]) -> list[RunRecord]:
+    """Number the records whose name another one has: "run" and "run (2)"."""
+    names = [record.name for record in records]
+    counts = [names[: place + 1].count(name) for place, name in enumerate(names)]
+    return [
+        replace(record, name=f"{record.name} ({count})") if count > 1 else record
+        for record, count in zip(records, counts, strict=True)
     ]
 
 

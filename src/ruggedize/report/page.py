@@ -48,7 +48,7 @@ class Chapter:
     figures: dict[str, list[Any]]
     quality: list[compare.QualityRow]
     heats: list[Heat]
-    worst: list[WorstCell]  # of the last model
+    worst: dict[str, list[WorstCell]]  # by model
     guessing: Guessing
     by_class: ClassTable | None
     reliabilities: list[Reliability]
@@ -151,7 +151,7 @@ def chapter(record: RunRecord, identity: str) -> Chapter:
     sizes = {name: num_clean if name == CLEAN else num_cells for name in whole}
     supported = supports(summaries, intervals, sizes)
     guess, by_class = guessing(record), class_table(record)
-    clean = intervals[CLEAN][names[-1]]
+    subjects = names[-1:] if record.recipe else names  # of a run, the last model is the subject
     return Chapter(
         record=record,
         identity=identity,
@@ -164,12 +164,17 @@ def chapter(record: RunRecord, identity: str) -> Chapter:
         figures=drawings(record, rows, confidence, identity),
         quality=compare.quality_rows(record.assessment),
         heats=heats(record),
-        worst=worst_cells(record, names[-1]),
+        worst={name: worst_cells(record, name) for name in subjects},
         guessing=guess,
         by_class=by_class,
         reliabilities=confidence,
         supports=supported,
-        advice=advice(record, clean, guess, by_class, (confidence, supported)),
+        advice=advice(
+            record,
+            {name: intervals[CLEAN][name] for name in subjects},
+            (guess, by_class),
+            (confidence, supported),
+        ),
         examples=grouped_examples(record),
         disagreements=disagreements(record),
     )

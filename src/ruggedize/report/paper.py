@@ -91,7 +91,7 @@ def accuracy_table(found: Standings, reference: Normaliser | None) -> Table:
         [
             *names(found, row),
             *[", ".join(f"{k} = {v}" for k, v in row.options.items())] * with_options,
-            *(spread_text(value) for value in row.values.values()),
+            *(spread_text(value) for value in row.values),
             *([] if reference is None else error_texts(row)),
         ]
         for row in found.rows
@@ -99,7 +99,7 @@ def accuracy_table(found: Standings, reference: Normaliser | None) -> Table:
     text = "Top-1 accuracy in percent"
     if any(len(row.seeds) > 1 for row in found.rows):
         text += ", mean and standard deviation over seeds"
-    text += f" ({'; '.join(title for title in found.titles.values() if ':' in title)})"
+    text += f" ({'; '.join(title for title in found.titles if ':' in title)})"
     if reference is not None:
         text += f". mCE in percent, normalised by {reference.name}: {what_counts(reference.model)}"
     return text.replace(" ()", "") + ".", columns, rows
@@ -111,15 +111,13 @@ def difference_table(found: Standings) -> Table:
     kinds += ["paired t-intervals over seeds"] * any(row.over_seeds for row in found.rows)
     base = found.baseline if is_several(found) else found.baseline[1:]
     text = f"Difference from {'/'.join(base)} in percentage points, with 95 % intervals"
-    rows = [
-        [*names(found, row), *map(interval_text, row.differences.values())] for row in found.rows
-    ]
+    rows = [[*names(found, row), *map(interval_text, row.differences)] for row in found.rows]
     return f"{text} ({', '.join(kinds)}).", [*name_columns(found), *short_titles(found)], rows
 
 
 def short_titles(found: Standings) -> list[str]:
     """Shorten the titles that begin with a name: "C15: 15 corruptions ..." is C15."""
-    return [title.partition(":")[0] for title in found.titles.values()]
+    return [title.partition(":")[0] for title in found.titles]
 
 
 def is_several(found: Standings) -> bool:
@@ -244,14 +242,17 @@ def csv_summaries(records: list[RunRecord], found: Standings) -> list[dict[str, 
     own = {record.name: accuracy_intervals(record, list(complete(record))) for record in records}
     rows = []
     for row in found.rows:
-        for name, value in row.values.items():
+        columns = zip(found.columns, row.values, row.differences, strict=True)
+        for column, value, difference in columns:
             if value is None:
                 continue
+            name = column.summary
             about = {"run": row.run, "model": row.model, "figure": name, "value": value.mean}
             about |= {"seeds": len(row.seeds) or None, "deviation": value.deviation}
-            if interval := own.get(row.run, {}).get(name, {}).get(row.model):
+            is_single = len(row.seeds) < 2
+            if is_single and (interval := own.get(row.run, {}).get(name, {}).get(row.model)):
                 about |= {"low": interval.low, "high": interval.high}
-            if difference := row.differences[name]:
+            if difference is not None:
                 about["baseline"] = "/".join(found.baseline)
                 about |= zip(COLUMNS[-3:], difference, strict=True)
             rows.append(about)

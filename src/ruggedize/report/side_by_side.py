@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ruggedize.assess import Interval
+from ruggedize.assess import CLEAN, Interval, summary_cells
 from ruggedize.core.errors import UserError
 from ruggedize.report.compare import summary_rows
 from ruggedize.report.corruption_error import CorruptionError, Normaliser, corruption_error
@@ -31,19 +31,32 @@ class Row(NamedTuple):
     seeds: list[int]
     model: str
     options: dict[str, str]  # what differs between the runs of the report
-    values: dict[str, Spread | None]
-    differences: dict[str, Interval | None]  # None: the baseline, or not paired with it
+    values: list[Spread | None]  # by column; None: not assessed
+    differences: list[Interval | None]  # by column; None: the baseline, or not paired with it
     over_seeds: bool  # the differences are t-intervals over seeds, else bootstrap over images
     errors: CorruptionError | None  # of the first seed's cells where there is one run
 
 
-class Standings(NamedTuple):
-    """All rows, the titles of their columns, and what the differences refer to."""
+class Column(NamedTuple):
+    """A summary of the table, over certain cells."""
 
-    titles: dict[str, str]
+    summary: str
+    title: str
+    cells: frozenset[tuple[str, int]]
+
+
+class Standings(NamedTuple):
+    """All rows, their columns, and what the differences refer to."""
+
+    columns: list[Column]
     rows: list[Row]
     baseline: tuple[str, str]  # run, model
     hidden: list[str]  # options that differ and whose values are too long for the table
+
+    @property
+    def titles(self) -> list[str]:
+        """Return the titles of the columns."""
+        return [column.title for column in self.columns]
 
 
 def groups_of(records: list[RunRecord]) -> list[list[RunRecord]]:
@@ -77,35 +90,51 @@ def standings(
     )
     base = next(group for group in groups if any(each is record for each in group))
     options, hidden = differing(groups)
-    titles = {}
-    for group in groups:
-        for row in summary_rows(group[0].assessment):
-            if not row.coverage:
-                titles.setdefault(row.name, row.title)
+    columns = columns_of(groups)
     rows = [
-        row_of(group, name, (base, model), list(titles), options[place], normaliser)
+        row_of(group, name, (base, model), columns, options[place], normaliser)
         for place, group in enumerate(groups)
         for name in group[0].assessment.models
     ]
-    return Standings(titles, rows, (label(base), model), hidden)
+    return Standings(columns, rows, (label(base), model), hidden)
+
+
+def columns_of(groups: list[list[RunRecord]]) -> list[Column]:
+    """List the summaries that any run has; those over other cells have columns of their own."""
+    found = {}
+    for group in groups:
+        for row in summary_rows(group[0].assessment):
+            if not row.coverage:
+                column = Column(row.name, row.title, cells_of(group[0], row.name))
+                found.setdefault(column, column)
+    return list(found)
+
+
+def cells_of(record: RunRecord, summary: str) -> frozenset[tuple[str, int]]:
+    """Return the cells that a summary is the mean of in a record; none for clean."""
+    if summary == CLEAN:
+        return frozenset()
+    return summary_cells(summary, next(iter(record.predictions.values())).cells)
 
 
 def row_of(
     group: list[RunRecord],
     name: str,
     base: tuple[list[RunRecord], str],
-    summaries: list[str],
+    columns: list[Column],
     options: dict[str, str],
     normaliser: Normaliser | None,
 ) -> Row:
     """Compute one model's row."""
-    values = {}
-    for summary in summaries:
-        found = [record.assessment.models[name].summary.get(summary) for record in group]
+    values = []
+    for column in columns:
+        found = [record.assessment.models[name].summary.get(column.summary) for record in group]
         shown = [value for value in found if value is not None]
-        values[summary] = spread(shown) if len(shown) == len(group) else None
+        is_whole = cells_of(group[0], column.summary) == column.cells
+        values.append(spread(shown) if is_whole and len(shown) == len(group) else None)
     pairs = partners(group, base[0])
     is_baseline = group is base[0] and name == base[1]
+    summaries = [column.summary for column in columns]
     differences = {} if is_baseline else differences_of(pairs, name, base[1], summaries)
     return Row(
         label(group),
@@ -113,7 +142,10 @@ def row_of(
         name,
         options,
         values,
-        {summary: differences.get(summary) for summary in summaries},
+        [
+            None if value is None else differences.get(summary)
+            for summary, value in zip(summaries, values, strict=True)
+        ],
         len(pairs) > 1,
         errors_of(group, name, normaliser),
     )

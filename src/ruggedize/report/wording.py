@@ -33,12 +33,17 @@ def scale_of(intervals: Sequence[Comparison | Interval | None]) -> Scale:
 
 def verdict(record: RunRecord, row: SummaryRow, interval: Interval | None = None) -> str:
     """Return one summary as a sentence that claims no more than its interval supports."""
-    names = list(record.assessment.models)
-    first, last = names[0], names[-1]
-    if len(names) < 2:
+    first, *others = record.assessment.models
+    if not others:
         value = percent(row.values[first])
         own = "" if interval is None else f" (95{PERCENT_SIGN} interval {between(interval)})"
         return f"{first} {value}{PERCENT_SIGN}{own}."
+    subjects = others[-1:] if record.recipe else others
+    return " ".join(difference_sentence(row, first, name) for name in subjects)
+
+
+def difference_sentence(row: SummaryRow, first: str, last: str) -> str:
+    """Return the difference of a model from the first as a sentence."""
     found = row.comparisons[last]
     shown = f"95{PERCENT_SIGN} interval {points(found.low)} to {points(found.high)}"
     if found.low <= 0.0 <= found.high:
@@ -163,9 +168,21 @@ def tenth(value: float | None) -> str:
     return "undefined" if value is None else f"{100 * value:.1f}"
 
 
+def code(text: str) -> Any:
+    """Escape a text and mark up what it has in backquotes as code."""
+    from markupsafe import Markup, escape
+
+    parts = (escape(part) for part in text.split("`"))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else part
+        for place, part in enumerate(parts)
+    )
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "percent": percent,
     "points": points,
+    "code": code,
     "tenth": tenth,
     "short_points": short_points,
     "ranged": ranged,
