@@ -211,6 +211,19 @@ def test_pictures_of_one_model_are_shown_where_they_are(near: Path, tmp_path: Pa
     assert re.search(r"near is (right|wrong)", text)
 
 
+def test_groups_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    runs = []
+    for place in "ab":
+        runs += [tiny_run(tmp_path / place / f"tiny-seed{seed}", seed) for seed in range(2)]
+    for run in runs[2:]:
+        recipe = run / "recipe.toml"
+        files.write_atomically(recipe, recipe.read_bytes() + b"validation = 5\n")
+    found = standings(prepared([read_record(run) for run in runs], None), None, None)
+    assert [row.run for row in found.rows] == ["tiny", "tiny", "tiny (2)", "tiny (2)"]
+    assert found.rows[3].over_seeds
+    assert found.rows[3].differences[0]  # paired by the seeds
+
+
 def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
     runs = [tiny_run(tmp_path / place / "run", seed) for seed, place in enumerate("ab")]
     names = [record.name for record in prepared([read_record(run) for run in runs], None)]

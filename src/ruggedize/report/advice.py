@@ -6,6 +6,7 @@ from ruggedize.assess import Interval, ModelAssessment
 from ruggedize.report.calibration import Reliability
 from ruggedize.report.classes import ClassTable, Guessing
 from ruggedize.report.compare import shown_severity, summary_rows
+from ruggedize.report.intervals import share_interval
 from ruggedize.report.record import RunRecord
 from ruggedize.report.support import Support
 
@@ -137,7 +138,8 @@ def weak_classes(name: str, table: ClassTable | None) -> Iterator[str]:
         return
     recall, lowest = min(recalls, key=lambda each: each[0])
     balanced = next(each.clean for each in table.balanced if each.model == name)
-    if balanced - recall > RECALL_GAP:
+    highest = share_interval(round(recall * lowest.num_images), lowest.num_images).high
+    if balanced - recall > RECALL_GAP and highest < balanced:
         yield (
             f"{name}'s recall of {lowest.name} on clean images is {100 * recall:.1f} %, against "
             f"{100 * balanced:.1f} % over all classes ({lowest.num_images} images): look at its "

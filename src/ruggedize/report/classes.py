@@ -9,6 +9,7 @@ from ruggedize.report.compare import shown_severity
 from ruggedize.report.record import RunRecord
 
 UNEQUAL = 1.5  # the largest class has this many times the images of the smallest
+NUM_DEVIATIONS = 3.0  # how far counts of equally likely classes stray, in roots of their mean
 MOST_CLASSES = 20  # in the table of recall
 
 
@@ -51,13 +52,19 @@ def guessing(record: RunRecord) -> Guessing:
     """Return chance level and majority share of the images that were assessed."""
     classes = record.assessment.images.classes
     counts = np.bincount(next(iter(record.predictions.values())).labels, minlength=len(classes))
-    there = counts[counts > 0]
     return Guessing(
         1 / len(classes),
         float(counts.max() / counts.sum()),
         classes[int(counts.argmax())],
-        len(there) < len(classes) or bool(there.max() >= UNEQUAL * there.min()),
+        are_unequal(counts),
     )
+
+
+def are_unequal(counts: np.ndarray) -> bool:
+    """Return whether classes differ in size by half, and by more than sampling explains."""
+    largest, smallest = int(counts.max()), int(counts.min())
+    by_chance = NUM_DEVIATIONS * float(counts.mean()) ** 0.5
+    return largest >= UNEQUAL * smallest and largest - smallest > by_chance
 
 
 def class_table(record: RunRecord) -> ClassTable | None:

@@ -24,7 +24,7 @@ from ruggedize.report.intervals import accuracy_intervals
 from ruggedize.report.paper import load_records
 from ruggedize.report.record import RunRecord, has_chosen_epoch
 from ruggedize.report.seeds import OverSeeds, over_seeds
-from ruggedize.report.side_by_side import groups_of, label, standings
+from ruggedize.report.side_by_side import groups_of, labels, standings
 from ruggedize.report.support import Support, detectable_beside, supports
 from ruggedize.report.wording import FILTERS, control_sentence, scale_of, verdict
 
@@ -97,7 +97,9 @@ def write_report(
 
 def seed_tables(records: list[RunRecord]) -> list[tuple[str, list[RunRecord], OverSeeds]]:
     """Compare last and first model in each group of runs that differ in the seed alone."""
-    found = [(label(group), group, over_seeds(group)) for group in groups_of(records)]
+    groups = groups_of(records)
+    named = zip(labels(groups), groups, strict=True)
+    found = [(name, group, over_seeds(group)) for name, group in named]
     return [each for each in found if each[2].rows]
 
 

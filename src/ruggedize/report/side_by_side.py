@@ -12,9 +12,10 @@ from ruggedize.report.compare import summary_rows
 from ruggedize.report.corruption_error import CorruptionError, Normaliser, corruption_error
 from ruggedize.report.joining import comparisons_of, find_model, same_images
 from ruggedize.report.record import RunRecord
-from ruggedize.report.seeds import LONGEST_SHOWN, NOT_COMPARED, repetitions, settings, t_interval
+from ruggedize.report.seeds import LONGEST_SHOWN, repetitions, settings, t_interval
 
 MOST_OPTIONS = 12
+PROVENANCE = ("digest of", "version of")  # differs with every change of the software
 
 
 class Spread(NamedTuple):
@@ -22,6 +23,14 @@ class Spread(NamedTuple):
 
     mean: float
     deviation: float | None
+
+
+class Group(NamedTuple):
+    """Runs that differ in the seed alone, or a single one."""
+
+    name: str
+    records: list[RunRecord]
+    options: dict[str, str]  # those that differ between the groups of the report
 
 
 class Row(NamedTuple):
@@ -82,21 +91,25 @@ def standings(
 
     Differences refer to the baseline: by default the first model of the first run.
     """
-    groups = groups_of(records)
     record, model = (
         (records[0], next(iter(records[0].assessment.models)))
         if baseline is None
         else find_model(records, baseline, "--baseline")
     )
-    base = next(group for group in groups if any(each is record for each in group))
-    options, hidden = differing(groups)
-    columns = columns_of(groups)
-    rows = [
-        row_of(group, name, (base, model), columns, options[place], normaliser)
-        for place, group in enumerate(groups)
-        for name in group[0].assessment.models
+    found = groups_of(records)
+    options, hidden = differing(found)
+    groups = [
+        Group(name, each, mine)
+        for name, each, mine in zip(labels(found), found, options, strict=True)
     ]
-    return Standings(columns, rows, (label(base), model), hidden)
+    base = next(group for group in groups if any(each is record for each in group.records))
+    columns = columns_of(found)
+    rows = [
+        row_of(group, name, (base, model), columns, normaliser)
+        for group in groups
+        for name in group.records[0].assessment.models
+    ]
+    return Standings(columns, rows, (base.name, model), hidden)
 
 
 def columns_of(groups: list[list[RunRecord]]) -> list[Column]:
@@ -118,29 +131,29 @@ def cells_of(record: RunRecord, summary: str) -> frozenset[tuple[str, int]]:
 
 
 def row_of(
-    group: list[RunRecord],
+    group: Group,
     name: str,
-    base: tuple[list[RunRecord], str],
+    base: tuple[Group, str],
     columns: list[Column],
-    options: dict[str, str],
     normaliser: Normaliser | None,
 ) -> Row:
     """Compute one model's row."""
+    records = group.records
     values = []
     for column in columns:
-        found = [record.assessment.models[name].summary.get(column.summary) for record in group]
+        found = [record.assessment.models[name].summary.get(column.summary) for record in records]
         shown = [value for value in found if value is not None]
-        is_whole = cells_of(group[0], column.summary) == column.cells
-        values.append(spread(shown) if is_whole and len(shown) == len(group) else None)
-    pairs = partners(group, base[0])
+        is_whole = cells_of(records[0], column.summary) == column.cells
+        values.append(spread(shown) if is_whole and len(shown) == len(records) else None)
+    pairs = partners(records, base[0].records)
     is_baseline = group is base[0] and name == base[1]
     summaries = [column.summary for column in columns]
     differences = {} if is_baseline else differences_of(pairs, name, base[1], summaries)
     return Row(
-        label(group),
-        [record.seed for record in group if record.seed is not None],
+        group.name,
+        [record.seed for record in records if record.seed is not None],
         name,
-        options,
+        group.options,
         values,
         [
             None if value is None else differences.get(summary)
@@ -206,9 +219,7 @@ def same_images_or_draws(record: RunRecord, base: RunRecord) -> bool:
     )
 
 
-def errors_of(
-    group: list[RunRecord], name: str, normaliser: Normaliser | None
-) -> CorruptionError | None:
+def errors_of(group: Group, name: str, normaliser: Normaliser | None) -> CorruptionError | None:
     """Return a model's mean corruption errors; over several seeds the mean of each.
 
     Raises:
@@ -216,19 +227,32 @@ def errors_of(
     """
     if normaliser is None:
         return None
-    if not all(normaliser.fits(record) for record in group):
+    if not all(normaliser.fits(record) for record in group.records):
         if not normaliser.is_required:
             return None
         raise UserError(
-            f"{label(group)} was not assessed on the suite and the cells of {normaliser.name};\n"
+            f"{group.name} was not assessed on the suite and the cells of {normaliser.name};\n"
             "report on them apart, or assess both alike"
         )
-    found = [corruption_error(record.assessment.models[name], normaliser.model) for record in group]
+    found = [
+        corruption_error(record.assessment.models[name], normaliser.model)
+        for record in group.records
+    ]
     means = [
         None if None in values else float(np.mean([v for v in values if v is not None]))
         for values in ([each.mean for each in found], [each.relative for each in found])
     ]
     return CorruptionError(*means)
+
+
+def labels(groups: list[list[RunRecord]]) -> list[str]:
+    """Name the groups; a name that comes again is numbered."""
+    names = [label(group) for group in groups]
+    counts = [names[: place + 1].count(name) for place, name in enumerate(names)]
+    return [
+        f"{name} ({count})" if count > 1 else name
+        for name, count in zip(names, counts, strict=True)
+    ]
 
 
 def label(group: list[RunRecord]) -> str:
@@ -244,29 +268,23 @@ def label(group: list[RunRecord]) -> str:
 def differing(groups: list[list[RunRecord]]) -> tuple[list[dict[str, str]], list[str]]:
     """Return, by group, the options that differ between the runs with a recipe, with their values.
 
-    Options whose values are long are named apart, as are those beyond the first twelve.
+    Versions, options whose values are long and those beyond the first twelve are named apart.
     """
     everything = [settings(group[0]) if group[0].recipe else None for group in groups]
     recipes = [found for found in everything if found is not None]
     shown: list[dict[str, str]] = [{} for _ in groups]
     hidden = []
-    names = dict.fromkeys(name for found in recipes for name in found if name not in NOT_COMPARED)
-    for name in names:
+    num_shown = 0
+    for name in dict.fromkeys(name for found in recipes for name in found):
         values = [found.get(name) for found in recipes]
         if all(value == values[0] for value in values):
             continue
-        texts = ["none" if value is None else str(value) for value in values]
-        is_short = all(len(text) <= LONGEST_SHOWN for text in texts)
-        if not is_short or len(next(iter(shown_of(shown, everything)), {})) >= MOST_OPTIONS:
+        is_short = all(len(str(value)) <= LONGEST_SHOWN for value in values)
+        if name.startswith(PROVENANCE) or not is_short or num_shown == MOST_OPTIONS:
             hidden.append(name)
             continue
-        for place, found in enumerate(everything):
+        num_shown += 1
+        for mine, found in zip(shown, everything, strict=True):
             if found is not None:
-                value = found.get(name)
-                shown[place][name] = "none" if value is None else str(value)
+                mine[name] = "none" if found.get(name) is None else str(found[name])
     return shown, hidden
-
-
-def shown_of(shown: list[dict[str, str]], everything: list[dict | None]) -> list[dict[str, str]]:
-    """Return the options shown of the groups that have a recipe."""
-    return [mine for mine, found in zip(shown, everything, strict=True) if found is not None]
