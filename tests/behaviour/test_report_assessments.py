@@ -9,7 +9,7 @@ from ruggedize.assess import AssessOptions, assess, save_assessment
 from ruggedize.cli.assessing import report
 from ruggedize.core import files
 from ruggedize.core.errors import UserError
-from ruggedize.report import write_report
+from ruggedize.report import paper_table, write_report
 from ruggedize.report.joining import find_model, prepared
 from ruggedize.report.record import read_record
 from ruggedize.report.seeds import t_interval
@@ -157,8 +157,11 @@ def test_runs_that_differ_in_a_recipe_name_the_option(tmp_path: Path) -> None:
     ]
     assert not found.hidden
     text = text_of([*runs, other], tmp_path / "page.html")
-    assert "data.validation = 5" in text
+    assert "Options that differ optiontinyother data.validationnone5" in text
     assert "tiny 2 seeds" in text
+    markdown = paper_table([*runs, other], "md")
+    assert "| data.validation | none | 5 |" in markdown
+    assert "| tiny (2 seeds) | teacher | " in markdown
 
 
 def test_runs_of_one_recipe_become_a_row_with_mean_spread_and_t_interval(tmp_path: Path) -> None:

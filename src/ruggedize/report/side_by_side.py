@@ -14,7 +14,7 @@ from ruggedize.report.joining import comparisons_of, find_model, same_images
 from ruggedize.report.record import RunRecord
 from ruggedize.report.seeds import LONGEST_SHOWN, repetitions, settings, t_interval
 
-MOST_OPTIONS = 12
+MOST_OPTIONS = 40
 PROVENANCE = ("digest of", "version of")  # differs with every change of the software
 
 
@@ -268,7 +268,7 @@ def label(group: list[RunRecord]) -> str:
 def differing(groups: list[list[RunRecord]]) -> tuple[list[dict[str, str]], list[str]]:
     """Return, by group, the options that differ between the runs with a recipe, with their values.
 
-    Versions, options whose values are long and those beyond the first twelve are named apart.
+    Versions, options whose values are long and those beyond the first forty are named apart.
     """
     everything = [settings(group[0]) if group[0].recipe else None for group in groups]
     recipes = [found for found in everything if found is not None]
