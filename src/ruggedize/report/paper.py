@@ -63,6 +63,7 @@ def paper_table(
         return as_csv(records, found, reference)
     tables = [accuracy_table(found, reference)]
     tables += [difference_table(found)] if len(found.rows) > 1 else []
+    tables += option_tables(found)
     tables += [
         corruption_table(record, len(records) > 1) for record in records if has_cells(record)
     ]
