@@ -24,7 +24,7 @@ OPTIONS = {
     "train-student": "recipe teacher out seed data_root skip_bad_images changes",
     "assess": "models data data_root skip_bad_images suite corruptions"
     " corruption_options severities num_images seed out",
-    "report": "runs out",
+    "report": "runs out format baseline mce_baseline",
     "views": "recipe out seed data_root skip_bad_images changes",
     "predict": "model images skip_bad_images as_csv",
     "export": "model format out",

@@ -56,11 +56,21 @@ def test_every_figure_of_the_assessment_is_in_the_text(html: str, run: Path) -> 
         assert all(f"{100 * value:.2f}" in text for value in row.values.values())
 
 
-def test_an_incomplete_summary_is_shown_as_n_of_19(html: str) -> None:
+def test_an_incomplete_summary_says_what_it_needs(html: str) -> None:
     text = Page(html).text
-    assert "3 of 19 corruptions: no figure under this name" in text
-    assert "3 of 15 corruptions at all 5 severities: no figure under this name" in text
+    needs = "not assessed (needs all 15 corruptions, 3 assessed; run without --corruptions)"
+    assert f"C15: 15 corruptions, severities 1\N{NON-BREAKING HYPHEN}5 {needs}" in text
     assert "severity 5, the 3 corruptions assessed" in text
+
+
+def test_missing_severities_are_named_with_the_option() -> None:
+    image_set = tiny_images()
+    suite = TinySuite(image_set.images, corruptions=ALL)
+    options = AssessOptions(precision="fp32", severities=(5,))
+    rows = summary_rows(assess(tiny_models(), image_set, suite, options).assessment)
+    reasons = {row.name: row.coverage for row in rows}
+    needs = "not assessed (needs severities 1-5; run with --severities 1-5)"
+    assert reasons == {"clean": "", "severity5_top1": "", "c15": needs, "c19": needs}
 
 
 def test_a_complete_suite_has_its_full_names_and_no_stand_ins() -> None:
@@ -84,7 +94,7 @@ def test_severity_5_alone_is_not_shown_twice() -> None:
 def test_one_run_says_that_its_interval_is_not_about_the_method(html: str) -> None:
     text = Page(html).text
     assert "One run, one seed" in text
-    assert "not of the method" in text
+    assert "not for the method" in text
     assert "one, so one seed" in text
 
 

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ruggedize.assess import assess, save_assessment
+from ruggedize.corruptions.names import ALL
 from ruggedize.report import write_report
 from tests.conftest import missing
-from tests.tiny_assessment import tiny_run
+from tests.tiny_assessment import FP32, TinyClassifier, TinySuite, tiny_images, tiny_run
 
 pytestmark = pytest.mark.more
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -47,7 +49,23 @@ def browser() -> str:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
-    write_report([tiny_run(folder / "tiny-seed0")], folder / "report.html")
+    return probed([tiny_run(folder / "tiny-seed0")], folder)
+
+
+@pytest.fixture(scope="module")
+def page_of_several(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a page of runs and of four models with long names."""
+    folder = tmp_path_factory.mktemp("several")
+    runs = [tiny_run(folder / f"a-rather-long-name-seed{seed}", seed) for seed in range(3)]
+    images = tiny_images()
+    models = {f"a_rather_long_name.of_a_model_{n}": TinyClassifier(bias=n / 50) for n in range(4)}
+    result = assess(models, images, TinySuite(images.images, corruptions=ALL), FP32)
+    return probed([*runs, save_assessment(result, folder / "four.json")], folder)
+
+
+def probed(places: list[Path], folder: Path) -> Path:
+    """Write a report that tells what a browser made of it."""
+    write_report(places, folder / "report.html")
     html = (folder / "report.html").read_text()
     html = html.replace("<body>", f"<body>{CATCHER}", 1).replace("</body>", f"{PROBE}</body>")
     (folder / "probed.html").write_text(html)
@@ -66,16 +84,32 @@ def browse(browser: str, page: Path, width: int, *options: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
-def test_every_figure_is_drawn_and_nothing_overflows(browser: str, page: Path, width: int) -> None:
+def findings(browser: str, page: Path, width: int) -> dict[str, int]:
+    """Return what the page reports of itself at a width."""
     dom = browse(browser, page, width, "--dump-dom")
     found = dict(re.findall(r'"(\w+)":(-?\d+)', dom[dom.index('id="found"') :]))
     assert found, dom[-500:]
-    assert int(found["places"]) >= 5
-    assert int(found["figures"]) >= int(found["places"])
-    assert int(found["overflow"]) <= 0
-    assert int(found["errors"]) == 0
-    assert int(found["cut"]) == 0 or width < 800
+    return {name: int(value) for name, value in found.items()}
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_every_figure_is_drawn_and_nothing_overflows(browser: str, page: Path, width: int) -> None:
+    found = findings(browser, page, width)
+    assert found["places"] >= 6
+    assert found["figures"] >= found["places"]
+    assert found["overflow"] <= 0
+    assert found["errors"] == 0
+    assert found["cut"] == 0 or width < 800
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_wide_tables_scroll_and_the_page_does_not(
+    browser: str, page_of_several: Path, width: int
+) -> None:
+    found = findings(browser, page_of_several, width)
+    assert found["cut"] > 0
+    assert found["overflow"] <= 0
+    assert found["errors"] == 0
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -1,4 +1,5 @@
 from .assessment import CLEAN as CLEAN
+from .assessment import COMPLETE as COMPLETE
 from .assessment import Assessment as Assessment
 from .assessment import Cell as Cell
 from .assessment import Comparison as Comparison
@@ -6,8 +7,13 @@ from .assessment import Coverage as Coverage
 from .assessment import ModelAssessment as ModelAssessment
 from .assessment import load_assessment as load_assessment
 from .assessment import mean_accuracy as mean_accuracy
+from .assessment import summary_cells as summary_cells
+from .bootstrap import LEVEL as LEVEL
+from .bootstrap import RESAMPLES as RESAMPLES
+from .bootstrap import SEED as SEED
 from .bootstrap import Interval as Interval
 from .bootstrap import compare as compare
+from .bootstrap import image_scores as image_scores
 from .bootstrap import mean_correct as mean_correct
 from .bootstrap import paired_intervals as paired_intervals
 from .cells import chosen_cells as chosen_cells

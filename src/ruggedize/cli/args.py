@@ -24,7 +24,7 @@ def several(metavar: str) -> Any:
 
 
 RecipeName = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
-Runs = Annotated[tyro.conf.Positional[tuple[Path, ...]], several("RUN...")]
+Reported = Annotated[tyro.conf.Positional[tuple[Path, ...]], several("RUN|JSON...")]
 Models = Annotated[tyro.conf.Positional[tuple[Path, ...]], several("RUN|MODEL...")]
 OneModel = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN|MODEL")]
 Pictures = Annotated[tyro.conf.Positional[tuple[Path, ...]], several("IMAGE|DIR...")]

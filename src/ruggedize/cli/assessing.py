@@ -4,9 +4,11 @@ import csv
 import os
 import sys
 from pathlib import Path
+from typing import Literal
 
 from ruggedize.cli.args import (
     AsCsv,
+    File,
     Folder,
     Models,
     Name,
@@ -14,11 +16,12 @@ from ruggedize.cli.args import (
     OneModel,
     Options,
     Pictures,
-    Runs,
+    Reported,
     Switch,
     Whole,
 )
 from ruggedize.cli.display import Bars, console, table
+from ruggedize.core import files
 from ruggedize.core.errors import UserError
 
 AT_ONCE = 256  # images decoded and classified together
@@ -85,17 +88,43 @@ def assess(
     console.print(f"assessment: {out}", soft_wrap=True)
 
 
-def report(runs: Runs, /, *, out: Path) -> None:
-    """Write one self-contained HTML page about one or several runs.
+def report(
+    runs: Reported,
+    /,
+    *,
+    out: File = None,
+    format: Literal["html", "md", "csv", "latex"] = "html",
+    baseline: Name = None,
+    mce_baseline: Name = None,
+) -> None:
+    """Report on assessments: one self-contained HTML page, or a table for a paper.
 
     Args:
-        runs: Run folders that hold an assessment.json.
-        out: The page.
+        runs: Run folders, or assessments: a .json file with its predictions folder next to it.
+            Those made on the same images are compared.
+        out: The file to write. Default: of HTML, a page next to the first input; else the terminal.
+        format: html is a page; md, csv and latex are tables.
+        baseline: The model that differences refer to: MODEL or RUN/MODEL. Default: the first.
+        mce_baseline: The model that the mean corruption error is normalised by. Default: that of
+            --baseline; with neither there is no mCE.
     """
-    from ruggedize.report import write_report
+    from ruggedize.report import default_page, paper_table, reject_other_ending, write_report
 
-    write_report(list(runs), out)
-    console.print(f"report: {out}", soft_wrap=True)
+    chosen = {"baseline": baseline, "mce_baseline": mce_baseline}
+    reject_other_ending(out, format)
+    if format == "html":
+        page = out or default_page(runs)
+        write_report(list(runs), page, **chosen)
+        console.print(f"report: {page}", soft_wrap=True)
+        return
+    if out:
+        files.reject_unwritable_file(out)
+    text = paper_table(list(runs), format, **chosen)
+    if out is None:
+        sys.stdout.write(text)
+        return
+    files.write_atomically(out, text.encode("utf-8"))
+    console.print(f"table: {out}", soft_wrap=True)
 
 
 def predict(

@@ -1,4 +1,4 @@
-"""Describe what was gained, where, and how surely, from files alone: no model, no torch."""
+"""Report on assessments from their files alone, without a model or torch."""
 
 import lazy_loader
 

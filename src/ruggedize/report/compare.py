@@ -1,47 +1,47 @@
-"""Tables from assessments and predictions: what differs, by how much, how surely. No torch."""
+"""Tables of accuracies and differences, from assessments and predictions. No torch."""
 
-from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
 
 from ruggedize.assess import (
     CLEAN,
+    COMPLETE,
     Assessment,
     Cell,
     Comparison,
-    Coverage,
     Interval,
     ModelAssessment,
     compare,
-    load_assessment,
     mean_accuracy,
-    mean_correct,
-    paired_intervals,
 )
+from ruggedize.report.intervals import cell_interval
 from ruggedize.report.record import RunRecord
 
 STAND_INS = {"severity5_present": "severity5_top1", "present_mean": "c19"}
 
 
 class SummaryRow(NamedTuple):
-    """One summary of all models; `values` are None where the set of corruptions is incomplete."""
+    """One summary of all models; `values` are None if its cells are incomplete."""
 
     name: str
     title: str
-    coverage: str  # "10 of 19 corruptions" where incomplete, else empty
+    coverage: str  # why there is no value; empty if complete
     values: dict[str, float | None]
     comparisons: dict[str, Comparison]  # by model, against the baseline
 
 
 class CorruptionRow(NamedTuple):
-    """One corruption at one severity; `interval` is of the last model against the first."""
+    """One corruption at one severity; `intervals` are of the other models minus the first."""
 
     corruption: str
     values: dict[str, float]
     over_severities: dict[str, float]
-    interval: Interval | None
+    intervals: dict[str, Interval]
     overlapping: list[str]  # noise of the training that overlaps it
+
+    @property
+    def interval(self) -> Interval | None:
+        """Return the difference of the last model from the first; None for a single model."""
+        return list(self.intervals.values())[-1] if self.intervals else None
 
 
 class QualityRow(NamedTuple):
@@ -52,13 +52,13 @@ class QualityRow(NamedTuple):
     top3: float
     negative_log_likelihood: float
     calibration_error: float
-    same_as_clean: float | None  # None where it says nothing: clean, or with other clean images
+    same_as_clean: float | None  # None for clean images, or if the suite has others
 
 
 def summary_rows(assessment: Assessment) -> list[SummaryRow]:
-    """Return clean and every summary that applies, incomplete ones as "n of 19".
+    """Return clean and every summary that applies, with the reason if it is incomplete.
 
-    The mean over the corruptions present stands in only where the full summary is incomplete.
+    The mean over the corruptions assessed is shown only where the full summary is incomplete.
     """
     models = assessment.models
     first = next(iter(models.values()))
@@ -66,7 +66,7 @@ def summary_rows(assessment: Assessment) -> list[SummaryRow]:
         SummaryRow(
             name,
             summary_title(name, first.cells),
-            lacking(name, first.coverage.get(name)),
+            lacking(name, first),
             {model: found.summary[name] for model, found in models.items()},
             {c.model: c for c in assessment.comparisons if c.summary == name},
         )
@@ -97,22 +97,34 @@ def over_control(record: RunRecord, rows: list[SummaryRow]) -> dict[str, Compari
 
 
 def stands_in(name: str, model: ModelAssessment) -> bool:
-    """Return whether a mean over what is there says something that no full summary says."""
+    """Return whether a mean over the cells assessed adds to the full summaries."""
     if model.summary[name] is None or model.summary[STAND_INS[name]] is not None:
         return False
     return name != "present_mean" or any(cell.severity != 5 for cell in model.cells)
 
 
-def lacking(name: str, coverage: Coverage | None) -> str:
-    """Return how much of an incomplete summary is there; nothing where it is complete."""
-    if coverage is None or coverage.present == coverage.needed:
+def lacking(name: str, model: ModelAssessment) -> str:
+    """Return why a summary has no value and how to get one; empty if it is complete."""
+    coverage = model.coverage.get(name)
+    if name not in COMPLETE or coverage is None or coverage.present == coverage.needed:
         return ""
-    everywhere = "" if name == "severity5_top1" else " at all 5 severities"
-    return f"{coverage.present} of {coverage.needed} corruptions{everywhere}"
+    corruptions, severities = COMPLETE[name]
+    there = {cell.corruption for cell in model.cells} & set(corruptions)
+    needs, fixes = [], []
+    if len(there) < len(corruptions):
+        needs.append(f"all {len(corruptions)} corruptions, {len(there)} assessed")
+        fixes.append("without --corruptions")
+    if not {cell.severity for cell in model.cells}.issuperset(severities):
+        span = f"{severities[0]}-{severities[-1]}" if len(severities) > 1 else str(severities[0])
+        needs.append(f"severit{'ies' if len(severities) > 1 else 'y'} {span}")
+        fixes.insert(0, f"with --severities {span}")
+    if not needs:
+        return "not assessed (some cells are missing)"
+    return f"not assessed (needs {' and '.join(needs)}; run {' and '.join(fixes)})"
 
 
 def summary_title(name: str, cells: tuple[Cell, ...]) -> str:
-    """Return a summary's title: what it is the mean of."""
+    """Return a summary's title."""
     at_5 = len({cell.corruption for cell in cells if cell.severity == 5})
     return {
         CLEAN: "clean",
@@ -128,34 +140,13 @@ def summary_title(name: str, cells: tuple[Cell, ...]) -> str:
     }[name]
 
 
-def load_summary_rows(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Format an assessment for the terminal: columns and rows, in percentage points."""
-    assessment = load_assessment(path)
-    names = list(assessment.models)
-    pairs = [f"{other} - {names[0]} [95 % interval]" for other in names[1:]]
-    rows = []
-    for row in summary_rows(assessment):
-        if row.coverage:
-            continue
-        values = [f"{100 * value:.2f}" for value in row.values.values() if value is not None]
-        found = (row.comparisons[other] for other in names[1:])
-        rows.append([row.title, *values, *(difference_text(one) for one in found)])
-    return ["accuracy, %", *names, *pairs], rows
-
-
-def difference_text(found: Comparison) -> str:
-    """Write a difference with its interval, in percentage points."""
-    difference, low, high = (100 * value for value in (found.difference, found.low, found.high))
-    return f"{difference:+.2f} [{low:+.2f}, {high:+.2f}]"
-
-
 def shown_severity(assessment: Assessment) -> int | None:
-    """Return the severity that the tables by corruption show: the highest assessed."""
+    """Return the severity shown in the tables by corruption: the highest assessed."""
     return max(severities_assessed(assessment), default=None)
 
 
 def severities_assessed(assessment: Assessment) -> list[int]:
-    """List the severities at which something was assessed."""
+    """List the severities assessed."""
     return sorted({cell.severity for cell in next(iter(assessment.models.values())).cells})
 
 
@@ -165,13 +156,12 @@ def corruption_rows(record: RunRecord) -> list[CorruptionRow]:
     severity = shown_severity(record.assessment)
     first = next(iter(models.values()))
     corruptions = list(dict.fromkeys(cell.corruption for cell in first.cells))
-    intervals = intervals_by_corruption(record, corruptions, severity)
     return [
         CorruptionRow(
             corruption,
             {name: accuracy(found.cells, corruption, severity) for name, found in models.items()},
             {name: accuracy(found.cells, corruption, None) for name, found in models.items()},
-            intervals.get(corruption),
+            differences_in(record, corruption, severity),
             record.overlaps.get(corruption, []),
         )
         for corruption in corruptions
@@ -187,17 +177,17 @@ def accuracy(cells: tuple[Cell, ...], corruption: str, severity: int | None) -> 
     )
 
 
-def intervals_by_corruption(
-    record: RunRecord, corruptions: list[str], severity: int | None
-) -> dict[str, Interval]:
-    """Bootstrap the last model against the first, all corruptions on the same draws."""
-    names = list(record.predictions)
-    if len(names) < 2 or severity is None:
+def differences_in(record: RunRecord, corruption: str, severity: int | None) -> dict[str, Interval]:
+    """Compare every other model with the first in one cell."""
+    (_, first), *others = record.predictions.items()
+    if severity is None:
         return {}
-    first, last = record.predictions[names[0]], record.predictions[names[-1]]
-    cells = [frozenset({(corruption, severity)}) for corruption in corruptions]
-    scores = [mean_correct(last, cell) - mean_correct(first, cell) for cell in cells]
-    return dict(zip(corruptions, paired_intervals(np.stack(scores, axis=1)), strict=True))
+    before, found = first.correct((corruption, severity)), {}
+    for name, predictions in others:
+        after = predictions.correct((corruption, severity))
+        gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
+        found[name] = cell_interval(gained, lost, len(after))
+    return found
 
 
 def severity_profile(assessment: Assessment) -> dict[str, list[tuple[int, float]]]:
@@ -214,7 +204,7 @@ def severity_profile(assessment: Assessment) -> dict[str, list[tuple[int, float]
 
 
 def quality_rows(assessment: Assessment) -> list[QualityRow]:
-    """Show what top-1 does not, clean and at the highest severity."""
+    """Compute metrics besides top-1, clean and at the highest severity."""
     severity = shown_severity(assessment)
     rows = []
     for name, model in assessment.models.items():
@@ -226,7 +216,7 @@ def quality_rows(assessment: Assessment) -> list[QualityRow]:
 
 
 def quality(model: str, images: str, cells: list[Cell]) -> QualityRow:
-    """Add up some cells and divide once; the calibration error is the mean of the cells' own."""
+    """Compute the metrics of some cells; the calibration error is the mean over the cells."""
     n = sum(cell.n for cell in cells)
     agreeing = [cell.agreeing for cell in cells if cell.agreeing is not None and cell.severity]
     return QualityRow(

@@ -1,4 +1,4 @@
-"""The images on which the first and the last model disagree, and how many there are."""
+"""Example images, and how often the first and the last model disagree."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from ruggedize.report.record import Picture, RunRecord
 
 
 class Answer(NamedTuple):
-    """What one model said of an example."""
+    """One model's prediction of an example."""
 
     model: str
     class_name: str
@@ -19,7 +19,7 @@ class Answer(NamedTuple):
 
 
 class Example(NamedTuple):
-    """A picture with its truth and the models' answers."""
+    """A picture with its label and the models' predictions."""
 
     picture: Picture
     label: str
@@ -36,17 +36,23 @@ class Disagreements(NamedTuple):
 
 
 def grouped_examples(record: RunRecord) -> dict[str, list[Example]]:
-    """Sort the examples that speak for the last model before those that speak for the first."""
+    """Group the examples by the model that is right; for one model, mistakes come first."""
     names = list(record.predictions)
     found = [example(record, picture) for picture in in_turns(record)]
+    rights = [(each, each.answers[0].right, each.answers[-1].right) for each in found]
+    if len(names) == 1:
+        return {
+            f"{names[0]} is wrong": [each for each, right, _ in rights if not right],
+            f"{names[0]} is right": [each for each, right, _ in rights if right],
+        }
     return {
-        f"Only {names[-1]} is right": [each for each in found if each.answers[-1].right],
-        f"Only {names[0]} is right": [each for each in found if each.answers[0].right],
+        f"Only {names[-1]} is right": [e for e, first, last in rights if last and not first],
+        f"Only {names[0]} is right": [e for e, first, last in rights if first and not last],
     }
 
 
 def in_turns(record: RunRecord) -> list[Picture]:
-    """Order the pictures as they were chosen: corruptions take turns."""
+    """Sort the pictures into the order in which they were chosen."""
     first, last = (list(record.predictions.values())[place] for place in (0, -1))
     chosen = [(e.corruption, e.severity, first.index[e.row]) for e in choose_examples(first, last)]
     places = {cell_and_index: place for place, cell_and_index in enumerate(chosen)}
@@ -57,7 +63,7 @@ def in_turns(record: RunRecord) -> list[Picture]:
 
 
 def answered(record: RunRecord, picture: Picture) -> bool:
-    """Return whether the predictions hold this image in this cell: they may be of a later one."""
+    """Return whether the predictions hold this image in this cell; a later assessment may not."""
     return all(
         (picture.corruption, picture.severity) in predictions.cells
         and picture.index in predictions.index
@@ -66,7 +72,7 @@ def answered(record: RunRecord, picture: Picture) -> bool:
 
 
 def example(record: RunRecord, picture: Picture) -> Example:
-    """Look up in the predictions what the models said of an example."""
+    """Look up the models' predictions of an example."""
     classes = record.assessment.images.classes
     first = next(iter(record.predictions.values()))
     row = int(np.searchsorted(first.index, picture.index))
@@ -74,8 +80,8 @@ def example(record: RunRecord, picture: Picture) -> Example:
     answers = []
     for name, predictions in record.predictions.items():
         top = predictions.cells[picture.corruption, picture.severity]
-        said, sure = int(top.classes[row, 0]), float(top.confidences[row, 0])
-        answers.append(Answer(name, classes[said], sure, said == label))
+        predicted, confidence = int(top.classes[row, 0]), float(top.confidences[row, 0])
+        answers.append(Answer(name, classes[predicted], confidence, predicted == label))
     return Example(picture, classes[label], answers)
 
 

@@ -1,9 +1,10 @@
-"""The report's figures, as plotly descriptions that the page draws."""
+"""The report's charts, as plotly descriptions that the page draws."""
 
 import json
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ruggedize.report.calibration import Reliability
 from ruggedize.report.compare import (
     CorruptionRow,
     severities_assessed,
@@ -16,7 +17,12 @@ from ruggedize.report.wording import PERCENT_SIGN
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-COLORS = ("#8b93a1", "#2f7fed", "#d97706", "#0f9d76")  # told apart in both themes and by all eyes
+COLORS = (
+    "#8b93a1",
+    "#2f7fed",
+    "#d97706",
+    "#0f9d76",
+)  # distinguishable in both themes and by the colour-blind
 SYMBOLS = ("circle", "diamond", "square", "triangle-up")
 STEPS = tuple(step * 10**power for power in range(9) for step in (1, 2, 5))
 MOST_TICKS = 10
@@ -26,7 +32,7 @@ PERCENT = ".1f"
 
 
 class Drawing(NamedTuple):
-    """A figure for the page: its JSON holds no `<`, so that nothing in it can end the script."""
+    """A chart for the page; its JSON holds no `<`, so that nothing in it can end the script."""
 
     identity: str
     title: str
@@ -35,13 +41,16 @@ class Drawing(NamedTuple):
     json: str
 
 
-def drawings(record: RunRecord, rows: list[CorruptionRow], prefix: str) -> dict[str, list[Drawing]]:
-    """Draw what the record allows: robustness and training."""
+def drawings(
+    record: RunRecord, rows: list[CorruptionRow], confidence: list[Reliability], prefix: str
+) -> dict[str, list[Drawing]]:
+    """Draw what the record allows: robustness, calibration and training."""
     robustness = [by_corruption(record, rows)] if rows else []
     if len(severities_assessed(record.assessment)) > 1:
         robustness.append(by_severity(record))
     training = [figure for figure in (curves(record) for curves in TRAINING_CURVES) if figure]
-    parts = {"robustness": robustness, "training": training}
+    calibration = [reliability_diagram(record, confidence)]
+    parts = {"robustness": robustness, "calibration": calibration, "training": training}
     return {
         part: [drawing(*found, f"{prefix}-{part}-{place}") for place, found in enumerate(figures)]
         for part, figures in parts.items()
@@ -52,7 +61,7 @@ Drawn = tuple["Figure", str, str]  # with title and caption
 
 
 def drawing(figure: "Figure", title: str, caption: str, identity: str) -> Drawing:
-    """Turn a figure into what the page holds."""
+    """Convert a figure to JSON for the page."""
     described = json.loads(str(figure.to_json()))
     text = json.dumps({"data": described["data"], "layout": described["layout"]})
     safe = text.replace("<", "\\u003c")
@@ -60,7 +69,7 @@ def drawing(figure: "Figure", title: str, caption: str, identity: str) -> Drawin
 
 
 def empty_figure(height: int, x_title: str, y_title: str = "") -> "Figure":
-    """Make a figure without a background of its own: the page's theme shows through."""
+    """Build a figure with a transparent background, for both themes."""
     import plotly.graph_objects as go
 
     axis = {"zeroline": False, "automargin": True, "gridcolor": "rgba(128,128,128,0.22)"}
@@ -114,7 +123,7 @@ def by_corruption(record: RunRecord, rows: list[CorruptionRow]) -> Drawn:
 
 
 def by_severity(record: RunRecord) -> Drawn:
-    """Draw how accuracy falls as the corruptions grow."""
+    """Draw accuracy by severity."""
     figure = empty_figure(HEIGHT, "severity (0 = clean)", "accuracy, %")
     for place, (name, points) in enumerate(severity_profile(record.assessment).items()):
         severities, means = zip(*points, strict=True)
@@ -125,8 +134,33 @@ def by_severity(record: RunRecord) -> Drawn:
     return figure, "Accuracy by severity", caption
 
 
+def reliability_diagram(record: RunRecord, confidence: list[Reliability]) -> Drawn:
+    """Draw accuracy by confidence: clean dotted, corrupted solid, the diagonal thin."""
+    figure = empty_figure(HEIGHT, "mean confidence, %", "accuracy, %")
+    line = {"color": "rgba(128,128,128,0.45)", "width": 2}
+    ends = [0, 100]
+    figure.add_scatter(x=ends, y=ends, mode="lines", line=line, hoverinfo="skip", showlegend=False)
+    names = list(record.assessment.models)
+    for found in confidence:
+        add_line(
+            figure,
+            names.index(found.model),
+            f"{found.model}, {found.images}",
+            [100 * each.confidence for each in found.bins],
+            [100 * each.accuracy for each in found.bins],
+            "dot" if found.images == "clean" else "solid",
+        )
+    figure.update_xaxes(range=[0, 102])
+    figure.update_yaxes(range=[0, 102])
+    caption = (
+        "Predictions in 15 bins of confidence. On the grey line, confidence equals accuracy; below "
+        "it, the model is overconfident. Bins of few predictions scatter."
+    )
+    return figure, "Reliability", caption
+
+
 def epoch_figure(record: RunRecord, y_title: str) -> "Figure":
-    """Make a figure over the epochs, which are whole."""
+    """Build a figure over epochs, with ticks at whole ones."""
     last = max((row["epoch"] for rows in record.metrics.values() for row in rows), default=1)
     figure = empty_figure(HEIGHT, "epoch", y_title)
     figure.update_xaxes(tick0=0, dtick=next(step for step in STEPS if last <= MOST_TICKS * step))
@@ -136,7 +170,7 @@ def epoch_figure(record: RunRecord, y_title: str) -> "Figure":
 
 
 def accuracy_curves(record: RunRecord) -> Drawn | None:
-    """Draw validation accuracy by epoch: raw weights dotted, the average's solid."""
+    """Draw validation accuracy by epoch: raw weights dotted, their average solid."""
     figure = epoch_figure(record, "validation accuracy, %")
     for place, (name, rows) in enumerate(record.metrics.items()):
         for kind, dash in (("raw", "dot"), ("averaged", "solid")):
@@ -144,13 +178,13 @@ def accuracy_curves(record: RunRecord) -> Drawn | None:
             accuracies = [100 * row["validation"][kind]["accuracy"] for row in kept]
             title = f"{name}, {'average' if kind == 'averaged' else 'raw weights'}"
             add_line(figure, place, title, [row["epoch"] for row in kept], accuracies, dash)
-    caption = "Raw weights dotted, marks open; their average, where one is kept, solid."
+    caption = "Dotted, open markers: raw weights. Solid: their average, if there is one."
     return (figure, "Validation accuracy", caption) if figure.data else None
 
 
 def loss_curves(record: RunRecord) -> Drawn | None:
-    """Draw the training loss and its parts."""
-    figure = epoch_figure(record, "nats an image")
+    """Draw the training loss and its terms."""
+    figure = epoch_figure(record, "nats per image")
     parts = (("loss", "solid"), ("cross_entropy", "dash"), ("consistency", "dot"))
     for place, (name, rows) in enumerate(record.metrics.items()):
         has_parts = any("consistency" in row for row in rows)
@@ -159,16 +193,16 @@ def loss_curves(record: RunRecord) -> Drawn | None:
     caption = ""
     if len(record.metrics) > 1:
         caption = (
-            "Models with different objectives or views minimise different losses: compare shapes, "
-            "not heights."
+            "Models with different objectives or views minimise different losses: their values "
+            "cannot be compared."
         )
     return (figure, "Training loss", caption) if figure.data else None
 
 
 def entropy_curves(record: RunRecord) -> Drawn | None:
-    """Draw how sure the networks were in training; a broken teacher shows here.
+    """Draw the entropy of predictions in training; it shows a broken teacher.
 
-    A teacher's entropy has its own colour, whichever model it teaches.
+    A teacher's entropy has the teacher's colour, whichever model it teaches.
     """
     figure = epoch_figure(record, "entropy, nats")
     names = list(record.metrics)
@@ -178,23 +212,23 @@ def entropy_curves(record: RunRecord) -> Drawn | None:
         title = f"{name}'s own teacher" if teacher is None else f"{teacher}, teaching {name}"
         teacher_place = place if teacher is None else names.index(teacher)
         add_metric(figure, teacher_place, title, (rows, "teacher_entropy"), "dot")
-    caption = "Of the predictions, each network on the views that it is given."
+    caption = "Entropy of the predictions, each network on its own views."
     if any("teacher_entropy" in row for rows in record.metrics.values() for row in rows):
-        caption += " Solid: a model's raw weights in training; dotted: the teacher of one."
+        caption += " Solid: a model's raw weights; dotted: its teacher."
     return (figure, "Entropy in training", caption) if figure.data else None
 
 
 def agreement_curves(record: RunRecord) -> Drawn | None:
-    """Draw how often the training images were classified rightly, and as the teacher does."""
+    """Draw accuracy on the training images and agreement with the teacher."""
     figure = epoch_figure(record, "training images, %")
-    parts = (("accuracy", "right", "solid"), ("agreement", "as its teacher", "dot"))
+    parts = (("accuracy", "accuracy", "solid"), ("agreement", "agreement with teacher", "dot"))
     for place, (name, rows) in enumerate(record.metrics.items()):
         for key, title, dash in parts:
             percents = [row | {key: 100 * row[key]} for row in rows if row.get(key) is not None]
             add_metric(figure, place, f"{name}, {title}", (percents, key), dash)
-    caption = "In the views of the training."
+    caption = "On the training views."
     if len(record.metrics) > 1:
-        caption += " Accuracy in noisy views cannot be compared with accuracy in clean ones."
+        caption += " Accuracy on noisy views cannot be compared with accuracy on clean ones."
     return (figure, "Training accuracy and agreement", caption) if figure.data else None
 
 
@@ -204,7 +238,7 @@ TRAINING_CURVES = (accuracy_curves, loss_curves, agreement_curves, entropy_curve
 def add_metric(
     figure: "Figure", place: int, title: str, source: tuple[list[dict[str, Any]], str], dash: str
 ) -> None:
-    """Add one key of the epochs' rows as a line, where they have it."""
+    """Add one metric by epoch as a line, at the epochs that have it."""
     rows, key = source
     kept = [row for row in rows if row.get(key) is not None]
     add_line(figure, place, title, [row["epoch"] for row in kept], [r[key] for r in kept], dash)
@@ -213,7 +247,7 @@ def add_metric(
 def add_line(
     figure: "Figure", place: int, name: str, x: Any, y: list[float], dash: str = "solid"
 ) -> None:
-    """Add a line in a model's colour; without points there is none."""
+    """Add a line in a model's colour, if it has points."""
     if not y:
         return
     figure.add_scatter(
@@ -233,9 +267,9 @@ def color(place: int) -> str:
 
 
 def symbol(place: int, dash: str = "solid") -> str:
-    """Return a model's marker: a line of one point shows by it alone how it is dashed.
+    """Return a model's marker, which shows the dash of a line of one point too.
 
-    Models that share a colour differ in it.
+    Models that share a colour have different markers.
     """
     own = SYMBOLS[(place + place // len(COLORS)) % len(SYMBOLS)]
     return {"solid": own, "dot": f"{own}-open", "dash": "x-open"}[dash]

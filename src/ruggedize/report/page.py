@@ -1,14 +1,17 @@
-"""One self-contained HTML page about one or several runs."""
+"""One self-contained HTML page about assessments, of runs or standing alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from ruggedize.assess import NUM_EXAMPLES
+from ruggedize.assess import CLEAN, NUM_EXAMPLES, Interval
 from ruggedize.core import files
-from ruggedize.core.errors import UserError
 from ruggedize.report import compare
+from ruggedize.report.advice import advice
+from ruggedize.report.calibration import Reliability, reliabilities
+from ruggedize.report.classes import ClassTable, Guessing, class_table, guessing
+from ruggedize.report.corruption_error import normaliser, what_counts
 from ruggedize.report.disagreements import (
     Disagreements,
     Example,
@@ -16,118 +19,164 @@ from ruggedize.report.disagreements import (
     grouped_examples,
 )
 from ruggedize.report.figures import drawings
-from ruggedize.report.record import RunRecord, has_chosen_epoch, read_run
+from ruggedize.report.heat import Heat, WorstCell, heats, worst_cells
+from ruggedize.report.intervals import accuracy_intervals
+from ruggedize.report.paper import load_records
+from ruggedize.report.record import RunRecord, has_chosen_epoch
 from ruggedize.report.seeds import OverSeeds, over_seeds
+from ruggedize.report.side_by_side import groups_of, labels, standings
+from ruggedize.report.support import Support, detectable_beside, supports
 from ruggedize.report.wording import FILTERS, control_sentence, scale_of, verdict
 
-TEMPLATE = Path(__file__).with_name("template.html.jinja")
-STYLE = Path(__file__).with_name("style.css")
-
-
-class Heat(NamedTuple):
-    """The difference between last and first model in every cell; None where not assessed."""
-
-    severities: list[int]
-    rows: list[tuple[str, list[float | None]]]
-    largest: float
+FOLDER = Path(__file__).parent
+TEMPLATE = "template.html.jinja"
+STYLE = FOLDER / "style.css"
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """All that the page says of one run."""
+    """Everything on the page about one run, or about assessments of the same images."""
 
     record: RunRecord
     identity: str
     names: list[str]
     summaries: list[compare.SummaryRow]
-    control: str  # what the last model gains over the control
+    intervals: dict[str, dict[str, Interval]]  # of accuracies, by summary and model
+    control: str  # the last model's gain over the control
     corruptions: list[compare.CorruptionRow]
     severities: list[int]
     figures: dict[str, list[Any]]
     quality: list[compare.QualityRow]
-    heat: Heat | None
-    examples: dict[str, list[Example]]  # by which of the models is right
+    heats: list[Heat]
+    worst: dict[str, list[WorstCell]]  # by model
+    guessing: Guessing
+    by_class: ClassTable | None
+    reliabilities: list[Reliability]
+    supports: list[Support]
+    advice: list[str]
+    examples: dict[str, list[Example]]  # by title
     disagreements: Disagreements
 
 
-def write_report(run_folders: Sequence[Path], out: Path) -> None:
-    """Write one HTML page that works offline, from the files in the run folders alone.
+def write_report(
+    runs: Sequence[Path],
+    out: Path,
+    *,
+    baseline: str | None = None,
+    mce_baseline: str | None = None,
+) -> None:
+    """Write one HTML page that works offline, from files alone.
 
     Args:
-        run_folders: folders that hold `assessment.json`, its predictions and whatever else a run
-            leaves; runs that differ by their seed alone are also compared over seeds.
+        runs: run folders, and assessments (`.json`) with their predictions next to them. Those
+            made on the same images without a run folder are compared like the models of one run;
+            runs that differ in the seed alone share a row.
         out: the page.
+        baseline: the model that differences refer to: MODEL, RUN/MODEL, or the name of an
+            assessment of one model; by default the first.
+        mce_baseline: the model that corruption errors are normalised by; by default `baseline`.
+            Without either there is no mCE.
 
     Raises:
-        UserError: a folder holds no assessment.
+        UserError: an assessment is missing or damaged, or no model has such a name.
     """
-    if not run_folders:
-        raise UserError("there is no run to report on; give at least one run folder")
     files.reject_unwritable_file(Path(out))
-    records = [read_run(Path(folder)) for folder in run_folders]
+    records = load_records(runs, baseline)
+    reference = normaliser(records, baseline, mce_baseline)
     chapters = [chapter(record, f"run{place}") for place, record in enumerate(records)]
-    page = render(chapters, over_seeds(records))
+    table = standings(records, baseline, reference)
+    page = render(
+        chapters,
+        standings=table,
+        mce=None if reference is None else (reference.name, what_counts(reference.model)),
+        seeds=seed_tables(records),
+        obstacles=obstacles_of(records),
+    )
     files.write_atomically(Path(out), page.encode("utf-8"))
 
 
-def render(chapters: list[Chapter], seeds: OverSeeds) -> str:
+def seed_tables(records: list[RunRecord]) -> list[tuple[str, list[RunRecord], OverSeeds]]:
+    """Compare last and first model in each group of runs that differ in the seed alone."""
+    groups = groups_of(records)
+    named = zip(labels(groups), groups, strict=True)
+    found = [(name, group, over_seeds(group)) for name, group in named]
+    return [each for each in found if each[2].rows]
+
+
+def obstacles_of(records: list[RunRecord]) -> list[str]:
+    """List why no two of the runs can be compared over seeds; empty if some can."""
+    runs = [record for record in records if record.recipe]
+    if len(runs) < 2 or len(groups_of(records)) < len(records):
+        return []
+    return over_seeds(runs).obstacles
+
+
+def render(chapters: list[Chapter], **values: Any) -> str:
     """Fill the template; all text is escaped there."""
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= FILTERS
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    environment.globals |= {
+        "verdict": verdict,
+        "has_chosen_epoch": has_chosen_epoch,
+        "scale_of": scale_of,
+        "detectable_beside": detectable_beside,
+        "num_examples_each_way": NUM_EXAMPLES // 2,
+    }
     drawn = any(figures for each in chapters for figures in each.figures.values())
-    return template.render(
+    return environment.get_template(TEMPLATE).render(
         chapters=chapters,
-        seeds=seeds,
-        verdict=verdict,
-        has_chosen_epoch=has_chosen_epoch,
         plotly=get_plotlyjs() if drawn else "",
         style=STYLE.read_text(encoding="utf-8"),
-        scale_of=scale_of,
-        num_examples_each_way=NUM_EXAMPLES // 2,
+        **values,
     )
 
 
 def chapter(record: RunRecord, identity: str) -> Chapter:
-    """Gather what the page says of one run."""
+    """Compute everything on the page about one record."""
+    names = list(record.assessment.models)
     rows = compare.corruption_rows(record)
     summaries = compare.summary_rows(record.assessment)
+    whole = [row.name for row in summaries if not row.coverage]
+    intervals = accuracy_intervals(record, whole)
+    confidence = reliabilities(record)
+    num_cells = len(next(iter(record.predictions.values())).labels)
+    num_clean = record.assessment.models[names[0]].clean.n
+    sizes = {name: num_clean if name == CLEAN else num_cells for name in whole}
+    supported = supports(summaries, intervals, sizes)
+    guess, by_class = guessing(record), class_table(record)
+    subjects = names[-1:] if record.recipe else names  # of a run, the last model is the subject
     return Chapter(
         record=record,
         identity=identity,
-        names=list(record.assessment.models),
+        names=names,
         summaries=summaries,
+        intervals=intervals,
         control=control_sentence(record, summaries, compare.over_control(record, summaries)),
         corruptions=rows,
         severities=compare.severities_assessed(record.assessment),
-        figures=drawings(record, rows, identity),
+        figures=drawings(record, rows, confidence, identity),
         quality=compare.quality_rows(record.assessment),
-        heat=heat(record),
+        heats=heats(record),
+        worst={name: worst_cells(record, name) for name in subjects},
+        guessing=guess,
+        by_class=by_class,
+        reliabilities=confidence,
+        supports=supported,
+        advice=advice(
+            record,
+            {name: intervals[CLEAN][name] for name in subjects},
+            (guess, by_class),
+            (confidence, supported),
+        ),
         examples=grouped_examples(record),
         disagreements=disagreements(record),
     )
-
-
-def heat(record: RunRecord) -> Heat | None:
-    """Compute the difference, last model minus first, in every cell; one severity has a table."""
-    models = list(record.assessment.models.values())
-    severities = compare.severities_assessed(record.assessment)
-    if len(models) < 2 or len(severities) < 2:
-        return None
-    firsts, lasts = (
-        {(cell.corruption, cell.severity): cell for cell in model.cells}
-        for model in (models[0], models[-1])
-    )
-    gains = {
-        place: (lasts[place].correct - cell.correct) / cell.n for place, cell in firsts.items()
-    }
-    rows = [
-        (corruption, [gains.get((corruption, severity)) for severity in severities])
-        for corruption in dict.fromkeys(corruption for corruption, _ in gains)
-    ]
-    return Heat(severities, rows, max(map(abs, gains.values())))

@@ -1,8 +1,8 @@
-"""What a run folder tells: read once, before anything is compared or drawn."""
+"""Read a run folder, or an assessment that stands alone, before anything is compared or drawn."""
 
 import json
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,13 @@ from ruggedize.assess import (
 from ruggedize.core.errors import UserError
 from ruggedize.core.files import read_lines, reject_missing_run
 
+OF_A_RUN = "assessment.json"
 WITHOUT_TEACHER = ("supervised", "jsd", "mean-teacher")  # objectives that use no other model
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One example: the clean image beside the corrupted one."""
+    """One example: the clean image next to the corrupted one."""
 
     corruption: str
     severity: int
@@ -32,7 +33,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Everything that a run left behind; what it did not leave is empty."""
+    """Everything that a run left behind; what is missing is empty.
+
+    An assessment without a run folder has no recipe, environment or metrics.
+    """
 
     name: str
     recipe: dict[str, Any]
@@ -61,7 +65,7 @@ class RunRecord:
 
     @property
     def control(self) -> str | None:
-        """Return the model to compare the last one with: trained on noisy views, labels alone."""
+        """Return the control of the last model: trained on noisy views from the labels alone."""
         *others, _ = self.assessment.models
         found = [name for name in others if is_control(self.stage(name))]
         return found[-1] if found else None
@@ -71,7 +75,7 @@ class RunRecord:
         return self.recipe.get(name) or self.recipe.get("stages", {}).get(name) or {}
 
     def teacher_of(self, name: str) -> str | None:
-        """Return the model that taught another one; None: no other one, or it was not assessed."""
+        """Return the model that taught another one; None if none was assessed."""
         if self.stage(name).get("objective", {}).get("kind") in WITHOUT_TEACHER:
             return None
         parents = self.delivered[name].get("training", {}).get("parents", {})
@@ -80,40 +84,68 @@ class RunRecord:
         return found if found in self.assessment.models else None
 
 
-def read_run(folder: Path) -> RunRecord:
-    """Read a run folder.
+def read_record(place: Path) -> RunRecord:
+    """Load a run folder, or an assessment's JSON file with its predictions next to it.
 
     Raises:
-        UserError: it holds no assessment, or its assessment and predictions do not belong together.
+        UserError: there is no assessment, or it does not match its predictions.
+    """
+    if place.suffix != ".json":
+        return read_run(place)
+    if place.name == OF_A_RUN and (place.parent / "recipe.toml").exists():
+        return read_run(place.parent)
+    name = place.stem if place.name != OF_A_RUN else place.resolve().parent.name
+    return record_of(place, name, place.parent / f"{place.stem}-examples")
+
+
+def read_run(folder: Path) -> RunRecord:
+    """Load a run folder.
+
+    Raises:
+        UserError: it holds no assessment, or the assessment does not match its predictions.
     """
     reject_missing_run(folder)
-    path = folder / "assessment.json"
-    assessment = load_assessment(path)
-    predictions = {
-        name: load_predictions(predictions_folder(path) / f"{name}.safetensors")
-        for name in assessment.models
-    }
-    reject_other_predictions(path, assessment, predictions)
+    record = record_of(folder / OF_A_RUN, folder.resolve().name, folder / "examples")
     recipe_text = read_text(folder / "recipe.toml")
     views = folder / "views.png"
-    return RunRecord(
-        name=folder.resolve().name,
+    names = record.assessment.models
+    return replace(
+        record,
         recipe=tomllib.loads(recipe_text),
         recipe_text=recipe_text,
         environment=read_object(folder / "environment.json"),
+        metrics={name: read_lines(folder / name / "metrics.jsonl") for name in names},
+        delivered={name: read_object(folder / name / "delivered.json") for name in names},
+        views=views.read_bytes() if views.exists() else None,
+    )
+
+
+def record_of(path: Path, name: str, examples: Path) -> RunRecord:
+    """Load an assessment, its predictions and its example pictures."""
+    assessment = load_assessment(path)
+    predictions = {
+        model: load_predictions(predictions_folder(path) / f"{model}.safetensors")
+        for model in assessment.models
+    }
+    reject_other_predictions(path, assessment, predictions)
+    return RunRecord(
+        name=name,
+        recipe={},
+        recipe_text="",
+        environment={},
         assessment=assessment,
         predictions=predictions,
-        metrics={name: read_lines(folder / name / "metrics.jsonl") for name in assessment.models},
-        delivered={name: read_object(folder / name / "delivered.json") for name in predictions},
-        views=views.read_bytes() if views.exists() else None,
-        examples=tuple(read_examples(folder / "examples", assessment)),
+        metrics={model: [] for model in assessment.models},
+        delivered={model: {} for model in assessment.models},
+        views=None,
+        examples=tuple(read_examples(examples, assessment)),
     )
 
 
 def reject_other_predictions(
     path: Path, assessment: Assessment, predictions: dict[str, Predictions]
 ) -> None:
-    """Reject predictions from which the assessment's own counts do not follow."""
+    """Raise UserError if the predictions do not add up to the assessment's counts."""
     for name, model in assessment.models.items():
         kept = predictions[name]
         cells = {(cell.corruption, cell.severity): cell.correct for cell in model.cells}
@@ -126,7 +158,7 @@ def reject_other_predictions(
 
 
 def is_control(stage: dict[str, Any]) -> bool:
-    """Return whether a stage learns the labels alone, from noisy views."""
+    """Return whether a stage learns from the labels alone, on noisy views."""
     kind = stage.get("objective", {}).get("kind")
     return kind == "supervised" and stage.get("views") == "noisy"
 
@@ -149,12 +181,12 @@ def has_chosen_epoch(record: RunRecord, name: str) -> bool:
 
 
 def read_text(path: Path) -> str:
-    """Read a text file; one that is not there is empty."""
+    """Load a text file; a missing one is empty."""
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object; a file that is not there is an empty one."""
+    """Load a JSON object; a missing one is empty."""
     return json.loads(read_text(path) or "{}")
 
 

@@ -1,4 +1,4 @@
-"""Compare runs over seeds, which a claim about a method rests on. No torch."""
+"""Compare runs over seeds, as a claim about a method requires. No torch."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ LONGEST_SHOWN = 40  # characters of a value
 
 
 class SeedRow(NamedTuple):
-    """One summary over runs that differ by seed alone: paired differences, t-interval."""
+    """One summary over runs that differ in the seed alone: paired differences, t-interval."""
 
     title: str
     differences: list[float]
@@ -26,7 +26,7 @@ class SeedRow(NamedTuple):
 
 
 class OverSeeds(NamedTuple):
-    """A comparison over seeds, or what stands in its way."""
+    """A comparison over seeds, or the reasons why there is none."""
 
     rows: list[SeedRow]
     obstacles: list[str]
@@ -34,7 +34,7 @@ class OverSeeds(NamedTuple):
 
 
 def over_seeds(records: list[RunRecord]) -> OverSeeds:
-    """Compare last and first model over runs that differ by their seed alone."""
+    """Compare last and first model over runs that differ in the seed alone."""
     if len(records) < 2:
         return OverSeeds([], [])
     if found := obstacles(records):
@@ -55,7 +55,7 @@ def over_seeds(records: list[RunRecord]) -> OverSeeds:
 
 
 def obstacles(records: list[RunRecord]) -> list[str]:
-    """List, in sentences, why these runs cannot be compared over seeds."""
+    """List the reasons, in sentences, why these runs cannot be compared over seeds."""
     found = [
         f"{record.name} holds one model, so it has no difference between models."
         for record in records
@@ -84,7 +84,7 @@ def repetitions(records: list[RunRecord]) -> Iterator[str]:
 
 
 def repetition(first: RunRecord, second: RunRecord) -> str:
-    """Return what two runs have in common that runs of two seeds have not; empty if nothing."""
+    """Return why two runs do not count as two seeds; empty if they do."""
     both = f"{first.name} and {second.name}"
     if first.assessment == second.assessment:
         return f"{both} are the same run."
@@ -97,7 +97,7 @@ def repetition(first: RunRecord, second: RunRecord) -> str:
 
 
 def differences(records: list[RunRecord]) -> list[str]:
-    """Name what differs between runs besides the seed, with the values where they are short."""
+    """List what differs between runs besides the seed, with values that are short."""
     everything = [settings(record) for record in records]
     names = []
     for name in dict.fromkeys(name for found in everything for name in found):
@@ -110,7 +110,7 @@ def differences(records: list[RunRecord]) -> list[str]:
 
 
 def settings(record: RunRecord) -> dict[str, Any]:
-    """Return by name what a run's accuracies follow from besides the seed."""
+    """Return by name everything besides the seed that determines a run's accuracies."""
     found = {name: value for name, value in flat(record.recipe).items() if name not in NOT_COMPARED}
     found["digest of the source"] = record.environment.get("source")
     for package, version in record.environment.get("packages", {}).items():
@@ -122,7 +122,7 @@ def settings(record: RunRecord) -> dict[str, Any]:
 
 
 def trained_on(name: str, training: dict[str, Any]) -> dict[str, Any]:
-    """Return by name on which images a model was trained, wherever they lie."""
+    """Return by name the images that a model was trained on, wherever they are stored."""
     images, data = training.get("images", {}), training.get("data") or {}
     return {
         **{f"{name}: number of {part} images": images.get(part) for part in IMAGES},
@@ -134,7 +134,7 @@ def trained_on(name: str, training: dict[str, Any]) -> dict[str, Any]:
 
 
 def assessed(record: RunRecord) -> dict[str, Any]:
-    """Return by name how and on which images a run was assessed."""
+    """Return by name how a run was assessed, and on which images."""
     assessment = record.assessment
     images, unpaired = assessment.images, assessment.unpaired
     first = next(iter(record.predictions.values()))
@@ -157,7 +157,7 @@ def assessed(record: RunRecord) -> dict[str, Any]:
 
 
 def data_of_assessment(record: RunRecord) -> dict[str, Any]:
-    """Return by name what identifies the data that a run read, wherever it lies."""
+    """Return by name what identifies a run's data, wherever it is stored."""
     data = record.assessment.facts.data
     return {
         f"{part} data: {what}": value

@@ -1,4 +1,4 @@
-"""Figures and names as the page writes them: signs, units and what must not be torn apart."""
+"""Format numbers and names for the page."""
 
 import base64
 from collections.abc import Callable, Sequence
@@ -14,33 +14,40 @@ SOURCE = "a digest of ruggedize's own source files"
 
 
 class Scale(NamedTuple):
-    """From where to where a table's bars go; zero is on it."""
+    """The range of a table's bars, zero included."""
 
     low: float
     high: float
 
     def place(self, value: float) -> str:
-        """Return a value's place, 0 at the low end and 1 at the high one."""
+        """Return a value's place, from 0 at the low end to 1 at the high end."""
         return f"{(value - self.low) / (self.high - self.low):.4f}"
 
 
 def scale_of(intervals: Sequence[Comparison | Interval | None]) -> Scale:
-    """Make the scale that all bars of a table share."""
+    """Compute the scale that all bars of a table share."""
     ends = [end for found in intervals if found for end in (found.low, found.high)]
     low, high = min([0.0, *ends]), max([0.0, *ends])
     return Scale(low, high) if low < high else Scale(-1e-9, 1e-9)
 
 
-def verdict(record: RunRecord, row: SummaryRow) -> str:
-    """Return one summary as a sentence that claims no more than its interval shows."""
-    names = list(record.assessment.models)
-    first, last = names[0], names[-1]
-    if len(names) < 2:
-        return f"{first} {percent(row.values[first])}{PERCENT_SIGN}."
+def verdict(record: RunRecord, row: SummaryRow, interval: Interval | None = None) -> str:
+    """Return one summary as a sentence that claims no more than its interval supports."""
+    first, *others = record.assessment.models
+    if not others:
+        value = percent(row.values[first])
+        own = "" if interval is None else f" (95{PERCENT_SIGN} interval {between(interval)})"
+        return f"{first} {value}{PERCENT_SIGN}{own}."
+    subjects = others[-1:] if record.recipe else others
+    return " ".join(difference_sentence(row, first, name) for name in subjects)
+
+
+def difference_sentence(row: SummaryRow, first: str, last: str) -> str:
+    """Return the difference of a model from the first as a sentence."""
     found = row.comparisons[last]
     shown = f"95{PERCENT_SIGN} interval {points(found.low)} to {points(found.high)}"
     if found.low <= 0.0 <= found.high:
-        shown += ": no difference shown"
+        shown += ", which includes zero"
     distance = f"{100 * abs(found.difference):.2f} points"
     direction = "above" if found.difference >= 0 else "below"
     value = percent(row.values[last]) + PERCENT_SIGN
@@ -50,18 +57,19 @@ def verdict(record: RunRecord, row: SummaryRow) -> str:
 def control_sentence(
     record: RunRecord, rows: list[SummaryRow], over_control: dict[str, Comparison]
 ) -> str:
-    """Return what the last model gains over the control, or that there is none.
+    """Return the last model's gain over the control, or that there is no control.
 
-    Empty for a single model, and where the recipe does not show how the last one was trained.
+    Empty for a single model, and if the last one was trained on clean views or in an unknown way.
     """
     last = list(record.assessment.models)[-1]
     options = record.stage(last)
-    if len(record.assessment.models) < 2 or not options or is_control(options):
+    is_clean = options.get("views") == "clean"
+    if len(record.assessment.models) < 2 or not options or is_control(options) or is_clean:
         return ""
     if not over_control:
         return (
-            "No control was trained (noisy views, labels alone: --set control=true), so this run "
-            f"does not separate what {last} owes to the noise from what it owes to its objective."
+            f"No control was trained (noisy views, labels alone: --set control=true), so {last}'s "
+            "gain cannot be divided between the noise and the objective."
         )
     gains = (
         f"{unbroken(row.title)} {points(found.difference)} points "
@@ -76,27 +84,27 @@ def control_sentence(
 
 
 def percent(value: float | None) -> str:
-    """Write a fraction in percent."""
+    """Format a fraction in percent."""
     return "" if value is None else f"{100 * value:.2f}"
 
 
 def points(value: float) -> str:
-    """Write a difference of fractions in percentage points, with its sign."""
+    """Format a difference of fractions in percentage points, with its sign."""
     return f"{100 * value:+.2f}".replace("-", MINUS)
 
 
 def spaced(name: str) -> str:
-    """Write a name in words."""
+    """Replace the underscores of a name by spaces."""
     return name.replace("_", " ")
 
 
 def unbroken(text: str) -> str:
-    """Keep a range such as 1-5 on one line."""
+    """Replace hyphens by ones that do not break, as in 1-5."""
     return text.replace("-", "\N{NON-BREAKING HYPHEN}")
 
 
 def paired(difference: dict[str, Any]) -> str:
-    """Write a paired difference of a metric with its standard error, as `delivered.json` has it."""
+    """Format a paired difference from `delivered.json` with its standard error."""
     metric, error = difference["metric"], difference["standard_error"]
     scale, unit = (100, " points") if metric == "accuracy" else (1, "")
     text = f"{metric}: {scale * difference['raw_minus_average']:+.4g}{unit}".replace("-", MINUS)
@@ -104,12 +112,12 @@ def paired(difference: dict[str, Any]) -> str:
 
 
 def counted(number: int, singular: str, plural: str = "") -> str:
-    """Write a number before what it counts."""
+    """Format a number with its noun."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 def scale_end(value: float) -> str:
-    """Write an end of a scale, in points."""
+    """Format an end of a scale, in points."""
     return f"{100 * value:+.1f}".replace("-", MINUS) if abs(value) >= 0.0005 else "0"
 
 
@@ -119,12 +127,12 @@ def data_uri(png: bytes) -> str:
 
 
 def sign_of(found: Comparison | Interval) -> str:
-    """Return gain, loss, or open where the interval includes zero."""
+    """Return gain or loss, or open if the interval includes zero."""
     return "gain" if found.low > 0 else "loss" if found.high < 0 else "open"
 
 
 def facts(environment: dict[str, Any]) -> dict[str, str]:
-    """Return the machine and the packages that a run was made with, by name."""
+    """Return the machine and the package versions of a run, by name."""
     plain = {key: value for key, value in environment.items() if not isinstance(value, dict)}
     shown = {key: fact(value) for key, value in plain.items() if key != "source"}
     if "source" in plain:
@@ -134,15 +142,50 @@ def facts(environment: dict[str, Any]) -> dict[str, str]:
 
 
 def fact(value: Any) -> str:
-    """Write what there is of something, or that there is none."""
+    """Format a fact; an empty list is none, a missing value unknown."""
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return "unknown" if value is None else str(value)
 
 
+def between(found: Interval) -> str:
+    """Format the ends of an accuracy's interval, in percent."""
+    return f"{percent(found.low)} to {percent(found.high)}"
+
+
+def ranged(found: Interval) -> str:
+    """Format the ends of an accuracy's interval for a table."""
+    return f"[{percent(found.low)}, {percent(found.high)}]"
+
+
+def short_points(value: float) -> str:
+    """Format a difference in points with one decimal."""
+    return f"{100 * value:+.1f}".replace("-", MINUS)
+
+
+def tenth(value: float | None) -> str:
+    """Format a corruption error in percent with one decimal; None is undefined."""
+    return "undefined" if value is None else f"{100 * value:.1f}"
+
+
+def code(text: str) -> Any:
+    """Escape a text and mark up what it has in backquotes as code."""
+    from markupsafe import Markup, escape
+
+    parts = (escape(part) for part in text.split("`"))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else part
+        for place, part in enumerate(parts)
+    )
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "percent": percent,
     "points": points,
+    "code": code,
+    "tenth": tenth,
+    "short_points": short_points,
+    "ranged": ranged,
     "spaced": spaced,
     "unbroken": unbroken,
     "counted": counted,

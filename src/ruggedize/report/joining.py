@@ -1,0 +1,207 @@
+"""Choose the baseline, and join assessments of the same images into one record. No torch."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ruggedize.assess import (
+    CLEAN,
+    Assessment,
+    AssessmentFacts,
+    Comparison,
+    Predictions,
+    compare,
+)
+from ruggedize.core.errors import UserError
+from ruggedize.report.record import RunRecord
+
+
+def prepared(records: Sequence[RunRecord], baseline: str | None) -> list[RunRecord]:
+    """Join what can be joined, then put the baseline first wherever it is.
+
+    Raises:
+        UserError: no model has the baseline's name.
+    """
+    joined = with_own_names(join_all(records))
+    if baseline is None:
+        return joined
+    chosen = find_model(joined, baseline, "--baseline")
+    is_one = baseline not in chosen[0].assessment.models
+    return [
+        with_baseline(record, chosen[1]) if record is chosen[0] or not is_one else record
+        for record in joined
+    ]
+
+
+def with_own_names(records: list[RunRecord]) -> list[RunRecord]:
+    """Number the records whose name another one has: "run" and "run (2)"."""
+    names = [record.name for record in records]
+    counts = [names[: place + 1].count(name) for place, name in enumerate(names)]
+    return [
+        replace(record, name=f"{record.name} ({count})") if count > 1 else record
+        for record, count in zip(records, counts, strict=True)
+    ]
+
+
+def find_model(records: Sequence[RunRecord], name: str, option: str) -> tuple[RunRecord, str]:
+    """Return the first record and model of this name: MODEL, RUN/MODEL, or a RUN of one model.
+
+    Raises:
+        UserError: there is none.
+    """
+    for record in records:
+        for model in record.assessment.models:
+            alone = len(record.assessment.models) == 1
+            if name in (model, f"{record.name}/{model}") or (alone and name == record.name):
+                return record, model
+    known = {model: None for record in records for model in record.assessment.models}
+    if len(records) > 1:
+        known |= {
+            f"{record.name}/{m}": None for record in records for m in record.assessment.models
+        }
+    raise UserError(
+        f"there is no model {name} in this report; it holds {', '.join(known)}\n"
+        f"give one of these with {option}"
+    )
+
+
+def join_all(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """Join assessments without a run folder that were made on the same images."""
+    groups: list[list[RunRecord]] = []
+    for record in records:
+        fits = (group for group in groups if can_join(group, record))
+        group = next(fits, None)
+        if group is None:
+            groups.append([record])
+        else:
+            group.append(record)
+    return [join(group) for group in groups]
+
+
+def can_join(group: list[RunRecord], record: RunRecord) -> bool:
+    """Return whether a record can become part of a group: no run folder, the same images."""
+    is_repeated = any(record.assessment.models == other.assessment.models for other in group)
+    stands_alone = not record.recipe and not group[0].recipe
+    return stands_alone and not is_repeated and same_images(group[0], record)
+
+
+def same_images(first: RunRecord, second: RunRecord) -> bool:
+    """Return whether two records were assessed on the same images, corrupted alike."""
+    ours, theirs = first.assessment, second.assessment
+    if (ours.suite, ours.suite_facts, ours.unpaired) != (
+        theirs.suite,
+        theirs.suite_facts,
+        theirs.unpaired,
+    ):
+        return False
+    if ours.images.classes != theirs.images.classes or not same_data(ours, theirs):
+        return False
+    one, other = (next(iter(record.predictions.values())) for record in (first, second))
+    return one.cells.keys() == other.cells.keys() and all(
+        np.array_equal(a, b) for a, b in zip(rows_of(one), rows_of(other), strict=True)
+    )
+
+
+def same_data(ours: Assessment, theirs: Assessment) -> bool:
+    """Return whether the test data is the same, as far as its digests are known."""
+    parts = [found.facts.data.parts.get("test") for found in (ours, theirs) if found.facts.data]
+    return len(parts) < 2 or parts[0] == parts[1]
+
+
+def rows_of(predictions: Predictions) -> list[np.ndarray]:
+    """Return what identifies the images of predictions: indices and labels."""
+    clean = predictions.clean_rows
+    own = [] if clean is None else [clean.indices, clean.labels]
+    empty = [np.empty(0)] * (2 - len(own))
+    return [predictions.index, predictions.labels, *own, *empty]
+
+
+def join(group: list[RunRecord]) -> RunRecord:
+    """Join records of the same images; the first model is the baseline."""
+    if len(group) == 1:
+        return group[0]
+    names = [(record, model) for record in group for model in record.assessment.models]
+    short = [model for _, model in names]
+    new = [
+        model if short.count(model) == 1 else f"{record.name}-{model}" for record, model in names
+    ]
+    while len(set(new)) < len(new):
+        new = [f"{name}-{place}" if name in new[:place] else name for place, name in enumerate(new)]
+    first = group[0]
+    models, predictions, precision, digests = {}, {}, {}, {}
+    for name, (record, model) in zip(new, names, strict=True):
+        found = record.assessment
+        models[name], predictions[name] = found.models[model], record.predictions[model]
+        precision[name] = found.precision.get(model, "unknown")
+        if model in found.facts.models:
+            digests[name] = found.facts.models[model]
+    everyone = [record.assessment.facts for record in group]
+    facts = AssessmentFacts(
+        overlaps=everyone[0].overlaps if all(f == everyone[0] for f in everyone) else None,
+        left_out=tuple(dict.fromkeys(file for found in everyone for file in found.left_out)),
+        models=digests,
+        data=everyone[0].data,
+        examples=(),
+    )
+    changed = {"models": models, "precision": precision, "facts": facts}
+    assessment = first.assessment.model_copy(update=changed)
+    record = replace(
+        first,
+        name=", ".join(dict.fromkeys(record.name for record in group)),
+        assessment=assessment,
+        predictions=predictions,
+        metrics={name: [] for name in new},
+        delivered={name: {} for name in new},
+        examples=(),
+    )
+    return compared_again(record)
+
+
+def with_baseline(record: RunRecord, name: str) -> RunRecord:
+    """Put a model first, so that all differences refer to it; a record without it stays."""
+    models = record.assessment.models
+    if name not in models or name == next(iter(models)):
+        return record
+    order = [name, *(other for other in models if other != name)]
+    assessment = record.assessment.model_copy(update={"models": {n: models[n] for n in order}})
+    return compared_again(
+        replace(
+            record,
+            assessment=assessment,
+            predictions={n: record.predictions[n] for n in order},
+            metrics={n: record.metrics[n] for n in order},
+            delivered={n: record.delivered[n] for n in order},
+        )
+    )
+
+
+def compared_again(record: RunRecord) -> RunRecord:
+    """Compare every other model with the first again."""
+    baseline, *others = record.assessment.models
+    comparisons = tuple(
+        found
+        for other in others
+        for found in comparisons_of(record.assessment, baseline, other, record.predictions)
+    )
+    return replace(
+        record, assessment=record.assessment.model_copy(update={"comparisons": comparisons})
+    )
+
+
+def comparisons_of(
+    assessment: Assessment, baseline: str, model: str, predictions: dict[str, Predictions]
+) -> list[Comparison]:
+    """Compare two models in each summary that has a value.
+
+    The clean images of an unpaired suite are other images than its own, so they are resampled
+    apart.
+    """
+    first = next(iter(assessment.models.values()))
+    names = [name for name, value in first.summary.items() if value is not None]
+    groups = [names]
+    if predictions[baseline].clean_rows is not None:
+        groups = [[CLEAN], [name for name in names if name != CLEAN]]
+    return [
+        found for group in groups if group for found in compare(baseline, model, predictions, group)
+    ]

@@ -1,0 +1,36 @@
+"""Where a report goes. No torch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ruggedize.core.errors import UserError
+
+ENDINGS = {
+    "html": (".html", ".htm"),
+    "md": (".md", ".markdown", ".txt"),
+    "csv": (".csv", ".txt"),
+    "latex": (".tex", ".txt"),
+}
+
+
+def default_page(runs: Sequence[Path]) -> Path:
+    """Return the page next to the first input: `mine.json` has `mine.html`."""
+    if not runs:
+        raise UserError("there is nothing to report on\ngive a run folder or an assessment (.json)")
+    first = runs[0]
+    if first.suffix == ".json":
+        return first.with_suffix(".html")
+    folder = first if first.name else first.resolve()
+    return folder.with_name(f"{folder.name}.html")
+
+
+def reject_other_ending(out: Path | None, kind: str) -> None:
+    """Raise UserError for a file name that belongs to another format."""
+    if out is None or out.suffix.lower() in ENDINGS[kind]:
+        return
+    for other, endings in ENDINGS.items():
+        if out.suffix.lower() in endings:
+            raise UserError(
+                f"--format {kind} does not write {out.suffix} files, got --out {out}\n"
+                f"give --format {other}, or a file that ends with {ENDINGS[kind][0]}"
+            )

@@ -1,0 +1,290 @@
+"""One row per model of every run: runs that differ in the seed alone share a row. No torch."""
+
+import itertools
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from ruggedize.assess import CLEAN, Interval, summary_cells
+from ruggedize.core.errors import UserError
+from ruggedize.report.compare import summary_rows
+from ruggedize.report.corruption_error import CorruptionError, Normaliser, corruption_error
+from ruggedize.report.joining import comparisons_of, find_model, same_images
+from ruggedize.report.record import RunRecord
+from ruggedize.report.seeds import LONGEST_SHOWN, repetitions, settings, t_interval
+
+MOST_OPTIONS = 40
+PROVENANCE = ("digest of", "version of")  # differs with every change of the software
+
+
+class Spread(NamedTuple):
+    """A mean over seeds with its standard deviation; one run has none."""
+
+    mean: float
+    deviation: float | None
+
+
+class Group(NamedTuple):
+    """Runs that differ in the seed alone, or a single one."""
+
+    name: str
+    records: list[RunRecord]
+    options: dict[str, str]  # those that differ between the groups of the report
+
+
+class Row(NamedTuple):
+    """One model of a run, or of several runs that differ in the seed alone."""
+
+    run: str
+    seeds: list[int]
+    model: str
+    options: dict[str, str]  # what differs between the runs of the report
+    values: list[Spread | None]  # by column; None: not assessed
+    differences: list[Interval | None]  # by column; None: the baseline, or not paired with it
+    over_seeds: bool  # the differences are t-intervals over seeds, else bootstrap over images
+    errors: CorruptionError | None  # of the first seed's cells where there is one run
+
+
+class Column(NamedTuple):
+    """A summary of the table, over certain cells."""
+
+    summary: str
+    title: str
+    cells: frozenset[tuple[str, int]]
+
+
+class Standings(NamedTuple):
+    """All rows, their columns, and what the differences refer to."""
+
+    columns: list[Column]
+    rows: list[Row]
+    baseline: tuple[str, str]  # run, model
+    hidden: list[str]  # options that differ and whose values are too long for the table
+
+    @property
+    def titles(self) -> list[str]:
+        """Return the titles of the columns."""
+        return [column.title for column in self.columns]
+
+
+def groups_of(records: list[RunRecord]) -> list[list[RunRecord]]:
+    """Group the runs that differ in the seed alone."""
+    groups: list[list[RunRecord]] = []
+    known = {id(record): settings(record) for record in records if record.seed is not None}
+    for record in records:
+        for group in groups:
+            both = id(record) in known and id(group[0]) in known
+            is_equal = both and known[id(record)] == known[id(group[0])]
+            if is_equal and not list(repetitions([*group, record])):
+                group.append(record)
+                break
+        else:
+            groups.append([record])
+    return groups
+
+
+def standings(
+    records: list[RunRecord], baseline: str | None, normaliser: Normaliser | None
+) -> Standings:
+    """Compute the table of all models.
+
+    Differences refer to the baseline: by default the first model of the first run.
+    """
+    record, model = (
+        (records[0], next(iter(records[0].assessment.models)))
+        if baseline is None
+        else find_model(records, baseline, "--baseline")
+    )
+    found = groups_of(records)
+    options, hidden = differing(found)
+    groups = [
+        Group(name, each, mine)
+        for name, each, mine in zip(labels(found), found, options, strict=True)
+    ]
+    base = next(group for group in groups if any(each is record for each in group.records))
+    columns = columns_of(found)
+    rows = [
+        row_of(group, name, (base, model), columns, normaliser)
+        for group in groups
+        for name in group.records[0].assessment.models
+    ]
+    return Standings(columns, rows, (base.name, model), hidden)
+
+
+def columns_of(groups: list[list[RunRecord]]) -> list[Column]:
+    """List the summaries that any run has; those over other cells have columns of their own."""
+    found = {}
+    for group in groups:
+        for row in summary_rows(group[0].assessment):
+            if not row.coverage:
+                column = Column(row.name, row.title, cells_of(group[0], row.name))
+                found.setdefault(column, column)
+    return list(found)
+
+
+def cells_of(record: RunRecord, summary: str) -> frozenset[tuple[str, int]]:
+    """Return the cells that a summary is the mean of in a record; none for clean."""
+    if summary == CLEAN:
+        return frozenset()
+    return summary_cells(summary, next(iter(record.predictions.values())).cells)
+
+
+def row_of(
+    group: Group,
+    name: str,
+    base: tuple[Group, str],
+    columns: list[Column],
+    normaliser: Normaliser | None,
+) -> Row:
+    """Compute one model's row."""
+    records = group.records
+    values = []
+    for column in columns:
+        found = [record.assessment.models[name].summary.get(column.summary) for record in records]
+        shown = [value for value in found if value is not None]
+        is_whole = cells_of(records[0], column.summary) == column.cells
+        values.append(spread(shown) if is_whole and len(shown) == len(records) else None)
+    pairs = partners(records, base[0].records)
+    is_baseline = group is base[0] and name == base[1]
+    summaries = [column.summary for column in columns]
+    differences = {} if is_baseline else differences_of(pairs, name, base[1], summaries)
+    return Row(
+        group.name,
+        [record.seed for record in records if record.seed is not None],
+        name,
+        group.options,
+        values,
+        [
+            None if value is None else differences.get(summary)
+            for summary, value in zip(summaries, values, strict=True)
+        ],
+        len(pairs) > 1,
+        errors_of(group, name, normaliser),
+    )
+
+
+def spread(values: list[float]) -> Spread:
+    """Return mean and standard deviation over seeds."""
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return Spread(float(np.mean(values)), deviation)
+
+
+def partners(group: list[RunRecord], base: list[RunRecord]) -> list[tuple[RunRecord, RunRecord]]:
+    """Pair the runs of two groups, by seed or the only run of each; empty if some have none."""
+    if group is base:
+        return [(record, record) for record in group]
+    if len(group) == len(base) == 1:
+        return [(group[0], base[0])]
+    seeds = {record.seed: record for record in base if record.seed is not None}
+    pairs = [(record, seeds[record.seed]) for record in group if record.seed in seeds]
+    return pairs if len(pairs) == len(group) > 1 else []
+
+
+def differences_of(
+    pairs: list[tuple[RunRecord, RunRecord]], model: str, baseline: str, summaries: list[str]
+) -> dict[str, Interval]:
+    """Compare a model with the baseline: a paired bootstrap for one pair, else over the seeds."""
+    pairs = [(record, base) for record, base in pairs if same_images_or_draws(record, base)]
+    if len(pairs) == 1:
+        ((record, base),) = pairs
+        predictions = {"model": record.predictions[model], "baseline": base.predictions[baseline]}
+        if not same_images(record, base):
+            return {}
+        found = comparisons_of(base.assessment, "baseline", "model", predictions)
+        return {each.summary: Interval(each.difference, each.low, each.high) for each in found}
+    result = {}
+    for summary in summaries:
+        values = [
+            (after, before)
+            for record, base in pairs
+            if (after := record.assessment.models[model].summary.get(summary)) is not None
+            and (before := base.assessment.models[baseline].summary.get(summary)) is not None
+        ]
+        if len(values) == len(pairs) > 1:
+            result[summary] = t_interval([after - before for after, before in values])
+    return result
+
+
+def same_images_or_draws(record: RunRecord, base: RunRecord) -> bool:
+    """Return whether two runs were assessed on the same cells of the same test images."""
+    ours, theirs = record.assessment, base.assessment
+    one, other = (next(iter(each.predictions.values())) for each in (record, base))
+    return (
+        ours.images == theirs.images
+        and ours.suite == theirs.suite
+        and one.cells.keys() == other.cells.keys()
+        and np.array_equal(one.index, other.index)
+        and np.array_equal(one.labels, other.labels)
+    )
+
+
+def errors_of(group: Group, name: str, normaliser: Normaliser | None) -> CorruptionError | None:
+    """Return a model's mean corruption errors; over several seeds the mean of each.
+
+    Raises:
+        UserError: it was not assessed on the cells of the model that normalises.
+    """
+    if normaliser is None:
+        return None
+    if not all(normaliser.fits(record) for record in group.records):
+        if not normaliser.is_required:
+            return None
+        raise UserError(
+            f"{group.name} was not assessed on the suite and the cells of {normaliser.name};\n"
+            "report on them apart, or assess both alike"
+        )
+    found = [
+        corruption_error(record.assessment.models[name], normaliser.model)
+        for record in group.records
+    ]
+    means = [
+        None if None in values else float(np.mean([v for v in values if v is not None]))
+        for values in ([each.mean for each in found], [each.relative for each in found])
+    ]
+    return CorruptionError(*means)
+
+
+def labels(groups: list[list[RunRecord]]) -> list[str]:
+    """Name the groups; a name that comes again is numbered."""
+    names = [label(group) for group in groups]
+    counts = [names[: place + 1].count(name) for place, name in enumerate(names)]
+    return [
+        f"{name} ({count})" if count > 1 else name
+        for name, count in zip(names, counts, strict=True)
+    ]
+
+
+def label(group: list[RunRecord]) -> str:
+    """Name a group by what its runs' names share."""
+    if len(group) == 1:
+        return group[0].name
+    letters = zip(*(record.name for record in group), strict=False)
+    same = itertools.takewhile(lambda found: len(set(found)) == 1, letters)
+    shared = "".join(letter for letter, *_ in same)
+    return re.sub(r"[-_. ]*(seed)?[-_. ]*$", "", shared) or group[0].name
+
+
+def differing(groups: list[list[RunRecord]]) -> tuple[list[dict[str, str]], list[str]]:
+    """Return, by group, the options that differ between the runs with a recipe, with their values.
+
+    Versions, options whose values are long and those beyond the first forty are named apart.
+    """
+    everything = [settings(group[0]) if group[0].recipe else None for group in groups]
+    recipes = [found for found in everything if found is not None]
+    shown: list[dict[str, str]] = [{} for _ in groups]
+    hidden = []
+    num_shown = 0
+    for name in dict.fromkeys(name for found in recipes for name in found):
+        values = [found.get(name) for found in recipes]
+        if all(value == values[0] for value in values):
+            continue
+        is_short = all(len(str(value)) <= LONGEST_SHOWN for value in values)
+        if name.startswith(PROVENANCE) or not is_short or num_shown == MOST_OPTIONS:
+            hidden.append(name)
+            continue
+        num_shown += 1
+        for mine, found in zip(shown, everything, strict=True):
+            if found is not None:
+                mine[name] = "none" if found.get(name) is None else str(found[name])
+    return shown, hidden
