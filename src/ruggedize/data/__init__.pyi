@@ -15,6 +15,8 @@ from .load import data_digest as data_digest
 from .load import load_data as load_data
 from .load import load_splits as load_splits
 from .options import DataOptions as DataOptions
+from .photographs import TestImages as TestImages
+from .photographs import load_test_images as load_test_images
 from .root import data_root as data_root
 from .streaming import StreamedImages as StreamedImages
 from .streaming import decode_all as decode_all

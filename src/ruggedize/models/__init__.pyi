@@ -6,10 +6,17 @@ from .batch_norm import several_views as several_views
 from .batch_norm import updating_statistics as updating_statistics
 from .classifier import Classifier as Classifier
 from .classifier import Prediction as Prediction
+from .contract import Contract as Contract
+from .contract import parsed_channels as parsed_channels
+from .contract import read_class_map as read_class_map
+from .contract import read_classes as read_classes
 from .files import load_model as load_model
 from .files import packed_model as packed_model
 from .files import read_description as read_description
 from .files import save_model as save_model
+from .foreign import ForeignOptions as ForeignOptions
+from .foreign import kind_of as kind_of
+from .foreign import load_foreign as load_foreign
 from .inference import inference_batch_size as inference_batch_size
 from .inference import logits_of as logits_of
 from .options import AirbenchOptions as AirbenchOptions
@@ -22,6 +29,8 @@ from .options import WideResNetOptions as WideResNetOptions
 from .precision import Precision as Precision
 from .precision import autocast_for as autocast_for
 from .precision import resolved_precision as resolved_precision
+from .predictor import Predictor as Predictor
+from .predictor import are_probabilities as are_probabilities
 from .registry import create_model as create_model
 from .registry import meta_model as meta_model
 from .registry import num_parameters as num_parameters
