@@ -10,7 +10,7 @@ from jaxtyping import Float32
 from torch import Tensor, nn
 
 from ruggedize.core.errors import UserError
-from ruggedize.kernels.types import Images
+from ruggedize.kernels.types import Images, Views
 from ruggedize.models.classifier import Channels
 from ruggedize.models.resizing import Interpolation, crop_middle, resize_square
 
@@ -93,14 +93,14 @@ class Predictor:
             return self.mean, self.std
         return (IMAGENET_MEAN, IMAGENET_STD) if isinstance(self.model, nn.Module) else None
 
-    def view(self, images: Images) -> Images:
+    def view(self, images: Images) -> Views:
         """Resize stored images and cut out the middle, as the model takes them."""
         target = self.resize or self.input_size
         if target is not None:
             images = resize_square(images, target, self.interpolation)
         return images if self.input_size is None else crop_middle(images, self.input_size)
 
-    def logits(self, views: Images) -> Float32[Tensor, "n k"]:
+    def logits(self, views: Views) -> Float32[Tensor, "n k"]:
         """Return the model's scores of views as logits.
 
         Raises:

@@ -12,7 +12,7 @@ from ruggedize.kernels.types import Images, Views
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
 
 
-def resize_square(images: Images, size: int, interpolation: Interpolation) -> Images:
+def resize_square(images: Images, size: int, interpolation: Interpolation) -> Views:
     """Resize images `[n, 3, h, w]` to squares with Pillow, on all cores; nothing to do is free."""
     if tuple(images.shape[2:]) == (size, size):
         return images
