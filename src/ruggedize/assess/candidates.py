@@ -18,7 +18,7 @@ from ruggedize.assess.options import AssessOptions
 from ruggedize.core.errors import UserError
 from ruggedize.core.memory import is_out_of_memory
 from ruggedize.data import ImageSet
-from ruggedize.kernels.types import Images
+from ruggedize.kernels.types import Images, Views
 from ruggedize.models import (
     Classifier,
     Predictor,
@@ -180,14 +180,14 @@ def in_eval_mode(model: Assessable) -> Iterator[None]:
             module.training = training
 
 
-def test_view(model: Candidate, images: Images) -> Images:
+def test_view(model: Candidate, images: Images) -> Views:
     """Bring images to the model's input size, in memory that its device reads fast."""
     view = model.view(images)
     return view.pin_memory() if model.device.type == "cuda" else view
 
 
 @torch.no_grad()
-def outcomes_for(model: Candidate, views: Images, labels: Tensor) -> Outcomes:
+def outcomes_for(model: Candidate, views: Views, labels: Tensor) -> Outcomes:
     """Run one block through a model; the device is waited for once."""
     parts = []
     autocast = autocast_for("bf16" if model.precision == "bf16" else "fp32", model.device)
