@@ -48,35 +48,27 @@ def assess_files(  # noqa: PLR0913
 ) -> bool:
     """Assess models and write the assessment, with its predictions beside it.
 
-    Several processes share the images; the first one writes. What is not given is taken from the
-    recipe of the first run folder.
+    Several processes share the images; the first one writes, and is told that it did. What is not
+    given is taken from the recipe of the first run folder.
 
     Args:
         places: run folders (their teacher and student), model files, `timm/NAME`, `hf:ORG/NAME`,
             ONNX files or `package.module:function`; the first model is the baseline of all
             comparisons.
         out: the assessment, a `.json` file.
-        data_options: the data; by default the run's. The image size is by default our models',
-            or 224 pixels for a folder.
+        data_options: the data; by default the run's, at our models' size or 224 pixels.
         options: which cells, how many images, which precision.
         foreign: what is said of models that ruggedize did not write.
         seed: of the generated corruptions' draws; by default the run's, else 0.
-        corruption_options: of generated corruptions, over the run's, or else over those of the
-            options.
+        corruption_options: of generated corruptions, over the run's or those of the options.
         progress: called as images are assessed.
-
-    Returns:
-        Whether this process is the one that wrote.
 
     Raises:
         UserError: a model or the data is missing, sizes or classes differ, an option has no effect,
             or `out` cannot be written.
     """
-    reject_impossible_place(out)
     given = corruption_options or {}
-    if options.suite != GENERATED:
-        reject_how_to_generate(options.suite, {"--seed": seed, "--option": given or None})
-    reject_idle_options(given, options.corruptions)
+    reject_arguments(out, options, seed, given)
     accelerator = default_accelerator()
     named = named_models(places)
     models = loaded_models(named, foreign, accelerator.device)
@@ -99,6 +91,20 @@ def assess_files(  # noqa: PLR0913
     if accelerator.is_main_process:
         save_assessment(result, out, facts)
     return accelerator.is_main_process
+
+
+def reject_arguments(
+    out: Path,
+    options: AssessOptions,
+    seed: int | None,
+    corruption_options: Mapping[str, Mapping[str, str]],
+) -> None:
+    """Raise UserError for a place that cannot be written, and for options without an effect."""
+    reject_impossible_place(out)
+    if options.suite != GENERATED:
+        given = {"--seed": seed, "--option": corruption_options or None}
+        reject_how_to_generate(options.suite, given)
+    reject_idle_options(corruption_options, options.corruptions)
 
 
 def loaded_data(

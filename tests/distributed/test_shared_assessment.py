@@ -9,7 +9,7 @@ import pytest
 
 from ruggedize.assess import load_assessment, load_predictions
 from ruggedize.models import ResNet9Options, create_model, save_model
-from tests.distributed.launching import LAUNCHERS, ROOT, environment, launched
+from tests.distributed.launching import ROOT, environment, launched
 from tests.foreign import colour_folder, colour_onnx
 
 CELLS = ("--corruptions", "gaussian_noise,fog", "--severities", "1,5")
@@ -78,7 +78,6 @@ def test_two_processes_give_what_one_gives(tmp_path: Path, kind: str) -> None:
 @pytest.mark.more
 @pytest.mark.parametrize("n", [1, 3, 25])
 def test_models_of_other_origin_are_shared_as_well(tmp_path: Path, n: int) -> None:
-    assert "torch" in LAUNCHERS
     file = colour_onnx(tmp_path / "mine.onnx", ["n", 3, 16, 16], kind="uint8")
     folder = colour_folder(tmp_path / "photos", ("",), n=30)
     arguments = [str(file), "--data", str(folder), "--image-size", "24", "--num-images", str(n)]

@@ -12,9 +12,9 @@ from ruggedize.assess import AssessOptions, assess, load_assessment, save_assess
 from ruggedize.assess.doubts import near_chance
 from ruggedize.core.errors import UserError
 from ruggedize.corruptions import generated_suite
-from ruggedize.data import ImageSet
+from ruggedize.data import DataOptions, load_test_images
 from ruggedize.models import Classifier, Predictor
-from tests.foreign import ColourNetwork, colour_images
+from tests.foreign import ColourNetwork, colour_folder, colour_images
 from tests.tiny_assessment import TinySuite, tiny_images, tiny_models
 
 DATA = colour_images(60)
@@ -157,28 +157,33 @@ def test_assessments_of_earlier_versions_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("correct", "n", "num_classes", "near"),
-    [(0, 100, 10, True), (10, 100, 10, True), (18, 100, 10, True), (25, 100, 10, False)]
-    + [(500, 1000, 2, True), (560, 1000, 2, False), (60, 50_000, 1000, True)],
+    [
+        (0, 100, 10, True),
+        (18, 100, 10, True),
+        (25, 100, 10, False),
+        (500, 1000, 2, True),
+        (560, 1000, 2, False),
+        (60, 50_000, 1000, True),
+    ],
 )
 def test_what_counts_as_chance(correct: int, n: int, num_classes: int, near: bool) -> None:
     assert near_chance(correct, n, num_classes) == near
 
 
-def test_memory_does_not_grow_with_the_number_of_images_in_files(tmp_path: Path) -> None:
-    from ruggedize.data import DataOptions, load_test_images
-    from tests.foreign import colour_folder
-
+def test_images_in_files_are_decoded_and_classified_block_by_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = colour_folder(tmp_path, ("",), n=90)
-    streamed = load_test_images(
-        DataOptions(name=str(folder), image_size=64, streaming=True, workers=1)
-    ).images
-    largest = []
+    options = DataOptions(name=str(folder), image_size=16, streaming=True, workers=1)
+    streamed = load_test_images(options).images
+    monkeypatch.setattr("ruggedize.assess.cells.BLOCK_VALUES", 20 * 3 * 16 * 16)
+    sizes = []
 
     def note(images: torch.Tensor) -> torch.Tensor:
-        largest.append(len(images))
+        sizes.append(len(images))
         return colours(images)
 
-    assert isinstance(streamed, ImageSet)
-    found = assess({"net": note}, streamed, options=OPTIONS.model_copy(update={"num_images": None}))
-    assert found.assessment.models["net"].clean.n == 90
-    assert found.assessment.models["net"].clean.accuracy == 1.0
+    found = assess({"net": note}, streamed, options=OPTIONS).assessment.models["net"]
+    assert max(sizes) == 20
+    assert sum(sizes) == 2 + 90 * 5  # two are tried, then clean and four cells
+    assert (found.clean.n, found.clean.correct) == (90, 90)

@@ -25,6 +25,16 @@ from tests.foreign import cached_on_hub, colour_images, colour_onnx, timm_weight
 
 CPU = torch.device("cpu")
 IMAGES = colour_images()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_unpickled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail where timm or torch would open a pickle."""
+    monkeypatch.setattr("torch.load", None)
+    monkeypatch.setattr("torch.jit.load", None)
+    monkeypatch.setattr("pickle.load", None)
+
+
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 TINY = "test_resnet.r160_in1k"  # timm's own model for tests
 
