@@ -60,6 +60,17 @@ def test_corruptions_act_at_the_stored_size_before_the_models_own_resizing() -> 
     assert seen[-1].shape[2:] == (8, 8)
 
 
+def test_without_a_suite_corruptions_are_made_as_the_options_say() -> None:
+    procedural = {"frost": {"textures": "procedural"}}
+    options = OPTIONS.model_copy(
+        update={"corruptions": ("frost",), "corruption_options": procedural}
+    )
+    found = assess({"mine": colours}, DATA, options=options).assessment
+    assert found.suite_facts["frost.textures"] == "procedural"
+    own = generated_suite(DATA.images, options=procedural)
+    assert found.models == assess({"mine": colours}, DATA, own, options).assessment.models
+
+
 def test_a_bare_module_is_rejected_with_what_to_give() -> None:
     with pytest.raises(UserError, match=r"net is a ColourNetwork.*\n.*Predictor\(network"):
         assess({"net": ColourNetwork()}, DATA, options=OPTIONS)

@@ -73,8 +73,9 @@ def assess(
         models: by name: a classifier, a `Predictor`, or a function from uint8 images to logits;
             the first is the baseline of all comparisons.
         image_set: labelled images, as stored.
-        suite: gives the corrupted images; default: `generated_suite(image_set.images)`. They are
-            those of `image_set`, image for image, unless the suite is unpaired.
+        suite: gives the corrupted images; default: made from `image_set` with the corruptions'
+            options of `options`. They are those of `image_set`, image for image, unless the suite
+            is unpaired.
         options: which cells, how many images, which precision.
         accelerator: several processes, which share the images and all return the whole result;
             default: this process alone.
@@ -85,7 +86,8 @@ def assess(
             fails, or returns NaN.
     """
     options = options or AssessOptions()
-    suite = suite or generated_suite(image_set.images)
+    if suite is None:
+        suite = generated_suite(image_set.images, options=options.corruption_options)
     check(models, image_set)
     cells = chosen_cells(suite, options)
     clean = choose_clean(image_set, options.num_images)
