@@ -77,13 +77,11 @@ def assess(
             options of `options`. They are those of `image_set`, image for image, unless the suite
             is unpaired.
         options: which cells, how many images, which precision.
-        accelerator: several processes, which share the images and all return the whole result;
-            default: this process alone.
+        accelerator: processes that share the images and all return the result; default: one.
         progress: called with the number of this process's images that all models have seen.
 
     Raises:
-        UserError: unknown corruption, unlabelled images, classes that differ, or a model that
-            fails, or returns NaN.
+        UserError: unknown corruption, unlabelled images, other classes, a model that returns NaN.
     """
     options = options or AssessOptions()
     if suite is None:
@@ -106,7 +104,7 @@ def assess(
         kept = {name: room() for name in candidates}
         run_models(candidates, kept, image_set, suite, work, progress)
     sizes = dict.fromkeys(cells, len((other or clean).positions))
-    sizes = {CLEAN_CELL: len(clean.positions), **sizes}
+    sizes[CLEAN_CELL] = len(clean.positions)
     answers = {name: shares.joined(own, sizes) for name, own in kept.items()}
     images = ImageFacts(
         num_images=len(clean.positions),
@@ -184,7 +182,10 @@ def run_models(
             done += len(block.positions)
             progress("assess", done, total)
     seconds = time.monotonic() - started
-    log.info("models computed for %.0f %% of the time", 100 * (1 - waited / max(seconds, 1e-9)))
+    log.info(
+        "models computed for %.0f %% of the assessment and waited for images in the rest",
+        100 * (1 - waited / max(seconds, 1e-9)),
+    )
 
 
 def images_of(block: Block, image_set: ImageSet, suite: Suite) -> Images:

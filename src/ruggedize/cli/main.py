@@ -33,6 +33,7 @@ ruggedize recipes lists what can be run; ruggedize run demo needs no data and a 
 ruggedize --version prints the version."""
 
 NOTES = (  # loggers whose level INFO is shown
+    "ruggedize.assess.scoring",
     "ruggedize.kernels.kernel",
     "ruggedize.models.precision",
     "ruggedize.train.loop",
