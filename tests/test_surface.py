@@ -5,25 +5,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import fields
 
 import pytest
 
 import ruggedize
+from ruggedize.cli.foreign_models import ForeignModels
 from ruggedize.cli.main import COMMANDS
 from ruggedize.core.tables import flat
 from ruggedize.recipe import Recipe, load_recipe, shipped_recipes
 
 NAMES = (
-    "CORRUPTIONS Classifier ImageBatch ImageSet Recipe UserError corrupt generated_suite load_data"
-    " load_model load_recipe randaugment run train_student train_teacher write_report"
+    "CORRUPTIONS Classifier ImageBatch ImageSet Predictor Recipe UserError corrupt generated_suite"
+    " load_data load_model load_recipe randaugment run train_student train_teacher write_report"
 )
 
 OPTIONS = {
     "run": "recipe out seed data_root skip_bad_images resume changes",
     "train-teacher": "recipe out seed data_root skip_bad_images changes",
     "train-student": "recipe teacher out seed data_root skip_bad_images changes",
-    "assess": "models data data_root skip_bad_images suite corruptions"
-    " corruption_options severities num_images seed out",
+    "assess": "models data data_root image_size skip_bad_images suite corruptions"
+    " corruption_options severities num_images seed foreign out",
     "report": "runs out format baseline mce_baseline",
     "views": "recipe out seed data_root skip_bad_images changes",
     "predict": "model images skip_bad_images as_csv",
@@ -54,6 +56,11 @@ def test_every_public_name_resolves_and_is_described(name: str) -> None:
 
 def test_the_commands_and_their_options_are_these() -> None:
     assert {name: options_of(command) for name, command in COMMANDS.items()} == OPTIONS
+
+
+def test_the_options_of_models_of_other_origin_are_these() -> None:
+    names = "classes class_map input_size resize mean std layout channels output download"
+    assert [field.name for field in fields(ForeignModels)] == names.split()
 
 
 def test_the_check_of_options_bites() -> None:

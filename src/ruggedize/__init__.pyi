@@ -6,6 +6,7 @@ from .data import ImageBatch as ImageBatch
 from .data import ImageSet as ImageSet
 from .data import load_data as load_data
 from .models import Classifier as Classifier
+from .models import Predictor as Predictor
 from .models import load_model as load_model
 from .pipeline import run as run
 from .recipe import Recipe as Recipe

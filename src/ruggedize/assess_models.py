@@ -1,7 +1,10 @@
-"""Assess models that lie on disk: of run folders, or files."""
+"""Assess models by what the command line calls them: run folders, files, and those of others."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import torch
 
 from ruggedize.assess import (
     AssessmentFacts,
@@ -14,70 +17,161 @@ from ruggedize.core import files
 from ruggedize.core.errors import UserError
 from ruggedize.core.progress import Progress, no_progress
 from ruggedize.corruptions import reject_idle_options
-from ruggedize.data import DataDigest, DataOptions, load_splits
-from ruggedize.models import Classifier, load_model
+from ruggedize.data import (
+    DataDigest,
+    DataOptions,
+    Fit,
+    TestImages,
+    load_splits,
+    load_test_images,
+)
+from ruggedize.models import (
+    Classifier,
+    ForeignOptions,
+    Predictor,
+    kind_of,
+    load_foreign,
+    load_model,
+)
 from ruggedize.pipeline import GENERATED, NAMES, models_of, suite_for
 from ruggedize.recipe import Recipe, load_recipe
-from ruggedize.train import default_accelerator
+from ruggedize.train import default_accelerator, naming_lost_processes
 from ruggedize.views import overlaps
 
+NO_FOREIGN = ForeignOptions()
 
+
+@naming_lost_processes()
 def assess_files(  # noqa: PLR0913
-    places: Sequence[Path],
+    places: Sequence[Path | str],
     out: Path,
     data_options: DataOptions | None,
     options: AssessOptions,
     *,
+    foreign: ForeignOptions = NO_FOREIGN,
     seed: int | None = None,
     corruption_options: Mapping[str, Mapping[str, str]] | None = None,
     progress: Progress = no_progress,
-) -> None:
-    """Assess models on disk and write the assessment, with its predictions beside it.
+) -> bool:
+    """Assess models and write the assessment, with its predictions beside it.
 
-    What is not given is taken from the recipe of the first run folder.
+    Several processes share the images; the first one writes, and is told that it did. What is not
+    given is taken from the recipe of the first run folder.
 
     Args:
-        places: run folders (their teacher and student) or model files; the first model is the
-            baseline of all comparisons.
+        places: run folders (their teacher and student), model files, `timm/NAME`, `hf:ORG/NAME`,
+            ONNX files or `package.module:function`; the first model is the baseline of all
+            comparisons.
         out: the assessment, a `.json` file.
-        data_options: the data; by default the run's.
+        data_options: the data; by default the run's, at our models' size or 224 pixels.
         options: which cells, how many images, which precision.
+        foreign: what is said of models that ruggedize did not write.
         seed: of the generated corruptions' draws; by default the run's, else 0.
-        corruption_options: of generated corruptions, over the run's, or else over those of the
-            options.
+        corruption_options: of generated corruptions, over the run's or those of the options.
         progress: called as images are assessed.
 
     Raises:
         UserError: a model or the data is missing, sizes or classes differ, an option has no effect,
             or `out` cannot be written.
     """
-    reject_impossible_place(out)
     given = corruption_options or {}
-    if options.suite != GENERATED:
-        reject_how_to_generate(options.suite, {"--seed": seed, "--option": given or None})
-    reject_idle_options(given, options.corruptions)
-    models = loaded_models(places)
-    recipe = earlier_recipe(places)
-    wanted = data_options or (recipe.data if recipe else None)
-    if wanted is None:
-        raise UserError("which data? give --data NAME, or a run folder that holds a recipe.toml")
-    first = next(iter(models.values()))
-    kept: dict[str, object] = {"image_size": first.image_size, "fit": first.fit}
-    data = load_splits(wanted.model_copy(update=kept), progress=progress)
-    if data_options is None:
-        check_same_data(places, data.digest)
+    reject_arguments(out, options, seed, given)
+    accelerator = default_accelerator()
+    named = named_models(places)
+    models = loaded_models(named, foreign, accelerator.device)
+    folders = [Path(place) for place in places if kind_of(str(place)) is None]
+    recipe = earlier_recipe(folders)
+    data = loaded_data(models, folders, data_options, recipe, progress)
     below = (recipe.assess if recipe else options).corruption_options
     options = options.model_copy(update={"corruption_options": overlaid(below, given)})
     if seed is None:
         seed = recipe.seed if recipe else 0
-    suite = suite_for(options, data.test, wanted.root, seed)
+    root = (data_options or (recipe and recipe.data) or DataOptions(name="")).root
+    suite = suite_for(options, data.images, root, seed)
     facts = AssessmentFacts(
         left_out=data.left_out,
         overlaps=overlaps(recipe.views.noise, suite.corruptions) if recipe else None,
+        sources={name: str(place) for name, place in named.items()},
         data=data.digest,
     )
-    result = assess(models, data.test, suite, options, progress=progress)
-    save_assessment(result, out, facts)
+    result = assess(models, data.images, suite, options, accelerator=accelerator, progress=progress)
+    if accelerator.is_main_process:
+        save_assessment(result, out, facts)
+    return accelerator.is_main_process
+
+
+def reject_arguments(
+    out: Path,
+    options: AssessOptions,
+    seed: int | None,
+    corruption_options: Mapping[str, Mapping[str, str]],
+) -> None:
+    """Raise UserError for a place that cannot be written, and for options without an effect."""
+    reject_impossible_place(out)
+    if options.suite != GENERATED:
+        given = {"--seed": seed, "--option": corruption_options or None}
+        reject_how_to_generate(options.suite, given)
+    reject_idle_options(corruption_options, options.corruptions)
+
+
+def loaded_data(
+    models: Mapping[str, Classifier | Predictor],
+    folders: Sequence[Path],
+    given: DataOptions | None,
+    recipe: Recipe | None,
+    progress: Progress,
+) -> TestImages:
+    """Load the images to assess on, at the size at which our models take them.
+
+    Where one of the models lies in a folder of ours they are the test images of the run's split:
+    models of ours may have been trained on the others.
+    """
+    wanted = given or (recipe.data if recipe else None)
+    if wanted is None:
+        raise UserError("which data? give --data NAME, or a run folder that holds a recipe.toml")
+    size = stored_size(models, None if given is None else given.image_size)
+    if given is None or size is not None:
+        wanted = wanted.model_copy(update={"image_size": size})
+    fits: set[Fit] = {model.fit for model in models.values() if isinstance(model, Classifier)}
+    if fits:
+        wanted = wanted.model_copy(update={"fit": only_fit(fits)})
+    if not folders:
+        return load_test_images(wanted, progress)
+    data = load_splits(wanted, progress=progress)
+    if given is None:
+        check_same_data(folders, data.digest)
+    return TestImages(data.test, data.digest, data.left_out)
+
+
+def only_fit(fits: set[Fit]) -> Fit:
+    """Return how images are made square, which must be the same for all models."""
+    if len(fits) > 1:
+        raise UserError(
+            f"these models were trained on images made square by {' and '.join(sorted(fits))};\n"
+            "assess models of one data.fit at a time"
+        )
+    return next(iter(fits))
+
+
+def stored_size(models: Mapping[str, Classifier | Predictor], given: int | None) -> int | None:
+    """Return the side of stored images: that of the models that were made for one.
+
+    Raises:
+        UserError: they were made for several, or for another one than is given.
+    """
+    sizes = {model.image_size for model in models.values() if model.image_size is not None}
+    if len(sizes) > 1:
+        raise UserError(
+            f"these models take stored images of {', '.join(map(str, sorted(sizes)))} pixels;\n"
+            "assess models of one size at a time"
+        )
+    own = next(iter(sizes), None)
+    if given is not None and own is not None and given != own:
+        raise UserError(
+            f"--image-size is {given}, and these models take stored images of {own} pixels;\n"
+            "leave it out"
+        )
+    return own or given
 
 
 def check_same_data(places: Sequence[Path], now: DataDigest | None) -> None:
@@ -113,21 +207,21 @@ def reject_impossible_place(out: Path) -> None:
         )
 
 
-def loaded_models(places: Sequence[Path]) -> dict[str, Classifier]:
-    """Load the models by name, onto the device.
+def loaded_models(
+    named: Mapping[str, Path | str], foreign: ForeignOptions, device: torch.device
+) -> dict[str, Classifier | Predictor]:
+    """Load the models, onto the device.
 
     Raises:
-        UserError: a model is missing or damaged, or their image sizes differ.
+        UserError: a model is missing or damaged, or an option has no effect on any.
     """
-    device = default_accelerator().device
-    models = {name: load_model(path).to(device) for name, path in model_files(places).items()}
-    sizes = {model.image_size for model in models.values()}
-    if len(sizes) > 1:
-        raise UserError(
-            f"these models take stored images of {', '.join(map(str, sorted(sizes)))} pixels;\n"
-            "assess models of one size at a time"
-        )
-    return models
+    others = load_foreign(
+        [each for each in named.values() if isinstance(each, str)], foreign, device
+    )
+    return {
+        name: others[place] if isinstance(place, str) else load_model(place).to(device)
+        for name, place in named.items()
+    }
 
 
 def reject_how_to_generate(suite: str, given: dict[str, object]) -> None:
@@ -140,21 +234,26 @@ def reject_how_to_generate(suite: str, given: dict[str, object]) -> None:
             )
 
 
-def model_files(places: Sequence[Path]) -> dict[str, Path]:
-    """Name the models: teacher and student of a run, or a file's folder; the run, where unclear."""
-    files = [file for place in places for file in models_at(place)]
-    if not files:
+def named_models(places: Sequence[Path | str]) -> dict[str, Path | str]:
+    """Name the models: our files (a run's teacher and student), and what others are called by.
+
+    A name is that of a file's folder or of the model, or a longer one where that is unclear.
+    """
+    found: list[Path | str] = []
+    for place in places:
+        found += [str(place)] if kind_of(str(place)) else models_at(Path(place))
+    if not found:
         raise UserError("there is no model to assess; give a run folder or a model.safetensors")
-    short = [named(file) for file in files]
+    short = [named(model) for model in found]
     if len(set(short)) == len(short):
-        return dict(zip(short, files, strict=True))
-    long = [f"{file.resolve().parent.parent.name}-{named(file)}" for file in files]
+        return dict(zip(short, found, strict=True))
+    long = [long_name(model) for model in found]
     if len(set(long)) < len(long):
         raise UserError(
             f"these models cannot be told apart by name: {', '.join(long)};\n"
             "rename their run folders, or assess them one by one"
         )
-    return dict(zip(long, files, strict=True))
+    return dict(zip(long, found, strict=True))
 
 
 def models_at(place: Path) -> list[Path]:
@@ -173,9 +272,26 @@ def models_at(place: Path) -> list[Path]:
     return found
 
 
-def named(file: Path) -> str:
-    """Name a model: `student/model.safetensors` is student."""
-    return file.resolve().parent.name if file.stem == "model" else file.stem
+def named(model: Path | str) -> str:
+    """Name a model: `student/model.safetensors` is student, `timm/resnet18` is resnet18."""
+    if isinstance(model, Path):
+        return model.resolve().parent.name if model.stem == "model" else model.stem
+    if kind_of(model) == "onnx":
+        return Path(model).stem
+    last = re.split("[/:]", model.partition("@")[0])[-1]
+    return safe(last)
+
+
+def long_name(model: Path | str) -> str:
+    """Name a model by more than its last part."""
+    if isinstance(model, str):
+        return safe(model)
+    return f"{model.resolve().parent.parent.name}-{named(model)}"
+
+
+def safe(name: str) -> str:
+    """Return a name that can be a file's."""
+    return re.sub(r"[^\w.+-]+", "-", name).strip("-.")
 
 
 def earlier_recipe(places: Sequence[Path]) -> Recipe | None:

@@ -4,7 +4,6 @@ import io
 import tomllib
 from pathlib import Path
 
-import torch
 from accelerate import Accelerator
 
 from ruggedize.assess import (
@@ -163,8 +162,8 @@ def complete(
             accelerator=accelerator,
             progress=progress,
         )
-    if accelerator.is_main_process:  # the other processes are done and do not wait
-        assess_stages(folder, recipe, data, accelerator.device, progress)
+    accelerator.wait_for_everyone()  # until the last model is written
+    assess_stages(folder, recipe, data, accelerator, progress)
 
 
 def teachers_of(
@@ -254,17 +253,21 @@ def write_view_sheet(data: Splits, recipe: Recipe, out: Path) -> None:
 
 
 def assess_stages(
-    folder: Path, recipe: Recipe, data: Splits, device: torch.device, progress: Progress
+    folder: Path, recipe: Recipe, data: Splits, accelerator: Accelerator, progress: Progress
 ) -> None:
-    """Assess the models of all stages on the test images and write the report."""
+    """Assess the models of all stages; the first process writes the report."""
     if not is_assessed(folder, recipe):
         num_classes = len(data.test.classes)
         models = {
-            name: load_trained(path, recipe.all_stages[name], num_classes).to(device)
+            name: load_trained(path, recipe.all_stages[name], num_classes).to(accelerator.device)
             for name, path in models_of(folder, recipe).items()
         }
         suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
-        result = assess(models, data.test, suite, recipe.assess, progress=progress)
+        result = assess(
+            models, data.test, suite, recipe.assess, accelerator=accelerator, progress=progress
+        )
+        if not accelerator.is_main_process:  # there is nothing left to do
+            return
         pictures = save_examples(result, data.test, suite, folder / "examples")
         facts = AssessmentFacts(
             overlaps=overlaps(recipe.views.noise, suite.corruptions),
@@ -274,9 +277,10 @@ def assess_stages(
             examples=tuple(path.name for path in pictures),
         )
         save_assessment(result, folder, facts)
-    else:
+    elif accelerator.is_main_process:
         check_same_data(folder, recipe)
-    write_report([folder], folder / "report.html")
+    if accelerator.is_main_process:
+        write_report([folder], folder / "report.html")
 
 
 def suite_for(options: AssessOptions, test: ImageSet, root: Path | None, seed: int) -> Suite:

@@ -13,6 +13,7 @@ from ruggedize import (
     Classifier,
     ImageBatch,
     ImageSet,
+    Predictor,
     Recipe,
     UserError,
     corrupt,
@@ -79,6 +80,23 @@ def look(images: Tensor, data: Splits, model: Classifier) -> float | None:
     found = assess({"mine": model}, data.test, suite, AssessOptions(severities=(5,)))
     assessment: Assessment = found.assessment
     return assessment.models["mine"].summary["severity5_top1"]
+
+
+def score(images: Tensor) -> Tensor:
+    return images.float().mean((2, 3))
+
+
+def foreign(network: torch.nn.Module, data: ImageSet) -> Assessment:
+    mine = Predictor(
+        network, ("a", "b"), input_size=224, resize=256, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
+    )
+    wrapped = Classifier(network, classes=("a", "b"), input_size=224)
+    assess({"mine": network_or(mine)}, data)
+    return assess({"mine": mine, "wrapped": wrapped, "function": score}, data).assessment
+
+
+def network_or(predictor: Predictor) -> Predictor:
+    return predictor
 
 
 def batches(images: Tensor) -> Iterator[ImageBatch]:

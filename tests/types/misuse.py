@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ruggedize import (
     Classifier,
     ImageSet,
+    Predictor,
     corrupt,
     generated_suite,
     load_data,
@@ -36,6 +37,8 @@ def misuse(images: Tensor, some: ImageSet, model: Classifier, folder: Path) -> N
     print(some.take([0]).classes)  # error
     print(recipe.student.objective.temprature)  # error
     AssessOptions(severities=5)  # error
+    Predictor(nn.Identity(), mean=0.5, std=0.5)  # error
+    Predictor(nn.Identity(), input_sise=224)  # error
     ViewOptions(geometry="same")  # error
     TrainingOptions(epochs=3)  # error
     load_data("digits", image_sise=32)  # error

@@ -4,6 +4,7 @@ from .assessment import Assessment as Assessment
 from .assessment import Cell as Cell
 from .assessment import Comparison as Comparison
 from .assessment import Coverage as Coverage
+from .assessment import InputFacts as InputFacts
 from .assessment import ModelAssessment as ModelAssessment
 from .assessment import load_assessment as load_assessment
 from .assessment import mean_accuracy as mean_accuracy

@@ -91,12 +91,41 @@ class Comparison(BaseModel):
 
 
 class ImageFacts(BaseModel):
-    """On which images: how many of how many, and what the classes are."""
+    """On which images: how many of how many, what the classes are, and the side as stored."""
 
     model_config = FROZEN
     num_images: int
     available: int
     classes: tuple[str, ...]
+    image_size: int | None = None  # not in assessments of earlier versions
+
+
+class InputFacts(BaseModel):
+    """How a model takes stored images.
+
+    Args:
+        input_size: side in pixels of what the model sees; None: images as they are stored.
+        resize: side to which stored images are resized before the middle is cut out; None: to
+            `input_size`.
+        image_size: side of the stored images that the model was made for, if for one.
+        interpolation: how they are resized.
+        mean: subtracted from pixels in 0..1; None: the model takes uint8 pixels.
+        std: divided by after that.
+        channels: the order of the channels.
+        layout: where the channels are.
+        output: whether its scores are logits or probabilities.
+    """
+
+    model_config = FROZEN
+    input_size: int | None = None
+    resize: int | None = None
+    image_size: int | None = None
+    interpolation: str = "bilinear"
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    channels: str = "rgb"
+    layout: str = "nchw"
+    output: str = "logits"
 
 
 class UnpairedFacts(BaseModel):
@@ -119,6 +148,7 @@ class Assessment(BaseModel):
     images: ImageFacts
     unpaired: UnpairedFacts | None = None
     precision: dict[str, str]
+    inputs: dict[str, InputFacts] = {}  # empty in assessments of earlier versions
     facts: AssessmentFacts = AssessmentFacts()
     models: dict[str, ModelAssessment]
     comparisons: tuple[Comparison, ...]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int64
+from torch import nn
 
 from ruggedize.assess.assessment import CLEAN
 from ruggedize.assess.options import AssessOptions
@@ -37,7 +38,7 @@ class Block(NamedTuple):
     labels: Int64[np.ndarray, " n"]
 
 
-def check(models: Mapping[str, Classifier], image_set: ImageSet) -> None:
+def check(models: Mapping[str, object], image_set: ImageSet) -> None:
     """Reject what cannot be assessed."""
     if not models:
         raise UserError("there is no model to assess; give at least one")
@@ -46,11 +47,10 @@ def check(models: Mapping[str, Classifier], image_set: ImageSet) -> None:
     if bool((image_set.labels < 0).any()):
         raise UserError("some of the images have no label; assess on labelled images only")
     for name, model in models.items():
-        if tuple(model.classes) != tuple(image_set.classes):
+        if isinstance(model, nn.Module) and not isinstance(model, Classifier):
             raise UserError(
-                f"{name} knows {len(model.classes)} classes ({', '.join(model.classes[:3])}, ...), "
-                f"the data has {len(image_set.classes)} ({', '.join(image_set.classes[:3])}, ...);"
-                "\nassess it on the data that it was trained for"
+                f"{name} is a {type(model).__name__}, which does not say how it takes images;\n"
+                "give Predictor(network, input_size=224, mean=..., std=...), or a Classifier"
             )
 
 

@@ -12,6 +12,7 @@ class AssessmentFacts(BaseModel):
         overlaps: the corruptions that each noise of the training overlaps; None: not known.
         left_out: files of a folder that could not be decoded.
         models: the SHA-256 of each model's file.
+        sources: where each model comes from, as it was given: `timm/resnet18`, `mine.onnx`.
         data: what identifies the data; None: not known.
         examples: the file names of the pictures on which models disagree; None: not known.
     """
@@ -20,5 +21,6 @@ class AssessmentFacts(BaseModel):
     overlaps: dict[str, tuple[str, ...]] | None = None
     left_out: tuple[str, ...] = ()
     models: dict[str, str] = {}
+    sources: dict[str, str] = {}
     data: DataDigest | None = None
     examples: tuple[str, ...] | None = None

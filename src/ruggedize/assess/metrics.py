@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float32, Int, Int64
 from torch import Tensor
 
 from ruggedize.assess.assessment import Cell
@@ -18,7 +18,7 @@ NUM_TOP = 3
 class Outcomes(NamedTuple):
     """What is kept of a model's answer to `n` images (`t` = 3, or fewer where classes are)."""
 
-    classes: Int64[np.ndarray, "n t"]  # likeliest first
+    classes: Int[np.ndarray, "n t"]  # likeliest first
     confidences: Float32[np.ndarray, "n t"]
     negative_log_likelihoods: Float32[np.ndarray, " n"]  # nats
 
@@ -41,7 +41,7 @@ def count_cell(
     severity: int,
     outcomes: Outcomes,
     labels: Int64[np.ndarray, " n"],
-    clean_classes: Int64[np.ndarray, " n"] | None,
+    clean_classes: Int[np.ndarray, " n"] | None,
 ) -> Cell:
     """Count over the images of a cell; `clean_classes` are the model's own clean answers."""
     first = outcomes.classes[:, 0]

@@ -1,15 +1,16 @@
 """Run models over clean and corrupted images, every image of every cell exactly once."""
 
-import copy
-from collections.abc import Mapping
+import logging
+import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import ExitStack
 from operator import attrgetter
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from jaxtyping import Int64
-from torch import Tensor, nn
 
 from ruggedize.assess.assessment import (
     Assessment,
@@ -20,6 +21,14 @@ from ruggedize.assess.assessment import (
     model_assessment,
 )
 from ruggedize.assess.bootstrap import compare
+from ruggedize.assess.candidates import (
+    Assessable,
+    Candidate,
+    in_eval_mode,
+    outcomes_for,
+    prepared,
+    test_view,
+)
 from ruggedize.assess.cells import (
     CLEAN_CELL,
     Block,
@@ -30,51 +39,29 @@ from ruggedize.assess.cells import (
     choose_unpaired,
     chosen_cells,
 )
-from ruggedize.assess.metrics import NUM_TOP, Outcomes, count_cell, outcomes_of
+from ruggedize.assess.doubts import warn_of_chance, warn_of_other_sizes
+from ruggedize.assess.metrics import NUM_TOP, Outcomes, count_cell
 from ruggedize.assess.options import AssessOptions
 from ruggedize.assess.predictions import Predictions, Rows, Top
 from ruggedize.assess.saving import AssessmentResult
+from ruggedize.assess.sharing import Kept, Shares
 from ruggedize.core.environment import version
 from ruggedize.core.errors import UserError
 from ruggedize.core.progress import Progress, no_progress
-from ruggedize.corruptions import Suite
+from ruggedize.corruptions import Suite, generated_suite
 from ruggedize.data import ImageSet
 from ruggedize.kernels.types import Images
-from ruggedize.models import (
-    Classifier,
-    Precision,
-    autocast_for,
-    inference_batch_size,
-    logits_of,
-    resolved_precision,
-)
 
-
-@dataclass
-class Candidate:
-    """A model that is assessed, and its outcomes so far."""
-
-    network: nn.Module
-    device: torch.device
-    precision: Precision
-    kept: dict[tuple[str, int], Outcomes]
-
-    def keep(self, block: Block, answer: Outcomes) -> None:
-        """Copy the answer to a block to its place."""
-        for kept, part in zip(self.kept[block.cell], answer, strict=True):
-            kept[block.start : block.start + len(part)] = part
-
-    def outcomes(self, cell: tuple[str, int]) -> Outcomes:
-        """Return the answers to a cell."""
-        return self.kept[cell]
+log = logging.getLogger(__name__)
 
 
 def assess(
-    models: Mapping[str, Classifier],
+    models: Mapping[str, Assessable],
     image_set: ImageSet,
-    suite: Suite,
+    suite: Suite | None = None,
     options: AssessOptions | None = None,
     *,
+    accelerator: Accelerator | None = None,
     progress: Progress = no_progress,
 ) -> AssessmentResult:
     """Assess models on clean images and on every cell of a suite.
@@ -83,84 +70,104 @@ def assess(
     the block before it. The models themselves are left as they are.
 
     Args:
-        models: classifiers by name; the first is the baseline of all comparisons.
+        models: by name: a classifier, a `Predictor`, or a function from uint8 images to logits;
+            the first is the baseline of all comparisons.
         image_set: labelled images, as stored.
-        suite: gives the corrupted images, e.g. `generated_suite(image_set.images)`: the same
-            ones, image for image, or else it says that it is unpaired and why.
+        suite: gives the corrupted images; default: made from `image_set` with the corruptions'
+            options of `options`. They are those of `image_set`, image for image, unless the suite
+            is unpaired.
         options: which cells, how many images, which precision.
-        progress: told how many images all models have seen.
+        accelerator: processes that share the images and all return the result; default: one.
+        progress: called with the number of this process's images that all models have seen.
 
     Raises:
-        UserError: unknown corruption, unlabelled images, classes that differ, or a model that
-            answers NaN.
+        UserError: unknown corruption, unlabelled images, other classes, a model that returns NaN.
     """
     options = options or AssessOptions()
+    if suite is None:
+        suite = generated_suite(image_set.images, options=options.corruption_options)
     check(models, image_set)
     cells = chosen_cells(suite, options)
     clean = choose_clean(image_set, options.num_images)
     other = suite.unpaired and choose_unpaired(suite.unpaired, options.num_images)
-    work = blocks_of([CLEAN_CELL], clean, image_set.image_size)
-    work += blocks_of(cells, other or clean, image_set.image_size)
+    shares = Shares.of(accelerator)
+    work = blocks_of([CLEAN_CELL], shares.own(clean), image_set.image_size)
+    work += blocks_of(cells, shares.own(other or clean), image_set.image_size)
     work.sort(key=attrgetter("start"))  # all cells of some images: streamed ones are read once
-    candidates = {name: prepared(model, options, work) for name, model in models.items()}
-    run_models(candidates, image_set, suite, work, progress)
+    with ExitStack() as left_as_they_were:
+        candidates = {}
+        for name, model in models.items():
+            left_as_they_were.enter_context(in_eval_mode(model))
+            candidates[name] = prepared(name, model, options, image_set)
+        warn_of_other_sizes({n: c.inputs for n, c in candidates.items()}, image_set.image_size)
+        room = room_for([CLEAN_CELL, *cells], work, len(image_set.classes))
+        kept = {name: room() for name in candidates}
+        run_models(candidates, kept, image_set, suite, work, progress)
+    sizes = dict.fromkeys(cells, len((other or clean).positions))
+    sizes[CLEAN_CELL] = len(clean.positions)
+    answers = {name: shares.joined(own, sizes) for name, own in kept.items()}
     images = ImageFacts(
         num_images=len(clean.positions),
         available=len(image_set),
         classes=tuple(image_set.classes),
+        image_size=image_set.image_size,
     )
-    return result_of(candidates, suite, cells, clean, other, images)
+    found = result_of(answers, candidates, suite, clean, other, images)
+    warn_of_chance(found.assessment)
+    return found
 
 
-def prepared(model: Classifier, options: AssessOptions, work: list[Block]) -> Candidate:
-    """Copy a model into the form in which it answers fastest."""
-    device = next(model.parameters()).device
-    network = copy.deepcopy(model).eval().requires_grad_(False)
-    network.to(memory_format=torch.channels_last)  # pyright: ignore
-    precision = resolved_precision(options.precision, device)
-    return Candidate(network, device, precision, room_for(work, len(model.classes)))
-
-
-def room_for(work: list[Block], num_classes: int) -> dict[tuple[str, int], Outcomes]:
-    """Allocate memory for all answers, in one piece.
+def room_for(
+    cells: list[tuple[str, int]], work: list[Block], num_classes: int
+) -> Callable[[], Kept]:
+    """Return a function that allocates memory for all of a model's answers, in one piece.
 
     Kept block by block, they would lie between the images that come and go, and the heap would
     grow by half of all images.
     """
-    sizes: dict[tuple[str, int], int] = {}
+    sizes = dict.fromkeys(cells, 0)
     for block in work:
-        sizes[block.cell] = sizes.get(block.cell, 0) + len(block.positions)
-    total, num_top = sum(sizes.values()), min(NUM_TOP, num_classes)
-    whole = Outcomes(
-        np.empty((total, num_top), np.int64),
-        np.empty((total, num_top), np.float32),
-        np.empty(total, np.float32),
-    )
+        sizes[block.cell] += len(block.positions)
     stops = np.cumsum(list(sizes.values()))
-    return {
-        cell: Outcomes(*(part[stop - n : stop] for part in whole))
-        for (cell, n), stop in zip(sizes.items(), stops, strict=True)
-    }
+    total, num_top = sum(sizes.values()), min(NUM_TOP, num_classes)
+
+    def room() -> Kept:
+        whole = Outcomes(
+            np.empty((total, num_top), np.int16),
+            np.empty((total, num_top), np.float32),
+            np.empty(total, np.float32),
+        )
+        return {
+            cell: Outcomes(*(part[stop - n : stop] for part in whole))
+            for (cell, n), stop in zip(sizes.items(), stops, strict=True)
+        }
+
+    return room
 
 
 def run_models(
-    candidates: dict[str, Candidate],
+    candidates: Mapping[str, Candidate],
+    kept: Mapping[str, Kept],
     image_set: ImageSet,
     suite: Suite,
     work: list[Block],
     progress: Progress,
 ) -> None:
-    """Run every model on every block, while a thread makes the next one."""
+    """Run every model on every block, while a thread makes the next one on all cores."""
     total, done = sum(len(block.positions) for block in work), 0
+    started, waited = time.monotonic(), 0.0
 
     def make(block: Block) -> dict[str, Images]:
         images = images_of(block, image_set, suite)
         return {name: test_view(model, images) for name, model in candidates.items()}
 
     with ThreadPoolExecutor(1, thread_name_prefix="next-block") as ahead:
-        upcoming = ahead.submit(make, work[0])
+        upcoming = ahead.submit(make, work[0]) if work else None
         for place, block in enumerate(work):
+            assert upcoming is not None
+            asked = time.monotonic()
             views = upcoming.result()
+            waited += time.monotonic() - asked
             if place + 1 < len(work):
                 upcoming = ahead.submit(make, work[place + 1])
             for name, model in candidates.items():
@@ -170,9 +177,15 @@ def run_models(
                         f"{name} answers NaN or infinity on {block.cell[0]}: its training "
                         "diverged;\ntrain it again with a lower learning rate"
                     )
-                model.keep(block, answer)
+                for place_of, part in zip(kept[name][block.cell], answer, strict=True):
+                    place_of[block.start : block.start + len(part)] = part
             done += len(block.positions)
             progress("assess", done, total)
+    seconds = time.monotonic() - started
+    log.info(
+        "models computed for %.0f %% of the assessment and waited for images in the rest",
+        100 * (1 - waited / max(seconds, 1e-9)),
+    )
 
 
 def images_of(block: Block, image_set: ImageSet, suite: Suite) -> Images:
@@ -185,38 +198,17 @@ def images_of(block: Block, image_set: ImageSet, suite: Suite) -> Images:
     return image_set.images[first : last + 1] if is_slice else image_set.images[positions]
 
 
-def test_view(model: Candidate, images: Images) -> Images:
-    """Bring images to the model's input size, in memory that its device reads fast."""
-    view: Tensor = model.network.test_view(images)  # pyright: ignore
-    return view.pin_memory() if model.device.type == "cuda" else view
-
-
-@torch.inference_mode()
-def outcomes_for(model: Candidate, views: Images, labels: Tensor) -> Outcomes:
-    """Run one block through a model; the device is waited for once."""
-    parts = []
-    autocast = autocast_for(model.precision, model.device)
-    most = inference_batch_size(views.shape[-1])
-    for batch, target in zip(views.split(most), labels.split(most), strict=True):
-        with autocast:
-            logits = logits_of(model.network, batch.to(model.device, non_blocking=True))
-        parts.append(outcomes_of(logits.float(), target.to(model.device, non_blocking=True)))
-    return Outcomes(*(torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)))
-
-
 def result_of(
-    candidates: dict[str, Candidate],
+    kept: Mapping[str, Kept],
+    candidates: Mapping[str, Candidate],
     suite: Suite,
-    cells: list[tuple[str, int]],
     clean: Chosen,
     other: Chosen | None,
     images: ImageFacts,
 ) -> AssessmentResult:
     """Count, summarise and compare what the models have answered."""
-    counted = {
-        name: counted_model(model, cells, clean, other) for name, model in candidates.items()
-    }
-    kept = {name: predictions_of(model, cells, clean, other) for name, model in candidates.items()}
+    counted = {name: counted_model(own, clean, other) for name, own in kept.items()}
+    predictions = {name: predictions_of(own, clean, other) for name, own in kept.items()}
     assessment = Assessment(
         ruggedize=str(version("ruggedize")),
         suite=suite.name,
@@ -224,10 +216,11 @@ def result_of(
         images=images,
         unpaired=unpaired_facts(suite, other),
         precision={name: model.precision for name, model in candidates.items()},
+        inputs={name: model.inputs for name, model in candidates.items()},
         models=counted,
-        comparisons=tuple(comparisons(counted, kept)),
+        comparisons=tuple(comparisons(counted, predictions)),
     )
-    return AssessmentResult(assessment, kept)
+    return AssessmentResult(assessment, predictions)
 
 
 def unpaired_facts(suite: Suite, other: Chosen | None) -> UnpairedFacts | None:
@@ -238,37 +231,31 @@ def unpaired_facts(suite: Suite, other: Chosen | None) -> UnpairedFacts | None:
     return UnpairedFacts(reason=reason, num_images=len(other.positions), available=len(labels))
 
 
-def counted_model(
-    model: Candidate, cells: list[tuple[str, int]], clean: Chosen, other: Chosen | None
-) -> ModelAssessment:
+def counted_model(kept: Kept, clean: Chosen, other: Chosen | None) -> ModelAssessment:
     """Count one model's cells."""
-    own = model.outcomes(CLEAN_CELL).classes[:, 0]
+    own = kept[CLEAN_CELL].classes[:, 0]
     labels, compared = (clean.labels, own) if other is None else (other.labels, None)
-    counted = [count_cell(*cell, model.outcomes(cell), labels, compared) for cell in cells]
-    return model_assessment(
-        count_cell(*CLEAN_CELL, model.outcomes(CLEAN_CELL), clean.labels, own), counted
-    )
+    counted = [
+        count_cell(*cell, outcomes, labels, compared)
+        for cell, outcomes in kept.items()
+        if cell != CLEAN_CELL
+    ]
+    return model_assessment(count_cell(*CLEAN_CELL, kept[CLEAN_CELL], clean.labels, own), counted)
 
 
-def predictions_of(
-    model: Candidate, cells: list[tuple[str, int]], clean: Chosen, other: Chosen | None
-) -> Predictions:
+def predictions_of(kept: Kept, clean: Chosen, other: Chosen | None) -> Predictions:
     """Keep what the intervals and the examples are made of, in ascending order of index."""
     shown = other or clean
     order, clean_order = (np.argsort(chosen.indices, kind="stable") for chosen in (shown, clean))
 
-    def top(cell: tuple[str, int], order: Int64[np.ndarray, " n"]) -> Top:
-        outcomes = model.outcomes(cell)
-        return Top(
-            outcomes.classes[order].astype(np.int16),
-            outcomes.confidences[order],
-        )
+    def top(outcomes: Outcomes, order: Int64[np.ndarray, " n"]) -> Top:
+        return Top(outcomes.classes[order].astype(np.int16), outcomes.confidences[order])
 
     return Predictions(
         shown.indices[order],
         shown.labels[order],
-        top(CLEAN_CELL, clean_order),
-        {cell: top(cell, order) for cell in cells},
+        top(kept[CLEAN_CELL], clean_order),
+        {cell: top(own, order) for cell, own in kept.items() if cell != CLEAN_CELL},
         other and Rows(clean.indices[clean_order], clean.labels[clean_order]),
     )
 

@@ -1,7 +1,7 @@
 """Types of command-line arguments: their names in `--help` and how they are parsed."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -25,12 +25,16 @@ def several(metavar: str) -> Any:
 
 RecipeName = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
 Reported = Annotated[tyro.conf.Positional[tuple[Path, ...]], several("RUN|JSON...")]
-Models = Annotated[tyro.conf.Positional[tuple[Path, ...]], several("RUN|MODEL...")]
+Models = Annotated[tyro.conf.Positional[tuple[str, ...]], several("RUN|MODEL...")]
 OneModel = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN|MODEL")]
 Pictures = Annotated[tyro.conf.Positional[tuple[Path, ...]], several("IMAGE|DIR...")]
 Folder = Annotated[Path | None, named("DIR")]
 Whole = Annotated[int | None, named("INT")]
 Name = Annotated[str | None, named("NAME")]
+Channels = Annotated[str | None, named("R,G,B")]
+Layout = Annotated[Literal["nchw", "nhwc"] | None, named("nchw|nhwc")]
+ChannelOrder = Annotated[Literal["rgb", "bgr"] | None, named("rgb|bgr")]
+Output = Annotated[Literal["logits", "probabilities"] | None, named("logits|probabilities")]
 Names = Annotated[str | None, named("NAME,...")]
 Options = Annotated[
     tyro.conf.UseAppendAction[tuple[str, ...]],

@@ -4,7 +4,7 @@ import csv
 import os
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ruggedize.cli.args import (
     AsCsv,
@@ -21,9 +21,15 @@ from ruggedize.cli.args import (
     Whole,
 )
 from ruggedize.cli.display import Bars, console, table
+from ruggedize.cli.foreign_models import NOTHING_SAID, Foreign
 from ruggedize.core import files
 from ruggedize.core.errors import UserError
 
+if TYPE_CHECKING:
+    from ruggedize.assess import AssessOptions
+    from ruggedize.data import DataOptions
+
+LARGEST_SIZE = 1024  # pixels, as in a recipe
 AT_ONCE = 256  # images decoded and classified together
 
 
@@ -33,6 +39,7 @@ def assess(
     *,
     data: Name = None,
     data_root: Folder = None,
+    image_size: Whole = None,
     skip_bad_images: Switch = False,
     suite: str = "generated",
     corruptions: Names = None,
@@ -40,14 +47,19 @@ def assess(
     severities: str = "1-5",
     num_images: Whole = None,
     seed: Whole = None,
+    foreign: Foreign = NOTHING_SAID,
     out: Path,
 ) -> None:
     """Assess models on corruptions of the data's test images.
 
     Args:
-        models: Run folders (their teacher and student) or model.safetensors files.
+        models: A run folder (its teacher and student), model.safetensors, timm/NAME,
+            timm/NAME@FILE.safetensors, hf:ORG/NAME, FILE.onnx, or package.module:function of your
+            code, which is run: it returns an nn.Module, or a function from uint8 images to scores.
         data: Name or folder of the data. Default: that of the first run folder.
         data_root: Folder that holds the data set.
+        image_size: Side in pixels at which images are stored and corrupted. Default: that of the
+            run, or 224 for a folder.
         skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
         suite: Where the corrupted images come from: "generated" makes them from the test images;
             else a folder laid out as CIFAR-10-C or ImageNet-C, here or where the data lie.
@@ -55,37 +67,70 @@ def assess(
         corruption_options: Set an option of a corruption. Default: the run's, else the first value.
         severities: Severities from 1 to 5: "5", "1-5" or "1,3,5".
         num_images: Assess only this many test images.
-        seed: Fixes the random draws of generated corruptions. Default: that of the first run
-            folder, else 0.
+        seed: Fixes the draws of generated corruptions. Default: the first run folder's, else 0.
+        foreign: What models of other origin do not say of themselves.
         out: The assessment, a JSON file; predictions are written beside it.
     """
-    from ruggedize.assess import AssessOptions, parsed_severities
     from ruggedize.assess_models import assess_files
-    from ruggedize.corruptions import parsed_names, parsed_options
-    from ruggedize.data import DataOptions
+    from ruggedize.corruptions import parsed_options
     from ruggedize.report import load_summary_rows
 
-    if data_root and not data:
-        raise UserError("--data-root needs --data NAME: which data set lies there?")
-    if skip_bad_images and not data:
-        raise UserError("--skip-bad-images needs --data DIR; a run says itself what it leaves out")
+    where = place_of_data(data, data_root, image_size, skip_bad_images)
+    options = cells_to_assess(suite, severities, corruptions, num_images)
+    own = {"seed": seed, "corruption_options": parsed_options(corruption_options)}
+    with Bars(shown=is_first()) as bars:
+        said = foreign.read()
+        wrote = assess_files(models, out, where, options, foreign=said, **own, progress=bars)
+    if wrote:
+        columns, rows = load_summary_rows(out)
+        console.print(table("assessment", columns, rows))
+        console.print(f"assessment: {out}", soft_wrap=True)
+
+
+def cells_to_assess(
+    suite: str, severities: str, corruptions: str | None, num_images: int | None
+) -> "AssessOptions":
+    """Return the options of an assessment as they were typed."""
+    from ruggedize.assess import AssessOptions, parsed_severities
+    from ruggedize.corruptions import parsed_names
+
     if num_images is not None and num_images < 1:
         raise UserError(f"--num-images must be at least 1, got {num_images}; leave it out for all")
-    where = (
-        DataOptions(name=data, root=data_root, skip_bad_images=skip_bad_images) if data else None
-    )
-    options = AssessOptions(
+    return AssessOptions(
         suite=suite,
         severities=parsed_severities(severities),
         corruptions=None if corruptions is None else parsed_names(corruptions),
         num_images=num_images,
     )
-    own = {"seed": seed, "corruption_options": parsed_options(corruption_options)}
-    with Bars() as bars:
-        assess_files(models, out, where, options, **own, progress=bars)
-    columns, rows = load_summary_rows(out)
-    console.print(table("assessment", columns, rows))
-    console.print(f"assessment: {out}", soft_wrap=True)
+
+
+def is_first() -> bool:
+    """Return whether this is the first of several processes."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def place_of_data(
+    name: str | None, root: Path | None, image_size: int | None, skip_bad_images: bool
+) -> "DataOptions | None":
+    """Return where the data is; None: a run says it."""
+    from ruggedize.data import DataOptions
+
+    if name:
+        if image_size is not None and not 4 <= image_size <= LARGEST_SIZE:
+            raise UserError(
+                f"--image-size must be in 4..{LARGEST_SIZE}, got {image_size};\n"
+                "leave it out for 224 pixels"
+            )
+        return DataOptions(
+            name=name, root=root, image_size=image_size, skip_bad_images=skip_bad_images
+        )
+    if root:
+        raise UserError("--data-root needs --data NAME: which data set lies there?")
+    if image_size is not None:
+        raise UserError("--image-size needs --data DIR; a run says itself how images are stored")
+    if skip_bad_images:
+        raise UserError("--skip-bad-images needs --data DIR; a run says itself what it leaves out")
+    return None
 
 
 def report(

@@ -54,14 +54,14 @@ def corrupt(
         parsed_options,
         reject_idle_options,
     )
-    from ruggedize.data import load_test_images
+    from ruggedize.data import load_clean_images
 
     check_arguments(seed, out, sheet, image)
     chosen = None if corruptions is None else parsed_names(corruptions)
     parsed = parsed_options(corruption_options)
     reject_idle_options(parsed, chosen)
     options = {"image_size": image_size, "skip_bad_images": skip_bad_images}
-    test = load_test_images(data, data_root, **options)
+    test = load_clean_images(data, data_root, **options)
     further = further_corruptions(chosen)
     suite = generated_suite(test.images, seed=seed, preset=preset, options=parsed, extra=further)
     if sheet is not None:

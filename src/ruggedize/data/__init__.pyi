@@ -1,4 +1,5 @@
 from .bad_files import reject_or_skip as reject_or_skip
+from .decode import Fit as Fit
 from .decode import Stored as Stored
 from .decode import decode_image as decode_image
 from .decode import shown as shown
@@ -13,10 +14,12 @@ from .image_set import Splits as Splits
 from .layout import list_classes as list_classes
 from .listing import list_images as list_images
 from .load import data_digest as data_digest
+from .load import load_clean_images as load_clean_images
 from .load import load_data as load_data
 from .load import load_splits as load_splits
-from .load import load_test_images as load_test_images
 from .options import DataOptions as DataOptions
+from .photographs import TestImages as TestImages
+from .photographs import load_test_images as load_test_images
 from .root import data_root as data_root
 from .streaming import StreamedImages as StreamedImages
 from .streaming import decode_all as decode_all

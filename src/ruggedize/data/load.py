@@ -80,7 +80,7 @@ def load_data(  # noqa: PLR0913
     return load_splits(options, download=download)
 
 
-def load_test_images(
+def load_clean_images(
     name_or_path: str,
     root: Path | None = None,
     *,

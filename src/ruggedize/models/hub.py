@@ -25,7 +25,7 @@ def model_file(place: Path | str, *, download: bool = False) -> Path:
             cannot be downloaded.
     """
     if os.fspath(place).startswith(PREFIX):
-        return hub_file(os.fspath(place), download)
+        return hub_file(os.fspath(place).removeprefix(PREFIX), download=download)
     if download:
         raise UserError(f"download=True is for {PREFIX}ORG/NAME, got {place};\nleave it out")
     path = Path(place)
@@ -39,25 +39,33 @@ def model_file(place: Path | str, *, download: bool = False) -> Path:
     )
 
 
-def hub_file(name: str, download: bool) -> Path:
-    """Return the path of a Hub model's file in the local cache, downloading it only if told to.
+def hub_file(name: str, file: str = MODEL, *, download: bool) -> Path:
+    """Return the path of a Hub repository's file in the local cache.
 
     `hf_hub_download(..., local_files_only=True)` would still connect, for its user agent.
+
+    Args:
+        name: `ORG/NAME`, with `@REVISION` for a branch, tag or commit.
+        file: the name of the file.
+        download: download the file if it is not in the cache.
+
+    Raises:
+        UserError: huggingface_hub is not installed, the file is not in the cache, or it cannot be
+            downloaded.
     """
-    require_extra("hub", name)
+    require_extra("hub", PREFIX + name)
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
-    repository, _, revision = name.removeprefix(PREFIX).partition("@")
+    repository, _, revision = name.partition("@")
     reject_other_name(repository)
     with naming_hub_errors(repository):
-        if download:
-            return Path(hf_hub_download(repository, MODEL, revision=revision or None))
-        found = try_to_load_from_cache(repository, MODEL, revision=revision or None)
+        found = try_to_load_from_cache(repository, file, revision=revision or None)
+        if download and not (isinstance(found, str) and not revision):
+            return Path(hf_hub_download(repository, file, revision=revision or None))
     if not isinstance(found, str):
         raise UserError(
-            f"{name.removeprefix(PREFIX)} is not in the local Hub cache;\n"
-            f"fetch it with `hf download {repository}`, or from Python with "
-            "load_model(..., download=True)"
+            f"{file} of {name} is not in the local Hub cache;\ngive --download (download=True in "
+            f"Python), or fetch it with `hf download {repository} {file}`"
         )
     return Path(found)
 
@@ -121,6 +129,11 @@ def naming_hub_errors(repository: str) -> Iterator[None]:
         raise UserError(
             f"{repository} is not in the local Hub cache, and the Hub could not be reached;\n"
             "check the connection (and that HF_HUB_OFFLINE is not set)"
+        ) from None
+    except errors.EntryNotFoundError as error:
+        raise UserError(
+            f"{repository} lacks a file ({str(error).partition(chr(10))[0]}), and pickles are not "
+            "read;\nuse a model that is published as safetensors"
         ) from None
     except errors.RepositoryNotFoundError:
         raise UserError(

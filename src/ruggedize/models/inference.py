@@ -1,8 +1,10 @@
 """Batched inference: batch sizes, and smaller batches on out-of-memory."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from ruggedize.core.errors import UserError
 from ruggedize.core.memory import is_out_of_memory
@@ -18,7 +20,7 @@ def inference_batch_size(input_size: int) -> int:
 
 
 @torch.no_grad()
-def logits_of(network: nn.Module, views: Views) -> Float[Tensor, "n k"]:
+def logits_of(network: Callable[[Views], Tensor], views: Views) -> Float[Tensor, "n k"]:
     """Return a network's logits, halving the batch on out-of-memory.
 
     The network must be in eval mode, so that logits do not depend on the batch.

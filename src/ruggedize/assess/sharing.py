@@ -1,0 +1,64 @@
+"""Several processes share the images of an assessment; each image belongs to one of them."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from ruggedize.assess.cells import Chosen
+from ruggedize.assess.metrics import Outcomes
+
+Kept = dict[tuple[str, int], Outcomes]  # a model's outcomes by cell
+
+
+class Shares(NamedTuple):
+    """How images are shared: process `rank` of `num_processes` has one contiguous part of them."""
+
+    accelerator: Accelerator | None
+    rank: int
+    num_processes: int
+
+    @classmethod
+    def of(cls, accelerator: Accelerator | None) -> "Shares":
+        """Return the shares of the processes of an accelerator; None: this one has them all."""
+        if accelerator is None or accelerator.num_processes == 1:
+            return cls(None, 0, 1)
+        return cls(accelerator, accelerator.process_index, accelerator.num_processes)
+
+    def sizes(self, n: int) -> list[int]:
+        """Return how many of n images each process has: equally many, or one more."""
+        whole, rest = divmod(n, self.num_processes)
+        return [whole + (rank < rest) for rank in range(self.num_processes)]
+
+    def own(self, chosen: Chosen) -> Chosen:
+        """Return this process's part of the images."""
+        sizes = self.sizes(len(chosen.positions))
+        start = sum(sizes[: self.rank])
+        return Chosen(*(part[start : start + sizes[self.rank]] for part in chosen))
+
+    def joined(self, kept: Kept, num_images: dict[tuple[str, int], int]) -> Kept:
+        """Return all processes' outcomes, in every process, in the order of the images."""
+        if self.accelerator is None:
+            return kept
+        return {
+            cell: Outcomes(*(self.gathered(part, num_images[cell]) for part in outcomes))
+            for cell, outcomes in kept.items()
+        }
+
+    def gathered(self, part: np.ndarray, n: int) -> np.ndarray:
+        """Return the rows of all processes, of which there are n.
+
+        Collective operations want equal shapes, and no int16 on a GPU.
+        """
+        assert self.accelerator is not None
+        sizes = self.sizes(n)
+        dtype = torch.int32 if part.dtype == np.int16 else torch.float32
+        padded = torch.zeros(max(sizes), *part.shape[1:], dtype=dtype)
+        padded[: len(part)] = torch.from_numpy(part)
+        rows = self.accelerator.gather(padded.to(self.accelerator.device))
+        assert isinstance(rows, Tensor)
+        each = rows.cpu().split(max(sizes)) if max(sizes) else [rows.cpu()]
+        whole = torch.cat([own[:size] for own, size in zip(each, sizes, strict=True)])
+        return whole.numpy().astype(part.dtype)

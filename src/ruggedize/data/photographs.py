@@ -1,0 +1,81 @@
+"""Images to assess on that no training here knows: a folder in the layouts that people have."""
+
+import logging
+from typing import NamedTuple
+
+from ruggedize.core.errors import UserError, shown
+from ruggedize.core.progress import Progress, no_progress
+from ruggedize.data.digest import DataDigest, folder_digest
+from ruggedize.data.folder import read_parts
+from ruggedize.data.image_set import ImageSet
+from ruggedize.data.layout import (
+    list_classes,
+    part_folders,
+    stepped_into,
+    with_spelling_of_train,
+)
+from ruggedize.data.load import NAMES, folder_of, load_splits
+from ruggedize.data.options import DataOptions
+
+DEFAULT_SIZE = 224  # pixels at which photographs are stored: that of ImageNet-C
+
+log = logging.getLogger(__name__)
+
+
+class TestImages(NamedTuple):
+    """Labelled images to assess on, and what identifies them."""
+
+    images: ImageSet
+    digest: DataDigest | None
+    left_out: tuple[str, ...]
+
+
+def load_test_images(options: DataOptions, progress: Progress = no_progress) -> TestImages:
+    """Load the images of a folder that a model of unknown origin is assessed on.
+
+    Of a folder with `test/CLASS/*` these are the test images, else those of `val/CLASS/*` (the
+    layout of ImageNet), else all images of `CLASS/*`. Training images are not read. From a folder
+    that has `train/` alone, and from data known by a name, come the images that a run here would
+    test on.
+
+    Args:
+        options: the data; a folder's images are stored at `image_size`, by default 224 pixels.
+        progress: called as images are decoded.
+
+    Raises:
+        UserError: the folder is missing or has no classes, or a file is damaged.
+    """
+    path = folder_of(options)
+    if options.name in NAMES or not path.is_dir():
+        return of_a_run(options, progress)
+    sized = options.model_copy(update={"image_size": options.image_size or DEFAULT_SIZE})
+    root = stepped_into(path)
+    folders = part_folders(root)
+    part = next((name for name in ("test", "validation") if name in folders), None)
+    if part is None and folders:
+        return of_a_run(sized, progress)
+    folder = stepped_into(folders[part]) if part else root
+    if part == "validation":
+        log.warning(
+            "%s has no folder test: the images of %s are assessed",
+            *(shown(path), shown(folder.name)),
+        )
+    parts = {part or "all": list_classes(folder)}
+    if "train" in folders:
+        trained = list_classes(stepped_into(folders["train"]))
+        parts = with_spelling_of_train({"train": trained, **parts})
+    classes = tuple(sorted({name for found in parts.values() for name in found}))
+    parts.pop("train", None)
+    if len(classes) < 2:
+        raise UserError(
+            f"{shown(folder)} has only one class, {''.join(classes)}; a classifier needs two;\n"
+            "put the images of each class in its own folder"
+        )
+    images = read_parts(path, parts, classes, sized, progress)[part or "all"]
+    return TestImages(images, folder_digest(path, parts), images.left_out)
+
+
+def of_a_run(options: DataOptions, progress: Progress) -> TestImages:
+    """Load the images that a run would test on."""
+    data = load_splits(options, progress=progress)
+    return TestImages(data.test, data.digest, data.left_out)

@@ -1,0 +1,167 @@
+"""ONNX files, run by onnxruntime."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ruggedize.core.errors import UserError
+from ruggedize.models.contract import Contract
+from ruggedize.models.predictor import Predictor
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+DTYPES = {
+    "tensor(uint8)": np.dtype(np.uint8),
+    "tensor(float)": np.dtype(np.float32),
+    "tensor(float16)": np.dtype(np.float16),
+    "tensor(double)": np.dtype(np.float64),
+}
+
+
+def load_onnx(file: Path, contract: Contract, device: torch.device) -> Predictor:
+    """Load an ONNX file; what it says of its input goes before the contract, which fills the rest.
+
+    Files of ours say everything in their metadata. Of other files the input's shape tells the
+    layout and, where it is fixed, the size; whether pixels are normalised is not in them.
+
+    Raises:
+        UserError: onnxruntime is not installed, the file is none that takes images, or the
+            contract lacks something or contradicts the file.
+    """
+    session = opened(file, device)
+    inputs = session.get_inputs()
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in DTYPES:
+        found = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs)
+        raise UserError(
+            f"{file} must take one batch of images, uint8 or float with 4 dimensions, got {found};"
+            "\nexport the network alone, or wrap it in a function: package.module:function"
+        )
+    dtype = DTYPES[inputs[0].type]
+    said = contract_in(file, session, contract.layout)
+    if dtype != np.uint8 and said.mean is None and contract.mean is None:
+        raise UserError(
+            f"{file} takes floats and does not say how pixels are normalised;\n"
+            "give --mean and --std: 0.485,0.456,0.406 and 0.229,0.224,0.225 are ImageNet's, 0 and "
+            "1 keep pixels in 0..1"
+        )
+    if dtype == np.uint8 and (contract.mean or contract.std):
+        raise UserError(
+            f"{file} takes uint8 pixels and normalises them itself;\nleave out --mean and --std"
+        )
+    wanted = contract.filled(said, str(file))
+    return Predictor(
+        running(session, dtype, fixed_batch(inputs[0].shape)),
+        classes=classes_in(session),
+        input_size=wanted.input_size,
+        resize=wanted.resize,
+        image_size=metadata_of(session).get("image_size"),
+        mean=None if dtype == np.uint8 else wanted.mean,
+        std=None if dtype == np.uint8 else wanted.std,
+        channels=wanted.channels or "rgb",
+        layout=wanted.layout or "nchw",
+        output=wanted.output or "logits",
+    )
+
+
+def opened(file: Path, device: torch.device) -> "InferenceSession":
+    """Open a session with as many threads as torch has, on the GPU if onnxruntime can use it."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UserError(
+            f"{file} needs the package onnxruntime;\npip install 'ruggedize[onnx]'"
+        ) from error
+    if not file.is_file():
+        raise UserError(f"there is no file {file};\ngive the path of an ONNX file")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if device.type == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0}))
+    try:
+        return onnxruntime.InferenceSession(file, options, providers=providers)
+    except Exception as error:  # onnxruntime's own classes share no other base
+        raise UserError(
+            f"{file} cannot be opened by onnxruntime: {str(error).partition(chr(10))[0]};\n"
+            "export the network again, or update onnxruntime"
+        ) from error
+
+
+def contract_in(file: Path, session: "InferenceSession", layout: str | None) -> Contract:
+    """Read what a file says of its input: our own metadata, and the shape of any."""
+    shape = session.get_inputs()[0].shape
+    facts = metadata_of(session)
+    sides = {"nchw": shape[2:], "nhwc": shape[1:3]}
+    places = {"nchw": shape[1], "nhwc": shape[3]}
+    found = [name for name, channels in places.items() if channels == 3]
+    layout = found[0] if len(found) == 1 else layout or "nchw"
+    fixed = {side for side in sides[layout] if isinstance(side, int)}
+    if len(fixed) > 1:
+        raise UserError(
+            f"{file} takes images of {sides[layout]} pixels, and only squares are assessed;\n"
+            "export the network for square images, or give --layout if the channels are elsewhere"
+        )
+    return Contract(
+        input_size=fixed.pop() if fixed else facts.get("input_size"),
+        layout="nhwc" if layout == "nhwc" and found else "nchw" if found else None,
+        mean=as_channels(facts.get("mean")),
+        std=as_channels(facts.get("std")),
+        channels=facts.get("channels"),
+        output=facts.get("output"),
+    )
+
+
+def as_channels(values: Any) -> Any:
+    """Return three values as a tuple; None where there are none."""
+    return None if values is None else tuple(values)
+
+
+def metadata_of(session: "InferenceSession") -> dict[str, Any]:
+    """Return the metadata of a file that ruggedize exported; those of others are empty."""
+    written = session.get_modelmeta().custom_metadata_map
+    if "ruggedize_version" not in written:
+        return {}
+    found = {}
+    for key, value in written.items():
+        try:
+            found[key] = json.loads(value)
+        except ValueError:  # a plain word
+            found[key] = value
+    return found
+
+
+def classes_in(session: "InferenceSession") -> list[str] | None:
+    """Return the names of the classes that a file of ours holds."""
+    names = metadata_of(session).get("classes")
+    return [str(name) for name in names] if isinstance(names, list) else None
+
+
+def fixed_batch(shape: Sequence[Any]) -> int | None:
+    """Return the one batch size that a file takes, if it is fixed."""
+    return shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
+
+
+def running(
+    session: "InferenceSession", dtype: "np.dtype[Any]", batch: int | None
+) -> Callable[[Tensor], Tensor]:
+    """Return the function that runs a session on images and returns its first output."""
+    taken, given = session.get_inputs()[0].name, session.get_outputs()[0].name
+
+    def run(images: Tensor) -> Tensor:
+        pixels = images.cpu().numpy().astype(dtype, copy=False)
+        if batch is None:
+            return torch.as_tensor(session.run([given], {taken: pixels})[0])
+        lacking = -len(pixels) % batch
+        padded = np.concatenate([pixels, np.repeat(pixels[-1:], lacking, axis=0)])
+        parts = [padded[start : start + batch] for start in range(0, len(padded), batch)]
+        scores = [np.asarray(session.run([given], {taken: part})[0]) for part in parts]
+        return torch.from_numpy(np.concatenate(scores)[: len(pixels)])
+
+    return run

@@ -1,0 +1,95 @@
+"""Models that the user's own code makes: `package.module:function`. This runs that code."""
+
+import importlib
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from ruggedize.core.errors import UserError
+from ruggedize.models.classifier import Classifier
+from ruggedize.models.predictor import Predictor
+
+Made = nn.Module | Classifier | Predictor | Callable[[Tensor], Tensor]
+PLACE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
+
+
+def names_function(text: str) -> bool:
+    """Return whether a text has the form `package.module:function`."""
+    return PLACE.fullmatch(text) is not None
+
+
+def made_by(text: str) -> Made:
+    """Import a function, from the current folder too, and return the model that it makes.
+
+    Raises:
+        UserError: there is no such module or function, it fails, or it makes no model.
+    """
+    module_name, _, function_name = text.partition(":")
+    with importing_from(Path.cwd()):
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if not module_name.startswith(str(error.name)):
+                raise failed(text, error) from error
+            raise UserError(
+                f"there is no module {error.name}, here or among the installed packages;\n"
+                f"give package.module:function, and start in the folder that holds the package"
+            ) from error
+        except Exception as error:
+            raise failed(text, error) from error
+        function: Any = getattr(module, function_name, None)
+        if not callable(function):
+            raise UserError(
+                f"{module_name} has no function {function_name};\n"
+                "give one that takes nothing and returns the model"
+            )
+        try:
+            made: Any = function()
+        except Exception as error:
+            raise failed(text, error) from error
+    check_model(text, made)
+    return made
+
+
+def check_model(text: str, made: object) -> None:
+    """Raise UserError unless this can be a model."""
+    if not isinstance(made, Predictor) and not callable(made):
+        raise UserError(
+            f"{text} returns {type(made).__name__}, which is no model;\n"
+            "return an nn.Module, or a function from uint8 images to scores"
+        )
+
+
+def failed(text: str, error: Exception) -> UserError:
+    """Return what is reported where the user's own code fails; its traceback stays attached."""
+    place = deepest_line(error)
+    return UserError(
+        f"{text} fails: {type(error).__name__}: {str(error).partition(chr(10))[0]}{place};\n"
+        "mend that code; it is called without arguments and returns the model"
+    )
+
+
+def deepest_line(error: BaseException) -> str:
+    """Return where an error was raised."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return ""
+    return f" ({Path(trace.tb_frame.f_code.co_filename).name}, line {trace.tb_lineno})"
+
+
+@contextmanager
+def importing_from(folder: Path) -> Iterator[None]:
+    """Import from a folder as well in this block, before all other places."""
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))

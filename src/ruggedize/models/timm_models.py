@@ -1,0 +1,194 @@
+"""Models of timm: weights from safetensors files alone, preprocessing as they describe it."""
+
+import difflib
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from ruggedize.core.errors import UserError
+from ruggedize.models.hub import MODEL, hub_file
+from ruggedize.models.predictor import Predictor
+from ruggedize.models.resizing import Interpolation
+
+INTERPOLATIONS: dict[str, Interpolation] = {
+    "": "bicubic",
+    "random": "bilinear",
+    "nearest": "nearest",
+    "bilinear": "bilinear",
+    "bicubic": "bicubic",
+    "lanczos": "lanczos",
+    "box": "box",
+    "hamming": "hamming",
+}
+
+
+def load_timm(name: str, file: Path | None = None, *, download: bool = False) -> Predictor:
+    """Load a model of timm's with its published weights, or those of a file.
+
+    Args:
+        name: as `timm.list_models` writes it, with or without a tag: `resnet18.a1_in1k`.
+        file: weights of this model as safetensors; their number of classes is the file's.
+        download: fetch published weights that are not in the cache of the Hugging Face Hub.
+
+    Raises:
+        UserError: timm cannot be imported, there is no such model, its weights are not there, or
+            they are published as pickles alone.
+    """
+    timm = imported_timm()
+    check_name(timm, name)
+    found = timm.get_pretrained_cfg(name)
+    described = found.to_dict() if found else {}
+    own = {"custom_load": False, "source": ""}
+    if file is None:
+        file = published_weights(name, described, download=download)
+    else:
+        own["num_classes"] = num_classes_in(file, described) or described.get("num_classes", 1000)
+    own["file"] = str(file)
+    try:
+        network = timm.create_model(
+            name,
+            pretrained=True,
+            pretrained_cfg_overlay=own,
+            num_classes=own.get("num_classes"),
+        )
+    except (RuntimeError, KeyError, SafetensorError) as error:
+        raise UserError(
+            f"{file} does not hold the weights of timm's {name}: {first_line(error)};\n"
+            "give the name of the model that the file was saved from"
+        ) from error
+    return predictor_of(timm, network)
+
+
+def load_timm_folder(folder: Path) -> Predictor:
+    """Load a folder that holds `config.json` and `model.safetensors`, as timm writes for the Hub.
+
+    Raises:
+        UserError: timm cannot be imported, or this is no such folder.
+    """
+    timm = imported_timm()
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    name = config.get("architecture") if isinstance(config, dict) else None
+    if not isinstance(name, str):
+        raise UserError(
+            f"{folder / 'config.json'} describes no model of timm's;\n"
+            "hf: takes models of timm and of ruggedize, as safetensors"
+        )
+    check_name(timm, name)
+    try:
+        network = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    except (RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        raise UserError(
+            f"{folder} holds no whole model of timm's {name}: {first_line(error)};\n"
+            "download it again, or take another model"
+        ) from error
+    return predictor_of(timm, network)
+
+
+def imported_timm() -> ModuleType:
+    """Import timm, or raise a UserError that names the extra or the mismatch."""
+    try:
+        import timm
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"timm/NAME needs the package {error.name}, which is not installed;\n"
+            "pip install 'ruggedize[timm]'"
+        ) from error
+    except (ImportError, RuntimeError, OSError) as error:  # of torchvision, for another torch
+        raise UserError(
+            f"timm cannot be imported: {first_line(error)};\n"
+            "install the torchvision that belongs to the installed torch"
+        ) from error
+    return timm
+
+
+def check_name(timm: ModuleType, name: str) -> None:
+    """Raise UserError unless timm has a model of this name."""
+    base, _, tag = name.partition(".")
+    if not timm.is_model(base):
+        near = difflib.get_close_matches(base, timm.list_models(), 1)
+        guess = f"did you mean timm/{near[0]}?" if near else "timm.list_models() lists them"
+        raise UserError(f"timm has no model {base};\n{guess}")
+    tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{base}.*")]
+    if tag and tag not in tags:
+        raise UserError(
+            f"timm has no weights {tag} of {base};\ngive one of {', '.join(sorted(tags))}"
+        )
+
+
+def published_weights(name: str, described: dict[str, Any], *, download: bool) -> Path:
+    """Return the file of a model's published weights in the Hub's cache."""
+    repository = described.get("hf_hub_id")
+    if not repository:
+        raise UserError(
+            f"timm publishes no weights of {name} as safetensors, and pickles are not read;\n"
+            f"give a file: timm/{name}@FILE.safetensors"
+        )
+    named = str(described.get("hf_hub_filename") or MODEL)
+    stem = named.rpartition(".")[0].replace("pytorch_model", "model")
+    wanted = named if named.endswith(".safetensors") else f"{stem}.safetensors"
+    return hub_file(repository, wanted, download=download)
+
+
+def num_classes_in(file: Path, described: dict[str, Any]) -> int | None:
+    """Return how many classes the weights in a file are for; None where they do not show it."""
+    if not file.is_file():
+        raise UserError(f"there is no file {file};\ngive the path of a .safetensors file")
+    if file.suffix != ".safetensors":
+        raise UserError(
+            f"{file} is no safetensors file, and pickles are not read: they can run code;\n"
+            "save the weights with safetensors.torch.save_file(model.state_dict(), FILE)"
+        )
+    head = described.get("classifier") or ()
+    names = [head] if isinstance(head, str) else head
+    try:
+        with safe_open(file, "pt") as weights:
+            shapes = {key: weights.get_slice(key).get_shape() for key in weights.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise UserError(
+            f"{file} is not a whole safetensors file ({error});\nsave the weights again"
+        ) from error
+    return next((shapes[f"{n}.weight"][0] for n in names if f"{n}.weight" in shapes), None)
+
+
+def predictor_of(timm: ModuleType, network: nn.Module) -> Predictor:
+    """Return a predictor with the model's own preprocessing and names of classes."""
+    from timm.data.config import resolve_model_data_config  # with timm, of which it is a part
+
+    config = resolve_model_data_config(network)
+    size = config["input_size"][-1]
+    way = str(config["interpolation"])
+    return Predictor(
+        network.eval(),
+        synonyms=class_names(network),
+        input_size=size,
+        resize=max(size, int(size / config["crop_pct"])),
+        interpolation=INTERPOLATIONS[way],
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+    )
+
+
+def class_names(network: nn.Module) -> list[tuple[str, ...]] | None:
+    """Return the names of each class: its own ones, or ImageNet's where the number fits."""
+    from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
+
+    config: dict[str, Any] = network.pretrained_cfg  # pyright: ignore
+    if labels := config.get("label_names"):
+        return [(str(name),) for name in labels]
+    subset = infer_imagenet_subset(network)
+    if subset is None:
+        return None
+    info = ImageNetInfo(subset)
+    return [
+        (synset, description, *description.split(", "))
+        for synset, description in zip(info.label_names(), info.label_descriptions(), strict=True)
+    ]
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message."""
+    return str(error).strip().partition("\n")[0].rstrip(".:") or type(error).__name__
