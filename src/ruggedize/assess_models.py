@@ -1,4 +1,4 @@
-"""Assess models by what the command line calls them: run folders, files, and those of others."""
+"""Assess models by the names that the command line takes."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -175,11 +175,7 @@ def stored_size(models: Mapping[str, Classifier | Predictor], given: int | None)
 
 
 def check_same_data(places: Sequence[Path], now: DataDigest | None) -> None:
-    """Raise UserError if the data of a run has changed since it was assessed.
-
-    Without a test folder the test images are split off the training images: from others when files
-    are added or removed, so that images that were trained on would be assessed on.
-    """
+    """Raise UserError if the data of a run has changed since: other images would be its test."""
     for place in places:
         path = place / "assessment.json"
         then = load_assessment(path).facts.data if path.is_file() else None
@@ -225,7 +221,7 @@ def loaded_models(
 
 
 def reject_how_to_generate(suite: str, given: dict[str, object]) -> None:
-    """Reject to say how a suite is made that is there already."""
+    """Raise UserError for options of generated corruptions with a stored suite."""
     for name, value in given.items():
         if value is not None:
             raise UserError(

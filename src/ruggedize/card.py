@@ -239,7 +239,7 @@ def limits(card: Card) -> list[str]:
     result.append(overlap_limit(found))
     for row in summary_rows(found):
         if row.values[card.stage] is None:
-            result.append(f"{row.title}: no value, for only {row.coverage} were assessed.")
+            result.append(f"{row.title}: {row.coverage}")
     result.append("It knows its classes alone: any other picture is put into one of them.")
     return result
 

@@ -194,7 +194,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_published_timm_weights_come_from_the_hubs_cache(hub: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"not in the cache .*\n.*--download"):
+    with pytest.raises(UserError, match=r"not in the local Hub cache;\n.*--download"):
         loaded(f"timm/{TINY}")
     network = timm_weights(tmp_path / "w.safetensors", TINY)
     content = (tmp_path / "w.safetensors").read_bytes()
@@ -232,7 +232,7 @@ def test_a_repository_of_timms_is_read_without_its_code(hub: Path, tmp_path: Pat
 
 def test_a_repository_without_safetensors_is_rejected(hub: Path) -> None:
     cached_on_hub(hub, "me/pickled", {"pytorch_model.bin": b"\x80\x04", "config.json": b"{}"})
-    with pytest.raises(UserError, match=r"model\.safetensors of me/pickled is not in the cache"):
+    with pytest.raises(UserError, match=r"model\.safetensors of me/pickled is not in"):
         loaded("hf:me/pickled")
 
 

@@ -220,7 +220,7 @@ def test_plain_weights_fit_the_network_and_carry_what_is_around_it(tmp_path: Pat
     torch.testing.assert_close(logits, model(images), rtol=1e-4, atol=1e-4)
     assert json.loads(facts["classes"]) == list(CLASSES)
     assert facts["model_sha256"] == "ab12"
-    with pytest.raises(UserError, match="does not say of which model"):
+    with pytest.raises(UserError, match="without the description of their model"):
         load_model(tmp_path / "w.safetensors")
 
 
