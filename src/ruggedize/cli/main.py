@@ -24,7 +24,7 @@ import ruggedize
 from ruggedize.cli.commands import COMMANDS
 from ruggedize.cli.display import Messages
 from ruggedize.cli.watchdog import GRACE_SECONDS, Watchdog
-from ruggedize.core.errors import UserError, shown
+from ruggedize.core.errors import UserError, shown, shown_lines
 
 DESCRIPTION = """Train and test image classifiers that withstand noise, blur, weather and
 compression.
@@ -199,7 +199,7 @@ def exit_with_error(message: str) -> NoReturn:
     """
     if not is_first_here():
         time.sleep(SECONDS_FOR_THE_FIRST)
-    print(f"ruggedize: {with_names_on_one_line(message)}", file=sys.stderr)
+    print(f"ruggedize: {shown_lines(with_names_on_one_line(message))}", file=sys.stderr)
     sys.exit(2)
 
 

@@ -1,10 +1,11 @@
 """Decode image files of any size, mode and orientation into square uint8 images."""
 
+import errno
 import io
 import warnings
 from pathlib import Path
 from threading import Lock
-from typing import Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ruggedize.core.errors import UserError, shown
+from ruggedize.core.reading import NotRegularError, open_regular
 from ruggedize.data.damage import reason_of
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
@@ -70,7 +72,7 @@ def decode(source: Path | bytes, stored: Stored) -> UInt8[Tensor, "3 s s"]:
     """Decode a file as `decode_image` does, with its options in one object."""
     name = "the image" if isinstance(source, bytes) else shown(source)
     try:
-        with Image.open(opened(source), formats=FORMATS) as image:
+        with opened(source) as file, Image.open(file, formats=FORMATS) as image:
             return torch.from_numpy(squared(image, stored))
     except MemoryError:
         raise
@@ -78,9 +80,13 @@ def decode(source: Path | bytes, stored: Stored) -> UInt8[Tensor, "3 s s"]:
         if not (isinstance(source, Path) and source.is_symlink()):
             raise UserError(f"{name} has been removed; load the data again") from error
         raise BadImageError(f"{name} is a broken link; remove it") from error
+    except NotRegularError as error:
+        raise BadImageError(str(error)) from None
     except TooLargeError as error:
         raise BadImageError(f"{name} {error}") from None
     except Exception as error:  # decoders raise all kinds of errors on broken files
+        if isinstance(error, OSError) and error.errno == errno.ELOOP:
+            raise BadImageError(f"{name} is a link to itself; remove it") from error
         if isinstance(error, OSError) and error.errno is not None:  # decoders set none
             raise UserError(
                 f"{name} cannot be read ({error.strerror}); make it readable and try again"
@@ -93,9 +99,9 @@ def decode(source: Path | bytes, stored: Stored) -> UInt8[Tensor, "3 s s"]:
         raise BadImageError(f"{name} cannot be decoded ({error}); remove or replace it") from error
 
 
-def opened(source: Path | bytes) -> io.BytesIO | Path:
-    """Return what Pillow opens."""
-    return io.BytesIO(source) if isinstance(source, bytes) else source
+def opened(source: Path | bytes) -> BinaryIO:
+    """Open a file, or its bytes, for reading."""
+    return io.BytesIO(source) if isinstance(source, bytes) else open_regular(source)
 
 
 class TooLargeError(ValueError):

@@ -18,7 +18,7 @@ from ruggedize.report.disagreements import (
 from ruggedize.report.figures import drawings
 from ruggedize.report.record import RunRecord, has_chosen_epoch, read_run
 from ruggedize.report.seeds import OverSeeds, over_seeds
-from ruggedize.report.wording import FILTERS, control_sentence, scale_of, verdict
+from ruggedize.report.wording import FILTERS, control_sentence, printable, scale_of, verdict
 
 TEMPLATE = Path(__file__).with_name("template.html.jinja")
 STYLE = Path(__file__).with_name("style.css")
@@ -76,7 +76,11 @@ def render(chapters: list[Chapter], seeds: OverSeeds) -> str:
     from plotly.offline import get_plotlyjs
 
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=printable,
     )
     environment.filters |= FILTERS
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))

@@ -1,14 +1,17 @@
 """What a run folder tells: read once, before anything is compared or drawn."""
 
-import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from pydantic import BaseModel
+
 from ruggedize.assess import (
     FILE_NAME,
     Assessment,
+    ModelAssessment,
     Predictions,
     load_assessment,
     load_predictions,
@@ -16,7 +19,11 @@ from ruggedize.assess import (
 )
 from ruggedize.core.errors import UserError
 from ruggedize.core.files import read_lines, reject_missing_run
+from ruggedize.core.reading import parsed_json, read_bytes, reject_outside
+from ruggedize.core.tables import is_too_deep
+from ruggedize.report.shapes import ROWS, Delivered, Environment, Recipe, check_shape
 
+PNG = b"\x89PNG\r\n\x1a\n"
 WITHOUT_TEACHER = ("supervised", "jsd", "mean-teacher")  # objectives that use no other model
 
 
@@ -68,7 +75,8 @@ class RunRecord:
 
     def stage(self, name: str) -> dict[str, Any]:
         """Return the options of a stage in the recipe; empty where it holds none."""
-        return self.recipe.get(name) or self.recipe.get("stages", {}).get(name) or {}
+        found = self.recipe.get(name) or self.recipe.get("stages", {}).get(name)
+        return found if isinstance(found, dict) else {}
 
     def teacher_of(self, name: str) -> str | None:
         """Return the model that taught another one; None: no other one, or it was not assessed."""
@@ -88,41 +96,66 @@ def read_run(folder: Path) -> RunRecord:
     """
     reject_missing_run(folder)
     path = folder / "assessment.json"
+    reject_outside(path, folder)
     assessment = load_assessment(path)
     predictions = {
-        name: load_predictions(predictions_folder(path) / f"{name}.safetensors")
-        for name in assessment.models
+        name: predictions_of(folder, predictions_folder(path) / f"{name}.safetensors", model)
+        for name, model in assessment.models.items()
     }
     reject_other_predictions(path, assessment, predictions)
-    recipe_text = read_text(folder / "recipe.toml")
-    views = folder / "views.png"
+    recipe_text = read_text(folder, "recipe.toml")
     return RunRecord(
         name=folder.resolve().name,
-        recipe=tomllib.loads(recipe_text),
+        recipe=parsed_recipe(folder / "recipe.toml", recipe_text),
         recipe_text=recipe_text,
-        environment=read_object(folder / "environment.json"),
+        environment=read_object(folder, "environment.json", Environment),
         assessment=assessment,
         predictions=predictions,
-        metrics={name: read_lines(folder / name / "metrics.jsonl") for name in assessment.models},
-        delivered={name: read_object(folder / name / "delivered.json") for name in predictions},
-        views=views.read_bytes() if views.exists() else None,
-        examples=tuple(read_examples(folder / "examples", assessment)),
+        metrics={name: read_rows(folder, f"{name}/metrics.jsonl") for name in predictions},
+        delivered={
+            name: read_object(folder, f"{name}/delivered.json", Delivered) for name in predictions
+        },
+        views=read_png(folder, "views.png") if (folder / "views.png").exists() else None,
+        examples=tuple(read_examples(folder, assessment)),
     )
+
+
+def predictions_of(folder: Path, path: Path, model: ModelAssessment) -> Predictions:
+    """Load the predictions of a model, of no more images than it was assessed on."""
+    if path.exists():
+        reject_outside(path, folder)
+    return load_predictions(path, max(cell.n for cell in (model.clean, *model.cells)))
 
 
 def reject_other_predictions(
     path: Path, assessment: Assessment, predictions: dict[str, Predictions]
 ) -> None:
     """Reject predictions from which the assessment's own counts do not follow."""
+    first = next(iter(predictions.values()))
     for name, model in assessment.models.items():
         kept = predictions[name]
         cells = {(cell.corruption, cell.severity): cell.correct for cell in model.cells}
         same_cells = cells.keys() == kept.cells.keys() and model.clean.n == len(kept.clean.classes)
-        if not same_cells or any(kept.correct(c).sum() != n for c, n in cells.items()):
+        num_classes = len(assessment.images.classes)
+        if (
+            not same_cells
+            or any(kept.correct(cell).sum() != n for cell, n in cells.items())
+            or not is_within(kept, num_classes)
+            or not np.array_equal(kept.index, first.index)
+        ):
             raise UserError(
                 f"{path} and the predictions of {name} beside it do not belong together;\n"
                 "assess again"
             )
+
+
+def is_within(predictions: Predictions, num_classes: int) -> bool:
+    """Return whether predictions are of ascending images, and of no other classes."""
+    tops = (predictions.clean, *predictions.cells.values())
+    labels = [predictions.labels, *(predictions.clean_rows or ())[1:]]
+    known = [*labels, *(top.classes for top in tops)]
+    is_sorted = bool((np.diff(predictions.index) > 0).all())
+    return is_sorted and all(0 <= each.min() <= each.max() < num_classes for each in known)
 
 
 def is_control(stage: dict[str, Any]) -> bool:
@@ -145,17 +178,60 @@ def has_chosen_epoch(record: RunRecord, name: str) -> bool:
     averages = [row for row in rows if row["validation"]["averaged"]]
     if averages:
         return len(averages) > 1
-    return len(rows) > 1 and "early_stopping" in record.recipe.get(name, {})
+    return len(rows) > 1 and "early_stopping" in record.stage(name)
 
 
-def read_text(path: Path) -> str:
-    """Read a text file; one that is not there is empty."""
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+def read_text(folder: Path, name: str) -> str:
+    """Read a text file of a run; one that is not there is empty."""
+    path = folder / name
+    if not path.exists():
+        return ""
+    reject_outside(path, folder)
+    try:
+        return read_bytes(path).decode()
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not text in UTF-8;\nrestore it, or delete it") from None
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object; a file that is not there is an empty one."""
-    return json.loads(read_text(path) or "{}")
+def parsed_recipe(path: Path, text: str) -> dict[str, Any]:
+    """Parse the recipe of a run; raise UserError if it is damaged."""
+    try:
+        recipe = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not valid TOML: {error};\nrestore it, or delete it") from None
+    if is_too_deep(recipe):
+        raise UserError(f"{path} is nested too deeply;\nrestore it, or delete it")
+    check_shape(path, recipe, Recipe)
+    return recipe
+
+
+def read_object(folder: Path, name: str, shape: type[BaseModel]) -> dict[str, Any]:
+    """Read a JSON object of a run; a file that is not there is an empty one."""
+    text = read_text(folder, name)
+    content = parsed_json(folder / name, text.encode()) if text else {}
+    if content != {}:
+        check_shape(folder / name, content, shape)
+    return content
+
+
+def read_rows(folder: Path, name: str) -> list[dict[str, Any]]:
+    """Read the epochs of a training."""
+    path = folder / name
+    if path.exists():
+        reject_outside(path, folder)
+    rows = read_lines(path)
+    check_shape(path, rows, ROWS)
+    return rows
+
+
+def read_png(folder: Path, name: str) -> bytes:
+    """Read a picture of a run; raise UserError if it is none, or lies elsewhere."""
+    path = folder / name
+    reject_outside(path, folder)
+    picture = read_bytes(path)
+    if not picture.startswith(PNG):
+        raise UserError(f"{path} is not a PNG picture;\nremove it")
+    return picture
 
 
 def read_examples(folder: Path, assessment: Assessment) -> list[Picture]:
@@ -164,9 +240,10 @@ def read_examples(folder: Path, assessment: Assessment) -> list[Picture]:
     An assessment of an earlier version names none: all pictures in the folder are loaded.
     """
     pictures, named = [], assessment.facts.examples
-    for path in sorted(folder.glob("*.png")):
+    for path in sorted((folder / "examples").glob("*.png")):
         match = FILE_NAME.fullmatch(path.name)
         if match and (named is None or path.name in named):
             severity, index = int(match["severity"]), int(match["index"])
-            pictures.append(Picture(match["corruption"], severity, index, path.read_bytes()))
+            picture = read_png(folder, f"examples/{path.name}")
+            pictures.append(Picture(match["corruption"], severity, index, picture))
     return pictures
