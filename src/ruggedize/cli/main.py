@@ -14,8 +14,9 @@ import shlex
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
 import tyro
@@ -137,6 +138,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # file names may be invalid Unicode
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    sys.excepthook = print_traceback
     begin_logging()
     signal.signal(signal.SIGTERM, terminate)
     with Watchdog(line_when_ended()):
@@ -146,6 +148,14 @@ def main() -> None:
         except (KeyboardInterrupt, Terminated) as stop:
             print_resume_command()
             sys.exit(130 if isinstance(stop, KeyboardInterrupt) else stop.code)
+
+
+def print_traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print the traceback of a defect; its text may come from a file."""
+    lines = "".join(traceback.format_exception(kind, error, trace))
+    print(shown_lines(lines), file=sys.stderr, end="")
 
 
 def begin_logging() -> None:
@@ -230,4 +240,4 @@ def print_resume_command() -> None:
         return
     alone = os.environ.get("WORLD_SIZE", "1") == "1"
     command = shlex.join(["ruggedize", *sys.argv[1:]]) if alone else "the launcher's command again"
-    print(f"ruggedize: stopped; progress is saved, resume with\n{command}", file=sys.stderr)
+    print(f"ruggedize: stopped; progress is saved, resume with\n{shown(command)}", file=sys.stderr)

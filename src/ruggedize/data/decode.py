@@ -5,7 +5,7 @@ import io
 import warnings
 from pathlib import Path
 from threading import Lock
-from typing import BinaryIO, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -99,7 +99,7 @@ def decode(source: Path | bytes, stored: Stored) -> UInt8[Tensor, "3 s s"]:
         raise BadImageError(f"{name} cannot be decoded ({error}); remove or replace it") from error
 
 
-def opened(source: Path | bytes) -> BinaryIO:
+def opened(source: Path | bytes) -> io.BytesIO | io.BufferedReader:
     """Open a file, or its bytes, for reading."""
     return io.BytesIO(source) if isinstance(source, bytes) else open_regular(source)
 

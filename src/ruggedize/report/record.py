@@ -21,7 +21,7 @@ from ruggedize.core.errors import UserError
 from ruggedize.core.files import read_lines, reject_missing_run
 from ruggedize.core.reading import parsed_json, read_bytes, reject_outside
 from ruggedize.core.tables import is_too_deep
-from ruggedize.report.shapes import ROWS, Delivered, Environment, Recipe, check_shape
+from ruggedize.report.shapes import Delivered, Environment, Recipe, Rows, check_shape
 
 PNG = b"\x89PNG\r\n\x1a\n"
 WITHOUT_TEACHER = ("supervised", "jsd", "mean-teacher")  # objectives that use no other model
@@ -220,7 +220,7 @@ def read_rows(folder: Path, name: str) -> list[dict[str, Any]]:
     if path.exists():
         reject_outside(path, folder)
     rows = read_lines(path)
-    check_shape(path, rows, ROWS)
+    check_shape(path, rows, Rows)
     return rows
 
 

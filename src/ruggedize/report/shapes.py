@@ -6,7 +6,7 @@ Only entries that the report uses are listed; others may have any value.
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from ruggedize.core.errors import UserError, shown
 
@@ -126,15 +126,14 @@ class Delivered(BaseModel):
     training: Training = Training()
 
 
-ROWS = TypeAdapter(list[Row])
-"""Reads `metrics.jsonl`."""
+class Rows(RootModel[list[Row]]):
+    """`metrics.jsonl`."""
 
 
-def check_shape(path: Path, content: Any, shape: type[BaseModel] | TypeAdapter[Any]) -> None:
+def check_shape(path: Path, content: Any, shape: type[BaseModel]) -> None:
     """Raise UserError if the content of a file has other types than the report reads."""
-    adapter = shape if isinstance(shape, TypeAdapter) else TypeAdapter(shape)
     try:
-        adapter.validate_python(content)
+        shape.model_validate(content)
     except ValidationError as error:
         fault = error.errors(include_input=False, include_url=False)[0]
         place = shown(".".join(map(str, fault["loc"]))) or "its content"
