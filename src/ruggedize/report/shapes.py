@@ -6,7 +6,7 @@ Only entries that the report uses are listed; others may have any value.
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, model_validator
 
 from ruggedize.core.errors import UserError, shown
 
@@ -56,6 +56,13 @@ class Score(BaseModel):
     accuracy: float
 
 
+class Accuracy(BaseModel):
+    """Accuracy on the validation images; loss is not shown."""
+
+    model_config = LOOSE
+    accuracy: float
+
+
 class Validation(BaseModel):
     """The scores of an epoch's raw weights and of their average."""
 
@@ -97,6 +104,13 @@ class EpochScores(BaseModel):
     averaged: Score | None = None
     difference: Difference | None = None
 
+    @model_validator(mode="after")
+    def compared(self) -> "EpochScores":
+        """Raise a ValueError if an average is not compared with the raw weights."""
+        if self.averaged and not self.difference:
+            raise ValueError("averaged needs a difference")
+        return self
+
 
 class DigestedData(BaseModel):
     """What identifies the data of a training."""
@@ -120,7 +134,7 @@ class Delivered(BaseModel):
     model_config = LOOSE
     weights: str
     epoch: Epoch
-    validation: Score
+    validation: Accuracy
     num_candidates: int | None = None
     at_epoch: EpochScores | None = None
     training: Training = Training()
