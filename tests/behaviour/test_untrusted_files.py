@@ -74,7 +74,7 @@ def test_a_folder_without_parts_is_divided_though_a_picture_is_a_pipe(
     folder = photographs(tmp_path / "photos", num=30)
     pipe(folder / "apple" / "pipe.png")
     found = load_data(
-        folder, image_size=16, skip_bad_images=True, streaming=streaming, workers=0, validation=0.2
+        folder, image_size=16, skip_bad_images=True, streaming=streaming, validation=0.2
     )
     assert sum(map(len, (found.train, found.validation, found.test))) == 60
 

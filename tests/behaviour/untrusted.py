@@ -41,6 +41,6 @@ def photographs(folder: Path, classes: tuple[str, ...] = ("apple", "pear"), num:
     for place, name in enumerate(classes):
         (folder / name).mkdir(parents=True)
         for number in range(num):
-            color = (40 * place, 40 * number, 9)
+            color = (40 * place, 8 * number, 9)
             Image.new("RGB", (16, 16), color).save(folder / name / f"{number}.png")
     return folder

@@ -21,7 +21,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MAX_MEGAPIXELS = 120.0  # by default: phones make pictures of 108
 LARGE = 16_000_000  # pixels; larger images are decoded one at a time, to bound the memory
 REDUCING_GAP = 2.0  # large images are first reduced cheaply to twice the final size (Pillow)
-STRIP = 1 << 20  # pixels of a 16-bit image that are converted together
+STRIP = 1 << 20  # pixels that are converted together
 PADDING = (128, 128, 128)  # beside images with `fit = "pad"`
 Fit = Literal["crop", "pad", "squash"]
 one_large_image = Lock()
@@ -119,9 +119,9 @@ def squared(image: Image.Image, stored: Stored) -> np.ndarray:
     gap = round(stored.size * REDUCING_GAP)
     image.draft(None, (gap, gap))  # pyright: ignore[reportArgumentType]  # None keeps the mode
     if image.width * image.height <= LARGE:
-        return resized(to_rgb(ImageOps.exif_transpose(image)), stored)
+        return resized(upright_rgb(image), stored)
     with one_large_image:
-        return resized(to_rgb(ImageOps.exif_transpose(image)), stored)
+        return resized(upright_rgb(image), stored)
 
 
 def resized(upright: Image.Image, stored: Stored) -> np.ndarray:
@@ -143,6 +143,25 @@ def resized(upright: Image.Image, stored: Stored) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1))
 
 
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """Turn an image as its EXIF data say and convert it to 8-bit RGB, strip by strip.
+
+    Conversions need several copies of what they convert; whole ones of large images would take
+    gigabytes.
+    """
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
+    rows = max(1, STRIP // max(1, image.width))
+    if image.height <= rows:
+        return to_rgb(image)
+    converted = Image.new("RGB", image.size)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        converted.paste(to_rgb(strip), (0, top))
+    return converted
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """Convert any mode to 8-bit RGB."""
     if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scaling
@@ -154,14 +173,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def from_16_bit(image: Image.Image) -> Image.Image:
-    """Convert 16-bit grey to 8-bit RGB, strip by strip; the transparent level becomes white."""
+    """Convert 16-bit grey to 8-bit RGB; the transparent level becomes white."""
     levels, transparent = np.asarray(image), image.info.get("transparency")
-    grey = np.empty(levels.shape, np.uint8)
-    rows = max(1, STRIP // max(1, image.width))
-    for top in range(0, image.height, rows):
-        strip = levels[top : top + rows]
-        scaled = np.rint(np.clip(strip.astype(np.float32), 0, 65535) / np.float32(257))
-        if isinstance(transparent, int):
-            scaled[strip == transparent] = 255
-        grey[top : top + rows] = scaled
-    return Image.fromarray(grey).convert("RGB")
+    scaled = np.rint(np.clip(levels.astype(np.float32), 0, 65535) / np.float32(257))
+    if isinstance(transparent, int):
+        scaled[levels == transparent] = 255
+    return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
