@@ -115,7 +115,10 @@ def test_microbatches_are_checked_before_any_training(tmp_path: Path) -> None:
         ("stages.student={}", "a stage name"),
         ("stages.x={like='student-7'}", "must be an earlier stage"),
         ("stages.x={like='student', learns_from='y'}", "must be an earlier stage"),
-        ("stages.x={like='student', views='noisy'}", "makes its own views"),
+        (
+            "stages.x={like='student', views='noisy'}",
+            "views applies to the supervised objective only",
+        ),
         ("student.objective=jds", "objective"),
         ("stages.x={like='student'}", "needs a teacher; set learns_from"),
     ],

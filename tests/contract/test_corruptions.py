@@ -184,7 +184,7 @@ def test_the_preset_follows_the_shorter_side():
     assert not torch.equal(strong, corrupt(images, "gaussian_blur", 5))
 
 
-def test_mistakes_are_told_with_their_cure():
+def test_errors_name_the_fix():
     images = pictures(2, (32, 32))
     with pytest.raises(ValueError, match="severity must be 1-5, got 0;\nfor severity 0"):
         corrupt(images, "contrast", 0)

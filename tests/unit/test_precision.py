@@ -165,7 +165,7 @@ def test_the_first_of_two_concurrent_measurements_is_used(
     assert resolved_precision("auto", CPU) == "fp32"
 
 
-@pytest.mark.parametrize("asked", ["bf16", "fp32"])
+@pytest.mark.parametrize("requested", ["bf16", "fp32"])
 def test_an_explicit_precision_is_not_measured(
     cache: Path, monkeypatch: pytest.MonkeyPatch, requested: Any, tmp_path: Path
 ) -> None:

@@ -91,6 +91,23 @@ def test_counters_patience_and_rows_are_saved(tmp_path: Path) -> None:
     assert equal(state, other)
 
 
+def test_states_can_be_saved_less_often_and_a_training_still_resumes_exactly(
+    tmp_path: Path,
+) -> None:
+    changes = {"epochs": 3, "save_seconds": 3600.0}
+    for name in ("whole", "cut"):
+        fit(tiny_stage(tmp_path / name, **changes))
+    states = sorted((tmp_path / "cut" / "state").iterdir())
+    assert [path.name[:8] for path in states] == ["00000012"]  # of the last epoch alone
+    (tmp_path / "cut" / "model.safetensors").unlink()
+    states[0].unlink()
+    fit(tiny_stage(tmp_path / "cut", **changes))
+    ours, theirs = (
+        (tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "cut")
+    )
+    assert ours == theirs
+
+
 def test_only_the_newest_states_are_kept(tmp_path: Path) -> None:
     state = fresh_state(tiny_stage(tmp_path))
     for number in range(4):
@@ -130,7 +147,7 @@ def test_a_damaged_state_is_skipped_for_the_previous_one(
         assert load_newest_state(state, tmp_path / "state")
     assert state.counters.step == 1
     assert f"{newest} is damaged" in caplog.text
-    assert "trying the state before it" in caplog.text
+    assert "trying the previous state" in caplog.text
 
 
 def test_a_training_starts_over_with_a_warning_if_all_states_are_damaged(
@@ -186,11 +203,13 @@ def test_an_unreadable_disk_is_not_taken_for_a_damaged_state(
     save_state(fresh_state(stage), tmp_path)
     before = list(tmp_path.iterdir())
 
-    def failing(path: Path) -> bytes:
+    def failing(path: Path) -> str:
         raise OSError(116, "Stale file handle")
 
-    monkeypatch.setattr(Path, "read_bytes", failing)
-    with pytest.raises(UserError, match=r"cannot be read \(Stale file handle\);\n.*again"):
+    monkeypatch.setattr("ruggedize.train.checkpoint.sha256", failing)
+    with pytest.raises(
+        UserError, match=r"cannot be read \(Stale file handle\);\n.*repeat the command"
+    ):
         load_newest_state(fresh_state(stage), tmp_path)
     assert list(tmp_path.iterdir()) == before
 
@@ -237,12 +256,12 @@ def test_a_model_without_a_state_is_not_overwritten(tmp_path: Path) -> None:
     before = (tmp_path / "model.safetensors").read_bytes()
     for path in (tmp_path / "state").iterdir():
         path.unlink()
-    with pytest.raises(UserError, match=r"holds a model and no state .*\n.*another folder"):
+    with pytest.raises(UserError, match=r"holds a model but no state .*\n.*another folder"):
         fit(tiny_stage(tmp_path, objective={"label_smoothing": 0.1}, epochs=1))
     assert (tmp_path / "model.safetensors").read_bytes() == before
 
 
 def test_swa_without_any_snapshot_is_rejected(tmp_path: Path) -> None:
     averaging = {"kind": "swa", "start": 0.9, "every": 10}
-    with pytest.raises(UserError, match="no snapshot"):
+    with pytest.raises(UserError, match=r"averaging\.every must be at most"):
         checked(tiny_stage(tmp_path, averaging=averaging))

@@ -37,7 +37,7 @@ REJECTED = {
     "no layers": (RandAugmentOptions, {"num_layers": 0}, "greater than or equal to 1"),
     "unknown semantics": (RandAugmentOptions, {"semantics": "pil"}, "'tf', 'tf-2021'"),
     "probability above 1": (RandomErasingOptions, {"probability": 1.5}, "less than or equal to 1"),
-    "area the wrong way round": (RandomErasingOptions, {"area": (0.4, 0.02)}, "exchange them"),
+    "area the wrong way round": (RandomErasingOptions, {"area": (0.4, 0.02)}, "swap them"),
     "aspect of nothing": (RandomErasingOptions, {"aspect": (0.0, 1.0)}, "both above 0"),
     "std in levels": (AdditiveNoiseOptions, {"std": 25.0}, "less than or equal to 1"),
 }

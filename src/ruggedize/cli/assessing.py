@@ -107,16 +107,17 @@ def predict(
     """Classify images with a trained model, on the GPU if there is one.
 
     Args:
-        model: A run folder (its student is used) or the model.safetensors file of any stage.
+        model: A run folder (its student is used), a card's folder, the model.safetensors file of
+            any stage, or hf:ORG/NAME in the local Hub cache.
         images: Image files, or folders of them.
         skip_bad_images: Leave out files that cannot be decoded, and list them.
         as_csv: Print comma-separated values instead of a table.
     """
     from ruggedize.data import FileList, Stored, decode_all, list_images, reject_or_skip, shown
-    from ruggedize.models import load_model
+    from ruggedize.models import load_model, model_file
     from ruggedize.train import default_accelerator
 
-    file = model / "student" / "model.safetensors" if model.is_dir() else model
+    file = model_file(model)
     classifier = load_model(file)
     paths = [path for place in images for path in list_images(place)]
     if not paths:

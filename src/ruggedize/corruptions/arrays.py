@@ -13,6 +13,7 @@ import torch
 
 from ruggedize.core.errors import UserError, shown
 from ruggedize.core.reading import check_regular
+from ruggedize.corruptions.catalogue import CORRUPTIONS
 from ruggedize.corruptions.manifest import read_manifest
 from ruggedize.corruptions.names import ALL, SEVERITIES
 from ruggedize.corruptions.suites import Positions, Unpaired, check_positions, range_of
@@ -64,8 +65,8 @@ def open_arrays(folder: Path, image_set: ImageSet) -> tuple[ArraySuite, Labels]:
     stored = stored_labels(folder / LABELS)
     num_images = len(stored) // len(SEVERITIES)
     files = sorted(path.stem for path in folder.glob("*.npy") if path.name != LABELS)
-    corruptions = tuple(name for name in ALL if name in files)
-    if unknown := [name for name in files if name not in ALL]:
+    corruptions = tuple(name for name in CORRUPTIONS if name in files)
+    if unknown := [name for name in files if name not in CORRUPTIONS]:
         log = logging.getLogger(__name__)
         names = ", ".join(map(shown, unknown))
         log.warning("%s: ignored, not a published corruption: %s", folder, names)

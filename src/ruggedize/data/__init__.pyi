@@ -15,6 +15,7 @@ from .listing import list_images as list_images
 from .load import data_digest as data_digest
 from .load import load_data as load_data
 from .load import load_splits as load_splits
+from .load import load_test_images as load_test_images
 from .options import DataOptions as DataOptions
 from .root import data_root as data_root
 from .streaming import StreamedImages as StreamedImages
