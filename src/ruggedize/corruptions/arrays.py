@@ -5,6 +5,7 @@ severity 1 first, and `labels.npy`; Zenodo records 2535967 (CIFAR-10-C) and 3555
 """
 
 import logging
+import tokenize
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +22,10 @@ from ruggedize.data import ImageSet
 from ruggedize.kernels.types import Images, Labels
 
 LABELS = "labels.npy"
-UNREADABLE = (ValueError, OverflowError, TypeError, MemoryError, SyntaxError, EOFError)
+UNREADABLE = (  # what NumPy raises on damaged headers
+    *(ValueError, OverflowError, TypeError, MemoryError, SyntaxError, EOFError),
+    *(tokenize.TokenError, RecursionError),
+)
 CURE = "download or write the suite again, to another folder"
 
 

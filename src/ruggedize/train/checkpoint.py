@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ruggedize.core.errors import UserError
 from ruggedize.core.files import sha256, write_atomically
+from ruggedize.core.reading import check_regular
 from ruggedize.train.average import Average
 from ruggedize.train.objectives.objective import Objective, StatefulObjective
 from ruggedize.train.optim import Patience
@@ -236,8 +237,10 @@ def saved_precision(folder: Path) -> Literal["bf16", "fp32"] | None:
     All states of a training record the same precision, so their hashes are not checked.
     """
     for path in sorted(saved_states(folder), reverse=True):
-        with suppress(OSError, SafetensorError, *UNREADABLE), safe_open(path, "pt") as file:
-            precision = numbers_in(file.metadata())["counters"]["precision"]
+        with suppress(OSError, UserError, SafetensorError, *UNREADABLE):
+            check_regular(path)
+            with safe_open(path, "pt") as file:
+                precision = numbers_in(file.metadata())["counters"]["precision"]
             if precision in ("bf16", "fp32"):
                 return precision
     return None
