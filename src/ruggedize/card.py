@@ -14,10 +14,12 @@ from scipy.stats import binomtest
 from ruggedize.assess import Assessment, load_assessment
 from ruggedize.core import files
 from ruggedize.core.errors import UserError, shown
+from ruggedize.core.reading import open_regular, read_bytes
 from ruggedize.models import CARD_FILES, read_description
 from ruggedize.report import summary_rows, write_report
 
 NOT_STATED = "not stated"
+NOT_REPORTED = ("state", "initial.safetensors", "model.safetensors", "report.html")
 KNOWN_LICENSES = (
     *(
         "apache-2.0",
@@ -82,7 +84,7 @@ def write_card(
     model = run / stage / "model.safetensors"
     reject_other_model(model, stage, assessment)
     recipe = recipe_without_places(run / "recipe.toml")
-    with files.whole_file(out / "model.safetensors") as target, model.open("rb") as source:
+    with files.whole_file(out / "model.safetensors") as target, open_regular(model) as source:
         shutil.copyfileobj(source, target)
     write_descriptions(run, out, recipe, assessment)
     name = out.resolve().name
@@ -98,10 +100,7 @@ def write_descriptions(
     """Write recipe, assessment and report; the report is made anew, from the first two."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / run.resolve().name
-        copy.mkdir()
-        for path in run.resolve().iterdir():
-            if path.name not in ("recipe.toml", "assessment.json"):
-                (copy / path.name).symlink_to(path)
+        shutil.copytree(run, copy, symlinks=True, ignore=shutil.ignore_patterns(*NOT_REPORTED))
         for place in (copy, out):
             files.write_atomically(place / "recipe.toml", tomli_w.dumps(recipe).encode())
             files.write_json(place / "assessment.json", assessment.model_dump(mode="json"))
@@ -140,9 +139,12 @@ def recipe_without_places(path: Path) -> dict[str, Any]:
     """Read a recipe; folders of this machine are cut down to their last part."""
     if not path.is_file():
         raise UserError(f"there is no {path};\na card is made of a run's folder: ruggedize run")
-    table = tomllib.loads(path.read_text(encoding="utf-8"))
-    table["data"].pop("root", None)
-    table["data"]["name"] = last_part(table["data"]["name"])
+    try:
+        table = tomllib.loads(read_bytes(path).decode())
+        table["data"].pop("root", None)
+        table["data"]["name"] = last_part(table["data"]["name"])
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        raise UserError(f"{path} is damaged;\nbring it back as it was") from None
     suite = table.get("assess", {}).get("suite")
     if suite:
         table["assess"]["suite"] = last_part(suite)

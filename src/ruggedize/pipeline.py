@@ -20,6 +20,7 @@ from ruggedize.core.environment import environment
 from ruggedize.core.errors import UserError
 from ruggedize.core.files import sha256
 from ruggedize.core.progress import Progress, no_progress
+from ruggedize.core.reading import read_bytes
 from ruggedize.core.seeding import stream_key
 from ruggedize.core.tables import holds_custom
 from ruggedize.corruptions import (
@@ -227,7 +228,7 @@ def keys_that_differ(written: Path, recipe: Recipe) -> list[str]:
     table = recipe.model_dump(mode="json", exclude_none=True)
     if not holds_custom(table):
         return differing_keys(load_recipe(written), recipe)
-    return differing(tomllib.loads(written.read_text(encoding="utf-8")), table)
+    return differing(tomllib.loads(read_bytes(written).decode()), table)
 
 
 def write_recipe(folder: Path, recipe: Recipe, data: Splits) -> None:

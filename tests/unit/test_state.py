@@ -203,10 +203,10 @@ def test_an_unreadable_disk_is_not_taken_for_a_damaged_state(
     save_state(fresh_state(stage), tmp_path)
     before = list(tmp_path.iterdir())
 
-    def failing(path: Path) -> bytes:
+    def failing(path: Path) -> str:
         raise OSError(116, "Stale file handle")
 
-    monkeypatch.setattr(Path, "read_bytes", failing)
+    monkeypatch.setattr("ruggedize.train.checkpoint.sha256", failing)
     with pytest.raises(
         UserError, match=r"cannot be read \(Stale file handle\);\n.*repeat the command"
     ):

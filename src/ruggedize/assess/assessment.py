@@ -1,15 +1,16 @@
 """What an assessment found: counts for each cell, named summaries, and JSON on disk. No torch."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ruggedize.assess.consistency import check_cell, check_model, check_models
 from ruggedize.assess.facts import AssessmentFacts
 from ruggedize.core import files
-from ruggedize.core.errors import UserError
+from ruggedize.core.errors import UserError, shown
+from ruggedize.core.reading import read_json
 from ruggedize.corruptions import ALL, BENCHMARK, SEVERITIES
 
 SCHEMA_VERSION = 1
@@ -35,7 +36,7 @@ class Cell(BaseModel):
     """
 
     model_config = FROZEN
-    corruption: str
+    corruption: str = Field(pattern=r"^[a-z][a-z0-9_]{0,99}$")
     severity: int = Field(ge=0, le=5)
     n: int = Field(ge=1)
     correct: int
@@ -43,6 +44,12 @@ class Cell(BaseModel):
     agreeing: int | None
     negative_log_likelihood_sum: float
     calibration_error: float
+
+    @model_validator(mode="after")
+    def counts(self) -> "Cell":
+        """Raise a ValueError if a count is impossible."""
+        check_cell(self)
+        return self
 
     @property
     def accuracy(self) -> float:
@@ -71,6 +78,12 @@ class ModelAssessment(BaseModel):
     coverage: dict[str, Coverage]
     clean: Cell
     cells: tuple[Cell, ...]
+
+    @model_validator(mode="after")
+    def summaries(self) -> "ModelAssessment":
+        """Raise a ValueError if the summaries do not fit the cells."""
+        check_model(self, *summarised(self.clean, self.cells))
+        return self
 
 
 class Comparison(BaseModel):
@@ -153,10 +166,24 @@ class Assessment(BaseModel):
     models: dict[str, ModelAssessment]
     comparisons: tuple[Comparison, ...]
 
+    @model_validator(mode="after")
+    def parts(self) -> "Assessment":
+        """Raise a ValueError if models and comparisons do not fit together."""
+        check_models(self)
+        return self
+
 
 def model_assessment(clean: Cell, cells: Iterable[Cell]) -> ModelAssessment:
     """Summarise a model's cells: counts are added up, and divided once."""
     cells = tuple(cells)
+    summary, coverage = summarised(clean, cells)
+    return ModelAssessment(summary=summary, coverage=coverage, clean=clean, cells=cells)
+
+
+def summarised(
+    clean: Cell, cells: tuple[Cell, ...]
+) -> tuple[dict[str, float | None], dict[str, Coverage]]:
+    """Return the value of each summary, and over how many corruptions it goes."""
     summary: dict[str, float | None] = {CLEAN: clean.accuracy}
     coverage: dict[str, Coverage] = {}
     for name in (*COMPLETE, *PRESENT):
@@ -165,7 +192,7 @@ def model_assessment(clean: Cell, cells: Iterable[Cell]) -> ModelAssessment:
         complete = coverage[name].present == coverage[name].needed
         counted = [cell for cell in cells if (cell.corruption, cell.severity) in chosen]
         summary[name] = mean_accuracy(counted) if complete and counted else None
-    return ModelAssessment(summary=summary, coverage=coverage, clean=clean, cells=cells)
+    return summary, coverage
 
 
 def summary_cells(name: str, present: Iterable[tuple[str, int]]) -> frozenset[tuple[str, int]]:
@@ -205,26 +232,21 @@ def load_assessment(path: Path) -> Assessment:
     Raises:
         UserError: it is not there, not an assessment, or of another schema version.
     """
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"there is no {path}; make it with `ruggedize assess` or `ruggedize run`")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):  # no JSON, no text, no end of brackets
-        raise UserError(
-            f"{path} is not JSON; delete it, and give the command that made it again"
-        ) from None
+    content = read_json(path)
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:
         raise UserError(
-            f"{path} has schema_version {version}, this ruggedize reads {SCHEMA_VERSION}; "
-            "assess again, or use the version of ruggedize that wrote it"
+            f"{path} has schema_version {shown(repr(version))[:80]}, this ruggedize reads "
+            f"{SCHEMA_VERSION}; assess again, or use the version of ruggedize that wrote it"
         )
     try:
         return Assessment.model_validate(content)
     except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(str(part) for part in fault["loc"])
+        fault = error.errors(include_input=False, include_url=False)[0]
+        place = shown(".".join(map(str, fault["loc"]))) or "its content"
         raise UserError(
-            f"{path} is damaged at {place}: {fault['msg']};\n"
+            f"{path} is damaged at {place[:200]}: {shown(fault['msg'])};\n"
             "delete it, and give the command that made it again"
         ) from None

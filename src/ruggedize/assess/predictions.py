@@ -4,13 +4,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int16, Int64
 
 from ruggedize.core import files
 from ruggedize.core.errors import UserError
+from ruggedize.core.reading import check_regular, parsed_json
 
 FORMAT = "ruggedize-predictions-1"
 METADATA_KEY = "ruggedize"
@@ -67,36 +68,94 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
 AGAIN = "delete the assessment that they belong to, and give the command that made it again"
 
 
-def load_predictions(path: Path) -> Predictions:
+def load_predictions(path: Path, max_images: int | None = None) -> Predictions:
     """Load `predictions/NAME.safetensors`.
 
     Earlier versions wrote confidences as float16; they are loaded as float32.
+
+    Args:
+        path: the file.
+        max_images: more rows are rejected before memory is allocated; a file with holes can be
+            long and take no space.
 
     Raises:
         UserError: it is not there, or not such a file.
     """
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"there are no predictions {path}; {AGAIN}")
+    check_regular(path)
     try:
         with safe_open(path, "np") as file:
-            about = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError:
-        about, tensors = {}, {}
-    if about.get("format") != FORMAT:
-        raise UserError(f"{path} holds no predictions, or damaged ones; {AGAIN}")
+            about = parsed_json(path, (file.metadata() or {}).get(METADATA_KEY, "{}").encode())
+            parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            kinds = {name: (part.get_dtype(), *part.get_shape()) for name, part in parts.items()}
+            cells = checked_cells(about, kinds, max_images)
+            tensors = {name: file.get_tensor(name) for name in kinds}
+    except (SafetensorError, ValueError, UserError):
+        raise UserError(f"{path} holds no predictions, or damaged ones; {AGAIN}") from None
 
     def top(name: str) -> Top:
         confidences = tensors[f"{name}/confidences"].astype(np.float32, copy=False)
         return Top(tensors[f"{name}/classes"], confidences)
 
-    cells = {(name, severity): top(f"{name}/{severity}") for name, severity in about["cells"]}
     own = (
         Rows(tensors["clean/index"], tensors["clean/labels"]) if "clean/index" in tensors else None
     )
-    return Predictions(tensors["index"], tensors["labels"], top("clean"), cells, own)
+    tops = {cell: top("/".join(map(str, cell))) for cell in cells}
+    return Predictions(tensors["index"], tensors["labels"], top("clean"), tops, own)
+
+
+def checked_cells(
+    about: Any, kinds: Mapping[str, tuple[str | int, ...]], max_images: int | None
+) -> list[tuple[str, int]]:
+    """Return the cells of a file.
+
+    Args:
+        about: its metadata.
+        kinds: dtype and shape of every tensor.
+        max_images: the largest number of rows.
+
+    Raises:
+        ValueError: its tensors are not those of predictions.
+    """
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        raise ValueError("another format")
+    listed = about.get("cells")
+    if not isinstance(listed, list) or not all(map(is_cell, listed)):
+        raise ValueError("no list of cells")
+    places = {f"{name}/{severity}": "index" for name, severity in listed}
+    places["clean"] = "clean/index" if "clean/index" in kinds else "index"
+    for place, index in places.items():
+        n, num_classes = rows_and_classes(kinds.get(f"{place}/classes", ()))
+        vectors = (index, index.replace("index", "labels"))
+        if any(kinds.get(name) != ("I64", n) for name in vectors):
+            raise ValueError(f"{place} lacks indices or labels")
+        confidences = kinds.get(f"{place}/confidences")
+        if confidences not in (("F32", n, num_classes), ("F16", n, num_classes)):
+            raise ValueError(f"{place} lacks confidences")
+        if max_images is not None and n > max_images:
+            raise ValueError(f"{n} rows")
+    return [(name, severity) for name, severity in listed]
+
+
+def rows_and_classes(kind: tuple[str | int, ...]) -> tuple[int, int]:
+    """Return the size of a tensor of likeliest classes; raise ValueError if it is none."""
+    match kind:
+        case ("I16", int(n), int(num_classes)) if n > 0 and 1 <= num_classes <= 3:
+            return n, num_classes
+        case _:
+            raise ValueError(f"likeliest classes must be int16 [n, 3], got {kind}")
+
+
+def is_cell(cell: Any) -> bool:
+    """Return whether an entry of the metadata names a corruption and a severity."""
+    match cell:
+        case [str(), int(severity)]:
+            return 1 <= severity <= 5
+        case _:
+            return False
 
 
 def predictions_folder(assessment: Path) -> Path:

@@ -1,8 +1,6 @@
 """The commands that use trained models: assess them, report on them, predict with them."""
 
-import csv
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,7 +18,7 @@ from ruggedize.cli.args import (
     Switch,
     Whole,
 )
-from ruggedize.cli.display import Bars, console, table
+from ruggedize.cli.display import Bars, console, print_csv, table
 from ruggedize.cli.foreign_models import NOTHING_SAID, Foreign
 from ruggedize.core import files
 from ruggedize.core.errors import UserError
@@ -213,6 +211,6 @@ def predict(
     reject_or_skip(bad, skip_bad_images)
     columns = ["image", "class", "confidence"]
     if as_csv:
-        csv.writer(sys.stdout, lineterminator="\n").writerows([columns, *rows])
+        print_csv(columns, rows)
     else:
         console.print(table(str(file), columns, rows, num_texts=2))

@@ -1,11 +1,13 @@
 """Terminal output: progress, log messages and tables (rich)."""
 
+import csv
 import functools
 import logging
+import re
 import sys
 import time
 from types import TracebackType
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -19,10 +21,23 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from ruggedize.core import errors
+from ruggedize.core.errors import shown_lines
 from ruggedize.core.progress import EpochTask, time_left
 
-console = Console(markup=False, emoji=False)  # file and class names may contain brackets
 
+class PrintableConsole(Console):
+    """A console that escapes control characters in text; `table` escapes those of its cells."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print objects; names of files and classes may hold commands to the terminal."""
+        super().print(*(shown_lines(o) if isinstance(o, str) else o for o in objects), **options)
+
+
+console = PrintableConsole(markup=False, emoji=False)  # names may contain brackets
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+NUMBER = re.compile(r"[+-]?[0-9.]+(e[+-]?[0-9]+)?")
 SECONDS_BETWEEN_LINES = 60.0  # of progress, if no bars are drawn
 
 
@@ -51,7 +66,7 @@ class Messages(logging.StreamHandler[TextIO]):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of a record."""
-        text = super().format(record)
+        text = shown_lines(super().format(record))
         return f"{record.levelname}: {text}" if record.levelno >= logging.WARNING else text
 
 
@@ -73,7 +88,7 @@ class Bars:
     """Progress bars on standard error, one per task, or lines of text without a terminal."""
 
     def __init__(self, *, shown: bool = True) -> None:
-        self.console = Console(stderr=True, quiet=not shown, markup=False, emoji=False)
+        self.console = PrintableConsole(stderr=True, quiet=not shown, markup=False, emoji=False)
         self.draws = shown and draws_bars()
         self.progress = Progress(
             TextColumn("{task.description:28}", markup=False),
@@ -107,7 +122,7 @@ class Bars:
             return
         if task not in self.tasks:
             self._retire_finished()
-            self.tasks[task] = self.progress.add_task(task, total=total)
+            self.tasks[task] = self.progress.add_task(errors.shown(task), total=total)
         self.progress.update(self.tasks[task], completed=done)
 
     def _print_line(self, task: str, done: int, total: int) -> None:
@@ -134,9 +149,21 @@ class Bars:
 
 def table(title: str, columns: list[str], rows: list[list[str]], *, num_texts: int = 1) -> Table:
     """Return a table; the first `num_texts` columns are left-aligned, the others right-aligned."""
-    result = Table(title=title, title_justify="left")
+    result = Table(title=errors.shown(title), title_justify="left")
     for position, column in enumerate(columns):
-        result.add_column(column, justify="left" if position < num_texts else "right")
+        result.add_column(errors.shown(column), justify="left" if position < num_texts else "right")
     for row in rows:
-        result.add_row(*row)
+        result.add_row(*map(errors.shown, row))
     return result
+
+
+def print_csv(columns: list[str], rows: list[list[str]]) -> None:
+    """Print comma-separated values that a spreadsheet does not take for formulas."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerows([[spreadsheet_cell(cell) for cell in row] for row in (columns, *rows)])
+
+
+def spreadsheet_cell(text: str) -> str:
+    """Return printable text, quoted by an apostrophe if a spreadsheet would calculate it."""
+    is_formula = text.startswith(FORMULA_STARTS) and not NUMBER.fullmatch(text)
+    return f"'{errors.shown(text)}" if is_formula else errors.shown(text)

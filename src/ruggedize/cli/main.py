@@ -14,8 +14,9 @@ import shlex
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
 import tyro
@@ -24,7 +25,7 @@ import ruggedize
 from ruggedize.cli.commands import COMMANDS
 from ruggedize.cli.display import Messages
 from ruggedize.cli.watchdog import GRACE_SECONDS, Watchdog
-from ruggedize.core.errors import UserError, shown
+from ruggedize.core.errors import UserError, shown, shown_lines
 
 DESCRIPTION = """Train and test image classifiers that withstand noise, blur, weather and
 compression.
@@ -139,6 +140,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # file names may be invalid Unicode
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    sys.excepthook = print_traceback
     begin_logging()
     signal.signal(signal.SIGTERM, terminate)
     with Watchdog(line_when_ended()):
@@ -148,6 +150,14 @@ def main() -> None:
         except (KeyboardInterrupt, Terminated) as stop:
             print_resume_command()
             sys.exit(130 if isinstance(stop, KeyboardInterrupt) else stop.code)
+
+
+def print_traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print the traceback of a defect; its text may come from a file."""
+    lines = "".join(traceback.format_exception(kind, error, trace))
+    print(shown_lines(lines), file=sys.stderr, end="")
 
 
 def begin_logging() -> None:
@@ -201,7 +211,7 @@ def exit_with_error(message: str) -> NoReturn:
     """
     if not is_first_here():
         time.sleep(SECONDS_FOR_THE_FIRST)
-    print(f"ruggedize: {with_names_on_one_line(message)}", file=sys.stderr)
+    print(f"ruggedize: {shown_lines(with_names_on_one_line(message))}", file=sys.stderr)
     sys.exit(2)
 
 
@@ -232,4 +242,4 @@ def print_resume_command() -> None:
         return
     alone = os.environ.get("WORLD_SIZE", "1") == "1"
     command = shlex.join(["ruggedize", *sys.argv[1:]]) if alone else "the launcher's command again"
-    print(f"ruggedize: stopped; progress is saved, resume with\n{command}", file=sys.stderr)
+    print(f"ruggedize: stopped; progress is saved, resume with\n{shown(command)}", file=sys.stderr)

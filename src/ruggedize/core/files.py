@@ -5,12 +5,16 @@ import errno
 import hashlib
 import json
 import os
+import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ruggedize.core.errors import UserError
+from ruggedize.core.reading import open_regular, read_bytes
+from ruggedize.core.tables import is_too_deep
 
 PARTIAL = ".partial"  # suffix of files while they are being written
 
@@ -50,20 +54,38 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     Even if the process or the machine crashes, `path` is either complete or unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL}")
     try:
-        with partial.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        flush_folder(path.parent)
+        descriptor = open_without_link(partial, os.O_WRONLY | os.O_EXCL)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+            flush_folder(path.parent)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
         if error.filename is None or Path(error.filename) == partial:
             error.filename = str(path)  # the OS does not name the file for a failed write
         raise
-    finally:
-        partial.unlink(missing_ok=True)
+
+
+def open_without_link(path: Path, flags: int) -> int:
+    """Open a file, created if missing, but not through a link; return its descriptor."""
+    more = ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")  # not all exist on Windows
+    return os.open(path, flags | os.O_CREAT | sum(getattr(os, n, 0) for n in more), 0o666)
+
+
+def is_own(path: Path) -> bool:
+    """Return whether a file or folder is no link and belongs to this user."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    is_mine = os.name == "nt" or status.st_uid == os.geteuid()
+    return is_mine and not stat.S_ISLNK(status.st_mode)
 
 
 def flush_folder(folder: Path) -> None:
@@ -96,7 +118,7 @@ def write_json(path: Path, content: Any) -> None:
 
 def sha256(path: Path) -> str:
     """Return a file's SHA-256 in hexadecimal."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -111,15 +133,15 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """Read `metrics.jsonl`; return no rows if the file is missing."""
     if not path.exists():
         return []
-    return [parse_row(path, n, line) for n, line in enumerate(path.read_bytes().splitlines(), 1)]
+    return [parse_row(path, n, line) for n, line in enumerate(read_bytes(path).splitlines(), 1)]
 
 
 def parse_row(path: Path, number: int, line: bytes) -> dict[str, Any]:
     """Parse one line; raise UserError if it is damaged."""
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         row = None
-    if not isinstance(row, dict):
+    if not isinstance(row, dict) or is_too_deep(row):
         raise UserError(f"{path}: line {number} is damaged;\ndelete that line")
     return row

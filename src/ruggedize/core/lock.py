@@ -4,18 +4,20 @@ import errno
 import logging
 import os
 import socket
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from ruggedize.core.errors import UserError
-from ruggedize.core.files import PARTIAL
+from ruggedize.core.errors import UserError, shown
+from ruggedize.core.files import PARTIAL, is_own, open_without_link
 
 NAME = ".lock"
 UNSUPPORTED = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP})  # on some network drives
 HELD: set[TextIO] = set()  # open lock files; a forked child closes them, as it shares the locks
+MAX_SHOWN = 200  # characters of a lock file's text in an error message
 LOCKED_BYTE = 1 << 30  # on Windows: beyond the text, which stays readable for other processes
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ def only_writer(folder: Path) -> Iterator[None]:
         UserError: another process has locked the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / NAME).open("a+") as file:
+    with open_lock(folder / NAME) as file:
         acquire(file, folder)
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
@@ -54,12 +56,37 @@ def only_writer(folder: Path) -> Iterator[None]:
             HELD.discard(file)
 
 
+def open_lock(path: Path) -> TextIO:
+    """Open a lock file, created if missing.
+
+    Raises:
+        UserError: it is a link, a second name of another file, or no regular file: the text of the
+            lock would replace what it leads to.
+    """
+    try:
+        descriptor = open_without_link(path, os.O_RDWR | os.O_APPEND)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO):  # a link; a pipe or a socket
+            raise
+        raise no_lock(path) from None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        os.close(descriptor)
+        raise no_lock(path)
+    return os.fdopen(descriptor, "a+", encoding="utf-8", errors="replace")
+
+
+def no_lock(path: Path) -> UserError:
+    """Build the error for something else in place of a lock file."""
+    return UserError(f"{shown(path)} is a link or no regular file;\nremove it")
+
+
 def acquire(file: TextIO, folder: Path) -> None:
     """Lock a folder's lock file; raise UserError if another process holds the lock."""
     try:
         lock(file)
     except (BlockingIOError, PermissionError):  # the latter on Windows
-        raise folder_in_use(folder) from None
+        raise folder_in_use(file, folder) from None
     except OSError as error:
         if error.errno not in UNSUPPORTED:
             raise
@@ -79,9 +106,10 @@ def lock(file: TextIO) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def folder_in_use(folder: Path) -> UserError:
+def folder_in_use(file: TextIO, folder: Path) -> UserError:
     """Build the error for a locked folder; it names the process that holds the lock, if known."""
-    holder = (folder / NAME).read_text().strip() or "another process"
+    file.seek(0)
+    holder = shown(file.read(MAX_SHOWN).strip()) or "another process"
     return UserError(
         f"{folder} is being written by {holder};\n"
         "wait for it or stop it, or choose another folder with --out"
@@ -89,7 +117,11 @@ def folder_in_use(folder: Path) -> UserError:
 
 
 def partial_files(folder: Path) -> list[Path]:
-    """List partial files in a folder and in its direct subfolders without their own lock."""
+    """List this user's partial files in a folder and in its direct subfolders without a lock.
+
+    Links are not followed.
+    """
     subfolders = [path.parent for path in folder.glob(f"*/.*{PARTIAL}")]
-    searched = {folder, *(sub for sub in subfolders if not (sub / NAME).exists())}
-    return [path for place in searched for path in place.glob(f".*{PARTIAL}")]
+    unlocked = (sub for sub in subfolders if is_own(sub) and not os.path.lexists(sub / NAME))
+    searched = {folder, *unlocked}
+    return [path for place in searched for path in place.glob(f".*{PARTIAL}") if is_own(path)]

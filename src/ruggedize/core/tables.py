@@ -2,6 +2,21 @@
 
 from typing import Any
 
+MAX_DEPTH = 64  # of tables and lists in one another; ours have fewer than ten
+
+
+def is_too_deep(content: Any) -> bool:
+    """Return whether tables and lists are nested deeper than functions that recurse can follow."""
+    level = [content]
+    for _ in range(MAX_DEPTH):
+        inner = [each for each in level if isinstance(each, dict | list)]
+        if not inner:
+            return False
+        level = [
+            below for each in inner for below in (each.values() if isinstance(each, dict) else each)
+        ]
+    return any(isinstance(each, dict | list) for each in level)
+
 
 def holds_custom(table: Any) -> bool:
     """Return whether options in JSON contain a custom model, objective or noise."""

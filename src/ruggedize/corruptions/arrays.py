@@ -5,13 +5,15 @@ severity 1 first, and `labels.npy`; Zenodo records 2535967 (CIFAR-10-C) and 3555
 """
 
 import logging
+import tokenize
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ruggedize.core.errors import UserError
+from ruggedize.core.errors import UserError, shown
+from ruggedize.core.reading import check_regular
 from ruggedize.corruptions.catalogue import CORRUPTIONS
 from ruggedize.corruptions.manifest import read_manifest
 from ruggedize.corruptions.names import ALL, SEVERITIES
@@ -20,6 +22,10 @@ from ruggedize.data import ImageSet
 from ruggedize.kernels.types import Images, Labels
 
 LABELS = "labels.npy"
+UNREADABLE = (  # what NumPy raises on damaged headers
+    *(ValueError, OverflowError, TypeError, MemoryError, SyntaxError, EOFError),
+    *(tokenize.TokenError, RecursionError),
+)
 CURE = "download or write the suite again, to another folder"
 
 
@@ -60,33 +66,43 @@ def open_arrays(folder: Path, image_set: ImageSet) -> tuple[ArraySuite, Labels]:
     Raises:
         UserError: a file is missing or damaged, or its shape or classes do not match the data.
     """
-    labels = read_labels(folder, image_set.classes)
+    stored = stored_labels(folder / LABELS)
+    num_images = len(stored) // len(SEVERITIES)
     files = sorted(path.stem for path in folder.glob("*.npy") if path.name != LABELS)
     corruptions = tuple(name for name in CORRUPTIONS if name in files)
     if unknown := [name for name in files if name not in CORRUPTIONS]:
         log = logging.getLogger(__name__)
-        log.warning("%s: ignored, not a published corruption: %s", folder, ", ".join(unknown))
+        names = ", ".join(map(shown, unknown))
+        log.warning("%s: ignored, not a published corruption: %s", folder, names)
     if not corruptions:
         raise UserError(
             f"{folder} has none of the nineteen corruptions, e.g. {ALL[0]}.npy;\n{CURE}"
         )
     height, width = image_set.images.shape[2:]
     for name in corruptions:
-        check_array(folder / f"{name}.npy", len(labels), (height, width))
-    return ArraySuite(folder, corruptions, len(labels), facts_of(folder, image_set)), labels
+        check_array(folder / f"{name}.npy", num_images, (height, width))
+    labels = checked_labels(folder / LABELS, stored, image_set.classes)
+    return ArraySuite(folder, corruptions, num_images, facts_of(folder, image_set)), labels
 
 
-def read_labels(folder: Path, classes: tuple[str, ...]) -> Labels:
-    """Read the labels of one severity; those of all five must be equal."""
-    path = folder / LABELS
-    if not path.is_file():
-        raise UserError(f"{folder} has no {LABELS}, which is required;\n{CURE}")
+def stored_labels(path: Path) -> np.ndarray:
+    """Map the labels of all severities and check their shape; the values are not read.
+
+    A file with holes can be long and take no space, so its length must fit the arrays first.
+    """
+    if not path.exists():
+        raise UserError(f"{path.parent} has no {LABELS}, which is required;\n{CURE}")
     stored = mapped(path)
     kind = f"{stored.dtype} {list(stored.shape)}"
     if stored.ndim != 1 or stored.dtype.kind not in "iu":
         raise UserError(f"{path} must be a vector of integers, got {kind};\n{CURE}")
     if len(stored) == 0 or len(stored) % len(SEVERITIES):
         raise UserError(f"{path} must repeat the labels five times, got {kind};\n{CURE}")
+    return stored
+
+
+def checked_labels(path: Path, stored: np.ndarray, classes: tuple[str, ...]) -> Labels:
+    """Return the labels of one severity; those of all five must be equal."""
     by_severity = stored.astype(np.int64).reshape(len(SEVERITIES), -1)
     if (by_severity != by_severity[0]).any():
         raise UserError(f"{path}: the labels of the five severities differ;\n{CURE}")
@@ -128,9 +144,10 @@ def facts_of(folder: Path, image_set: ImageSet) -> dict[str, str]:
 
 def mapped(path: Path) -> np.ndarray:
     """Memory-map a `.npy` file; pickled arrays are rejected."""
+    check_regular(path)
     try:
         return np.lib.format.open_memmap(path, mode="r")
-    except ValueError as error:
+    except UNREADABLE as error:
         raise UserError(
-            f"{path} is not a complete .npy file of numbers ({error});\n{CURE}"
+            f"{path} is not a complete .npy file of numbers ({shown(str(error))});\n{CURE}"
         ) from None

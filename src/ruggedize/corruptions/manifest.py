@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ruggedize.core import files
 from ruggedize.core.errors import UserError
+from ruggedize.core.reading import read_bytes
 from ruggedize.data import ImageSet
 
 NAME = "manifest.json"
@@ -38,7 +39,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     if not path.exists():
         return None
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate_json(read_bytes(path))
     except ValidationError as error:
         fault = error.errors()[0]
         place = ".".join(str(part) for part in fault["loc"]) or "its JSON"

@@ -12,8 +12,9 @@ import numpy as np
 from PIL import Image
 from platformdirs import user_cache_path
 
-from ruggedize.core.errors import UserError
+from ruggedize.core.errors import UserError, shown
 from ruggedize.core.files import sha256
+from ruggedize.core.reading import open_regular
 from ruggedize.data import move_into_place, scratch_folder
 
 VARIABLE = "RUGGEDIZE_FROST"
@@ -66,7 +67,7 @@ def load_photographs(folder: Path) -> tuple[np.ndarray, ...]:
     check_photographs(folder)
     pictures = []
     for name in list(SHA256)[:NUM_USED]:
-        with Image.open(folder / name) as picture:
+        with open_regular(folder / name) as file, Image.open(file) as picture:
             pictures.append(np.array(picture.convert("RGB")).transpose(2, 0, 1))
     return tuple(pictures)
 
@@ -106,15 +107,31 @@ def reject_foreign(folder: Path) -> None:
 
 
 def download_wheel(target: Path) -> Path:
-    """Download the wheel with pip and verify its hash."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
-    command += ["--quiet", "--no-input", "--disable-pip-version-check", "--dest", str(target)]
+    """Download the wheel with pip and verify its hash.
+
+    `-P` and the new folder as working folder: Python would else import modules of pip, and of what
+    it starts, from the folder in which the command was given.
+    """
+    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps"]
+    command += ["--only-binary", ":all:"]
+    command += [
+        "--quiet",
+        "--no-input",
+        "--disable-pip-version-check",
+        "--dest",
+        str(target.absolute()),
+    ]
     result = subprocess.run(
-        [*command, REQUIREMENT], stdin=subprocess.DEVNULL, capture_output=True, text=True
+        [*command, REQUIREMENT],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=target,
+        env=os.environ | {"PYTHONSAFEPATH": "1"},
     )
     if result.returncode != 0:
         lines = result.stderr.strip().splitlines() or ["no error message"]
-        raise not_fetched(f"pip: {textwrap.shorten(lines[-1], 200)}")
+        raise not_fetched(f"pip: {textwrap.shorten(shown(lines[-1]), 200)}")
     if not (target / WHEEL).is_file() or sha256(target / WHEEL) != WHEEL_SHA256:
         raise not_fetched("the hash of the download is wrong")
     return target / WHEEL

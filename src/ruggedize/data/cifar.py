@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ruggedize.core.errors import UserError
+from ruggedize.core.reading import read_bytes
 from ruggedize.data.image_set import ImageSet
 from ruggedize.data.root import VARIABLE, data_root
 
@@ -148,7 +149,7 @@ def read_classes(layout: Layout, folder: Path) -> tuple[str, ...]:
         return layout.classes
     if not path.is_file():
         raise UserError(f"{path} (the class names) is missing;\n{cure(layout, path)}")
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = read_bytes(path).decode("utf-8", "replace")
     names = tuple(line.strip() for line in text.splitlines() if line.strip())
     if len(names) != layout.num_classes:
         raise UserError(

@@ -3,6 +3,9 @@
 import zlib
 from pathlib import Path
 
+from ruggedize.core.errors import UserError
+from ruggedize.core.reading import open_regular
+
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
 MOST_BYTES = 1 << 26  # of a file that are examined
@@ -49,9 +52,9 @@ def reason_of(source: Path | bytes) -> str:
 def beginning(file: Path) -> bytes:
     """Read a file, or as much of it as is examined."""
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             return opened.read(MOST_BYTES)
-    except OSError:
+    except (OSError, UserError):
         return b"?"
 
 

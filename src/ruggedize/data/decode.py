@@ -1,5 +1,6 @@
 """Decode image files of any size, mode and orientation into square uint8 images."""
 
+import errno
 import io
 import warnings
 from pathlib import Path
@@ -13,13 +14,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ruggedize.core.errors import UserError, shown
+from ruggedize.core.reading import NotRegularError, open_regular
 from ruggedize.data.damage import reason_of
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MAX_MEGAPIXELS = 120.0  # by default: phones make pictures of 108
 LARGE = 16_000_000  # pixels; larger images are decoded one at a time, to bound the memory
 REDUCING_GAP = 2.0  # large images are first reduced cheaply to twice the final size (Pillow)
-STRIP = 1 << 20  # pixels of a 16-bit image that are converted together
+STRIP = 1 << 20  # pixels that are converted together
 PADDING = (128, 128, 128)  # beside images with `fit = "pad"`
 Fit = Literal["crop", "pad", "squash"]
 one_large_image = Lock()
@@ -70,7 +72,7 @@ def decode(source: Path | bytes, stored: Stored) -> UInt8[Tensor, "3 s s"]:
     """Decode a file as `decode_image` does, with its options in one object."""
     name = "the image" if isinstance(source, bytes) else shown(source)
     try:
-        with Image.open(opened(source), formats=FORMATS) as image:
+        with opened(source) as file, Image.open(file, formats=FORMATS) as image:
             return torch.from_numpy(squared(image, stored))
     except MemoryError:
         raise
@@ -78,9 +80,13 @@ def decode(source: Path | bytes, stored: Stored) -> UInt8[Tensor, "3 s s"]:
         if not (isinstance(source, Path) and source.is_symlink()):
             raise UserError(f"{name} has been removed; load the data again") from error
         raise BadImageError(f"{name} is a broken link; remove it") from error
+    except NotRegularError as error:
+        raise BadImageError(str(error)) from None
     except TooLargeError as error:
         raise BadImageError(f"{name} {error}") from None
     except Exception as error:  # decoders raise all kinds of errors on broken files
+        if isinstance(error, OSError) and error.errno == errno.ELOOP:
+            raise BadImageError(f"{name} is a link to itself; remove it") from error
         if isinstance(error, OSError) and error.errno is not None:  # decoders set none
             raise UserError(
                 f"{name} cannot be read ({error.strerror}); make it readable and try again"
@@ -93,9 +99,9 @@ def decode(source: Path | bytes, stored: Stored) -> UInt8[Tensor, "3 s s"]:
         raise BadImageError(f"{name} cannot be decoded ({error}); remove or replace it") from error
 
 
-def opened(source: Path | bytes) -> io.BytesIO | Path:
-    """Return what Pillow opens."""
-    return io.BytesIO(source) if isinstance(source, bytes) else source
+def opened(source: Path | bytes) -> io.BytesIO | io.BufferedReader:
+    """Open a file, or its bytes, for reading."""
+    return io.BytesIO(source) if isinstance(source, bytes) else open_regular(source)
 
 
 class TooLargeError(ValueError):
@@ -113,9 +119,9 @@ def squared(image: Image.Image, stored: Stored) -> np.ndarray:
     gap = round(stored.size * REDUCING_GAP)
     image.draft(None, (gap, gap))  # pyright: ignore[reportArgumentType]  # None keeps the mode
     if image.width * image.height <= LARGE:
-        return resized(to_rgb(ImageOps.exif_transpose(image)), stored)
+        return resized(upright_rgb(image), stored)
     with one_large_image:
-        return resized(to_rgb(ImageOps.exif_transpose(image)), stored)
+        return resized(upright_rgb(image), stored)
 
 
 def resized(upright: Image.Image, stored: Stored) -> np.ndarray:
@@ -137,6 +143,25 @@ def resized(upright: Image.Image, stored: Stored) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1))
 
 
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """Turn an image as its EXIF data say and convert it to 8-bit RGB, strip by strip.
+
+    Conversions need several copies of what they convert; whole ones of large images would take
+    gigabytes.
+    """
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
+    rows = max(1, STRIP // max(1, image.width))
+    if image.height <= rows:
+        return to_rgb(image)
+    converted = Image.new("RGB", image.size)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        converted.paste(to_rgb(strip), (0, top))
+    return converted
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """Convert any mode to 8-bit RGB."""
     if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scaling
@@ -148,14 +173,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def from_16_bit(image: Image.Image) -> Image.Image:
-    """Convert 16-bit grey to 8-bit RGB, strip by strip; the transparent level becomes white."""
+    """Convert 16-bit grey to 8-bit RGB; the transparent level becomes white."""
     levels, transparent = np.asarray(image), image.info.get("transparency")
-    grey = np.empty(levels.shape, np.uint8)
-    rows = max(1, STRIP // max(1, image.width))
-    for top in range(0, image.height, rows):
-        strip = levels[top : top + rows]
-        scaled = np.rint(np.clip(strip.astype(np.float32), 0, 65535) / np.float32(257))
-        if isinstance(transparent, int):
-            scaled[strip == transparent] = 255
-        grey[top : top + rows] = scaled
-    return Image.fromarray(grey).convert("RGB")
+    scaled = np.rint(np.clip(levels.astype(np.float32), 0, 65535) / np.float32(257))
+    if isinstance(transparent, int):
+        scaled[levels == transparent] = 255
+    return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")

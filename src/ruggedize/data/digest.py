@@ -1,5 +1,6 @@
 """Digests that identify the data of a run, to detect changed data. Does not import torch."""
 
+import errno
 import hashlib
 import os
 from collections.abc import Mapping
@@ -98,10 +99,14 @@ def files_digest(folder: Path, classes: Mapping[str, FileList]) -> PartDigest:
 
 
 def size_of(file: Path) -> int:
-    """Return the size of a file in bytes, or -1 for a broken link."""
+    """Return the size of a file in bytes, or -1 for a broken link or one to itself."""
     try:
         return file.stat().st_size
     except FileNotFoundError:
+        return -1
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
         return -1
 
 

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from ruggedize.core.errors import UserError
+from ruggedize.core.errors import UserError, shown
+from ruggedize.core.files import is_own
 from ruggedize.core.lock import only_writer
 from ruggedize.core.progress import Progress, no_progress
 from ruggedize.data.root import data_root
 
 TIMEOUT = 30  # seconds without data
 CHUNK = 1 << 18  # bytes
+MAX_SUITE_BYTES = 1 << 32  # the archives of the suites have 2.9 GB, those of the data 0.17 GB
 SCRATCH = ".fetch-"  # prefix of the temporary folders of downloads
 YOUNG_SECONDS = 60.0  # a temporary folder younger than this may not be locked yet
 
@@ -33,6 +35,7 @@ class Archive:
     md5: str
     folder: str
     option: Literal["--data-root", "--suite"] = "--data-root"  # the option that takes the folder
+    max_bytes: int = 1 << 28  # at which a download stops
 
 
 ARCHIVES = (
@@ -54,6 +57,7 @@ ARCHIVES = (
         md5="56bf5dcef84df0e2308c6dcbcbbd8499",
         folder="CIFAR-10-C",
         option="--suite",
+        max_bytes=MAX_SUITE_BYTES,
     ),
     Archive(
         name="cifar100-c",
@@ -61,6 +65,7 @@ ARCHIVES = (
         md5="11f0ed0f1191edbf9fa23466ae6021d3",
         folder="CIFAR-100-C",
         option="--suite",
+        max_bytes=MAX_SUITE_BYTES,
     ),
 )
 
@@ -109,11 +114,11 @@ def fetch_archive(archive: Archive, root: Path, progress: Progress = no_progress
 def scratch_folder(root: Path) -> Iterator[Path]:
     """Yield a temporary folder that is removed at exit; remove those of killed downloads.
 
-    A download in progress holds the lock of its folder.
+    A download in progress holds the lock of its folder. Links and folders of other users stay.
     """
-    for leftover in root.glob(f"{SCRATCH}*/"):
+    for leftover in root.glob(f"{SCRATCH}*"):
         with contextlib.suppress(FileNotFoundError, UserError):  # removed, or in use
-            if time.time() - leftover.stat().st_mtime > YOUNG_SECONDS:
+            if is_own(leftover) and time.time() - leftover.stat().st_mtime > YOUNG_SECONDS:
                 with only_writer(leftover):
                     shutil.rmtree(leftover)
     with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=root) as name, only_writer(Path(name)):
@@ -140,15 +145,19 @@ def download_from(url: str, archive: Archive, target: Path, progress: Progress) 
     """Download from one mirror; return what went wrong, or None."""
     import pooch  # slow to import, and most runs download nothing
 
-    bar: Any = ProgressBar(archive.name, progress)
+    bar: Any = ProgressBar(archive, progress)
     try:
         pooch.HTTPDownloader(progressbar=bar, chunk_size=CHUNK, timeout=TIMEOUT)(
             url, str(target), None
         )
+    except TooLongError:
+        return f"it sent more than {archive.max_bytes:,} bytes"
+    except ValueError as error:  # a header that is not a number
+        return f"it sent an invalid answer ({shortened(error)})"
     except OSError as error:
         if error.errno is not None:  # from the disk; network errors have no errno
             raise
-        return textwrap.shorten(str(error), 200)
+        return shortened(error)
     if pooch.file_hash(str(target), alg="md5") == archive.md5:
         return None
     with target.open("rb") as file:
@@ -156,23 +165,40 @@ def download_from(url: str, archive: Archive, target: Path, progress: Progress) 
     return "received a web page instead of the archive" if is_page else "the hash is wrong"
 
 
-class ProgressBar:
-    """Adapt a progress callback to the interface that pooch expects."""
+def shortened(error: Exception) -> str:
+    """Return an error's text, printable and of at most 200 characters."""
+    return textwrap.shorten(shown(str(error)), 200)
 
-    def __init__(self, task: str, progress: Progress) -> None:
-        self.task = task
+
+class TooLongError(Exception):
+    """A download has more bytes than its archive."""
+
+
+class ProgressBar:
+    """Adapt a progress callback to the interface that pooch expects; enforce the size limit."""
+
+    def __init__(self, archive: Archive, progress: Progress) -> None:
+        self.archive = archive
         self.progress = progress
         self.done = 0
+        self.received = 0
         self.total = 0  # set by pooch
 
     def update(self, num_bytes: int) -> None:
-        """Add bytes; capped at the total, because pooch counts the last chunk as a whole one."""
+        """Add bytes; capped at the total, because pooch counts the last chunk as a whole one.
+
+        Raises:
+            TooLongError: more bytes than the archive can have were received.
+        """
+        self.received += num_bytes
+        if self.received > self.archive.max_bytes + CHUNK:
+            raise TooLongError
         self.done = min(self.done + num_bytes, self.total)
-        self.progress(self.task, self.done, self.total)
+        self.progress(self.archive.name, self.done, self.total)
 
     def reset(self) -> None:
         """Reset the count, which pooch does before it completes the bar."""
-        self.done = 0
+        self.done = self.received = 0
 
     def close(self) -> None:
         """Do nothing; the caller closes its own progress display."""

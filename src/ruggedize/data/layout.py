@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ruggedize.core.errors import UserError, shown
+from ruggedize.core.reading import open_regular
 from ruggedize.data.file_list import FileList
 from ruggedize.data.listing import ENDINGS, image_names, is_junk
 
@@ -137,12 +138,30 @@ def list_classes(part: Path) -> Files:
     warn_of_loose_images(part)
     found: dict[str, list[tuple[str, FileList]]] = {}
     for folder in folders:
-        key = composed(shown(folder.name))
-        found.setdefault(key, []).append((shown(folder.name), files_below(folder)))
+        note_if_outside(folder, part)
+        name = class_name(folder.name)
+        found.setdefault(composed(name), []).append((name, files_below(folder)))
     return {
         same[0][0]: same[0][1] if len(same) == 1 else FileList.joined(files for _, files in same)
         for same in found.values()
     }
+
+
+def class_name(name: str) -> str:
+    """Return the printable name of a class; different names stay different.
+
+    Backslashes are doubled, so that a line break and a literal `\\n` are two names.
+    """
+    return shown(name.replace("\\", "\\\\"))
+
+
+def note_if_outside(folder: Path, part: Path) -> None:
+    """Log a warning if a class folder is a link that leads out of the data set."""
+    if folder.is_symlink() and not folder.resolve().is_relative_to(part.resolve().parent):
+        log.warning(
+            "%s links to a folder outside the data set, which is read: %s",
+            *(shown(folder), shown(folder.resolve())),
+        )
 
 
 def composed(name: str) -> str:
@@ -198,7 +217,7 @@ def part_of(file: Path, validation: float) -> str:
 def content_hash(file: Path) -> bytes:
     """Return 16 bytes that stand for a file's content; a file that cannot be read has none."""
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).digest()
-    except OSError:
+    except (OSError, UserError):
         return bytes(16)

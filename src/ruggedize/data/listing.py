@@ -1,5 +1,6 @@
 """The image files below a folder, in an order that never changes."""
 
+import errno
 import logging
 import os
 from pathlib import Path
@@ -46,6 +47,16 @@ def image_names(folder: Path) -> list[bytes]:
     return sorted(names)
 
 
+def is_folder(entry: os.DirEntry[bytes]) -> bool:
+    """Return whether an entry is a folder, or a link to one; a link to itself is not."""
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return False
+
+
 def visible_files(folder: Path) -> list[bytes]:
     """Return the names of all files at any depth, relative to the folder.
 
@@ -68,9 +79,9 @@ def visible_files(folder: Path) -> list[bytes]:
             for entry in sorted(entries, key=lambda e: e.is_symlink()):  # links come last
                 if entry.name.startswith(b"."):
                     continue
-                if entry.is_dir():
+                if is_folder(entry):
                     if not is_junk(entry.name):
                         waiting.insert(0, start + entry.name + b"/")
-                elif entry.is_file() or entry.is_symlink():
+                elif entry.is_symlink() or entry.is_file():
                     names.append(start + entry.name)
     return names

@@ -76,6 +76,8 @@ def load_data(  # noqa: PLR0913
     except ValidationError as error:
         fault = error.errors()[0]
         message = fault["msg"].removeprefix("Value error, ")
+        if not fault["loc"]:  # a conflict between options
+            raise UserError(message) from None
         raise UserError(f"{fault['loc'][0]}: {message} (got {fault['input']!r})") from None
     return load_splits(options, download=download)
 

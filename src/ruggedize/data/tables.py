@@ -1,13 +1,15 @@
 """Images named in a table, CSV or parquet: a path, a class and perhaps a part in each row."""
 
 import csv
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from ruggedize.core.errors import UserError, shown
+from ruggedize.core.reading import open_regular
 from ruggedize.data.file_list import FileList
-from ruggedize.data.layout import PARTS, Files, composed, divided
+from ruggedize.data.layout import PARTS, Files, class_name, composed, divided
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 COLUMNS = {  # what people call them, in small letters
@@ -43,11 +45,11 @@ def read_table(path: Path, validation: float | int) -> dict[str, Files]:
     found: dict[str, dict[str, list[bytes]]] = {}
     for number, row in enumerate(rows, 2):
         file, label = row[columns["path"]], row[columns["label"]]
-        if not file or not label:
+        if not file or not label or "\0" in file:
             raise UserError(f"{shown(path)}: row {number} has no path or no class;\nfill it in")
         part = part_named(path, number, row[columns["part"]]) if "part" in columns else "all"
         place = os.fsencode(path.parent / file)
-        found.setdefault(part, {}).setdefault(composed(shown(label)), []).append(place)
+        found.setdefault(part, {}).setdefault(composed(class_name(label)), []).append(place)
     parts = {
         part: {label: FileList(sorted(files)) for label, files in sorted(classes.items())}
         for part, classes in found.items()
@@ -60,20 +62,41 @@ def read_table(path: Path, validation: float | int) -> dict[str, Files]:
 
 
 def rows_of(path: Path) -> Iterator[Row]:
-    """Yield the rows of a table as texts by column."""
-    if path.suffix.lower() == ".parquet":
-        try:
-            from pyarrow import parquet
-        except ImportError:
-            raise UserError(
-                f"{shown(path)} is read with pyarrow;\npip install 'ruggedize[hub]'"
-            ) from None
-        for batch in parquet.ParquetFile(path).iter_batches():
+    """Yield the rows of a table as texts by column.
+
+    Raises:
+        UserError: the file is damaged, or not of the kind that its name says.
+    """
+    read = parquet_rows if path.suffix.lower() == ".parquet" else text_rows
+    try:
+        yield from read(path)
+    except (csv.Error, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the file cannot be read
+            raise
+        raise UserError(
+            f"{shown(path)} is not a table ({shown(str(error))});\n"
+            "save it as CSV in UTF-8, or as parquet"
+        ) from None
+
+
+def parquet_rows(path: Path) -> Iterator[Row]:
+    """Yield the rows of a parquet file."""
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise UserError(
+            f"{shown(path)} is read with pyarrow;\npip install 'ruggedize[hub]'"
+        ) from None
+    with open_regular(path) as file:
+        for batch in parquet.ParquetFile(file).iter_batches():
             for row in batch.to_pylist():
                 yield {name: "" if value is None else str(value) for name, value in row.items()}
-        return
+
+
+def text_rows(path: Path) -> Iterator[Row]:
+    """Yield the rows of a file of comma- or tab-separated values."""
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="") as file:
         for row in csv.DictReader(file, delimiter=delimiter):
             yield {name: value or "" for name, value in row.items() if name is not None}
 

@@ -3,7 +3,9 @@
 import hashlib
 import logging
 import os
+import stat
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from multiprocessing import parent_process
 from pathlib import Path
@@ -12,6 +14,8 @@ from typing import Any
 import numba
 from numba.core import event
 from platformdirs import user_cache_path
+
+from ruggedize.core.errors import shown
 
 PACKAGE = Path(__file__).resolve().parents[1]
 settings: Any = numba.config  # pyright: ignore[reportPrivateImportUsage]
@@ -49,8 +53,12 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     folder is named by a digest of all kernel sources. If no folder is writable, a warning is logged
     and kernels are compiled in every process.
     """
+    folder = cache_folder()
+    if not is_private(folder):
+        warn_once_of_shared_cache(folder)
+        return numba.njit(nogil=True, error_model="numpy")(function)
     before = settings.CACHE_DIR
-    settings.CACHE_DIR = str(cache_folder())
+    settings.CACHE_DIR = str(folder)
     try:
         return numba.njit(nogil=True, cache=True, error_model="numpy")(function)
     except RuntimeError:  # numba: "no locator available"
@@ -71,6 +79,39 @@ def cache_folder() -> Path:
             digest.update(source.name.encode())
             digest.update(source.read_bytes())
     return root / digest.hexdigest()
+
+
+@cache
+def is_private(folder: Path) -> bool:
+    """Create the cache folder and return whether only this user (or root) can write to it.
+
+    A compiled kernel is code: whoever can replace one in the cache runs code as this user.
+    """
+    if os.name == "nt":  # has no such permissions
+        return True
+    with suppress(OSError):  # then there is no cache
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        status, above = folder.lstat(), folder.parent.stat()
+    except OSError:
+        return True
+    replaceable = above.st_mode & stat.S_IWOTH and not above.st_mode & stat.S_ISVTX
+    owners = (0, os.geteuid())
+    is_theirs = status.st_uid not in owners or above.st_uid not in owners
+    return stat.S_ISDIR(status.st_mode) and not (
+        is_theirs or replaceable or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    )
+
+
+@cache
+def warn_once_of_shared_cache(folder: Path) -> None:
+    """Log a warning that compiled kernels are not cached in a folder that others can write to."""
+    log.warning(
+        "%s can be written by other users, who could run code as you through it: it is not used, "
+        "and kernels are compiled again in every process; set NUMBA_CACHE_DIR to your own folder",
+        shown(folder),
+    )
 
 
 @cache

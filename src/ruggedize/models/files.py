@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from ruggedize.core.errors import UserError
 from ruggedize.core.files import write_atomically
+from ruggedize.core.reading import open_regular
 from ruggedize.models.classifier import HALF, Channels, Classifier, Fit
 from ruggedize.models.hub import model_file
 from ruggedize.models.options import CustomModel, ModelOptions
-from ruggedize.models.registry import meta_model
+from ruggedize.models.registry import meta_model, reject_too_small
 
 LARGEST_SIDE = 1024  # of images, as in recipes; a damaged file could request all memory
 METADATA_KEY = "ruggedize"  # a single key: safetensors does not preserve their order
@@ -28,7 +29,7 @@ class Description(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     format: Literal["ruggedize-model-1"] = "ruggedize-model-1"
     architecture: ModelOptions
-    classes: tuple[str, ...]
+    classes: tuple[str, ...] = Field(min_length=1)
     image_size: int = Field(ge=1, le=LARGEST_SIDE)
     input_size: int = Field(ge=1, le=LARGEST_SIDE)
     mean: Channels = HALF
@@ -113,6 +114,7 @@ def load_model(
     if target is None:
         target = meta_model(description.architecture, len(description.classes))
     reject_other_weights(path, description, target.state_dict(), weights)  # before allocating
+    reject_too_small(description.architecture, description.input_size)
     classifier = Classifier(
         target if network is not None else target.to_empty(device="cpu"),
         architecture=description.architecture,
@@ -136,7 +138,7 @@ def read(path: Path) -> tuple[Description, dict[str, Tensor]]:
     """Read description and weights; raise UserError if this is not a ruggedize model file."""
     if not path.is_file():
         raise UserError(f"there is no model file {path};\nuse the path of a model.safetensors")
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         start = file.read(4)
     if start.startswith(PICKLE_STARTS):
         raise UserError(

@@ -16,7 +16,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from ruggedize.core.environment import processor
+from ruggedize.core.errors import UserError
 from ruggedize.core.files import write_atomically
+from ruggedize.core.reading import read_json
 
 Precision = Literal["bf16", "fp32"]
 RequestedPrecision = Literal["auto", "bf16", "fp32"]
@@ -83,8 +85,8 @@ def cached_timing(path: Path, key: str) -> Timing | None:
 def cached_entries(path: Path) -> dict[str, Any]:
     """Read the whole cache; return an empty dict if it is damaged or missing."""
     try:
-        entries = json.loads(path.read_text())
-    except (OSError, ValueError):
+        entries = read_json(path)
+    except (OSError, UserError):
         return {}
     return entries if isinstance(entries, dict) else {}
 

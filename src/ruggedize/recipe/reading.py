@@ -9,12 +9,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from ruggedize.core.errors import UserError
+from ruggedize.core.reading import read_bytes
+from ruggedize.core.tables import MAX_DEPTH, is_too_deep
 from ruggedize.recipe.explain import explained, shortened
 from ruggedize.recipe.merge import merged, with_stages
 from ruggedize.recipe.recipe import Recipe
 
 SHIPPED = resources.files("ruggedize.recipe") / "shipped"
-MAX_DEPTH = 8  # keys in the dotted name of an option
+MAX_KEYS = 8  # in the dotted name of an option
+MAX_BASES = 20  # recipes, each the base of another
 
 
 def shipped_recipes() -> dict[str, str]:
@@ -53,12 +56,22 @@ def read_table(name_or_path: str | Path, above: tuple[str, ...]) -> dict[str, An
             f"recipe {name_or_path} is its own base: {' -> '.join((*above, key))};\n"
             "remove one of the `base` lines"
         )
+    if len(above) > MAX_BASES:
+        raise UserError(
+            f"recipe {name_or_path}: more than {MAX_BASES} recipes are based on one another;\n"
+            "merge some of them"
+        )
     try:
-        table = tomllib.loads(source.read_text(encoding="utf-8"))
+        text = read_bytes(source) if isinstance(source, Path) else source.read_bytes()
+        table = tomllib.loads(text.decode())
     except (ValueError, RecursionError) as error:  # not TOML, not text, or nested too deeply
         raise UserError(
             f"recipe {name_or_path} is not valid TOML: {error};\ncorrect the file"
         ) from None
+    if is_too_deep(table):
+        raise UserError(
+            f"recipe {name_or_path} is nested more than {MAX_DEPTH} levels deep;\ncorrect the file"
+        )
     base = table.pop("base", None)
     if base is not None and not isinstance(base, str):
         raise UserError(
@@ -97,12 +110,14 @@ def parsed_change(change: str) -> dict[str, Any]:
     """Parse `section.key=value` into a table; a value that is not valid TOML is a string."""
     path, sign, text = change.partition("=")
     keys = [key.strip() for key in path.split(".")]
-    if not sign or not all(keys) or len(keys) > MAX_DEPTH:
+    if not sign or not all(keys) or len(keys) > MAX_KEYS:
         raise UserError(f"--set must be section.key=value, got {shortened(change)}")
     try:
         value: Any = tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
         value = text.strip()
+    if is_too_deep(value):
+        raise UserError(f"--set {shortened(path)}: more than {MAX_DEPTH} tables or lists in others")
     for key in reversed(keys):
         value = {key: value}
     return value

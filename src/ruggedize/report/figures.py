@@ -1,7 +1,6 @@
 """The report's charts, as plotly descriptions that the page draws."""
 
 import json
-from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ruggedize.report.calibration import Reliability
@@ -12,7 +11,7 @@ from ruggedize.report.compare import (
     shown_severity,
 )
 from ruggedize.report.record import RunRecord
-from ruggedize.report.wording import PERCENT_SIGN
+from ruggedize.report.wording import PERCENT_SIGN, escape
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -94,7 +93,7 @@ def by_corruption(record: RunRecord, rows: list[CorruptionRow]) -> Drawn:
     severity = shown_severity(record.assessment)
     figure = empty_figure(max(HEIGHT, 70 + ROW_HEIGHT * len(rows)), "accuracy, %")
     labels = [
-        row.corruption.replace("_", " ") + (" †" if row.overlapping else "")
+        escape(row.corruption.replace("_", " ")) + (" †" if row.overlapping else "")
         for row in reversed(rows)
     ]
     values = [[100 * value for value in row.values.values()] for row in reversed(rows)]

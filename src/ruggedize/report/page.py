@@ -26,7 +26,7 @@ from ruggedize.report.record import RunRecord, has_chosen_epoch
 from ruggedize.report.seeds import OverSeeds, over_seeds
 from ruggedize.report.side_by_side import groups_of, labels, standings
 from ruggedize.report.support import Support, detectable_beside, supports
-from ruggedize.report.wording import FILTERS, control_sentence, scale_of, verdict
+from ruggedize.report.wording import FILTERS, control_sentence, printable, scale_of, verdict
 
 FOLDER = Path(__file__).parent
 TEMPLATE = "template.html.jinja"
@@ -122,6 +122,7 @@ def render(chapters: list[Chapter], **values: Any) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=printable,
     )
     environment.filters |= FILTERS
     environment.globals |= {

@@ -1,14 +1,17 @@
 """Read a run folder, or an assessment that stands alone, before anything is compared or drawn."""
 
-import json
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from pydantic import BaseModel
+
 from ruggedize.assess import (
     FILE_NAME,
     Assessment,
+    ModelAssessment,
     Predictions,
     load_assessment,
     load_predictions,
@@ -16,8 +19,12 @@ from ruggedize.assess import (
 )
 from ruggedize.core.errors import UserError
 from ruggedize.core.files import read_lines, reject_missing_run
+from ruggedize.core.reading import parsed_json, read_bytes, reject_outside
+from ruggedize.core.tables import is_too_deep
+from ruggedize.report.shapes import Delivered, Environment, Recipe, Rows, check_shape
 
 OF_A_RUN = "assessment.json"
+PNG = b"\x89PNG\r\n\x1a\n"
 WITHOUT_TEACHER = ("supervised", "jsd", "mean-teacher")  # objectives that use no other model
 
 
@@ -72,7 +79,8 @@ class RunRecord:
 
     def stage(self, name: str) -> dict[str, Any]:
         """Return the options of a stage in the recipe; empty where it holds none."""
-        return self.recipe.get(name) or self.recipe.get("stages", {}).get(name) or {}
+        found = self.recipe.get(name) or self.recipe.get("stages", {}).get(name)
+        return found if isinstance(found, dict) else {}
 
     def teacher_of(self, name: str) -> str | None:
         """Return the model that taught another one; None if none was assessed."""
@@ -106,26 +114,28 @@ def read_run(folder: Path) -> RunRecord:
     """
     reject_missing_run(folder)
     record = record_of(folder / OF_A_RUN, folder.resolve().name, folder / "examples")
-    recipe_text = read_text(folder / "recipe.toml")
-    views = folder / "views.png"
+    recipe_text = read_text(folder, "recipe.toml")
     names = record.assessment.models
     return replace(
         record,
-        recipe=tomllib.loads(recipe_text),
+        recipe=parsed_recipe(folder / "recipe.toml", recipe_text),
         recipe_text=recipe_text,
-        environment=read_object(folder / "environment.json"),
-        metrics={name: read_lines(folder / name / "metrics.jsonl") for name in names},
-        delivered={name: read_object(folder / name / "delivered.json") for name in names},
-        views=views.read_bytes() if views.exists() else None,
+        environment=read_object(folder, "environment.json", Environment),
+        metrics={name: read_rows(folder, f"{name}/metrics.jsonl") for name in names},
+        delivered={
+            name: read_object(folder, f"{name}/delivered.json", Delivered) for name in names
+        },
+        views=read_png(folder, "views.png") if (folder / "views.png").exists() else None,
     )
 
 
 def record_of(path: Path, name: str, examples: Path) -> RunRecord:
     """Load an assessment, its predictions and its example pictures."""
+    reject_outside(path, path.parent)
     assessment = load_assessment(path)
     predictions = {
-        model: load_predictions(predictions_folder(path) / f"{model}.safetensors")
-        for model in assessment.models
+        model: predictions_of(path.parent, predictions_folder(path) / f"{model}.safetensors", found)
+        for model, found in assessment.models.items()
     }
     reject_other_predictions(path, assessment, predictions)
     return RunRecord(
@@ -142,19 +152,42 @@ def record_of(path: Path, name: str, examples: Path) -> RunRecord:
     )
 
 
+def predictions_of(folder: Path, path: Path, model: ModelAssessment) -> Predictions:
+    """Load the predictions of a model, of no more images than it was assessed on."""
+    if path.exists():
+        reject_outside(path, folder)
+    return load_predictions(path, max(cell.n for cell in (model.clean, *model.cells)))
+
+
 def reject_other_predictions(
     path: Path, assessment: Assessment, predictions: dict[str, Predictions]
 ) -> None:
     """Raise UserError if the predictions do not add up to the assessment's counts."""
+    first = next(iter(predictions.values()))
     for name, model in assessment.models.items():
         kept = predictions[name]
         cells = {(cell.corruption, cell.severity): cell.correct for cell in model.cells}
         same_cells = cells.keys() == kept.cells.keys() and model.clean.n == len(kept.clean.classes)
-        if not same_cells or any(kept.correct(c).sum() != n for c, n in cells.items()):
+        num_classes = len(assessment.images.classes)
+        if (
+            not same_cells
+            or any(kept.correct(cell).sum() != n for cell, n in cells.items())
+            or not is_within(kept, num_classes)
+            or not np.array_equal(kept.index, first.index)
+        ):
             raise UserError(
                 f"{path} and the predictions of {name} beside it do not belong together;\n"
                 "assess again"
             )
+
+
+def is_within(predictions: Predictions, num_classes: int) -> bool:
+    """Return whether predictions are of ascending images, and of no other classes."""
+    tops = (predictions.clean, *predictions.cells.values())
+    labels = [predictions.labels, *(predictions.clean_rows or ())[1:]]
+    known = [*labels, *(top.classes for top in tops)]
+    is_sorted = bool((np.diff(predictions.index) > 0).all())
+    return is_sorted and all(0 <= each.min() <= each.max() < num_classes for each in known)
 
 
 def is_control(stage: dict[str, Any]) -> bool:
@@ -177,17 +210,60 @@ def has_chosen_epoch(record: RunRecord, name: str) -> bool:
     averages = [row for row in rows if row["validation"]["averaged"]]
     if averages:
         return len(averages) > 1
-    return len(rows) > 1 and "early_stopping" in record.recipe.get(name, {})
+    return len(rows) > 1 and "early_stopping" in record.stage(name)
 
 
-def read_text(path: Path) -> str:
-    """Load a text file; a missing one is empty."""
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+def read_text(folder: Path, name: str) -> str:
+    """Read a text file of a run; one that is not there is empty."""
+    path = folder / name
+    if not path.exists():
+        return ""
+    reject_outside(path, folder)
+    try:
+        return read_bytes(path).decode()
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not text in UTF-8;\nrestore it, or delete it") from None
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """Load a JSON object; a missing one is empty."""
-    return json.loads(read_text(path) or "{}")
+def parsed_recipe(path: Path, text: str) -> dict[str, Any]:
+    """Parse the recipe of a run; raise UserError if it is damaged."""
+    try:
+        recipe = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not valid TOML: {error};\nrestore it, or delete it") from None
+    if is_too_deep(recipe):
+        raise UserError(f"{path} is nested too deeply;\nrestore it, or delete it")
+    check_shape(path, recipe, Recipe)
+    return recipe
+
+
+def read_object(folder: Path, name: str, shape: type[BaseModel]) -> dict[str, Any]:
+    """Read a JSON object of a run; a file that is not there is an empty one."""
+    text = read_text(folder, name)
+    content = parsed_json(folder / name, text.encode()) if text else {}
+    if content != {}:
+        check_shape(folder / name, content, shape)
+    return content
+
+
+def read_rows(folder: Path, name: str) -> list[dict[str, Any]]:
+    """Read the epochs of a training."""
+    path = folder / name
+    if path.exists():
+        reject_outside(path, folder)
+    rows = read_lines(path)
+    check_shape(path, rows, Rows)
+    return rows
+
+
+def read_png(folder: Path, name: str) -> bytes:
+    """Read a picture of a run; raise UserError if it is none, or lies elsewhere."""
+    path = folder / name
+    reject_outside(path, folder)
+    picture = read_bytes(path)
+    if not picture.startswith(PNG):
+        raise UserError(f"{path} is not a PNG picture;\nremove it")
+    return picture
 
 
 def read_examples(folder: Path, assessment: Assessment) -> list[Picture]:
@@ -196,9 +272,10 @@ def read_examples(folder: Path, assessment: Assessment) -> list[Picture]:
     An assessment of an earlier version names none: all pictures in the folder are loaded.
     """
     pictures, named = [], assessment.facts.examples
-    for path in sorted(folder.glob("*.png")):
+    for path in sorted((folder / "examples").glob("*.png")):
         match = FILE_NAME.fullmatch(path.name)
         if match and (named is None or path.name in named):
             severity, index = int(match["severity"]), int(match["index"])
-            pictures.append(Picture(match["corruption"], severity, index, path.read_bytes()))
+            picture = read_png(folder, f"examples/{path.name}")
+            pictures.append(Picture(match["corruption"], severity, index, picture))
     return pictures

@@ -1,15 +1,18 @@
 """Format numbers and names for the page."""
 
 import base64
+import html
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ruggedize.assess import Comparison, Interval
+from ruggedize.core.errors import shown, shown_lines
 from ruggedize.report.compare import SummaryRow
 from ruggedize.report.record import RunRecord, is_control
 
 MINUS = "\N{MINUS SIGN}"
-PERCENT_SIGN = "\N{NO-BREAK SPACE}%"
+NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
+PERCENT_SIGN = f"{NO_BREAK_SPACE}%"
 SOURCE = "a digest of ruggedize's own source files"
 
 
@@ -177,6 +180,21 @@ def code(text: str) -> Any:
         Markup("<code>{}</code>").format(part) if place % 2 else part
         for place, part in enumerate(parts)
     )
+
+
+def escape(text: str) -> str:
+    """Return foreign text for a figure, which draws markup: without it, and printable."""
+    return html.escape(shown(text))
+
+
+def printable(value: Any) -> Any:
+    """Return text for the page without control characters and marks that change its direction.
+
+    Called on every value that the template shows. Markup is the template's own.
+    """
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    return NO_BREAK_SPACE.join(map(shown_lines, value.split(NO_BREAK_SPACE)))
 
 
 FILTERS: dict[str, Callable[..., Any]] = {

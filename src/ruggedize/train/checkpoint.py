@@ -14,7 +14,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ruggedize.core.errors import UserError
-from ruggedize.core.files import write_atomically
+from ruggedize.core.files import sha256, write_atomically
+from ruggedize.core.reading import check_regular
 from ruggedize.train.average import Average
 from ruggedize.train.objectives.objective import Objective, StatefulObjective
 from ruggedize.train.optim import Patience
@@ -43,6 +44,7 @@ class Buffers:
 
 
 SHOWN = 8  # names of facts in an error message
+HASH_LENGTH = 16  # digits of the SHA-256 in the name of a state
 NUM_KEPT = 2  # states; the older one is a backup in case the newest is damaged
 UNREADABLE = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 log = logging.getLogger(__name__)
@@ -235,8 +237,10 @@ def saved_precision(folder: Path) -> Literal["bf16", "fp32"] | None:
     All states of a training record the same precision, so their hashes are not checked.
     """
     for path in sorted(saved_states(folder), reverse=True):
-        with suppress(OSError, SafetensorError, *UNREADABLE), safe_open(path, "pt") as file:
-            precision = numbers_in(file.metadata())["counters"]["precision"]
+        with suppress(OSError, UserError, SafetensorError, *UNREADABLE):
+            check_regular(path)
+            with safe_open(path, "pt") as file:
+                precision = numbers_in(file.metadata())["counters"]["precision"]
             if precision in ("bf16", "fp32"):
                 return precision
     return None
@@ -254,7 +258,7 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         SafetensorError, ValueError: the file is damaged.
         OSError: the file cannot be read.
     """
-    if hash_of(path.read_bytes()) != path.stem.split("-")[1]:
+    if sha256(path)[:HASH_LENGTH] != path.stem.split("-")[1]:
         raise SafetensorError("its content does not match the hash in its name")
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -263,7 +267,7 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def hash_of(data: bytes) -> str:
     """Return the part of the SHA-256 that is used in the file name."""
-    return hashlib.sha256(data).hexdigest()[:16]
+    return hashlib.sha256(data).hexdigest()[:HASH_LENGTH]
 
 
 def numbers_in(metadata: dict[str, str] | None) -> dict[str, Any]:

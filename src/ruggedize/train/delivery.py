@@ -1,7 +1,6 @@
 """Choice of the weights that a training delivers: the average, or the raw weights if better."""
 
 import hashlib
-import json
 import logging
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from torch import nn
 
 from ruggedize.core import files, seeding
 from ruggedize.core.errors import UserError
+from ruggedize.core.reading import read_json
 from ruggedize.models import packed_model
 from ruggedize.train.average import averaged_copy, refresh_batch_norm
 from ruggedize.train.checkpoint import Counters, State, saved_facts
@@ -248,7 +248,7 @@ def delivered_note(folder: Path) -> dict[str, Any]:
     """Read `delivered.json`; return an empty dict if it is missing or damaged."""
     path = folder / DELIVERED
     try:
-        note = json.loads(path.read_text()) if path.exists() else {}
-    except ValueError:
+        note = read_json(path) if path.exists() else {}
+    except UserError:
         return {}
     return note if isinstance(note, dict) else {}

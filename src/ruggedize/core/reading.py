@@ -1,0 +1,91 @@
+"""Reading of files: regular ones only, up to a size limit, JSON of limited depth."""
+
+import io
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from ruggedize.core.errors import UserError, shown
+from ruggedize.core.tables import MAX_DEPTH, is_too_deep
+
+MAX_BYTES = 1 << 26  # of files that are read whole: JSON, TOML, text, pictures
+READ_FLAGS = os.O_RDONLY | sum(
+    getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
+)
+
+
+class NotRegularError(UserError):
+    """A path leads to a folder, a pipe or a device, which may block or never end."""
+
+
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a regular file for reading; links are followed.
+
+    The type is checked before opening, because opening a device may have effects, and on the open
+    file, because the path may have been replaced.
+
+    Raises:
+        NotRegularError: the path leads to something else.
+        OSError: there is no file, or it cannot be read.
+    """
+    check_regular(path)
+    descriptor = os.open(path, READ_FLAGS)
+    try:
+        reject_irregular(path, os.fstat(descriptor).st_mode)
+    except UserError:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "rb")
+
+
+def check_regular(path: Path) -> None:
+    """Raise NotRegularError unless a path leads to a regular file, for readers that take a path."""
+    reject_irregular(path, os.stat(path).st_mode)
+
+
+def reject_irregular(path: Path, mode: int) -> None:
+    """Raise NotRegularError unless a file mode is that of a regular file."""
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+        raise NotRegularError(f"{shown(path)} is {kind};\nreplace it with a regular file")
+
+
+def reject_outside(path: Path, folder: Path) -> None:
+    """Raise UserError if a path leads out of a folder, by a link or by its name."""
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise UserError(
+            f"{shown(path)} leads out of the folder {shown(folder)};\n"
+            "replace the link with the file itself, or remove it"
+        )
+
+
+def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
+    """Read a regular file; raise UserError if it has more bytes than the limit."""
+    with open_regular(path) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise UserError(
+            f"{shown(path)} has more than {limit:,} bytes;\nreplace it with the file that belongs "
+            "there, or remove it"
+        )
+    return data
+
+
+def read_json(path: Path, limit: int = MAX_BYTES) -> Any:
+    """Read a JSON file; raise UserError if it is damaged."""
+    return parsed_json(path, read_bytes(path, limit))
+
+
+def parsed_json(path: Path, data: bytes) -> Any:
+    """Parse JSON; raise UserError if it is damaged, or nested too deeply to be processed."""
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):  # not JSON, not text, or without an end of brackets
+        raise UserError(f"{shown(path)} is not JSON;\nrestore it, or delete it") from None
+    if is_too_deep(content):
+        raise UserError(
+            f"{shown(path)} is nested more than {MAX_DEPTH} levels deep;\nrestore it, or delete it"
+        )
+    return content

@@ -1,0 +1,157 @@
+"""The types of what the report reads from a run's recipe, environment, metrics and deliveries.
+
+Only entries that the report uses are listed; others may have any value.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, model_validator
+
+from ruggedize.core.errors import UserError, shown
+
+LOOSE = ConfigDict(extra="allow", allow_inf_nan=False)
+Number = float | None
+Epoch = Annotated[int, Field(ge=0, le=10**9)]
+
+
+class Objective(BaseModel):
+    """An objective of a stage."""
+
+    model_config = LOOSE
+    kind: str | None = None
+
+
+class Stage(BaseModel):
+    """A stage of a recipe."""
+
+    model_config = LOOSE
+    objective: Objective = Objective()
+    views: str | None = None
+    learns_from: str | None = None
+
+
+class Recipe(BaseModel):
+    """A recipe."""
+
+    model_config = LOOSE
+    seed: int | None = None
+    teacher: Stage | None = None
+    student: Stage | None = None
+    stages: dict[str, Stage] = {}
+
+
+class Environment(BaseModel):
+    """`environment.json`."""
+
+    model_config = LOOSE
+    packages: dict[str, str | None] = {}
+
+
+class Score(BaseModel):
+    """Loss and accuracy on the validation images."""
+
+    model_config = LOOSE
+    loss: float
+    accuracy: float
+
+
+class Accuracy(BaseModel):
+    """Accuracy on the validation images; loss is not shown."""
+
+    model_config = LOOSE
+    accuracy: float
+
+
+class Validation(BaseModel):
+    """The scores of an epoch's raw weights and of their average."""
+
+    model_config = LOOSE
+    raw: Score | None
+    averaged: Score | None
+
+
+class Row(BaseModel):
+    """One row of `metrics.jsonl`."""
+
+    model_config = LOOSE
+    epoch: Epoch
+    validation: Validation
+    loss: Number = None
+    cross_entropy: Number = None
+    consistency: Number = None
+    accuracy: Number = None
+    agreement: Number = None
+    student_entropy: Number = None
+    teacher_entropy: Number = None
+
+
+class Difference(BaseModel):
+    """The paired difference of raw weights and average."""
+
+    model_config = LOOSE
+    metric: str
+    raw_minus_average: float
+    standard_error: Number
+    num_images: int
+
+
+class EpochScores(BaseModel):
+    """The scores of the delivered epoch."""
+
+    model_config = LOOSE
+    raw: Score
+    averaged: Score | None = None
+    difference: Difference | None = None
+
+    @model_validator(mode="after")
+    def compared(self) -> "EpochScores":
+        """Raise a ValueError if an average is not compared with the raw weights."""
+        if self.averaged and not self.difference:
+            raise ValueError("averaged needs a difference")
+        return self
+
+
+class DigestedData(BaseModel):
+    """What identifies the data of a training."""
+
+    model_config = LOOSE
+    parts: dict[str, Any] = {}
+
+
+class Training(BaseModel):
+    """The facts of a training."""
+
+    model_config = LOOSE
+    parents: dict[str, Any] = {}
+    images: dict[str, Any] = {}
+    data: DigestedData | None = None
+
+
+class Delivered(BaseModel):
+    """`delivered.json`."""
+
+    model_config = LOOSE
+    weights: str
+    epoch: Epoch
+    validation: Accuracy
+    num_candidates: int | None = None
+    at_epoch: EpochScores | None = None
+    training: Training = Training()
+
+
+class Rows(RootModel[list[Row]]):
+    """`metrics.jsonl`."""
+
+
+def check_shape(path: Path, content: Any, shape: type[BaseModel]) -> None:
+    """Raise UserError if the content of a file has other types than the report reads."""
+    try:
+        shape.model_validate(content)
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False)[0]
+        place = shown(".".join(map(str, fault["loc"]))) or "its content"
+        raise UserError(
+            f"{shown(path)} is damaged at {place[:200]}: {shown(fault['msg'])};\n"
+            "restore it, or delete it"
+        ) from None
