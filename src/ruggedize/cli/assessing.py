@@ -1,6 +1,7 @@
 """The commands that use trained models: assess them, report on them, predict with them."""
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 

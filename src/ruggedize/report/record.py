@@ -267,15 +267,15 @@ def read_png(folder: Path, name: str) -> bytes:
 
 
 def read_examples(folder: Path, assessment: Assessment) -> list[Picture]:
-    """Load the pictures that the assessment names, in order of their names.
+    """Load the pictures in a folder that the assessment names, in order of their names.
 
     An assessment of an earlier version names none: all pictures in the folder are loaded.
     """
     pictures, named = [], assessment.facts.examples
-    for path in sorted((folder / "examples").glob("*.png")):
+    for path in sorted(folder.glob("*.png")):
         match = FILE_NAME.fullmatch(path.name)
         if match and (named is None or path.name in named):
             severity, index = int(match["severity"]), int(match["index"])
-            picture = read_png(folder, f"examples/{path.name}")
+            picture = read_png(folder.parent, f"{folder.name}/{path.name}")
             pictures.append(Picture(match["corruption"], severity, index, picture))
     return pictures
