@@ -18,9 +18,7 @@ from ruggedize.assess import load_predictions
 from ruggedize.corruptions import stored_suite
 from ruggedize.data import ImageSet
 from ruggedize.data.tables import read_table
-from ruggedize.report.page import chapter, render
-from ruggedize.report.record import read_run
-from ruggedize.report.seeds import over_seeds
+from ruggedize.report.page import page_of
 from tests.fuzz import inputs
 from tests.fuzz.damage import damaged
 from tests.fuzz.hammering import Record, hammer
@@ -53,12 +51,6 @@ READ = {  # files of a run; one in a list is one of several lines
     "student/metrics.jsonl": True,
     "recipe.toml": False,
 }
-
-
-def page_of(folder: Path) -> str:
-    """Make the page of a run, without writing it."""
-    record = read_run(folder)
-    return render([chapter(record, "run0")], over_seeds([record]))
 
 
 def places_in(content: Any, above: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
@@ -104,7 +96,7 @@ def spelled(content: Any, changes: list[Any], is_lines: bool) -> bytes:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tiny_run(tmp_path_factory.mktemp("fuzz") / "run")
     (folder / "student/delivered.json").write_text(json.dumps(DELIVERED))
-    page_of(folder)  # imports what it needs, unwatched
+    page_of([folder])  # imports what it needs, unwatched
     return folder
 
 
@@ -117,7 +109,7 @@ def test_files_of_a_run(num_cases: int, name: str, run: Path, record_property: R
     cases = toml if name.endswith(".toml") else retold(whole, READ[name])
 
     def read(case: bytes) -> None:
-        page = page_of(run)
+        page = page_of([run])
         page.encode()
 
     try:

@@ -70,7 +70,7 @@ def test_blocks_do_not_change_the_figures(monkeypatch: pytest.MonkeyPatch) -> No
     whole = assess(tiny_models(), image_set, TinySuite(image_set.images), FP32)
     values = 17 * image_set.images[0].numel()
     monkeypatch.setattr("ruggedize.assess.cells.BLOCK_VALUES", values)
-    monkeypatch.setattr("ruggedize.models.inference.MOST_IMAGES", 5)
+    monkeypatch.setattr("ruggedize.models.inference.MAX_IMAGES", 5)
     parts = assess(tiny_models(), image_set, TinySuite(image_set.images), FP32)
     for ours, theirs in zip(
         whole.assessment.models["student"].cells,

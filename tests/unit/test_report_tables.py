@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from ruggedize.assess import AssessOptions, Cell, ModelAssessment, assess, save_assessment
+from ruggedize.assess.assessment import summarised
 from ruggedize.cli.assessing import report
 from ruggedize.cli.display import table
 from ruggedize.core.errors import UserError
@@ -28,7 +29,9 @@ def counted(clean: int, cells: dict[tuple[str, int], int]) -> ModelAssessment:
         return Cell(corruption=corruption, severity=severity, correct=correct, **shared)
 
     found = tuple(cell(*place, correct) for place, correct in cells.items())
-    return ModelAssessment(summary={}, coverage={}, clean=cell("clean", 0, clean), cells=found)
+    own = cell("clean", 0, clean)
+    summary, coverage = summarised(own, found)
+    return ModelAssessment(summary=summary, coverage=coverage, clean=own, cells=found)
 
 
 PLACES = [("fog", 1), ("fog", 5), ("snow", 1), ("snow", 5)]

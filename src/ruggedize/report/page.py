@@ -81,18 +81,24 @@ def write_report(
         UserError: an assessment is missing or damaged, or no model has such a name.
     """
     files.reject_unwritable_file(Path(out))
+    files.write_atomically(Path(out), page_of(runs, baseline, mce_baseline).encode("utf-8"))
+
+
+def page_of(
+    runs: Sequence[Path], baseline: str | None = None, mce_baseline: str | None = None
+) -> str:
+    """Return the page that `write_report` writes."""
     records = load_records(runs, baseline)
     reference = normaliser(records, baseline, mce_baseline)
     chapters = [chapter(record, f"run{place}") for place, record in enumerate(records)]
     table = standings(records, baseline, reference)
-    page = render(
+    return render(
         chapters,
         standings=table,
         mce=None if reference is None else (reference.name, what_counts(reference.model)),
         seeds=seed_tables(records),
         obstacles=obstacles_of(records),
     )
-    files.write_atomically(Path(out), page.encode("utf-8"))
 
 
 def seed_tables(records: list[RunRecord]) -> list[tuple[str, list[RunRecord], OverSeeds]]:
