@@ -20,6 +20,7 @@ from ruggedize.core import files
 from ruggedize.core.environment import environment
 from ruggedize.core.errors import UserError
 from ruggedize.core.files import sha256
+from ruggedize.core.places import user_path
 from ruggedize.core.progress import Progress, no_progress
 from ruggedize.core.seeding import stream_key
 from ruggedize.core.tables import holds_custom
@@ -73,15 +74,16 @@ def run(
     Raises:
         UserError: the folder belongs to another recipe or is in use, or the data is missing.
     """
-    folder, accelerator = Path(out), accelerator or default_accelerator()
-    claim_folder(folder, recipe)
-    if is_finished(folder, recipe):
+    folder, accelerator = user_path(out), accelerator or default_accelerator()
+    reject_other_run(folder, recipe)
+    if is_finished(folder, recipe):  # its disk may be read-only by now
         check_same_data(folder, recipe)
     else:
+        files.reject_unwritable_folder(folder)
         data = load_splits(recipe.data, progress=progress)
         check_recipe(recipe, data, accelerator)
         with first_process_writes(accelerator, folder):
-            claim_folder(folder, recipe)  # another process may have started or finished meanwhile
+            reject_other_run(folder, recipe)  # another process may have started one
             complete(folder, recipe, data, accelerator, progress)
     return folder / "report.html"
 
@@ -163,6 +165,7 @@ def complete(
             progress=progress,
         )
     if accelerator.is_main_process:  # the other processes are done and do not wait
+        keep_place(folder, recipe)
         assess_stages(folder, recipe, data, accelerator.device, progress)
 
 
@@ -193,9 +196,8 @@ def check_recipe(recipe: Recipe, data: Splits, accelerator: Accelerator) -> None
             reject_smaller(teacher=sizes[teacher], student=sizes[name])
 
 
-def claim_folder(folder: Path, recipe: Recipe) -> None:
-    """Raise UserError if a folder is not writable or belongs to a run of another recipe."""
-    files.reject_unwritable_folder(folder)
+def reject_other_run(folder: Path, recipe: Recipe) -> None:
+    """Raise UserError if a folder belongs to a run of another recipe."""
     written = folder / "recipe.toml"
     if not written.exists():
         if any((folder / name).exists() for name in recipe.all_stages):
@@ -237,6 +239,13 @@ def write_recipe(folder: Path, recipe: Recipe, data: Splits) -> None:
     write_view_sheet(data, recipe, folder / "views.png")
     files.write_json(folder / "environment.json", environment())
     files.write_atomically(folder / "recipe.toml", recipe_toml(recipe).encode())
+
+
+def keep_place(folder: Path, recipe: Recipe) -> None:
+    """Write the recipe again if its data has moved since; the stages have compared the digests."""
+    written = tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
+    if written["data"]["name"] != recipe.data.name:
+        files.write_atomically(folder / "recipe.toml", recipe_toml(recipe).encode())
 
 
 def write_view_sheet(data: Splits, recipe: Recipe, out: Path) -> None:

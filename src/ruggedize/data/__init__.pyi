@@ -16,6 +16,9 @@ from .load import data_digest as data_digest
 from .load import load_data as load_data
 from .load import load_splits as load_splits
 from .options import DataOptions as DataOptions
+from .places import beside as beside
+from .places import is_place as is_place
+from .places import with_absolute_place as with_absolute_place
 from .root import data_root as data_root
 from .streaming import StreamedImages as StreamedImages
 from .streaming import decode_all as decode_all

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ruggedize.assess import NUM_EXAMPLES
 from ruggedize.core import files
 from ruggedize.core.errors import UserError
+from ruggedize.core.places import user_path
 from ruggedize.report import compare
 from ruggedize.report.disagreements import (
     Disagreements,
@@ -63,11 +64,12 @@ def write_report(run_folders: Sequence[Path], out: Path) -> None:
     """
     if not run_folders:
         raise UserError("there is no run to report on; give at least one run folder")
-    files.reject_unwritable_file(Path(out))
-    records = [read_run(Path(folder)) for folder in run_folders]
+    out = user_path(out)
+    files.reject_unwritable_file(out)
+    records = [read_run(user_path(folder)) for folder in run_folders]
     chapters = [chapter(record, f"run{place}") for place, record in enumerate(records)]
     page = render(chapters, over_seeds(records))
-    files.write_atomically(Path(out), page.encode("utf-8"))
+    files.write_atomically(out, page.encode("utf-8"))
 
 
 def render(chapters: list[Chapter], seeds: OverSeeds) -> str:

@@ -1,0 +1,165 @@
+"""Paths of data, models and outputs work as people write them, from wherever they call."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from ruggedize.core.errors import UserError
+from ruggedize.pipeline import run
+from ruggedize.recipe import Recipe, load_recipe
+from tests.behaviour.runs import TINY, command, env, ruggedize
+from tests.behaviour.test_changed_data import make_photos
+
+RECIPE = """base = "demo"
+[data]
+name = "photos"
+image_size = 16
+validation = 8
+"""
+LESS = (*TINY, "teacher.batch_size=16", "student.batch_size=16")
+NOBODY = 54321  # a user without an entry in /etc/passwd
+AS_NOBODY = (
+    f"import os, sys; os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY}); "
+    "os.execve(sys.executable, [sys.executable, '-m', 'ruggedize', *sys.argv[1:]], "
+    "dict(os.environ))"
+)
+needs_root = pytest.mark.skipif(
+    not hasattr(os, "getuid") or os.getuid() != 0, reason="only root may become another user"
+)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with photos, a recipe beside them, and a finished run."""
+    project = tmp_path_factory.mktemp("project")
+    make_photos(project / "photos")
+    (project / "photos.toml").write_text(RECIPE)
+    run(recipe_of(project), project / "runs/x")
+    return project
+
+
+def recipe_of(project: Path) -> Recipe:
+    return load_recipe(project / "photos.toml", LESS)
+
+
+def open_to_all(folder: Path) -> None:
+    """Let any user read a folder that pytest made, and the folders above it."""
+    for place in (folder, *folder.parents):
+        if place != Path("/") and place.stat().st_uid == os.getuid():
+            place.chmod(place.stat().st_mode | 0o055)
+
+
+def as_nobody(
+    *arguments: str | Path, cwd: Path, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command as a user without a name, a home folder or an environment."""
+    known = {key: env()[key] for key in ("PYTHONPATH", "OMP_NUM_THREADS") if key in env()}
+    line = [sys.executable, "-c", AS_NOBODY, *map(str, arguments)]
+    return subprocess.run(
+        line, capture_output=True, text=True, cwd=cwd, env={**known, "COLUMNS": "120", **variables}
+    )
+
+
+def test_a_run_knows_the_absolute_place_of_its_data(project: Path, tmp_path: Path) -> None:
+    written = tomllib.loads((project / "runs/x/recipe.toml").read_text())
+    assert written["data"]["name"] == str(project / "photos")
+    place = os.path.relpath(project / "runs/x", tmp_path)
+    only = ("--corruptions", "contrast", "--severities", "5", "--num-images", "4")
+    found = ruggedize("assess", place, *only, "--out", "a.json", cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert (tmp_path / "a.json").is_file()
+
+
+def test_moved_data_is_recognised_and_the_run_learns_its_place(project: Path) -> None:
+    moved = project.parent / "moved"
+    shutil.copytree(project, moved)
+    (moved / "photos.toml").write_text(RECIPE.replace('"photos"', '"pictures"'))
+    (moved / "photos").rename(moved / "pictures")
+    before = (moved / "runs/x/report.html").stat().st_mtime_ns
+    run(recipe_of(moved), moved / "runs/x")
+    assert (moved / "runs/x/report.html").stat().st_mtime_ns == before  # it was finished
+    (moved / "runs/x/report.html").unlink()
+    run(recipe_of(moved), moved / "runs/x")
+    written = tomllib.loads((moved / "runs/x/recipe.toml").read_text())
+    assert written["data"]["name"] == str(moved / "pictures")
+    (moved / "pictures/train/red/0.png").unlink()
+    with pytest.raises(UserError, match="has changed"):
+        run(recipe_of(moved), moved / "runs/x")
+
+
+@needs_root
+def test_a_finished_run_on_a_read_only_disk_is_finished(project: Path) -> None:
+    open_to_all(project)
+    changes = [word for change in LESS for word in ("--set", change)]
+    again = ("run", "photos.toml", "--out", "runs/x", *changes)
+    found = as_nobody(*again, cwd=project)
+    assert found.returncode == 0, found.stderr
+    assert "was already finished" in found.stdout
+    other = as_nobody(*again, "--set", "teacher.epochs=3", cwd=project)
+    assert other.returncode == 2
+    assert "differs in teacher.epochs" in other.stderr
+    new = as_nobody("run", "photos.toml", "--out", "runs/new", *changes, cwd=project)
+    assert new.returncode == 2
+    assert "is not writable" in new.stderr
+
+
+@needs_root
+def test_a_user_without_name_and_home_can_do_everything(project: Path, tmp_path: Path) -> None:
+    open_to_all(project)
+    open_to_all(tmp_path)
+    tmp_path.chmod(0o777)
+    changes = [word for change in TINY for word in ("--set", change)]
+    found = as_nobody("run", "demo", "--out", "mine", *changes, cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert [place.name for place in tmp_path.iterdir()] == ["mine"]  # no folder named ~
+    classified = as_nobody("predict", "mine", project / "photos/test/red/0.png", cwd=tmp_path)
+    assert classified.returncode == 0, classified.stderr
+    assert classified.stderr.count("set NUMBA_CACHE_DIR") <= 1
+
+
+@needs_root
+def test_without_a_home_one_line_names_the_variable_to_set(tmp_path: Path) -> None:
+    open_to_all(tmp_path)
+    missing = as_nobody("run", "cifar10-cpu", "--out", "/tmp/none", cwd=tmp_path)
+    assert missing.returncode == 2
+    assert "RUGGEDIZE_DATA=DIR" in missing.stderr
+    assert "Traceback" not in missing.stderr
+    home = as_nobody("predict", "x", "--csv", "~/pictures", cwd=tmp_path)
+    assert home.returncode == 2
+    assert "set HOME" in home.stderr
+
+
+@needs_root
+def test_an_unreadable_folder_is_named_as_text(project: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    shutil.copytree(project / "photos", photos)
+    open_to_all(tmp_path)
+    (photos / "train/red").chmod(0o700)
+    place = ("--data", photos, "--image-size", "16", "--sheet", "/tmp/none.png")
+    found = as_nobody("corrupt", *place, cwd=tmp_path)
+    assert found.returncode == 2
+    assert f"{photos}/train/red" in found.stderr
+    assert "b'" not in found.stderr
+    (photos / "train/red").chmod(0o755)
+    photos.chmod(0o700)
+    found = as_nobody("corrupt", *place, cwd=tmp_path)
+    assert found.returncode == 2
+    assert "Permission denied" in found.stderr
+
+
+def test_home_is_expanded_in_every_argument(project: Path) -> None:
+    home = {**env(), "HOME": str(project)}
+    arguments = command("views", "~/photos.toml", "--out=~/deep/views.png")
+    found = subprocess.run(arguments, capture_output=True, text=True, env=home, cwd="/")
+    assert found.returncode == 0, found.stderr
+    assert (project / "deep/views.png").is_file()
+    model, picture = "~/runs/x/student/model.safetensors", "~/photos/test/red/0.png"
+    found = subprocess.run(
+        command("predict", model, picture, "--csv"), capture_output=True, text=True, env=home
+    )
+    assert found.stdout.startswith(f"image,class,confidence\n{project}/photos/test/red/0.png,")
