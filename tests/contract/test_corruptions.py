@@ -208,9 +208,3 @@ def test_errors_name_the_fix():
         corrupt(images.float(), "contrast", 1)
     with pytest.raises(ValueError, match=r"got torch.uint8 \[2, 32, 32, 3\]"):
         corrupt(images.permute(0, 2, 3, 1), "contrast", 1)
-
-
-def test_an_array_is_answered_with_the_way_to_a_tensor():
-    array = pictures(2, (32, 32)).numpy()
-    with pytest.raises(ValueError, match=r"(?s)must be a torch\.Tensor, got ndarray.*from_numpy"):
-        corrupt(array, "contrast", 1)  # pyright: ignore[reportArgumentType]
