@@ -26,7 +26,7 @@ OPTIONS = {
     " corruption_options severities num_images seed out",
     "report": "runs out",
     "views": "recipe out seed data_root skip_bad_images changes",
-    "predict": "model images skip_bad_images as_csv",
+    "predict": "model images skip_bad_images max_megapixels as_csv",
     "corrupt": "data out data_root image_size skip_bad_images corruptions seed preset"
     " corruption_options sheet image",
     "fetch": "name data_root",

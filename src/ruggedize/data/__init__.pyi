@@ -1,4 +1,3 @@
-from .bad_files import reject_or_skip as reject_or_skip
 from .decode import Stored as Stored
 from .decode import decode_image as decode_image
 from .decode import shown as shown

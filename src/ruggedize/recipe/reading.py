@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from ruggedize.core.errors import UserError
 from ruggedize.core.places import user_path
 from ruggedize.data import beside, with_absolute_place
-from ruggedize.recipe.explain import explained, shortened
+from ruggedize.recipe.explain import explained, shell_hint, shortened
 from ruggedize.recipe.merge import merged, with_stages
 from ruggedize.recipe.recipe import Recipe
 
@@ -47,7 +47,8 @@ def load_recipe(name_or_path: str | Path, changes: tuple[str, ...] = ()) -> Reci
         recipe = Recipe.model_validate(without_unset(with_stages(table, str(name_or_path))))
         return recipe.model_copy(update={"data": with_absolute_place(recipe.data)})
     except ValidationError as error:
-        raise UserError(f"recipe {name_or_path}: {explained(error, Recipe)}") from None
+        hint = shell_hint(error, Recipe, changes)
+        raise UserError(f"recipe {name_or_path}: {explained(error, Recipe)}{hint}") from None
 
 
 def sets_root(change: dict[str, Any]) -> bool:
