@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ruggedize.core.errors import UserError
+from ruggedize.core.places import cache_folder
 from ruggedize.pipeline import run
 from ruggedize.recipe import Recipe, load_recipe
 from tests.behaviour.runs import TINY, command, env, ruggedize
@@ -30,6 +31,7 @@ AS_NOBODY = (  # who may read everything, as the interpreter may lie in the home
 WITHOUT_RIGHTS = """
 import os, sys
 from ruggedize.cli.main import main
+from ruggedize.corruptions import export_suite, generated_suite
 from ruggedize.data import load_data
 load_data(sys.argv.pop(), image_size=16)  # imports all that is needed
 os.setgroups([])
@@ -111,6 +113,7 @@ def test_a_finished_run_on_a_read_only_disk_is_finished(project: Path) -> None:
 
 
 @needs_root
+@pytest.mark.more  # compiles the kernels in every process
 def test_a_user_without_name_and_home_can_do_everything(project: Path, tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     changes = [word for change in TINY for word in ("--set", change)]
@@ -155,7 +158,8 @@ def test_an_unreadable_folder_is_named_as_text(project: Path, tmp_path: Path) ->
 
 
 def test_home_is_expanded_in_every_argument(project: Path) -> None:
-    home = {**env(), "HOME": str(project)}
+    kernels = str((cache_folder() or project) / "kernels")
+    home = {**env(), "HOME": str(project), "NUMBA_CACHE_DIR": kernels}
     arguments = command("views", "~/photos.toml", "--out=~/deep/views.png")
     found = subprocess.run(arguments, capture_output=True, text=True, env=home, cwd="/")
     assert found.returncode == 0, found.stderr

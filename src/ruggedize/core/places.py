@@ -33,8 +33,11 @@ def is_there(path: Path) -> bool:
 
 def cache_folder() -> Path | None:
     """Return ruggedize's folder in the user's cache; None for a user without a home folder."""
-    folder = user_cache_path("ruggedize")
-    return folder if folder.is_absolute() else None  # else platformdirs could not expand ~
+    try:
+        folder = user_cache_path("ruggedize")
+    except RuntimeError:  # platformdirs: no home folder; older versions leave ~ as it is
+        return None
+    return folder if folder.is_absolute() else None
 
 
 def folder_for(name: str, variable: str) -> Path:
