@@ -180,13 +180,10 @@ def whole_number(value: Any, name: str, example: int) -> int:
 
     NumPy's integers and integer tensors of one element are taken; floats and booleans are not.
     """
-    is_bool = isinstance(value, bool | np.bool_) or (
-        isinstance(value, Tensor) and value.dtype == torch.bool
-    )
+    is_bool = isinstance(value, bool | np.bool_) or getattr(value, "dtype", None) == torch.bool
     try:
-        if is_bool:
-            raise TypeError("a boolean")
-        return operator.index(value)
+        number: Any = None if is_bool else value
+        return operator.index(number)
     except TypeError:
         raise ValueError(
             f"{name} must be a whole number, got {value!r};\nuse {name}={nearest(value, example)}"
