@@ -16,6 +16,7 @@ import torch
 from benchmarks.record import RESULTS
 from ruggedize import load_model
 from ruggedize.core import files
+from ruggedize.core.environment import environment
 from ruggedize.corruptions import CORRUPTIONS, corrupt
 from ruggedize.models import Classifier, autocast_for
 
@@ -42,7 +43,7 @@ def main(run: Path, test_batch: Path, official: Path) -> None:
         is_within = [row["within"] for row in content[name].values()]
         print(f"{name}: {sum(is_within)} of {len(is_within)} within")
     path = RESULTS / "corruptions--classifier.json"
-    files.write_json(path, {"environment": files.environment(), **content})
+    files.write_json(path, {"environment": environment(), **content})
     print(path)
 
 

@@ -23,7 +23,7 @@ from benchmarks.compare import compare
 from benchmarks.pictures import pictures
 from benchmarks.record import Content
 from ruggedize import load_recipe, train_student
-from ruggedize.core import files
+from ruggedize.core.environment import environment
 from ruggedize.data import ImageSet, Splits
 from ruggedize.models import Classifier, create_model, resolved_precision, save_model
 from ruggedize.train import StudentOptions
@@ -78,7 +78,7 @@ class Watch:
 
 def measure(rounds: int) -> dict[str, Content]:
     """Watch the recipes' students in turn; the medians are over the steps of all rounds."""
-    content: Content = {"environment": files.environment(), "rounds": rounds}
+    content: Content = {"environment": environment(), "rounds": rounds}
     content |= {"peers": {}, "images_per_second": {}, "ratios": {}, "recipes": {}}
     content["threads"] = torch.get_num_threads()
     for name in RECIPES:

@@ -27,13 +27,16 @@ OPTIONS = {
     "report": "runs out",
     "views": "recipe out seed data_root skip_bad_images changes",
     "predict": "model images skip_bad_images max_megapixels as_csv",
+    "export": "model format out",
+    "card": "run out license data_license stage",
+    "push": "folder name private dry_run",
     "corrupt": "data out data_root image_size skip_bad_images corruptions seed preset"
     " corruption_options sheet image",
     "fetch": "name data_root",
     "recipes": "",
 }
 
-RECIPES = ["cifar10-cpu", "cifar100-cpu", "demo", "keras-example", "keras-full"]
+RECIPES = ["cifar10-cpu", "cifar10-gpu", "cifar100-cpu", "demo", "keras-example", "keras-full"]
 
 
 def options_of(command: Callable[..., None]) -> str:

@@ -27,6 +27,7 @@ from ruggedize.core.tables import holds_custom
 from ruggedize.corruptions import (
     Suite,
     find_suite,
+    further_corruptions,
     generated_suite,
     reject_incomplete,
     stored_suite,
@@ -174,7 +175,7 @@ def teachers_of(
 ) -> dict[str, Path | Classifier]:
     """Return the teacher of a stage by name: its model file, or a loaded custom network."""
     source = teacher_of(recipe.all_stages[name])
-    if source is None:
+    if source is None or not recipe.all_stages[name].objective.uses_teacher:
         return {}
     options = recipe.all_stages[source]
     is_custom = options.model.name == "custom"
@@ -290,7 +291,12 @@ def assess_stages(
 def suite_for(options: AssessOptions, test: ImageSet, root: Path | None, seed: int) -> Suite:
     """Return the suite that the options select: generated from the test images, or a folder."""
     if options.suite == GENERATED:
-        return generated_suite(test.images, seed=seed, options=options.corruption_options)
+        return generated_suite(
+            test.images,
+            seed=seed,
+            options=options.corruption_options,
+            extra=further_corruptions(options.corruptions),
+        )
     folder = find_suite(options.suite, root)
     suite = stored_suite(folder, test)
     if options.corruptions is None:

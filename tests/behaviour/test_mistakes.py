@@ -82,6 +82,20 @@ MISTAKES = {
     ),
     "a run folder without a run": (["report", "nothing-here", "--out", "r.html"], ["nothing-here"]),
     "an image that is not there": (["predict", "model.safetensors", "a.png"], ["safetensors"]),
+    "an unknown format": (
+        ["export", "model.safetensors", "--format", "pickle", "--out", "m.onnx"],
+        ["pickle", "state-dict"],
+    ),
+    "an export that is named like another one": (
+        ["export", "model.safetensors", "--format", "onnx", "--out", "m.pt"],
+        ["name it m.onnx"],
+    ),
+    "a card of no run": (["card", "nothing-here", "--out", "card"], ["nothing-here"]),
+    "a push of no card": (["push", "nothing-here", "ann/x"], ["ruggedize card"]),
+    "a model that is not in the Hub's cache": (
+        ["predict", "hf:ann/not-there", "a.png"],
+        ["hf download ann/not-there"],
+    ),
     "an unknown download": (["fetch", "cifar11"], ["cifar11", "cifar10"]),
     "a misspelt corruption": (
         ["assess", "m.safetensors", "--data", "digits", "--corruptions", "fogg", "--out", "a.json"],

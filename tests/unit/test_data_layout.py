@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from ruggedize.core.errors import UserError
-from ruggedize.data import load_data
+from ruggedize.data import load_data, load_test_images
 from ruggedize.data.layout import find_images, part_of
 from ruggedize.data.listing import visible_files
 
@@ -123,6 +123,24 @@ def test_loose_images_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     picture(tmp_path / "x.png", (1, 1, 1))
     find_images(tmp_path, 0.1)
     assert caplog.text.count("1 images beside the folders are not read") == 2
+
+
+def test_a_plain_folder_of_images_has_test_images_without_labels(tmp_path: Path) -> None:
+    for number in range(3):
+        picture(tmp_path / f"{number}.png", COLOURS["cat"], number)
+    images = load_test_images(str(tmp_path), image_size=8)
+    assert images.labels.tolist() == [-1, -1, -1]
+    assert images.images.shape == (3, 3, 8, 8)
+    (tmp_path / "1.png").write_bytes(b"x")
+    with pytest.raises(UserError, match="1 file cannot be decoded"):
+        load_test_images(str(tmp_path), image_size=8)
+    assert load_test_images(str(tmp_path), image_size=8, skip_bad_images=True).index.tolist() == [
+        0,
+        2,
+    ]
+    fill(tmp_path / "classes", 4)
+    with pytest.raises(UserError, match="image_size"):
+        load_test_images(str(tmp_path / "classes"))
 
 
 def test_what_was_found_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from ruggedize.kernels import blocks
 from ruggedize.train.batches import batches_of_epoch, in_background
+from ruggedize.views import ViewMaker, ViewOptions
 from tests.tiny_stages import NUM_IMAGES, num_images, tiny_stage
 
 
@@ -20,6 +22,30 @@ def test_items_come_in_their_order_and_from_another_thread() -> None:
 
     assert list(in_background(items(), 2)) == list(range(7))
     assert all(name.startswith("next-batch") for name in threads)
+
+
+def test_views_prefetched_in_few_blocks_equal_those_made_on_demand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(blocks, "available_cores", lambda: 16)
+    images = torch.randint(0, 256, (200, 3, 16, 16), dtype=torch.uint8)
+    index = torch.arange(200)
+    noise = [{"kind": "randaugment"}, {"kind": "random_erasing"}, {"kind": "additive_noise"}]
+    views = ViewOptions.model_validate({"pad": 2, "noise": noise})
+    maker = ViewMaker(views, image_size=16, seed=1)
+    cuts: list[list[int]] = []
+
+    def pair() -> list[torch.Tensor]:
+        starts: list[int] = []
+        blocks.run_blocks(lambda start, stop: starts.append(start), 200)
+        cuts.append(sorted(starts))
+        return list(maker.pair(images, index, 0))
+
+    (ahead,) = in_background((pair() for _ in range(1)), 1)
+    for ours, theirs in zip(pair(), ahead, strict=True):
+        assert torch.equal(ours, theirs)
+    assert [len(starts) for starts in cuts] == [4, 13]
+    assert not torch.equal(*ahead)
 
 
 def test_no_more_batches_are_prefetched_than_configured() -> None:

@@ -91,6 +91,23 @@ def test_counters_patience_and_rows_are_saved(tmp_path: Path) -> None:
     assert equal(state, other)
 
 
+def test_states_can_be_saved_less_often_and_a_training_still_resumes_exactly(
+    tmp_path: Path,
+) -> None:
+    changes = {"epochs": 3, "save_seconds": 3600.0}
+    for name in ("whole", "cut"):
+        fit(tiny_stage(tmp_path / name, **changes))
+    states = sorted((tmp_path / "cut" / "state").iterdir())
+    assert [path.name[:8] for path in states] == ["00000012"]  # of the last epoch alone
+    (tmp_path / "cut" / "model.safetensors").unlink()
+    states[0].unlink()
+    fit(tiny_stage(tmp_path / "cut", **changes))
+    ours, theirs = (
+        (tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "cut")
+    )
+    assert ours == theirs
+
+
 def test_only_the_newest_states_are_kept(tmp_path: Path) -> None:
     state = fresh_state(tiny_stage(tmp_path))
     for number in range(4):

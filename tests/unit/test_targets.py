@@ -39,13 +39,17 @@ def teacher_file(tmp_path: Path) -> Path:
 def test_logits_are_stored_at_the_indices_of_their_images(teacher_file: Path) -> None:
     teacher, everything = load_model(teacher_file), three_colours(40, 0)
     train = everything.select([31, 2, 17])  # indices with gaps, in any order
-    table = precomputed_logits(teacher, train, "fp32", Accelerator(cpu=True), no_progress)
+    views = [teacher.test_view, lambda images: images.flip(3)]
+    table = precomputed_logits(teacher, train, views, "fp32", Accelerator(cpu=True), no_progress)
     assert table is not None
-    assert table.shape == (32, len(CLASSES))
+    assert table.shape == (32, 2, len(CLASSES))
     with torch.no_grad():
         expected = teacher(teacher.test_view(train.images))
-    torch.testing.assert_close(table[train.index], expected)
+        flipped = teacher(train.images.flip(3))
+    torch.testing.assert_close(table[train.index, 0], expected)
+    torch.testing.assert_close(table[train.index, 1], flipped)
     assert not torch.allclose(table[31], table[2])  # must differ
+    assert not torch.allclose(expected, flipped)
 
 
 def trained(teacher_file: Path, out: Path, **changes: object) -> dict[str, torch.Tensor]:

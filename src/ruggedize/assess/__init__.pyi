@@ -17,8 +17,8 @@ from .example_choice import choose_examples as choose_examples
 from .examples import save_examples as save_examples
 from .facts import AssessmentFacts as AssessmentFacts
 from .options import AssessOptions as AssessOptions
+from .options import known_only as known_only
 from .options import parsed_severities as parsed_severities
-from .options import published_only as published_only
 from .predictions import Predictions as Predictions
 from .predictions import load_predictions as load_predictions
 from .predictions import predictions_folder as predictions_folder

@@ -6,12 +6,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ruggedize.core.errors import UserError
 from ruggedize.corruptions import (
-    ALL,
     PUBLISHED,
     SEVERITIES,
     allowed_texts,
+    check_known,
     complete_options,
-    unknown,
 )
 
 
@@ -70,15 +69,13 @@ class AssessOptions(BaseModel):
         return complete_options(given, PUBLISHED)
 
 
-def published_only(options: AssessOptions) -> AssessOptions:
-    """Return the options of a recipe, which can name no corruptions but the published ones.
+def known_only(options: AssessOptions) -> AssessOptions:
+    """Return the options of a recipe, which can name corruptions of the catalogue only.
 
     Raises:
         ValueError: they name another one.
     """
-    for name in options.corruptions or ():
-        if name not in ALL:
-            raise ValueError(unknown(name))
+    check_known(options.corruptions or ())
     return options
 
 

@@ -122,15 +122,15 @@ def predict(
     The exit status is 1 if a file could not be classified; the others are.
 
     Args:
-        model: A run folder (its student is used), the folder of a training, or the
-            model.safetensors file of any stage.
+        model: A run folder (its student is used), the folder of a training or a card, the
+            model.safetensors file of any stage, or hf:ORG/NAME in the local Hub cache.
         images: Image files, or folders of them.
         skip_bad_images: Exit with 0 although files could not be classified; they are listed.
         max_megapixels: Larger images are not decoded.
         as_csv: Print comma-separated values instead of a table.
     """
     from ruggedize.data import Stored
-    from ruggedize.models import load_model
+    from ruggedize.models import load_model, model_file
     from ruggedize.train import default_accelerator
 
     file = model_file(model)
@@ -158,14 +158,6 @@ def predict(
 def one_line(fault: str) -> str:
     """Return what is wrong with a file on one line, with the option of this command."""
     return fault.replace("\n", " ").replace("set data.max_megapixels =", "use --max-megapixels")
-
-
-def model_file(place: Path) -> Path:
-    """Return the model of a run folder (its student) or of the folder of one training."""
-    if not place.is_dir():
-        return place
-    own, student = place / "model.safetensors", place / "student" / "model.safetensors"
-    return own if own.exists() and not student.exists() else student
 
 
 def found_images(places: Sequence[Path]) -> tuple[list[Path], list[str]]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from ruggedize.cli.assessing import assess, predict, report
+from ruggedize.cli.export import card, export, push
 from ruggedize.cli.images import corrupt, fetch
 from ruggedize.cli.training import recipes, run, train_student, train_teacher, views
 
@@ -14,6 +15,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "report": report,
     "views": views,
     "predict": predict,
+    "export": export,
+    "card": card,
+    "push": push,
     "corrupt": corrupt,
     "fetch": fetch,
     "recipes": recipes,

@@ -48,24 +48,22 @@ def corrupt(
     """
     from ruggedize.corruptions import (
         export_suite,
+        further_corruptions,
         generated_suite,
         parsed_names,
         parsed_options,
         reject_idle_options,
     )
-    from ruggedize.data import load_data
+    from ruggedize.data import load_test_images
 
-    if seed < 0:
-        raise UserError(f"--seed must be 0 or more, got {seed}")
-    reject_unwritable(out, sheet)
-    if image is not None and sheet is None:
-        raise UserError("--image selects the image for --sheet;\nadd --sheet FILE")
+    check_arguments(seed, out, sheet, image)
     chosen = None if corruptions is None else parsed_names(corruptions)
     parsed = parsed_options(corruption_options)
     reject_idle_options(parsed, chosen)
     options = {"image_size": image_size, "skip_bad_images": skip_bad_images}
-    test = load_data(data, data_root, **options).test
-    suite = generated_suite(test.images, seed=seed, preset=preset, options=parsed)
+    test = load_test_images(data, data_root, **options)
+    further = further_corruptions(chosen)
+    suite = generated_suite(test.images, seed=seed, preset=preset, options=parsed, extra=further)
     if sheet is not None:
         write_sheet(suite, test, image or 0, chosen, sheet)
         console.print(f"sheet: {sheet}", soft_wrap=True)
@@ -75,8 +73,12 @@ def corrupt(
         console.print(f"suite: {out}", soft_wrap=True)
 
 
-def reject_unwritable(out: Path | None, sheet: Path | None) -> None:
-    """Raise a UserError if there is no output, or it cannot be written."""
+def check_arguments(seed: int, out: Path | None, sheet: Path | None, image: int | None) -> None:
+    """Raise a UserError if arguments are invalid, or the output cannot be written."""
+    if seed < 0:
+        raise UserError(f"--seed must be 0 or more, got {seed}")
+    if image is not None and sheet is None:
+        raise UserError("--image selects the image for --sheet;\nadd --sheet FILE")
     if out is None and sheet is None:
         raise UserError("there is nothing to write;\ngive --out DIR, --sheet FILE, or both")
     if out is not None:
@@ -101,7 +103,7 @@ def write_sheet(
 
 
 def fetch(name: DataName, /, *, data_root: Folder = None) -> None:
-    """Download a data set or a suite and verify its hash. No other command uses the network.
+    """Download a data set or a suite and verify its hash.
 
     Args:
         name: The data set (cifar10, cifar100), the suite (cifar10-c, cifar100-c), or frost: six

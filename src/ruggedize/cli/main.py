@@ -35,6 +35,7 @@ ruggedize recipes lists the recipes; ruggedize run demo needs no data and takes 
 ruggedize --version prints the version."""
 
 INFO_LOGGERS = (  # loggers whose INFO messages are shown
+    "ruggedize.data.oddities",
     "ruggedize.kernels.kernel",
     "ruggedize.models.precision",
     "ruggedize.train.loop",

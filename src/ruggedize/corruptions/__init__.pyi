@@ -6,6 +6,7 @@ from .export import export_suite as export_suite
 from .names import ALL as ALL
 from .names import BENCHMARK as BENCHMARK
 from .names import SEVERITIES as SEVERITIES
+from .names import check_known as check_known
 from .names import parsed_names as parsed_names
 from .names import unknown as unknown
 from .options import PUBLISHED as PUBLISHED
@@ -21,4 +22,5 @@ from .stored import stored_suite as stored_suite
 from .suites import Suite as Suite
 from .suites import Unpaired as Unpaired
 from .suites import chosen_names as chosen_names
+from .suites import further_corruptions as further_corruptions
 from .suites import generated_suite as generated_suite

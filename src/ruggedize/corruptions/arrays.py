@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ruggedize.core.errors import UserError
+from ruggedize.corruptions.catalogue import CORRUPTIONS
 from ruggedize.corruptions.manifest import read_manifest
 from ruggedize.corruptions.names import ALL, SEVERITIES
 from ruggedize.corruptions.suites import Positions, Unpaired, check_positions, range_of
@@ -61,8 +62,8 @@ def open_arrays(folder: Path, image_set: ImageSet) -> tuple[ArraySuite, Labels]:
     """
     labels = read_labels(folder, image_set.classes)
     files = sorted(path.stem for path in folder.glob("*.npy") if path.name != LABELS)
-    corruptions = tuple(name for name in ALL if name in files)
-    if unknown := [name for name in files if name not in ALL]:
+    corruptions = tuple(name for name in CORRUPTIONS if name in files)
+    if unknown := [name for name in files if name not in CORRUPTIONS]:
         log = logging.getLogger(__name__)
         log.warning("%s: ignored, not a published corruption: %s", folder, ", ".join(unknown))
     if not corruptions:

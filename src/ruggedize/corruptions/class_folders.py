@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from ruggedize.core.errors import UserError
-from ruggedize.corruptions.names import ALL, SEVERITIES
+from ruggedize.corruptions.catalogue import CORRUPTIONS
+from ruggedize.corruptions.names import SEVERITIES
 from ruggedize.corruptions.suites import Positions, Unpaired, check_positions, range_of
 from ruggedize.data import ImageSet, decode_image, list_classes
 from ruggedize.kernels.blocks import run_blocks
@@ -60,7 +61,7 @@ def open_class_folders(folder: Path, image_set: ImageSet) -> tuple[ClassFolderSu
     Raises:
         UserError: a severity or a file is missing, or the data does not have one of the classes.
     """
-    corruptions = tuple(name for name in ALL if (folder / name).is_dir())
+    corruptions = tuple(name for name in CORRUPTIONS if (folder / name).is_dir())
     first = files_of(folder / corruptions[0] / str(SEVERITIES[0]))
     classes = [file.partition("/")[0] for file in first]
     if unknown := sorted(set(classes) - set(image_set.classes)):

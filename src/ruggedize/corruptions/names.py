@@ -34,10 +34,24 @@ SEVERITIES = (1, 2, 3, 4, 5)
 def parsed_names(text: str) -> tuple[str, ...]:
     """Parse a comma-separated list of corruptions, such as "fog,snow"."""
     names = tuple(name.strip() for name in text.split(","))
-    for name in names:
-        if name not in ALL:
-            raise UserError(unknown(name))
+    try:
+        check_known(names)
+    except ValueError as error:
+        raise UserError(str(error)) from None
     return names
+
+
+def check_known(names: Iterable[str]) -> None:
+    """Raise ValueError if one of these is no corruption of the catalogue.
+
+    The catalogue, which takes a second to import, is read only for names beyond the published ones.
+    """
+    if further := [name for name in names if name not in ALL]:
+        from ruggedize.corruptions.catalogue import CORRUPTIONS
+
+        for name in further:
+            if name not in CORRUPTIONS:
+                raise ValueError(unknown(name, CORRUPTIONS))
 
 
 def unknown(name: str, known: Iterable[str] = ALL) -> str:

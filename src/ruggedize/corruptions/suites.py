@@ -12,7 +12,7 @@ from ruggedize.core.errors import UserError
 from ruggedize.corruptions.catalogue import CORRUPTIONS
 from ruggedize.corruptions.corrupting import Preset, corrupt_indexed, resolve_preset
 from ruggedize.corruptions.corruption import Corruption
-from ruggedize.corruptions.names import nearest, unknown
+from ruggedize.corruptions.names import ALL, nearest, unknown
 from ruggedize.corruptions.options import complete_options
 from ruggedize.kernels.types import Images, ImageSource, Labels
 
@@ -82,7 +82,7 @@ class GeneratedSuite:
         facts = {"preset": self.preset, "seed": str(self.seed), "size": f"{height}x{width}"}
         for name, options in self.options.items():
             facts |= {f"{name}.{option}": value for option, value in options.items()}
-        extra = [row for name, row in self.rows.items() if name not in CORRUPTIONS]
+        extra = [row for name, row in self.rows.items() if name not in ALL]
         custom = ", ".join(f"{row.name} {row.levels(self.preset)}" for row in extra)
         return facts | ({"own corruptions": custom} if custom else {})
 
@@ -130,13 +130,13 @@ def generated_suite(
         seed: seed of the random values.
         preset: which constants to use, as for `corrupt`.
         options: options by corruption: `{"frost": {"textures": "procedural"}}`.
-        extra: corruptions of your own, added after the published nineteen. Summaries over the
+        extra: further corruptions, added after the published nineteen. Summaries over the
             published ones do not include them.
 
     Raises:
         ValueError: an unknown corruption, option or value, or a duplicate name.
     """
-    rows = dict(CORRUPTIONS)
+    rows = {name: CORRUPTIONS[name] for name in ALL}
     for row in extra:
         if row.name in rows:
             raise ValueError(f"a corruption {row.name} exists already; choose another name")
@@ -144,6 +144,11 @@ def generated_suite(
     complete = complete_options(options or {}, {name: row.options for name, row in rows.items()})
     height, width = images.shape[2:]
     return GeneratedSuite(images, seed, resolve_preset(preset, height, width), rows, complete)
+
+
+def further_corruptions(names: Sequence[str] | None) -> list[Corruption]:
+    """Return those of the named corruptions that are in the catalogue but not published."""
+    return [CORRUPTIONS[name] for name in names or () if name in CORRUPTIONS and name not in ALL]
 
 
 def range_of(start: int, stop: int, num_images: int) -> Positions:

@@ -14,6 +14,7 @@ from .listing import list_images as list_images
 from .load import data_digest as data_digest
 from .load import load_data as load_data
 from .load import load_splits as load_splits
+from .load import load_test_images as load_test_images
 from .options import DataOptions as DataOptions
 from .places import beside as beside
 from .places import is_place as is_place

@@ -54,6 +54,12 @@ def find_images(path: Path, validation: float | int) -> Found:
     return Found(divided(list_classes(root), validation), has_parts=False)
 
 
+def is_plain_folder(path: Path) -> bool:
+    """Return whether a folder has images and no folders, so that there are no classes."""
+    names = [os.fsencode(place.name).lower() for place in path.iterdir()]
+    return not visible_folders(path) and any(name.endswith(ENDINGS) for name in names)
+
+
 def stepped_into(folder: Path) -> Path:
     """Return the folder, or the one inside it where an archive has added a level.
 

@@ -5,21 +5,24 @@ import os
 from pathlib import Path
 from typing import Literal
 
+import torch
 from pydantic import ValidationError
 
 from ruggedize.core.errors import UserError, shown
 from ruggedize.core.places import absolute_path
 from ruggedize.core.progress import Progress, no_progress
+from ruggedize.data.bad_files import reject_or_skip
 from ruggedize.data.cifar import CIFAR10, CIFAR100, SIZE, find_folder, load_cifar
-from ruggedize.data.decode import MAX_MEGAPIXELS, Fit
+from ruggedize.data.decode import MAX_MEGAPIXELS, Fit, Stored
 from ruggedize.data.digest import DataDigest, array_digest, folder_digest
 from ruggedize.data.digits import load_digits
 from ruggedize.data.folder import check_options, load_files, load_folder
 from ruggedize.data.image_set import ImageSet, Splits
-from ruggedize.data.layout import find_images
+from ruggedize.data.layout import files_below, find_images, is_plain_folder
 from ruggedize.data.options import DataOptions
 from ruggedize.data.places import BUILT_IN, PREFIX, place_of, places_of
 from ruggedize.data.split import hold_out
+from ruggedize.data.streaming import decode_all
 from ruggedize.data.tables import is_table, read_table
 
 LAYOUTS = {layout.name: layout for layout in (CIFAR10, CIFAR100)}
@@ -75,6 +78,31 @@ def load_data(  # noqa: PLR0913
         message = fault["msg"].removeprefix("Value error, ")
         raise UserError(f"{fault['loc'][0]}: {message} (got {fault['input']!r})") from None
     return load_splits(options, download=download)
+
+
+def load_test_images(
+    name_or_path: str,
+    root: Path | None = None,
+    *,
+    image_size: int | None = None,
+    skip_bad_images: bool = False,
+) -> ImageSet:
+    """Load the test images of a data set, or all images of a folder without classes.
+
+    The images of such a folder have no labels (-1).
+    """
+    given = {"image_size": image_size, "skip_bad_images": skip_bad_images}
+    options = DataOptions.model_validate({"name": name_or_path, "root": root, **given})
+    path = folder_of(options)
+    if options.name in NAMES or not path.is_dir() or not is_plain_folder(path):
+        return load_data(name_or_path, root, **given).test
+    check_options(path, options)
+    files = files_below(path)
+    images, bad = decode_all(files, Stored(image_size or 0))
+    reject_or_skip([files[number] for number in sorted(bad)], skip_bad_images)
+    index = torch.tensor([number for number in range(len(files)) if number not in bad])
+    labels = torch.full((len(index),), -1)
+    return ImageSet(images[index], labels, (), index)
 
 
 def load_splits(

@@ -3,10 +3,13 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from functools import cache
 
 BLOCKS_PER_THREAD = 4  # balances blocks of unequal cost
 SMALLEST_BLOCK = 16  # for smaller blocks the threading overhead outweighs the gain
+FEW_BLOCKS = 4  # beside a thread that needs the GIL (docs/performance.md)
+few_blocks: ContextVar[int | None] = ContextVar("few_blocks", default=None)  # set in one thread
 
 
 def run_blocks(
@@ -22,8 +25,9 @@ def run_blocks(
     one; set it to 1 for expensive kernels. The kernels must release the GIL, and their output must
     not depend on the block boundaries, so random values are drawn per image.
     """
-    threads = num_threads or available_cores()
-    size = max(smallest, -(-n // (threads * BLOCKS_PER_THREAD)))
+    few = few_blocks.get()
+    threads = num_threads or min(few or available_cores(), available_cores())
+    size = max(smallest, -(-n // (threads * (1 if few else BLOCKS_PER_THREAD))))
     if threads == 1 or n <= size:
         block(0, n)
         return
@@ -31,6 +35,15 @@ def run_blocks(
     stops = [min(start + size, n) for start in starts]
     for _ in pool(os.getpid(), threads).map(block, starts, stops):
         pass
+
+
+def prefer_few_blocks() -> None:
+    """Split all later work of the calling thread into a few large blocks.
+
+    For a thread that makes views while another one launches kernels on a GPU: each block takes the
+    GIL when it starts and when it ends, which delays the launches.
+    """
+    few_blocks.set(FEW_BLOCKS)
 
 
 def available_cores() -> int:

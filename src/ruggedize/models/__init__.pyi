@@ -6,10 +6,15 @@ from .batch_norm import several_views as several_views
 from .batch_norm import updating_statistics as updating_statistics
 from .classifier import Classifier as Classifier
 from .classifier import Prediction as Prediction
+from .export import export_onnx as export_onnx
+from .export import export_state_dict as export_state_dict
 from .files import load_model as load_model
 from .files import packed_model as packed_model
 from .files import read_description as read_description
 from .files import save_model as save_model
+from .hub import CARD_FILES as CARD_FILES
+from .hub import model_file as model_file
+from .hub import push_folder as push_folder
 from .inference import inference_batch_size as inference_batch_size
 from .inference import logits_of as logits_of
 from .options import AirbenchOptions as AirbenchOptions
@@ -26,3 +31,4 @@ from .registry import create_model as create_model
 from .registry import meta_model as meta_model
 from .registry import num_parameters as num_parameters
 from .registry import reject_too_small as reject_too_small
+from .serving import serving_snippet as serving_snippet

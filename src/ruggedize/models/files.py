@@ -14,6 +14,7 @@ from ruggedize.core.errors import UserError
 from ruggedize.core.files import write_atomically
 from ruggedize.core.places import user_path
 from ruggedize.models.classifier import HALF, Channels, Classifier, Fit
+from ruggedize.models.hub import model_file
 from ruggedize.models.options import CustomModel, ModelOptions
 from ruggedize.models.registry import meta_model
 
@@ -74,21 +75,24 @@ def load_model(
     architecture: ModelOptions | None = None,
     classes: tuple[str, ...] | None = None,
     network: nn.Module | None = None,
+    download: bool = False,
 ) -> Classifier:
-    """Load a model file as a classifier on the CPU, in eval mode, with float32 weights.
+    """Load a model as a classifier on the CPU, in eval mode, with float32 weights.
 
     Nothing is unpickled.
 
     Args:
-        path: the model file.
+        path: a model file, a folder that contains one, or `hf:ORG/NAME` on the Hugging Face Hub;
+            of a run folder the student is loaded.
         architecture: required architecture.
         classes: required class names.
         network: the network to load the weights into; required for a custom model only.
+        download: download `hf:ORG/NAME` from the Hub; otherwise only the local cache is read.
 
     Raises:
         UserError: the file is missing or not a model file, or does not meet the requirements.
     """
-    path = user_path(path)
+    path = model_file(path, download=download)
     description, weights = read(path)
     if architecture is not None and description.architecture != architecture:
         raise UserError(

@@ -45,13 +45,15 @@ def create_model(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = options.layout(len(classes))
-        return Classifier(
+        custom = Classifier(
             network,
             architecture=options,
             classes=classes,
             image_size=image_size,
             input_size=input_size,
         )
+        check_logits(custom)
+        return custom
     architecture = architecture_of(options)
     classifier = uninitialised(options, classes, image_size, input_size)
     generator = torch.Generator().manual_seed(seed)
@@ -93,10 +95,24 @@ def meta_model(options: ModelOptions, num_classes: int) -> nn.Module:
         return architecture_of(options).layout(options, num_classes)
 
 
+@torch.no_grad()
+def check_logits(classifier: Classifier) -> None:
+    """Raise UserError unless a network maps two images to one logit per class each."""
+    size, expected = classifier.input_size, (2, len(classifier.classes))
+    was_training = classifier.training
+    logits = classifier.eval()(torch.zeros(2, 3, size, size, dtype=torch.uint8))
+    classifier.train(was_training)
+    if logits.shape != expected:
+        raise UserError(
+            f"the network returns {list(logits.shape)} for 2 images of {expected[1]} classes, not "
+            f"{list(expected)};\nlet its last layer have one output per class"
+        )
+
+
 def reject_too_small(options: ModelOptions, input_size: int) -> None:
     """Raise UserError if the input is too small for the network's pooling; computes shapes only."""
     if isinstance(options, CustomModel):
-        return
+        return  # may use operations that the meta device lacks
     try:
         meta_model(options, 2)(torch.empty(2, 3, input_size, input_size, device="meta"))
     except RuntimeError:

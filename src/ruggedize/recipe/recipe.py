@@ -1,13 +1,23 @@
 """The recipe of a whole run. Does not import torch."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
-from ruggedize.assess import AssessOptions, published_only
+from ruggedize.assess import AssessOptions, known_only
+from ruggedize.core.errors import UserError
 from ruggedize.core.tables import flat
 from ruggedize.data import DataOptions, is_place
+from ruggedize.recipe.explain import explained
 from ruggedize.recipe.merge import StageName
 from ruggedize.train import ConsistencyOptions, StageOptions, StudentOptions, TrainingOptions
 from ruggedize.views import ViewOptions
@@ -29,7 +39,7 @@ class Recipe(BaseModel):
     stages: dict[StageName, StageOptions] = Field(
         default={}, description="additional stages by name, trained in this order after the student"
     )
-    assess: Annotated[AssessOptions, AfterValidator(published_only)] = AssessOptions()
+    assess: Annotated[AssessOptions, AfterValidator(known_only)] = AssessOptions()
 
     @model_validator(mode="after")
     def one_geometry(self) -> "Recipe":
@@ -43,6 +53,19 @@ class Recipe(BaseModel):
                     f'views.geometry = "shared" conflicts with {name}.objective.clean_view = '
                     '"test", because the test view has no random flips and crops; '
                     'set views.geometry = "independent"'
+                )
+        return self
+
+    @model_validator(mode="after")
+    def views_to_cache(self) -> "Recipe":
+        """Raise if a teacher's logits are to be kept for views that are resampled."""
+        for name, options in self.all_stages.items():
+            objective = options.objective
+            cached = isinstance(objective, ConsistencyOptions) and objective.cached_targets
+            if cached and self.views.resize is not None:
+                raise ValueError(
+                    f"{name}.objective.cached_targets needs views that are only flipped and "
+                    f"cropped, got views.resize = {self.views.resize}; remove one of them"
                 )
         return self
 
@@ -66,6 +89,23 @@ class Recipe(BaseModel):
                 )
             before.append(name)
         return self
+
+    def replaced(self, changes: Mapping[str, object]) -> "Recipe":
+        """Return the recipe with other options, which may be objects of your own.
+
+        Args:
+            changes: values by dotted name: `{"student.objective": TwoViews(weight=0.5)}`.
+
+        Raises:
+            UserError: an option is unknown, or its value is invalid.
+        """
+        recipe = self
+        for key, value in changes.items():
+            try:
+                recipe = Recipe.model_validate(with_value(recipe, key.split("."), value))
+            except ValidationError as error:
+                raise UserError(f"recipe: {explained(error, Recipe)}") from None
+        return recipe
 
     @property
     def all_stages(self) -> dict[str, TrainingOptions]:
@@ -93,3 +133,13 @@ def differing(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     names = [str(table.get("data.name")) for table in (left, right)]
     free = UNCOMPARED if not all(map(is_place, names)) else (*UNCOMPARED, "data.name")
     return [key for key in keys if key not in free and left.get(key) != right.get(key)]
+
+
+def with_value(options: BaseModel, keys: list[str], value: object) -> dict[str, Any]:
+    """Return options as a table in which one, named by the path of keys, has another value."""
+    head, *rest = keys
+    inner = getattr(options, head, None)
+    if rest and not isinstance(inner, BaseModel):
+        raise UserError(f"recipe: {'.'.join(keys)} is not an option;\nname the option above it")
+    changed = with_value(inner, rest, value) if rest and isinstance(inner, BaseModel) else value
+    return {**dict(options), head: changed}

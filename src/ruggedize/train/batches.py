@@ -10,6 +10,7 @@ from jaxtyping import Int64
 
 from ruggedize.core import seeding
 from ruggedize.data import ImageBatch, ImageSet
+from ruggedize.kernels.blocks import prefer_few_blocks
 from ruggedize.train.objectives.objective import LABELLED, Batch
 from ruggedize.train.stage import Stage
 
@@ -78,9 +79,12 @@ def share_of(stage: Stage, batch: Positions) -> Positions:
 
 
 def in_background(items: Iterator[Item], ahead: int) -> Iterator[Item]:
-    """Yield the same items in the same order, computed `ahead` items early by a thread."""
+    """Yield the same items in the same order, computed `ahead` items early by a thread.
+
+    The thread splits its work into few blocks, so that the training rarely waits for the GIL.
+    """
     end = object()
-    with ThreadPoolExecutor(1, thread_name_prefix="next-batch") as thread:
+    with ThreadPoolExecutor(1, "next-batch", initializer=prefer_few_blocks) as thread:
         upcoming = deque(thread.submit(next, items, end) for _ in range(ahead))
         try:
             while (item := upcoming.popleft().result()) is not end:

@@ -95,11 +95,14 @@ def train(stage: Stage) -> None:
     network = stage.accelerator.prepare_model(network)  # wraps only with several processes
     state.counters.precision = stage.precision  # missing in older states
     log.info("%s: %s on %s", stage.name, stage.precision, device)
-    pace = Pace()
+    pace, saved = Pace(), time.monotonic()
     while state.counters.epoch < options.epochs and not state.counters.stopped:
         with Signals() as signals:
             run_epoch(stage, state, network, autocast, signals)
-            end_epoch(stage, state, autocast)
+            is_last = state.counters.epoch + 1 == options.epochs
+            due = time.monotonic() - saved >= options.save_seconds or signals.number or is_last
+            end_epoch(stage, state, autocast, save=bool(due))
+            saved = time.monotonic() if due else saved
             pace.log_epoch(stage, state.counters)
             stop_on_signal(stage, received_signal(stage, signals), signals)
     deliver(stage, state, autocast)
@@ -193,7 +196,7 @@ def reduce_sums(stage: Stage, sums: dict[str, float]) -> dict[str, float]:
     return dict(zip(sums, sum_over_processes(stage.accelerator)(packed).tolist(), strict=True))
 
 
-def end_epoch(stage: Stage, state: State, autocast: torch.autocast) -> None:
+def end_epoch(stage: Stage, state: State, autocast: torch.autocast, *, save: bool = True) -> None:
     """Validate, update plateau and early stopping, log the epoch and save the state."""
     counters, options = state.counters, stage.options
     reject_divergence(stage, state)
@@ -210,7 +213,8 @@ def end_epoch(stage: Stage, state: State, autocast: torch.autocast) -> None:
     counters.sums, counters.seconds = {}, 0.0
     if stage.accelerator.is_main_process:
         files.write_lines(stage.folder / "metrics.jsonl", counters.rows)
-        save_state(state, stage.folder / "state")
+        if save:
+            save_state(state, stage.folder / "state")
 
 
 def reject_non_finite_scores(stage: Stage, state: State, *scores: Score | None) -> None:

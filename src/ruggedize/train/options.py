@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from ruggedize.models import ModelOptions
 from ruggedize.train.objectives.options import (
+    KINDS,
     ConsistencyOptions,
     ObjectiveOptions,
     SupervisedOptions,
@@ -22,6 +23,8 @@ from ruggedize.train.optim import (
 
 FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+OBJECTIVES = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
+
 
 class TrainingOptions(BaseModel):
     """How a network is trained; the options of the teacher."""
@@ -30,7 +33,7 @@ class TrainingOptions(BaseModel):
     model: ModelOptions = Field(description="architecture: its name, or a table with its options")
     objective: ObjectiveOptions = Field(
         default=SupervisedOptions(),
-        description="supervised, consistency, jsd or mean-teacher, and its options",
+        description=f"{OBJECTIVES}, and its options",
     )
     views: Literal["clean", "noisy"] | None = Field(
         default=None, description="view that the supervised objective trains on; default: clean"
@@ -78,6 +81,12 @@ class TrainingOptions(BaseModel):
         default=False, description="batch norm over the images of all processes (several GPUs only)"
     )
     channels_last: bool = Field(default=True, description="channels-last memory layout (faster)")
+    save_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        description="minimum time between the states saved at the end of an epoch; 0: save after "
+        "every epoch. A killed run loses the work since its last saved state",
+    )
     compile: bool = Field(
         default=False,
         description="use torch.compile (needs a C++ compiler on a CPU; untested on GPUs)",
@@ -145,7 +154,7 @@ class StudentOptions(TrainingOptions):
 
     objective: ObjectiveOptions = Field(
         default=ConsistencyOptions(),
-        description="consistency, supervised, jsd or mean-teacher, and its options",
+        description=f"{OBJECTIVES}, and its options",
     )
     learns_from: str | None = Field(
         default="teacher", description="stage whose model is the teacher"

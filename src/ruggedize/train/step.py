@@ -2,10 +2,12 @@
 
 import contextlib
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ruggedize.core.errors import UserError
 from ruggedize.models import updating_statistics
 from ruggedize.train.batches import StepBatch
 from ruggedize.train.checkpoint import State
@@ -57,12 +59,36 @@ def gradients(
         gradient_sync = contextlib.nullcontext() if is_last else accelerator.no_sync(network)
         with gradient_sync, updating_statistics(stage.model, number == 1):
             with autocast:
-                terms = stage.objective.loss(network, microbatch)
+                terms = checked_terms(stage, stage.objective.loss(network, microbatch), batch)
             loss = weighted(terms, scales)
             accelerator.backward(loss)
         losses.append(loss.detach())
         add_sums(sums, sums_of(terms))
     return torch.stack(losses).sum(), sums
+
+
+def checked_terms(stage: Stage, terms: Any, batch: Batch) -> Mapping[str, Term]:
+    """Return the terms of an objective, which may be a user's own.
+
+    Raises:
+        UserError: one is not a scalar `Term`, its count is unknown, or none has a weight.
+    """
+    for name, term in terms.items() if isinstance(terms, Mapping) else [("loss", terms)]:
+        if not isinstance(term, Term) or term.total.ndim:
+            raise UserError(
+                f"{stage.name}: the objective's {name} must be a Term whose total is a scalar;\n"
+                "return a mapping: {'loss': Term(losses.sum(), 'images')}"
+            )
+        if term.per not in batch.counts:
+            raise UserError(
+                f"{stage.name}: the term {name} is divided by the count {term.per!r}, which its "
+                f"batch does not have;\nuse one of {', '.join(batch.counts)}"
+            )
+    if not any(term.weight for term in terms.values()):
+        raise UserError(
+            f"{stage.name}: every term of the objective has weight 0;\ngive one of them a weight"
+        )
+    return terms
 
 
 def scales_of(stage: Stage, counts: Mapping[str, int]) -> dict[str, float | Tensor]:

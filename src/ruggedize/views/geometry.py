@@ -19,12 +19,43 @@ def apply_geometry(
     Padding is black, as in torchvision's `RandomCrop` and most CIFAR recipes.
     """
     image_size = images.shape[2]
-    full = options.resize or image_size + 2 * options.pad
-    crop = options.input_size(image_size)
-    placements = draw_placements(stream, index, options.flip, full - crop + 1)
+    num = num_offsets(image_size, options)
+    return placed(images, options, draw_placements(stream, index, options.flip, num))
+
+
+def placed(images: Images, options: ViewOptions, placements: Placements) -> Images:
+    """Return the views with these placements."""
+    crop = options.input_size(images.shape[2])
     if options.resize is None:
         return pad_and_crop(images, options.pad, crop, placements)
     return resize_and_crop(images, options.resize, crop, placements)
+
+
+def num_offsets(image_size: int, options: ViewOptions) -> int:
+    """Return the number of offsets that a crop can have in each direction."""
+    full = options.resize or image_size + 2 * options.pad
+    return full - options.input_size(image_size) + 1
+
+
+def num_geometries(image_size: int, options: ViewOptions) -> int:
+    """Return the number of views that differ in flip or offsets."""
+    return (1 + options.flip) * num_offsets(image_size, options) ** 2
+
+
+def geometry_numbers(
+    index: np.ndarray, stream: np.uint64, image_size: int, options: ViewOptions
+) -> np.ndarray:
+    """Return which of the `num_geometries` views `apply_geometry` makes of each image."""
+    num = num_offsets(image_size, options)
+    drawn = draw_placements(stream, index, options.flip, num)
+    return (drawn.flip * num + drawn.top) * num + drawn.left
+
+
+def placements_of(number: int, n: int, num_offsets: int) -> Placements:
+    """Return the placements of one geometry for n images."""
+    rest, left = divmod(number, num_offsets)
+    flip, top = divmod(rest, num_offsets)
+    return Placements(np.full(n, bool(flip)), np.full(n, top), np.full(n, left))
 
 
 def draw_placements(

@@ -3,13 +3,21 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from jaxtyping import Int64
 from torch import Tensor
 
 from ruggedize.core.seeding import stream_key
 from ruggedize.kernels.types import Images, Views
 from ruggedize.kernels.warp import resize
-from ruggedize.views.geometry import apply_geometry
+from ruggedize.views.geometry import (
+    apply_geometry,
+    geometry_numbers,
+    num_geometries,
+    num_offsets,
+    placed,
+    placements_of,
+)
 from ruggedize.views.noise import apply_noise
 from ruggedize.views.options import ViewOptions
 
@@ -39,6 +47,22 @@ class ViewMaker:
     def clean(self, images: Images, index: Int64[Tensor, " n"], epoch: int) -> Views:
         """Return the clean views: geometry only."""
         return self._geometry(images, self._indices(images, index), "clean-geometry", epoch)
+
+    @property
+    def num_clean_views(self) -> int:
+        """Count the clean views that an image can have: flipped or not, at every offset."""
+        return num_geometries(self.image_size, self.options)
+
+    def clean_numbers(self, index: Int64[Tensor, " n"], epoch: int) -> Int64[Tensor, " n"]:
+        """Return which of an image's clean views `clean` makes, 0 .. num_clean_views - 1."""
+        stream = stream_key(self.seed, "clean-geometry", epoch)
+        indices = np.ascontiguousarray(index, np.int64)
+        return torch.from_numpy(geometry_numbers(indices, stream, self.image_size, self.options))
+
+    def numbered_clean(self, images: Images, number: int) -> Views:
+        """Return the clean view of this number of every image."""
+        num = num_offsets(self.image_size, self.options)
+        return placed(images, self.options, placements_of(number, len(images), num))
 
     def noisy(self, images: Images, index: Int64[Tensor, " n"], epoch: int) -> Views:
         """Return the noisy views: geometry, then the chain of noise."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal
 
 import torch
@@ -31,7 +31,7 @@ def make(options: ConsistencyOptions, context: Context) -> "Consistency":
     """Build the objective; it needs one teacher unless the weight is 0.
 
     Raises:
-        UserError: there is no teacher, or more than one.
+        UserError: there is no teacher, or more than one, or the views cannot be cached.
     """
     if options.consistency_weight == 0:
         return Consistency(options, context, None)
@@ -39,6 +39,12 @@ def make(options: ConsistencyOptions, context: Context) -> "Consistency":
         raise UserError(
             f"{context.name}: consistency needs one teacher, got {len(context.teachers)};\n"
             'set learns_from to one stage, or use objective = "supervised"'
+        )
+    if options.cached_targets and context.maker.options.resize is not None:
+        raise UserError(
+            f"{context.name}: cached_targets needs views that are only flipped and cropped, got "
+            f"views.resize = {context.maker.options.resize};\n"
+            "remove views.resize or cached_targets"
         )
     (teacher,) = context.teachers.values()
     return Consistency(options, context, teacher)
@@ -62,16 +68,16 @@ class Consistency:
         """Make the noisy view, and the clean view or the teacher's precomputed logits for it."""
         labelled, maker = images[LABELLED], self.context.maker
         tensors = {"labels": labelled.labels}
-        if self.teacher is None:
-            tensors["noisy"] = maker.noisy(labelled.images, labelled.index, epoch)
-        elif self.options.clean_view == "drawn":
+        drawn = self.options.clean_view == "drawn"
+        if self._teacher_logits is not None:
+            number = maker.clean_numbers(labelled.index, epoch) if drawn else 0
+            tensors["target"] = self._teacher_logits[labelled.index, number]
+        elif self.teacher is not None and drawn:
             tensors["clean"], tensors["noisy"] = maker.pair(labelled.images, labelled.index, epoch)
-        else:
+        elif self.teacher is not None:
+            tensors["clean"] = maker.test(labelled.images)
+        if "noisy" not in tensors:
             tensors["noisy"] = maker.noisy(labelled.images, labelled.index, epoch)
-            if self._teacher_logits is None:
-                tensors["clean"] = maker.test(labelled.images)
-            else:
-                tensors["target"] = self._teacher_logits[labelled.index]
         return Batch({LABELLED: tensors}, counts_of(labelled))
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Term]:
@@ -96,11 +102,17 @@ class Consistency:
 
     @cached_property
     def _teacher_logits(self) -> Tensor | None:
-        """The teacher's logits for every test view, computed at the first batch."""
-        context = self.context
-        assert isinstance(self.teacher, Classifier)
+        """The teacher's logits for every clean view, if precomputed; built at the first batch."""
+        context, teacher, drawn = self.context, self.teacher, self.options.clean_view == "drawn"
+        if teacher is None or (drawn and not self.options.cached_targets):
+            return None
+        assert isinstance(teacher, Classifier)
+        views = [teacher.test_view]
+        if drawn:
+            numbers = range(context.maker.num_clean_views)
+            views = [partial(context.maker.numbered_clean, number=number) for number in numbers]
         return precomputed_logits(
-            self.teacher, context.train, context.precision, context.accelerator, context.progress
+            teacher, context.train, views, context.precision, context.accelerator, context.progress
         )
 
 

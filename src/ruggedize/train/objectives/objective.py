@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
+from ruggedize.core.errors import UserError
 from ruggedize.core.progress import Progress
 from ruggedize.data import ImageBatch, ImageSet
 from ruggedize.kernels.types import Labels
@@ -21,6 +22,7 @@ LABELLED, UNLABELLED = "labelled", "unlabelled"  # sources of images
 IMAGES = "images"  # name of the count of all images of the source "labelled"
 OBJECTIVES = "ruggedize.train.objectives"
 Sees = Literal["clean", "noisy"]
+STATE = ("after_step", "state_dict", "load_state_dict")  # methods of an objective with a state
 
 
 @dataclass(frozen=True)
@@ -187,9 +189,37 @@ class Context:
 def make_objective(options: ObjectiveOptions, context: Context) -> Objective:
     """Build the objective that the options describe, from `objectives` or user code."""
     if isinstance(options, CustomObjective):
-        return options.make(context)
+        return checked(options.make(context), context.name, options)
     module = importlib.import_module(f"{OBJECTIVES}.{options.kind.replace('-', '_')}")
     return module.make(options, context)
+
+
+def checked(objective: object, stage: str, options: CustomObjective) -> Objective:
+    """Return a user's objective if it has what the training loop needs.
+
+    Raises:
+        UserError: it lacks a method or attribute, names unknown sources, or has part of a state.
+    """
+    kind = type(options).__name__
+    if not isinstance(objective, Objective):
+        raise UserError(
+            f"{stage}: {kind}.make must return an object with sources, sees, batch and loss, got "
+            f"{type(objective).__name__};\nsee docs/extending.md"
+        )
+    if LABELLED not in objective.sources or set(objective.sources) - {LABELLED, UNLABELLED}:
+        raise UserError(
+            f"{stage}: sources must name {LABELLED} and may name {UNLABELLED}, got "
+            f"{', '.join(objective.sources) or 'none'};\ne.g. sources = {{'{LABELLED}': 1}}"
+        )
+    if objective.sees not in get_args(Sees):
+        raise UserError(f"{stage}: sees must be clean or noisy, got {objective.sees!r};\nset it")
+    there = [name for name in STATE if callable(getattr(objective, name, None))]
+    if there and len(there) < len(STATE):
+        raise UserError(
+            f"{stage}: an objective with a state needs {', '.join(STATE)}; this one has "
+            f"{', '.join(there)};\ndefine all three"
+        )
+    return objective
 
 
 Logits = Float[Tensor, "n k"]

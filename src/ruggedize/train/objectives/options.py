@@ -1,6 +1,6 @@
 """Options of the objectives. Torch is not imported, so that reading a recipe takes milliseconds."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -28,6 +28,7 @@ class SupervisedOptions(BaseModel):
     """Cross entropy with the labels, on clean views or, with `views = "noisy"`, on noisy views."""
 
     model_config = FROZEN
+    uses_teacher: ClassVar[bool] = False
     kind: Literal["supervised"] = "supervised"
     label_smoothing: Smoothing = 0.0
 
@@ -40,6 +41,7 @@ class ConsistencyOptions(BaseModel):
     """
 
     model_config = FROZEN
+    uses_teacher: ClassVar[bool] = True
     kind: Literal["consistency"] = "consistency"
     temperature: Temperature = 10.0
     consistency_weight: float = Field(
@@ -49,6 +51,11 @@ class ConsistencyOptions(BaseModel):
         default="drawn",
         description="view that the teacher sees: random flips and crops in every epoch, or the "
         "test view, whose logits are computed once (if they fit in 1 GB) instead of in every step",
+    )
+    cached_targets: bool = Field(
+        default=False,
+        description="compute the teacher's logits once, for every possible flip and crop (if they "
+        'fit in 1 GB), instead of in every step; for clean_view = "drawn" without views.resize',
     )
     temperature_squared: bool = Field(
         default=False,
@@ -73,6 +80,13 @@ class ConsistencyOptions(BaseModel):
             raise ValueError(
                 'clean_view = "test" has no effect with consistency_weight = 0; remove it'
             )
+        if self.cached_targets and (self.consistency_weight == 0 or self.clean_view == "test"):
+            why = (
+                'clean_view = "test", whose logits are always kept'
+                if self.consistency_weight
+                else "consistency_weight = 0, where there is no teacher"
+            )
+            raise ValueError(f"cached_targets has no effect with {why}; remove it")
         if self.consistency_weight == 1 and self.label_smoothing:
             raise ValueError(
                 "label_smoothing has no effect with consistency_weight = 1; set it to 0"
@@ -84,6 +98,7 @@ class JsdOptions(BaseModel):
     """Cross entropy on clean views, plus consistency with two noisy views (AugMix)."""
 
     model_config = FROZEN
+    uses_teacher: ClassVar[bool] = False
     kind: Literal["jsd"] = "jsd"
     weight: float = Field(default=12.0, gt=0, description="weight of the Jensen-Shannon divergence")
     label_smoothing: Smoothing = 0.0
@@ -93,6 +108,7 @@ class MeanTeacherOptions(BaseModel):
     """Cross entropy on noisy views, plus agreement with a moving average of the network."""
 
     model_config = FROZEN
+    uses_teacher: ClassVar[bool] = False  # its teacher is its own average
     kind: Literal["mean-teacher"] = "mean-teacher"
     decay: float = Field(
         default=0.99, gt=0, lt=1, description="decay of the average, reached after a warm-up"
@@ -103,9 +119,14 @@ class MeanTeacherOptions(BaseModel):
 
 
 class CustomObjective(BaseModel):
-    """A user-defined objective, passed from Python: subclass this and define `make`."""
+    """A user-defined objective, passed from Python: subclass this and define `make`.
+
+    Set `uses_teacher = False` in an objective that does not use `context.teachers`: no teacher is
+    loaded then.
+    """
 
     model_config = FROZEN
+    uses_teacher: ClassVar[bool] = True
     kind: Literal["custom"] = "custom"
     name: str = Field(description="name of the objective")
 
@@ -123,14 +144,9 @@ class CustomObjective(BaseModel):
         raise NotImplementedError(f"{type(self).__name__} does not define make")
 
 
+BuiltIn = SupervisedOptions | ConsistencyOptions | JsdOptions | MeanTeacherOptions
+KINDS: tuple[str, ...] = tuple(kind.model_fields["kind"].default for kind in get_args(BuiltIn))
 ObjectiveOptions = Annotated[
-    Annotated[
-        SupervisedOptions
-        | ConsistencyOptions
-        | JsdOptions
-        | MeanTeacherOptions
-        | SerializeAsAny[CustomObjective],
-        Field(discriminator="kind"),
-    ],
+    Annotated[BuiltIn | SerializeAsAny[CustomObjective], Field(discriminator="kind")],
     BeforeValidator(table_from_kind),
 ]

@@ -1,0 +1,148 @@
+"""The commands that take a model away: export it, write its card, upload it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from ruggedize.cli.args import OneModel, Switch
+from ruggedize.cli.display import Bars, console
+from ruggedize.core.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+OneRun = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+CardFolder = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")]
+HubName = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ORG/NAME")]
+NUM_IMAGES = 64  # of the run, on which an ONNX file is checked
+
+
+def export(model: OneModel, /, *, format: Literal["onnx", "state-dict"], out: Path) -> None:
+    """Write a model for use without this project: an ONNX file, or its plain weights.
+
+    An ONNX file takes uint8 images and normalises inside. It is kept if onnxruntime computes with
+    it what the model computes: on test images of the model's run, or else on generated ones.
+
+    Args:
+        model: A run folder (its student is used), a card's folder, the model.safetensors file of
+            any stage, or hf:ORG/NAME in the local Hub cache.
+        format: "onnx" (needs the extra [onnx]), or "state-dict": the network's weights alone, as
+            safetensors for plain PyTorch.
+        out: The file.
+    """
+    from ruggedize.core.files import reject_unwritable_file, sha256
+    from ruggedize.models import (
+        export_onnx,
+        export_state_dict,
+        load_model,
+        model_file,
+        serving_snippet,
+    )
+
+    suffix = ".onnx" if format == "onnx" else ".safetensors"
+    if out.suffix != suffix:
+        raise UserError(
+            f"--format {format} writes a {suffix} file, got {out};\nname it {out.stem}{suffix}"
+        )
+    reject_unwritable_file(out)
+    file = model_file(model)
+    classifier = load_model(file)
+    if format == "state-dict":
+        export_state_dict(classifier, out, sha256(file))
+        console.print(f"weights: {out}", soft_wrap=True)
+        return
+    images, origin = images_to_check(file)
+    found = export_onnx(classifier, out, images, sha256(file))
+    console.print(
+        f"checked on {found.num_images} {origin}: the largest difference is "
+        f"{found.logits:.1e} in logits, {found.probabilities:.1e} in probabilities",
+        soft_wrap=True,
+    )
+    console.print(f"ONNX file: {out}; to classify photo.jpg with it:\n", soft_wrap=True)
+    console.print(serving_snippet(str(out)), soft_wrap=True, highlight=False)
+
+
+def images_to_check(file: Path) -> "tuple[Tensor | None, str]":
+    """Return stored test images of the run that a model file lies in, and what they are.
+
+    None where it lies in no run, or the run's data cannot be read now: generated images then.
+    """
+    from ruggedize.data import load_splits
+    from ruggedize.recipe import load_recipe
+
+    written = file.resolve().parent.parent / "recipe.toml"
+    if not written.is_file():
+        return None, "generated images (the model lies in no run's folder)"
+    try:
+        data = load_recipe(written).data
+        with Bars() as bars:
+            test = load_splits(data, progress=bars).test
+    except (UserError, OSError) as error:
+        reason = str(error).partition("\n")[0].rstrip(";:")
+        return None, f"generated images (no test images of the run: {reason})"
+    return test.images[:NUM_IMAGES], f"test images of {data.name}"
+
+
+def card(
+    run: OneRun,
+    /,
+    *,
+    out: Path,
+    license: str = "not stated",
+    data_license: str = "not stated",
+    stage: str = "student",
+) -> None:
+    """Write a folder for the Hugging Face Hub: model, recipe, assessment, report, model card.
+
+    Folders of this machine are cut out of the recipe, the assessment and the report. The report
+    shows pictures of the test images: look at it before you publish it.
+
+    Args:
+        run: The folder of a finished run.
+        out: The new folder; its name becomes the model's.
+        license: The licence of the weights, best as the Hub spells it: apache-2.0.
+        data_license: The licence of the data that the model was trained on.
+        stage: Whose model: student, teacher or another stage.
+    """
+    from ruggedize.card import Licenses, write_card
+
+    path = write_card(run, out, Licenses(license, data_license), stage=stage)
+    console.print(f"model card: {path}", soft_wrap=True)
+    missing = [
+        option
+        for option, value in (("--license", license), ("--data-license", data_license))
+        if value == "not stated"
+    ]
+    if missing:
+        console.print(f"not stated: {', '.join(missing)}", soft_wrap=True)
+
+
+def push(
+    folder: CardFolder,
+    name: HubName,
+    /,
+    *,
+    private: Switch = False,
+    dry_run: Switch = False,
+) -> None:
+    """Upload a card's folder to the Hugging Face Hub; needs the extra [hub] and a login.
+
+    Log in with `hf auth login`. Only the card's own files are uploaded.
+
+    Args:
+        folder: The folder that `ruggedize card` wrote.
+        name: The repository, which is created if it does not exist.
+        private: Create the repository as a private one.
+        dry_run: Check the folder and list what would be uploaded; uses no network.
+    """
+    from ruggedize.models import CARD_FILES, push_folder
+
+    address = push_folder(folder, name, private=private, dry_run=dry_run)
+    if not dry_run:
+        console.print(f"model: {address}", soft_wrap=True)
+        return
+    visibility = "private" if private else "public"
+    console.print(f"would upload to {address} ({visibility} if it is new):", soft_wrap=True)
+    for file in CARD_FILES:
+        console.print(f"  {file}: {(folder / file).stat().st_size:,} bytes", soft_wrap=True)

@@ -1,0 +1,135 @@
+"""Where a model is: in a file, in a folder, or on the Hugging Face Hub. No torch."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ruggedize.core.errors import UserError
+from ruggedize.core.extras import require_extra
+from ruggedize.core.places import user_path
+
+PREFIX = "hf:"
+MODEL = "model.safetensors"  # the only file that is read of the Hub
+CARD_FILES = ("README.md", "assessment.json", MODEL, "recipe.toml", "report.html")
+NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def model_file(place: Path | str, *, download: bool = False) -> Path:
+    """Return the model file of a place: a file, a folder that holds one, or `hf:ORG/NAME`.
+
+    A run folder stands for its student. `hf:ORG/NAME@REVISION` names a branch, tag or commit.
+
+    Raises:
+        UserError: the folder holds no model, the Hub's file is not in the local cache, or it
+            cannot be downloaded.
+    """
+    if os.fspath(place).startswith(PREFIX):
+        return hub_file(os.fspath(place), download)
+    if download:
+        raise UserError(f"download=True is for {PREFIX}ORG/NAME, got {place};\nleave it out")
+    path = user_path(place)
+    if not path.is_dir():
+        return path
+    for file in (path / MODEL, path / "student" / MODEL):
+        if file.is_file():
+            return file
+    raise UserError(
+        f"{path} holds no {MODEL};\ngive the folder of a run, of one of its stages or of a card"
+    )
+
+
+def hub_file(name: str, download: bool) -> Path:
+    """Return the path of a Hub model's file in the local cache, downloading it only if told to.
+
+    `hf_hub_download(..., local_files_only=True)` would still connect, for its user agent.
+    """
+    require_extra("hub", name)
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    repository, _, revision = name.removeprefix(PREFIX).partition("@")
+    reject_other_name(repository)
+    with naming_hub_errors(repository):
+        if download:
+            return Path(hf_hub_download(repository, MODEL, revision=revision or None))
+        found = try_to_load_from_cache(repository, MODEL, revision=revision or None)
+    if not isinstance(found, str):
+        raise UserError(
+            f"{name.removeprefix(PREFIX)} is not in the local Hub cache;\n"
+            f"fetch it with `hf download {repository}`, or from Python with "
+            "load_model(..., download=True)"
+        )
+    return Path(found)
+
+
+def push_folder(folder: Path, name: str, *, private: bool = False, dry_run: bool = False) -> str:
+    """Upload a model card's folder as `ORG/NAME` to the Hugging Face Hub; return its address.
+
+    Only the files of a card are uploaded. A dry run checks the folder and uses no network.
+
+    Raises:
+        UserError: the folder is no card's, the name is not allowed, the repository is public and
+            should be private, or the Hub cannot be reached or denies access.
+    """
+    require_extra("hub", "the Hugging Face Hub")
+    from huggingface_hub import HfApi
+
+    reject_other_name(name)
+    missing = [file for file in CARD_FILES if not (folder / file).is_file()]
+    if missing:
+        raise UserError(
+            f"{folder} lacks {', '.join(missing)};\nmake it with `ruggedize card RUN --out DIR`"
+        )
+    api = HfApi()
+    if dry_run:
+        return f"{api.endpoint}/{name}"
+    with naming_hub_errors(name):
+        api.create_repo(name, private=private, exist_ok=True)
+        if private and not api.model_info(name).private:
+            raise UserError(
+                f"{name} exists and is public, nothing was uploaded;\n"
+                "make it private in its settings, or leave out --private"
+            )
+        api.upload_folder(
+            repo_id=name,
+            folder_path=folder,
+            allow_patterns=list(CARD_FILES),
+            commit_message="Upload the model and its card",
+        )
+    return f"{api.endpoint}/{name}"
+
+
+def reject_other_name(name: str) -> None:
+    """Raise UserError for what cannot name a repository of the Hub."""
+    if not NAME.fullmatch(name):
+        raise UserError(
+            f"a model of the Hub is named ORG/NAME, got {name!r};\n"
+            "use letters, digits, and . _ - within both"
+        )
+
+
+@contextmanager
+def naming_hub_errors(repository: str) -> Iterator[None]:
+    """Turn the Hub's errors into a UserError with the fix."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except errors.HFValidationError as error:
+        raise UserError(f"{error};\ngive a name that the Hub allows") from None
+    except errors.LocalEntryNotFoundError:
+        raise UserError(
+            f"{repository} is not in the local Hub cache, and the Hub could not be reached;\n"
+            "check the connection (and that HF_HUB_OFFLINE is not set)"
+        ) from None
+    except errors.RepositoryNotFoundError:
+        raise UserError(
+            f"the Hub has no {repository} that you may see;\n"
+            "check the name, and log in with `hf auth login`"
+        ) from None
+    except errors.HTTPError as error:  # pyright: ignore[reportPrivateImportUsage]
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"{repository}: {reason};\ncheck the connection, and log in with `hf auth login`"
+        ) from None
