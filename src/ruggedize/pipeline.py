@@ -34,7 +34,7 @@ from ruggedize.corruptions import (
 )
 from ruggedize.data import ImageSet, Splits, data_digest, load_splits
 from ruggedize.models import Classifier, meta_model, num_parameters
-from ruggedize.recipe import Recipe, differing, differing_keys, load_recipe, recipe_toml
+from ruggedize.recipe import Recipe, differing, differing_keys, keep_place, load_recipe, recipe_toml
 from ruggedize.report import write_report
 from ruggedize.train import (
     StudentOptions,
@@ -166,7 +166,7 @@ def complete(
             progress=progress,
         )
     if accelerator.is_main_process:  # the other processes are done and do not wait
-        keep_place(folder, recipe)
+        keep_place(folder / "recipe.toml", recipe)
         assess_stages(folder, recipe, data, accelerator.device, progress)
 
 
@@ -240,13 +240,6 @@ def write_recipe(folder: Path, recipe: Recipe, data: Splits) -> None:
     write_view_sheet(data, recipe, folder / "views.png")
     files.write_json(folder / "environment.json", environment())
     files.write_atomically(folder / "recipe.toml", recipe_toml(recipe).encode())
-
-
-def keep_place(folder: Path, recipe: Recipe) -> None:
-    """Write the recipe again if its data has moved since; the stages have compared the digests."""
-    written = tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
-    if written["data"]["name"] != recipe.data.name:
-        files.write_atomically(folder / "recipe.toml", recipe_toml(recipe).encode())
 
 
 def write_view_sheet(data: Splits, recipe: Recipe, out: Path) -> None:

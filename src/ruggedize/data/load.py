@@ -93,8 +93,8 @@ def load_test_images(
     """
     given = {"image_size": image_size, "skip_bad_images": skip_bad_images}
     options = DataOptions.model_validate({"name": name_or_path, "root": root, **given})
-    path = folder_of(options)
-    if options.name in NAMES or not path.is_dir() or not is_plain_folder(path):
+    path = place_of(options)
+    if options.name in BUILT_IN or not path.is_dir() or not is_plain_folder(path):
         return load_data(name_or_path, root, **given).test
     check_options(path, options)
     files = files_below(path)

@@ -9,11 +9,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from ruggedize.core.errors import UserError
+from ruggedize.core.files import write_atomically
 from ruggedize.core.places import user_path
 from ruggedize.data import beside, with_absolute_place
 from ruggedize.recipe.explain import explained, shell_hint, shortened
 from ruggedize.recipe.merge import merged, with_stages
-from ruggedize.recipe.recipe import Recipe
+from ruggedize.recipe.recipe import Recipe, recipe_toml
 
 SHIPPED = resources.files("ruggedize.recipe") / "shipped"
 MAX_DEPTH = 8  # keys in the dotted name of an option
@@ -49,6 +50,13 @@ def load_recipe(name_or_path: str | Path, changes: tuple[str, ...] = ()) -> Reci
     except ValidationError as error:
         hint = shell_hint(error, Recipe, changes)
         raise UserError(f"recipe {name_or_path}: {explained(error, Recipe)}{hint}") from None
+
+
+def keep_place(file: Path, recipe: Recipe) -> None:
+    """Write the recipe of a run again if its data has moved since it was written."""
+    written = tomllib.loads(file.read_text(encoding="utf-8"))
+    if written["data"]["name"] != recipe.data.name:
+        write_atomically(file, recipe_toml(recipe).encode())
 
 
 def sets_root(change: dict[str, Any]) -> bool:
