@@ -82,7 +82,7 @@ def check_shape(images: Tensor | np.ndarray) -> None:
     if len(shape) == RGBA and shape[1] == RGB and 0 not in shape:
         return
     raise ValueError(
-        f"images must be RGB, uint8 [n, 3, h, w], got {dtype_of(images)} {shape};\n"
+        f"images must be uint8 [n, 3, h, w], got {dtype_of(images)} {shape};\n"
         f"{shape_fix(shape, isinstance(images, Tensor))}"
     )
 
