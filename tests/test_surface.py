@@ -28,7 +28,7 @@ OPTIONS = {
     " corruption_options severities num_images seed foreign out",
     "report": "runs out format baseline mce_baseline",
     "views": "recipe out seed data_root skip_bad_images changes",
-    "predict": "model images skip_bad_images as_csv",
+    "predict": "model images skip_bad_images max_megapixels as_csv",
     "export": "model format out",
     "card": "run out license data_license stage",
     "push": "folder name private dry_run",

@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 from ruggedize.assess import Assessment, load_assessment
 from ruggedize.core import files
 from ruggedize.core.errors import UserError, shown
+from ruggedize.core.places import user_path
 from ruggedize.core.reading import open_regular, read_bytes
 from ruggedize.models import CARD_FILES, read_description
 from ruggedize.report import summary_rows, write_report
@@ -77,7 +78,7 @@ def write_card(
         UserError: the run is not finished, its model is not the one that was assessed, or `out`
             holds other files.
     """
-    run, out = Path(run), Path(out)
+    run, out = user_path(run), user_path(out)
     files.reject_missing_run(run)
     reject_other_folder(out)
     assessment = without_places(load_assessment(run / "assessment.json"))

@@ -1,6 +1,5 @@
 """A whole run: preflight checks, training of all stages, assessment and report."""
 
-import io
 import tomllib
 from pathlib import Path
 
@@ -19,9 +18,9 @@ from ruggedize.core import files
 from ruggedize.core.environment import environment
 from ruggedize.core.errors import UserError
 from ruggedize.core.files import sha256
+from ruggedize.core.places import user_path
 from ruggedize.core.progress import Progress, no_progress
 from ruggedize.core.reading import read_bytes
-from ruggedize.core.seeding import stream_key
 from ruggedize.core.tables import holds_custom
 from ruggedize.corruptions import (
     Suite,
@@ -33,7 +32,7 @@ from ruggedize.corruptions import (
 )
 from ruggedize.data import ImageSet, Splits, data_digest, load_splits
 from ruggedize.models import Classifier, meta_model, num_parameters
-from ruggedize.recipe import Recipe, differing, differing_keys, load_recipe, recipe_toml
+from ruggedize.recipe import Recipe, differing, differing_keys, keep_place, load_recipe, recipe_toml
 from ruggedize.report import write_report
 from ruggedize.train import (
     StudentOptions,
@@ -47,7 +46,7 @@ from ruggedize.train import (
     reject_smaller,
     train_stage,
 )
-from ruggedize.views import ViewMaker, overlaps, view_sheet
+from ruggedize.views import overlaps, save_view_sheet
 
 NAMES = ("teacher", "student")  # the stages of every run
 GENERATED = "generated"
@@ -74,15 +73,16 @@ def run(
     Raises:
         UserError: the folder belongs to another recipe or is in use, or the data is missing.
     """
-    folder, accelerator = Path(out), accelerator or default_accelerator()
-    claim_folder(folder, recipe)
-    if is_finished(folder, recipe):
+    folder, accelerator = user_path(out), accelerator or default_accelerator()
+    reject_other_run(folder, recipe)
+    if is_finished(folder, recipe):  # its disk may be read-only by now
         check_same_data(folder, recipe)
     else:
+        files.reject_unwritable_folder(folder)
         data = load_splits(recipe.data, progress=progress)
         check_recipe(recipe, data, accelerator)
         with first_process_writes(accelerator, folder):
-            claim_folder(folder, recipe)  # another process may have started or finished meanwhile
+            reject_other_run(folder, recipe)  # another process may have started one
             complete(folder, recipe, data, accelerator, progress)
     return folder / "report.html"
 
@@ -164,6 +164,8 @@ def complete(
             progress=progress,
         )
     accelerator.wait_for_everyone()  # until the last model is written
+    if accelerator.is_main_process:
+        keep_place(folder / "recipe.toml", recipe)
     assess_stages(folder, recipe, data, accelerator, progress)
 
 
@@ -194,9 +196,8 @@ def check_recipe(recipe: Recipe, data: Splits, accelerator: Accelerator) -> None
             reject_smaller(teacher=sizes[teacher], student=sizes[name])
 
 
-def claim_folder(folder: Path, recipe: Recipe) -> None:
-    """Raise UserError if a folder is not writable or belongs to a run of another recipe."""
-    files.reject_unwritable_folder(folder)
+def reject_other_run(folder: Path, recipe: Recipe) -> None:
+    """Raise UserError if a folder belongs to a run of another recipe."""
     written = folder / "recipe.toml"
     if not written.exists():
         if any((folder / name).exists() for name in recipe.all_stages):
@@ -235,22 +236,9 @@ def write_recipe(folder: Path, recipe: Recipe, data: Splits) -> None:
     """Write the sheet of views, environment.json and recipe.toml, unless done."""
     if (folder / "recipe.toml").exists():
         return
-    write_view_sheet(data, recipe, folder / "views.png")
+    save_view_sheet(data.train, recipe.views, recipe.seed, folder / "views.png")
     files.write_json(folder / "environment.json", environment())
     files.write_atomically(folder / "recipe.toml", recipe_toml(recipe).encode())
-
-
-def write_view_sheet(data: Splits, recipe: Recipe, out: Path) -> None:
-    """Write a PNG of clean and noisy views, as the student will see them."""
-    if out.suffix.lower() != ".png":
-        raise UserError(f"a sheet of views must be a PNG file, got {out};\nname it {out.stem}.png")
-    files.reject_unwritable_file(out)
-    image_size = data.train.image_size
-    seed = int(stream_key(recipe.seed, "sheet"))
-    maker = ViewMaker(recipe.views, image_size=image_size, seed=seed)
-    picture = io.BytesIO()
-    view_sheet(data.train, maker).save(picture, "PNG")
-    files.write_atomically(out, picture.getvalue())
 
 
 def assess_stages(

@@ -204,13 +204,7 @@ def test_errors_name_the_fix():
         ruggedize.corrupt(images, "frost", 1, options={"ice": "real"})
     with pytest.raises(ValueError, match=r"fog has no option textures; it has none"):
         ruggedize.corrupt(images, "fog", 1, options={"textures": "procedural"})
-    with pytest.raises(ValueError, match=r"must be uint8 \[n, 3, h, w\], got torch.float32"):
+    with pytest.raises(ValueError, match=r"must be uint8 \[n, 3, h, w\], got float32"):
         corrupt(images.float(), "contrast", 1)
-    with pytest.raises(ValueError, match=r"got torch.uint8 \[2, 32, 32, 3\]"):
+    with pytest.raises(ValueError, match=r"got uint8 \[2, 32, 32, 3\]"):
         corrupt(images.permute(0, 2, 3, 1), "contrast", 1)
-
-
-def test_an_array_is_answered_with_the_way_to_a_tensor():
-    array = pictures(2, (32, 32)).numpy()
-    with pytest.raises(ValueError, match=r"(?s)must be a torch\.Tensor, got ndarray.*from_numpy"):
-        corrupt(array, "contrast", 1)  # pyright: ignore[reportArgumentType]

@@ -39,7 +39,7 @@ KEY = f"{processor()}, torch {torch.__version__}, threads: {torch.get_num_thread
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Move the user's cache to a folder of the test's own, where nothing was measured yet."""
     folder = tmp_path / "cache"
-    monkeypatch.setattr(module, "user_cache_path", lambda name: folder / name)
+    monkeypatch.setattr(module, "cache_folder", lambda: folder / "ruggedize")
     processor_precision.cache_clear()
     yield folder / "ruggedize" / CACHE_FILE
     processor_precision.cache_clear()

@@ -1,7 +1,9 @@
 """The commands that use trained models: assess them, report on them, predict with them."""
 
+import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -23,13 +25,17 @@ from ruggedize.cli.display import Bars, console, print_csv, table
 from ruggedize.cli.foreign_models import NOTHING_SAID, Foreign
 from ruggedize.core import files
 from ruggedize.core.errors import UserError
+from ruggedize.core.places import is_there
 
 if TYPE_CHECKING:
     from ruggedize.assess import AssessOptions
-    from ruggedize.data import DataOptions
+    from ruggedize.data import DataOptions, Stored
+    from ruggedize.models import Classifier
 
+log = logging.getLogger(__name__)
 LARGEST_SIZE = 1024  # pixels, as in a recipe
 AT_ONCE = 256  # images decoded and classified together
+MAX_MEGAPIXELS = 120.0
 
 
 def assess(
@@ -177,41 +183,88 @@ def predict(
     /,
     *,
     skip_bad_images: Switch = False,
+    max_megapixels: float = MAX_MEGAPIXELS,
     as_csv: AsCsv = False,
 ) -> None:
     """Classify images with a trained model, on the GPU if there is one.
 
+    The exit status is 1 if a file could not be classified; the others are.
+
     Args:
-        model: A run folder (its student is used), a card's folder, the model.safetensors file of
-            any stage, or hf:ORG/NAME in the local Hub cache.
+        model: A run folder (its student is used), the folder of a training or a card, the
+            model.safetensors file of any stage, or hf:ORG/NAME in the local Hub cache.
         images: Image files, or folders of them.
-        skip_bad_images: Leave out files that cannot be decoded, and list them.
+        skip_bad_images: Exit with 0 although files could not be classified; they are listed.
+        max_megapixels: Larger images are not decoded.
         as_csv: Print comma-separated values instead of a table.
     """
-    from ruggedize.data import FileList, Stored, decode_all, list_images, reject_or_skip, shown
+    from ruggedize.data import Stored
     from ruggedize.models import load_model, model_file
     from ruggedize.train import default_accelerator
 
     file = model_file(model)
     classifier = load_model(file)
-    paths = [path for place in images for path in list_images(place)]
-    if not paths:
-        raise UserError("there is no image to classify; give image files or folders of them")
+    paths, faults = found_images(images)
     classifier.to(default_accelerator().device)
-    stored = Stored(classifier.image_size, classifier.fit)
-    rows, bad = [], []
+    stored = Stored(classifier.image_size, classifier.fit, max_megapixels)
+    rows = []
     for start in range(0, len(paths), AT_ONCE):
-        some = paths[start : start + AT_ONCE]
-        decoded, faults = decode_all(FileList(map(os.fsencode, some)), stored)
-        bad += [some[number] for number in sorted(faults)]
-        found = classifier.predict(decoded)
-        for place, label in enumerate(found.labels):
-            if place not in faults:
-                confidence = f"{found.confidences[place]:.4f}"
-                rows.append([shown(some[place]), classifier.classes[label], confidence])
-    reject_or_skip(bad, skip_bad_images)
+        more, bad = classified(paths[start : start + AT_ONCE], classifier, stored)
+        rows += more
+        faults += bad
     columns = ["image", "class", "confidence"]
     if as_csv:
         print_csv(columns, rows)
-    else:
+    elif rows:
         console.print(table(str(file), columns, rows, num_texts=2))
+    if faults:
+        listed = "".join(f"\n  {one_line(fault)}" for fault in faults)
+        log.warning("%d of the images cannot be classified:%s", len(faults), listed)
+    if faults and not skip_bad_images:
+        sys.exit(1)
+
+
+def one_line(fault: str) -> str:
+    """Return what is wrong with a file on one line, with the option of this command."""
+    return fault.replace("\n", " ").replace("set data.max_megapixels =", "use --max-megapixels")
+
+
+def found_images(places: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Return the image files at places, and what is wrong with places and files.
+
+    Raises:
+        UserError: there is no image at all.
+    """
+    from ruggedize.data import list_images
+
+    paths: list[Path] = []
+    faults: list[str] = []
+    for place in places:
+        try:
+            paths += list_images(place)
+        except UserError as error:
+            faults.append(str(error))
+    if not paths:
+        raise UserError(faults[0] if faults else "there is no image to classify;\ngive some")
+    return paths, faults
+
+
+def classified(
+    paths: list[Path], classifier: "Classifier", stored: "Stored"
+) -> tuple[list[list[str]], list[str]]:
+    """Return the rows of the images that can be decoded, and what is wrong with the others."""
+    from ruggedize.data import FileList, decode_all, shown
+
+    hidden = {path for path in paths if is_there(path) and not os.access(path, os.R_OK)}
+    readable = [path for path in paths if path not in hidden]
+    faults = [f"{shown(path)} cannot be read; make it readable" for path in sorted(hidden)]
+    if not readable:
+        return [], faults
+    decoded, bad = decode_all(FileList(map(os.fsencode, readable)), stored)
+    found = classifier.predict(decoded)
+    rows = [
+        [shown(readable[place]), classifier.classes[label], f"{found.confidences[place]:.4f}"]
+        for place, label in enumerate(found.labels)
+        if place not in bad
+    ]
+    return rows, faults + [str(bad[place]) for place in sorted(bad)]

@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
@@ -26,6 +27,7 @@ from ruggedize.cli.commands import COMMANDS
 from ruggedize.cli.display import Messages
 from ruggedize.cli.watchdog import GRACE_SECONDS, Watchdog
 from ruggedize.core.errors import UserError, shown, shown_lines
+from ruggedize.core.places import user_path
 
 DESCRIPTION = """Train and test image classifiers that withstand noise, blur, weather and
 compression.
@@ -47,6 +49,7 @@ RAISE_LIMIT = "saved files are intact: raise the file size limit (ulimit -f) and
 CURES = {errno.ENOSPC: MAKE_ROOM, errno.EDQUOT: MAKE_ROOM, errno.EFBIG: RAISE_LIMIT}
 SECONDS_FOR_THE_FIRST = 10.0  # lead of the first process in reporting an error
 LESS_MEMORY = "use smaller or fewer images (data.image_size), or set data.streaming = true"
+NAMES = (str, bytes)  # what the name of a file in an error may be
 OTHER_PLACE = "use a path that can be read and written"
 
 
@@ -62,7 +65,8 @@ def parse(arguments: list[str]) -> Callable[[], None]:
     def postponed(command: Callable[..., None]) -> Callable[..., Any]:
         @functools.wraps(command)
         def call(*args: Any, **kwargs: Any) -> Callable[[], None]:
-            return functools.partial(command, *args, **kwargs)
+            known = {name: with_home(value) for name, value in kwargs.items()}
+            return functools.partial(command, *map(with_home, args), **known)
 
         call.__doc__ = with_whole_lines(inspect.getdoc(command) or "")
         call.__dict__ |= {"__signature__": inspect.signature(command)}
@@ -82,6 +86,13 @@ def parse(arguments: list[str]) -> Callable[[], None]:
         if stop.code:
             raise UserError(condensed(output.getvalue(), arguments)) from None
         raise
+
+
+def with_home(value: Any) -> Any:
+    """Expand `~` in a path, or in several; a shell leaves it in `--out=~/run`."""
+    if isinstance(value, tuple):
+        return tuple(map(with_home, value))
+    return user_path(value) if isinstance(value, Path) else value
 
 
 def unknown_command(name: str) -> str:
@@ -183,7 +194,7 @@ def run_command(arguments: list[str]) -> str:
         if isinstance(error, BrokenPipeError) and is_broken_pipe(sys.stdout.fileno()):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(128 + signal.SIGPIPE)
-        path = f"{error.filename}: " if error.filename else ""
+        path = f"{shown(error.filename)}: " if isinstance(error.filename, NAMES) else ""
         cure = CURES.get(error.errno or 0, OTHER_PLACE)
         return f"{path}{error.strerror or error};\n{cure}"
     return ""

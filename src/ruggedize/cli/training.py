@@ -151,12 +151,12 @@ def views(
         changes: Change an option, e.g. --set views.noise='[{kind="randaugment"}]'.
     """
     from ruggedize.data import load_splits
-    from ruggedize.pipeline import write_view_sheet
+    from ruggedize.views import save_view_sheet
 
     resolved = resolve(recipe, seed, data_root, skip_bad_images, changes)
     with Bars() as bars:
         data = load_splits(resolved.data, progress=bars)
-    write_view_sheet(data, resolved, out)
+    save_view_sheet(data.train, resolved.views, resolved.seed, out)
     console.print(f"views: {out}", soft_wrap=True)
 
 

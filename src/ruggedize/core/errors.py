@@ -8,13 +8,13 @@ class UserError(Exception):
     """A mistake of the user; the message has at most three lines, of which the last is the fix."""
 
 
-def shown(text: str | os.PathLike[str]) -> str:
+def shown(text: str | bytes | os.PathLike[str]) -> str:
     """Return a path or other foreign text as printable text on one line.
 
     Bytes that are not UTF-8, control characters, line breaks, lone surrogates and marks that
     change the direction of text are escaped. Text that was escaped before does not change.
     """
-    plain = os.fspath(text)
+    plain = os.fsdecode(text)
     if plain.isprintable():
         return plain
     with suppress(UnicodeEncodeError):  # a lone surrogate, which is in no file name

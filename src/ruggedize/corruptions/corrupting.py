@@ -13,6 +13,7 @@ from ruggedize.corruptions.corruption import Corruption
 from ruggedize.corruptions.names import SEVERITIES, unknown
 from ruggedize.corruptions.options import complete
 from ruggedize.kernels.blocks import run_blocks
+from ruggedize.kernels.inputs import Pictures, as_images, whole_number
 from ruggedize.kernels.types import Images
 
 Preset = Literal["cifar", "imagenet"]
@@ -23,7 +24,7 @@ SMALLEST_BLOCK_PIXELS = 8 * 32 * 32  # for smaller blocks threading costs more t
 
 
 def corrupt(
-    images: Images,
+    images: Pictures,
     corruption: str | Corruption,
     severity: int,
     *,
@@ -38,7 +39,8 @@ def corrupt(
     depend on batching.
 
     Args:
-        images: RGB, uint8 `[n, 3, h, w]`, on the CPU.
+        images: RGB, uint8 `[n, 3, h, w]`, as a tensor on the CPU or a NumPy array; or one or
+            several Pillow images of one size. The result is a tensor in each case.
         corruption: a name in `CORRUPTIONS`, or a `Corruption` of your own.
         severity: 1 (mild) to 5.
         seed: seed of the random values.
@@ -48,13 +50,13 @@ def corrupt(
         options: options of this corruption; `CORRUPTIONS[name].options` lists them.
 
     Raises:
-        ValueError: an unknown corruption, option or value, or images of another type.
+        ValueError: an unknown corruption, option or value, or images of another type or range.
         UserError: a file that the corruption needs is missing.
     """
-    check_images(images)
-    indices = np.arange(start, start + len(images), dtype=np.int64)
+    pixels, start = as_images(images), whole_number(start, "start", 0)
+    indices = np.arange(start, start + len(pixels), dtype=np.int64)
     settings = {"seed": seed, "preset": preset, "options": options or {}}
-    return corrupt_indexed(images, indices, find(corruption), severity, **settings)
+    return corrupt_indexed(pixels, indices, find(corruption), severity, **settings)
 
 
 def corrupt_indexed(
@@ -68,8 +70,7 @@ def corrupt_indexed(
     options: Mapping[str, str],
 ) -> Images:
     """Return corrupted images with arbitrary indices; otherwise like `corrupt`."""
-    check_images(images)
-    check_severity(severity)
+    severity, seed = checked_severity(severity), whole_number(seed, "seed", 0)
     height, width = images.shape[2:]
     level = row.levels(resolve_preset(preset, height, width))[severity - 1]
     pixels = images.contiguous().numpy()
@@ -107,25 +108,11 @@ def find(corruption: str | Corruption) -> Corruption:
     raise ValueError(unknown(corruption))
 
 
-def check_severity(severity: int) -> None:
-    """Raise a ValueError unless the severity is 1-5."""
+def checked_severity(severity: int) -> int:
+    """Return the severity; raise a ValueError unless it is 1-5."""
+    severity = whole_number(severity, "severity", 3)
     if severity not in SEVERITIES:
         raise ValueError(
             f"severity must be 1-5, got {severity!r};\nfor severity 0 use the clean images"
         )
-
-
-def check_images(images: Images) -> None:
-    """Raise a ValueError unless the images are a uint8 RGB tensor on the CPU."""
-    if not isinstance(images, torch.Tensor):
-        raise ValueError(
-            f"images must be a torch.Tensor, got {type(images).__name__};\n"
-            "for an array [n, 3, h, w] use torch.from_numpy(images)"
-        )
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
-        raise ValueError(
-            f"images must be uint8 [n, 3, h, w], got {images.dtype} {list(images.shape)};\n"
-            "convert values to 0..255 with .to(torch.uint8), and move channels to dimension 1"
-        )
-    if images.device.type != "cpu":
-        raise ValueError(f"images must be on the CPU, got {images.device};\nuse images.cpu()")
+    return severity

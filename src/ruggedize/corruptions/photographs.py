@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from platformdirs import user_cache_path
 
 from ruggedize.core.errors import UserError, shown
 from ruggedize.core.files import sha256
+from ruggedize.core.places import folder_for
 from ruggedize.core.reading import open_regular
 from ruggedize.data import move_into_place, scratch_folder
 
@@ -35,10 +35,7 @@ NUM_USED = 5  # the official scripts use the first five
 
 def frost_folder() -> Path:
     """Return the folder of the photographs: RUGGEDIZE_FROST, else one in the user's cache."""
-    from_environment = os.environ.get(VARIABLE)
-    if from_environment:
-        return Path(from_environment).expanduser()
-    return user_cache_path("ruggedize") / "frost"
+    return folder_for("frost", VARIABLE)
 
 
 def check_photographs(folder: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ruggedize.core.errors import UserError
+from ruggedize.core.places import user_path
 from ruggedize.corruptions.arrays import open_arrays
 from ruggedize.corruptions.class_folders import open_class_folders
 from ruggedize.corruptions.corrupting import corrupt
@@ -36,11 +37,13 @@ def find_suite(name: str, root: str | os.PathLike[str] | None = None) -> Path:
     Raises:
         UserError: there is no such folder.
     """
-    for folder in (Path(name).expanduser(), data_root(root) / name):
-        if folder.is_dir():
-            return folder
+    if user_path(name).is_dir():
+        return user_path(name)
+    folder = data_root(root) / name
+    if folder.is_dir():
+        return folder
     raise UserError(
-        f"there is no suite {name}: no such folder here or in {data_root(root)};\n"
+        f"there is no suite {name}: no such folder in {Path.cwd()} or {folder.parent};\n"
         "give generated or a folder in the layout of CIFAR-10-C or ImageNet-C, or download one "
         "with `ruggedize fetch cifar10-c`"
     )

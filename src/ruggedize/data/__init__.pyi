@@ -20,6 +20,9 @@ from .load import load_splits as load_splits
 from .options import DataOptions as DataOptions
 from .photographs import TestImages as TestImages
 from .photographs import load_test_images as load_test_images
+from .places import beside as beside
+from .places import is_place as is_place
+from .places import with_absolute_place as with_absolute_place
 from .root import data_root as data_root
 from .streaming import StreamedImages as StreamedImages
 from .streaming import decode_all as decode_all

@@ -5,25 +5,22 @@ import io
 import warnings
 from pathlib import Path
 from threading import Lock
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from ruggedize.core.errors import UserError, shown
 from ruggedize.core.reading import NotRegularError, open_regular
 from ruggedize.data.damage import reason_of
+from ruggedize.kernels.pictures import REDUCING_GAP, Fit, square, upright_rgb
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MAX_MEGAPIXELS = 120.0  # by default: phones make pictures of 108
 LARGE = 16_000_000  # pixels; larger images are decoded one at a time, to bound the memory
-REDUCING_GAP = 2.0  # large images are first reduced cheaply to twice the final size (Pillow)
-STRIP = 1 << 20  # pixels that are converted together
-PADDING = (128, 128, 128)  # beside images with `fit = "pad"`
-Fit = Literal["crop", "pad", "squash"]
 one_large_image = Lock()
 # Pillow's own limit is a warning, ours an error that names the option; broken EXIF data are skipped
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -119,63 +116,6 @@ def squared(image: Image.Image, stored: Stored) -> np.ndarray:
     gap = round(stored.size * REDUCING_GAP)
     image.draft(None, (gap, gap))  # pyright: ignore[reportArgumentType]  # None keeps the mode
     if image.width * image.height <= LARGE:
-        return resized(upright_rgb(image), stored)
+        return square(upright_rgb(image), stored.size, stored.fit)
     with one_large_image:
-        return resized(upright_rgb(image), stored)
-
-
-def resized(upright: Image.Image, stored: Stored) -> np.ndarray:
-    """Make an RGB image square as `fit` says and resize it: uint8 `[3, size, size]`."""
-    size, (width, height) = stored.size, upright.size
-    box, inner = (0, 0, width, height), (size, size)
-    if stored.fit == "crop":
-        side = min(width, height)
-        left, top = (width - side) // 2, (height - side) // 2
-        box = (left, top, left + side, top + side)
-    elif stored.fit == "pad":
-        scale = size / max(width, height)
-        inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = upright.resize(inner, Image.Resampling.BICUBIC, box=box, reducing_gap=REDUCING_GAP)
-    if inner != (size, size):
-        square = Image.new("RGB", (size, size), PADDING)
-        square.paste(small, ((size - inner[0]) // 2, (size - inner[1]) // 2))
-        small = square
-    return np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1))
-
-
-def upright_rgb(image: Image.Image) -> Image.Image:
-    """Turn an image as its EXIF data say and convert it to 8-bit RGB, strip by strip.
-
-    Conversions need several copies of what they convert; whole ones of large images would take
-    gigabytes.
-    """
-    ImageOps.exif_transpose(image, in_place=True)
-    if image.mode == "RGB" and not image.has_transparency_data:
-        return image
-    rows = max(1, STRIP // max(1, image.width))
-    if image.height <= rows:
-        return to_rgb(image)
-    converted = Image.new("RGB", image.size)
-    for top in range(0, image.height, rows):
-        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-        converted.paste(to_rgb(strip), (0, top))
-    return converted
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert any mode to 8-bit RGB."""
-    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scaling
-        return from_16_bit(image)
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    return image.convert("RGB")
-
-
-def from_16_bit(image: Image.Image) -> Image.Image:
-    """Convert 16-bit grey to 8-bit RGB; the transparent level becomes white."""
-    levels, transparent = np.asarray(image), image.info.get("transparency")
-    scaled = np.rint(np.clip(levels.astype(np.float32), 0, 65535) / np.float32(257))
-    if isinstance(transparent, int):
-        scaled[levels == transparent] = 255
-    return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
+        return square(upright_rgb(image), stored.size, stored.fit)

@@ -20,7 +20,8 @@ from ruggedize.data.layout import TEST_SHARE, Files, find_images
 from ruggedize.data.oddities import report_found, warn_of_shared_pictures
 from ruggedize.data.options import DataOptions
 from ruggedize.data.split import hold_out
-from ruggedize.data.streaming import StreamedImages, bad_files, decode_all, default_workers
+from ruggedize.data.streaming import StreamedImages, bad_files, decode_all
+from ruggedize.data.workers import default_workers
 
 MAX_COPIES = 3  # of all images in memory at once, while they are split
 

@@ -16,11 +16,11 @@ from ruggedize.data.image_set import ImageSet, Splits
 from ruggedize.data.layout import PARTS, TEST_SHARE
 from ruggedize.data.oddities import report_found
 from ruggedize.data.options import DataOptions
+from ruggedize.data.places import PREFIX
 from ruggedize.data.split import hold_out
 from ruggedize.kernels.blocks import run_blocks
 from ruggedize.kernels.types import Images
 
-PREFIX = "hf:"
 AT_ONCE = 2_000  # images decoded before progress is reported
 
 
@@ -79,7 +79,7 @@ def opened(name: str) -> Any:
         raise UserError(
             f"hf:{name} is read with the package datasets;\npip install 'ruggedize[hub]'"
         ) from None
-    place = Path(name).expanduser()
+    place = Path(name)
     try:
         if (place / "dataset_dict.json").is_file():
             return datasets.load_from_disk(os.fspath(place))

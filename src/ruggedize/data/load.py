@@ -9,6 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from ruggedize.core.errors import UserError, shown
+from ruggedize.core.places import absolute_path
 from ruggedize.core.progress import Progress, no_progress
 from ruggedize.data.bad_files import reject_or_skip
 from ruggedize.data.cifar import CIFAR10, CIFAR100, SIZE, find_folder, load_cifar
@@ -19,13 +20,12 @@ from ruggedize.data.folder import check_options, load_files, load_folder
 from ruggedize.data.image_set import ImageSet, Splits
 from ruggedize.data.layout import files_below, find_images, is_plain_folder
 from ruggedize.data.options import DataOptions
+from ruggedize.data.places import BUILT_IN, PREFIX, place_of, places_of
 from ruggedize.data.split import hold_out
 from ruggedize.data.streaming import decode_all
 from ruggedize.data.tables import is_table, read_table
 
 LAYOUTS = {layout.name: layout for layout in (CIFAR10, CIFAR100)}
-NAMES = ("digits", *LAYOUTS)
-PREFIX = "hf:"  # of a data set of Hugging Face's library
 
 
 def load_data(  # noqa: PLR0913
@@ -62,7 +62,7 @@ def load_data(  # noqa: PLR0913
     is_path = isinstance(name_or_path, os.PathLike)
     try:
         options = DataOptions(
-            name=os.fspath(Path(name_or_path).absolute()) if is_path else str(name_or_path),
+            name=os.fspath(absolute_path(name_or_path)) if is_path else str(name_or_path),
             root=Path(root) if root is not None else None,
             image_size=image_size,
             validation=validation,
@@ -95,8 +95,8 @@ def load_clean_images(
     """
     given = {"image_size": image_size, "skip_bad_images": skip_bad_images}
     options = DataOptions.model_validate({"name": name_or_path, "root": root, **given})
-    path = folder_of(options)
-    if options.name in NAMES or not path.is_dir() or not is_plain_folder(path):
+    path = place_of(options)
+    if options.name in BUILT_IN or not path.is_dir() or not is_plain_folder(path):
         return load_data(name_or_path, root, **given).test
     check_options(path, options)
     files = files_below(path)
@@ -115,7 +115,7 @@ def load_splits(
         from ruggedize.data.huggingface import load_huggingface
 
         return load_huggingface(options, progress)
-    if options.name not in NAMES:
+    if options.name not in BUILT_IN:
         return load_folder_splits(options, progress)
     train, test = load_named(options, download)
     remaining, held_out = hold_out(train, options.validation, options.validation_choice)
@@ -132,9 +132,9 @@ def data_digest(options: DataOptions) -> DataDigest | None:
         return None  # its rows would have to be decoded
     if options.name in LAYOUTS and find_folder(LAYOUTS[options.name], options.root) is None:
         return None
-    if options.name in NAMES:
+    if options.name in BUILT_IN:
         return named_digest(options.name, *load_named(options, download=False))
-    path = folder_of(options)
+    path = place_of(options)
     if path.is_file() and is_table(path):
         return folder_digest(path.parent, read_table(path, options.validation))
     if not path.is_dir():
@@ -181,27 +181,36 @@ def load_named(options: DataOptions, download: bool) -> tuple[ImageSet, ImageSet
     return load_cifar(layout, options.root)
 
 
-def folder_of(options: DataOptions) -> Path:
-    """Return the path of a folder of images."""
-    return Path(options.root or "") / Path(options.name).expanduser()
-
-
 def load_folder_splits(options: DataOptions, progress: Progress) -> Splits:
     """Load a folder of images.
 
     Raises:
         UserError: there is no such folder; suggests the nearest built-in data set.
     """
-    path = folder_of(options)
+    path = place_of(options)
     if path.is_file() and is_table(path):
         check_options(path, options)
         return load_files(path, read_table(path, options.validation), options, progress)
     if path.is_dir():
         return load_folder(path, options, progress)
-    near = difflib.get_close_matches(options.name.lower(), NAMES, n=1, cutoff=0.5)
-    within = f" in {options.root}" if options.root else ""
+    reject_hidden(path)
+    near = difflib.get_close_matches(options.name.lower(), BUILT_IN, n=1, cutoff=0.5)
+    places = " or ".join(shown(place) for place in places_of(options))
     guess = f"did you mean {near[0]}? " if near else ""
     raise UserError(
-        f"there is no data set or folder {shown(options.name)}{within};\n"
-        f"{guess}give {', '.join(NAMES)} or a folder that contains train/CLASS/*"
+        f"there is no data set or folder {shown(options.name)}: {places} does not exist;\n"
+        f"{guess}give {', '.join(BUILT_IN)} or a folder that contains train/CLASS/*"
     )
+
+
+def reject_hidden(path: Path) -> None:
+    """Raise a UserError if a path may exist in a folder that must not be looked into."""
+    try:
+        path.stat()
+    except PermissionError:
+        raise UserError(
+            f"{shown(path)} cannot be looked up (Permission denied);\n"
+            "make its folders accessible, or copy the data"
+        ) from None
+    except (OSError, ValueError):
+        return

@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from ruggedize.core.places import absolute_path, user_path
 
 
 def count_or_share(value: Any) -> int | float:
@@ -15,13 +17,21 @@ def count_or_share(value: Any) -> int | float:
     return value
 
 
+def expanded_name(name: str) -> str:
+    """Return the name of data with `~` expanded."""
+    prefix, path = ("hf:", name[3:]) if name.startswith("hf:") else ("", name)
+    return prefix + str(user_path(path)) if path.startswith("~") else name
+
+
 class DataOptions(BaseModel):
     """The images of a run and how they are split."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(description="digits, cifar10, cifar100 or the path of a folder of images")
-    root: Path | None = Field(
+    name: Annotated[str, AfterValidator(expanded_name)] = Field(
+        description="digits, cifar10, cifar100, the path of a folder or table of images, or hf:NAME"
+    )
+    root: Annotated[Path, AfterValidator(absolute_path)] | None = Field(
         default=None,
         description="folder with the data; default: RUGGEDIZE_DATA, else where fetch puts it",
     )

@@ -14,8 +14,9 @@ from ruggedize.data.layout import (
     stepped_into,
     with_spelling_of_train,
 )
-from ruggedize.data.load import NAMES, folder_of, load_splits
+from ruggedize.data.load import load_splits
 from ruggedize.data.options import DataOptions
+from ruggedize.data.places import BUILT_IN, PREFIX, place_of
 
 DEFAULT_SIZE = 224  # pixels at which photographs are stored: that of ImageNet-C
 
@@ -45,8 +46,8 @@ def load_test_images(options: DataOptions, progress: Progress = no_progress) -> 
     Raises:
         UserError: the folder is missing or has no classes, or a file is damaged.
     """
-    path = folder_of(options)
-    if options.name in NAMES or not path.is_dir():
+    path = place_of(options)
+    if options.name in BUILT_IN or options.name.startswith(PREFIX) or not path.is_dir():
         return of_a_run(options, progress)
     sized = options.model_copy(update={"image_size": options.image_size or DEFAULT_SIZE})
     root = stepped_into(path)

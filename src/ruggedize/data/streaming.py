@@ -1,35 +1,27 @@
 """Images that stay in their files and are decoded on access."""
 
-import atexit
 import logging
 import operator
-import os
-import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing import active_children
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import SupportsIndex
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from ruggedize.core.errors import UserError
-from ruggedize.core.memory import processes_here
 from ruggedize.core.progress import Progress, no_progress
 from ruggedize.data.decode import BadImageError, Stored, decode
 from ruggedize.data.file_list import FileList
-from ruggedize.kernels.blocks import available_cores, run_blocks
+from ruggedize.data.workers import PREFETCH, raise_fault, worker_results
+from ruggedize.kernels.blocks import run_blocks
 from ruggedize.kernels.types import Images
 
-MOST_WORKERS = 16
-PREFETCH = 2  # batches that each worker process decodes ahead
 PREFETCH_BYTES = 1 << 29  # limit for all workers together
-WORKER_NAME = "decoding images"
 CHECK_BATCH = 256  # files that a worker process checks per progress report
 DECODE_BATCH = 2_000  # files that the threads decode per progress report
 CACHE_BYTES = 1 << 26  # for slices: an assessment reads the same slice for every cell
@@ -178,79 +170,6 @@ def is_bad(path: Path, stored: Stored) -> bool:
     return False
 
 
-def worker_results(
-    dataset: Dataset[Tensor], batches: Sequence[np.ndarray], num_workers: int
-) -> Iterator[Any]:
-    """Start worker processes and return an iterator over their results, in order of the batches."""
-    earlier = set(active_children())
-    loader = DataLoader(
-        dataset,
-        batch_sampler=batches,  # pyright: ignore[reportArgumentType]  # it is only iterated over
-        num_workers=num_workers,
-        prefetch_factor=PREFETCH,
-        collate_fn=unchanged,
-        generator=torch.Generator(),  # leaves the global generator unchanged
-    )
-    with signals_blocked():
-        results = iter(loader)
-        for process in set(active_children()) - earlier:
-            process.name = WORKER_NAME
-    return with_short_errors(results)
-
-
-def with_short_errors(results: Any) -> Iterator[Any]:
-    """Yield the results; raise a UserError if a worker process has died."""
-    try:
-        yield from results
-    except (RuntimeError, ConnectionError, EOFError) as error:
-        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
-            raise
-        cause = str(error).partition("\n")[0]
-        with suppress(RuntimeError):  # from another dead worker; Python would print it at exit
-            results._shutdown_workers()
-        raise UserError(
-            f"a worker process that decodes images has died ({cause});\n"
-            "memory or /dev/shm is probably too small: set data.streaming = true and "
-            "data.workers = 1, or give the container more memory (docker run --shm-size=2g)"
-        ) from error
-
-
-def raise_fault(fault: str) -> Images:
-    """Raise the error of a worker process in this process."""
-    raise UserError(fault)
-
-
-@atexit.register
-def end_workers() -> None:
-    """Kill worker processes at exit; multiprocessing would wait for them forever."""
-    for process in active_children():
-        if process.name == WORKER_NAME:
-            process.kill()
-
-
-@contextmanager
-def signals_blocked() -> Iterator[None]:
-    """Block SIGINT and SIGTERM while worker processes are started; the workers inherit this.
-
-    An exception that a handler raises during a fork would be lost. A signal often reaches the
-    whole process group, but only the main process should handle it, after finishing its step;
-    workers end when the main process stops them or is gone.
-    """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows, where worker processes are not forked
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def unchanged(batch: object) -> object:
-    """Return a batch as it is, in place of the default collation."""
-    return batch
-
-
 def decode_all(
     files: FileList, stored: Stored, progress: Progress = no_progress
 ) -> tuple[Images, dict[int, BadImageError]]:
@@ -272,10 +191,3 @@ def decode_all(
         if len(files) > DECODE_BATCH:  # a small set is done before a bar could be drawn
             progress("decode images", stop, len(files))
     return torch.from_numpy(images), bad
-
-
-def default_workers() -> int:
-    """Return the number of workers: the cores of the CPU affinity, or a share of all cores."""
-    cores = available_cores()
-    share = cores // processes_here() if cores == os.cpu_count() else cores
-    return max(1, min(MOST_WORKERS, share))

@@ -13,9 +13,9 @@ from typing import Any
 
 import numba
 from numba.core import event
-from platformdirs import user_cache_path
 
 from ruggedize.core.errors import shown
+from ruggedize.core.places import cache_folder, user_path
 
 PACKAGE = Path(__file__).resolve().parents[1]
 settings: Any = numba.config  # pyright: ignore[reportPrivateImportUsage]
@@ -53,13 +53,14 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     folder is named by a digest of all kernel sources. If no folder is writable, a warning is logged
     and kernels are compiled in every process.
     """
-    folder = cache_folder()
-    if not is_private(folder):
+    before, folder = settings.CACHE_DIR, kernel_folder()
+    if folder is not None and not is_private(folder):
         warn_once_of_shared_cache(folder)
         return numba.njit(nogil=True, error_model="numpy")(function)
-    before = settings.CACHE_DIR
-    settings.CACHE_DIR = str(folder)
     try:
+        if folder is None:  # numba would make a folder named ~
+            raise RuntimeError("no home folder")
+        settings.CACHE_DIR = str(folder)
         return numba.njit(nogil=True, cache=True, error_model="numpy")(function)
     except RuntimeError:  # numba: "no locator available"
         warn_once_of_missing_cache()
@@ -69,10 +70,15 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @cache
-def cache_folder() -> Path:
-    """Return the folder for compiled kernels; `NUMBA_CACHE_DIR` overrides the user's cache."""
-    override = os.environ.get("NUMBA_CACHE_DIR")
-    root = Path(override) if override else user_cache_path("ruggedize") / "kernels"
+def kernel_folder() -> Path | None:
+    """Return the folder for compiled kernels; None for a user without a home folder.
+
+    `NUMBA_CACHE_DIR` overrides the user's cache.
+    """
+    override, kept = os.environ.get("NUMBA_CACHE_DIR"), cache_folder()
+    if not override and kept is None:
+        return None
+    root = user_path(override) if override else Path(kept or "", "kernels")
     digest = hashlib.blake2b(digest_size=8)
     for folder in KERNEL_FOLDERS:
         for source in sorted((PACKAGE / folder).rglob("*.py")):

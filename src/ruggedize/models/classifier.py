@@ -1,12 +1,16 @@
 """A classifier that takes uint8 pixels and normalises them itself."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float32, Int64
+from PIL import Image
 from torch import Tensor, nn
 
+from ruggedize.kernels.inputs import Pictures, as_images, whole_number
+from ruggedize.kernels.pictures import Fit, square, upright_rgb
 from ruggedize.kernels.types import Images, Views
 from ruggedize.kernels.warp import resize
 from ruggedize.models.inference import inference_batch_size, logits_of
@@ -14,7 +18,6 @@ from ruggedize.models.options import CustomModel, ModelOptions
 
 HALF_RANGE = 127.5  # maps pixels 0..255 to -1..1
 HALF = (0.5, 0.5, 0.5)
-Fit = Literal["crop", "pad", "squash"]
 Channels = tuple[float, float, float]  # one value for red, green and blue
 
 
@@ -109,20 +112,45 @@ class Classifier(nn.Module):
         """Resize stored images to the input size; images of that size are returned unchanged."""
         return resize(images, self.input_size)
 
+    def stored_images(self, images: Pictures) -> Images:
+        """Return images on the CPU, square; Pillow's also have the size of the training's."""
+        if isinstance(images, Image.Image):
+            images = [images]
+        if isinstance(images, list | tuple) and images:
+            pictures = [image for image in images if isinstance(image, Image.Image)]
+            if len(pictures) == len(images):
+                return self.squares([upright_rgb(picture) for picture in pictures])
+        found = as_images(images.cpu() if isinstance(images, Tensor) else images)
+        if found.shape[2] == found.shape[3]:
+            return found
+        planes = found.permute(0, 2, 3, 1).numpy()
+        return self.squares([Image.fromarray(np.ascontiguousarray(image)) for image in planes])
+
+    def squares(self, pictures: Sequence[Image.Image]) -> Images:
+        """Make RGB images square as for the training, at the size of its stored images."""
+        arrays = [square(picture, self.image_size, self.fit) for picture in pictures]
+        return torch.from_numpy(np.stack(arrays))
+
     @torch.no_grad()
-    def predict(self, images: Images, batch_size: int | None = None) -> Prediction:
-        """Classify uint8 images of any stored size, RGB `[n, 3, h, w]`.
+    def predict(self, images: Pictures, batch_size: int | None = None) -> Prediction:
+        """Classify images of any size.
+
+        They are uint8 RGB `[n, 3, h, w]` (a tensor or NumPy array), or one or several Pillow
+        images of any mode and size. Images that are not square are made so as for the training.
 
         Runs in eval mode without gradients and restores the previous mode. The result is on the
         CPU. The default batch size depends on the input size; a batch that does not fit into
         memory is halved.
         """
+        stored = self.stored_images(images)
+        size = whole_number(batch_size or inference_batch_size(self.input_size), "batch_size", 256)
+        if size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {size};\nomit it")
         device = next(self.network.parameters()).device
         was_training = self.training
         self.eval()
         try:
-            batches = images.split(batch_size or inference_batch_size(self.input_size))
-            views = (self.test_view(batch.cpu()).to(device) for batch in batches)
+            views = (self.test_view(batch).to(device) for batch in stored.split(size))
             logits = [logits_of(self, view).cpu() for view in views]
         finally:
             self.train(was_training)

@@ -16,6 +16,7 @@ from ruggedize.core.environment import version
 from ruggedize.core.errors import UserError
 from ruggedize.core.extras import require_extra
 from ruggedize.core.files import reject_unwritable_file, write_atomically
+from ruggedize.core.places import user_path
 from ruggedize.kernels.types import Images, Views
 from ruggedize.models.classifier import Classifier
 
@@ -57,13 +58,13 @@ def export_onnx(
         UserError: a package is missing, or the file computes something else; nothing is written.
     """
     require_extra("onnx", "an ONNX export")
-    reject_unwritable_file(Path(path))
+    reject_unwritable_file(user_path(path))
     model = copy.deepcopy(classifier).cpu().float().eval()
     packed = packed_onnx(model, model_sha256)
     if images is None:
         images = generated_images(NUM_CHECKED, model.image_size)
     found = check_onnx(packed, model, model.test_view(images.cpu()))
-    write_atomically(Path(path), packed)
+    write_atomically(user_path(path), packed)
     return found
 
 
@@ -79,7 +80,7 @@ def export_state_dict(
         for name, tensor in classifier.network.state_dict().items()
     }
     facts = facts_of(classifier, model_sha256)
-    write_atomically(Path(path), with_metadata(save(weights), {"format": "pt", **facts}))
+    write_atomically(user_path(path), with_metadata(save(weights), {"format": "pt", **facts}))
 
 
 def facts_of(classifier: Classifier, model_sha256: str | None) -> dict[str, str]:

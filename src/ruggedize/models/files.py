@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ruggedize.core.errors import UserError
 from ruggedize.core.files import write_atomically
+from ruggedize.core.places import user_path
 from ruggedize.core.reading import open_regular
 from ruggedize.models.classifier import HALF, Channels, Classifier, Fit
 from ruggedize.models.hub import model_file
@@ -45,7 +46,7 @@ def save_model(
 
     `parents` maps the names of the models that this one was trained from to their SHA-256.
     """
-    write_atomically(Path(path), packed_model(classifier, parents))
+    write_atomically(user_path(path), packed_model(classifier, parents))
 
 
 def packed_model(classifier: Classifier, parents: Mapping[str, str] | None = None) -> bytes:
@@ -131,7 +132,7 @@ def load_model(
 
 def read_description(path: Path | str) -> Description:
     """Read the description of a model file, including its parents' hashes."""
-    return read(Path(path))[0]
+    return read(user_path(path))[0]
 
 
 def read(path: Path) -> tuple[Description, dict[str, Tensor]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ruggedize.core.errors import UserError
 from ruggedize.core.extras import require_extra
+from ruggedize.core.places import user_path
 
 PREFIX = "hf:"
 MODEL = "model.safetensors"  # the only file that is read of the Hub
@@ -28,7 +29,7 @@ def model_file(place: Path | str, *, download: bool = False) -> Path:
         return hub_file(os.fspath(place).removeprefix(PREFIX), download=download)
     if download:
         raise UserError(f"download=True is for {PREFIX}ORG/NAME, got {place};\nleave it out")
-    path = Path(place)
+    path = user_path(place)
     if not path.is_dir():
         return path
     for file in (path / MODEL, path / "student" / MODEL):

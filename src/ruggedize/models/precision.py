@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,13 +12,13 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
-from platformdirs import user_cache_path
 from torch import Tensor
 from torch.nn import functional
 
 from ruggedize.core.environment import processor
 from ruggedize.core.errors import UserError
 from ruggedize.core.files import write_atomically
+from ruggedize.core.places import cache_folder
 from ruggedize.core.reading import read_json
 
 Precision = Literal["bf16", "fp32"]
@@ -45,7 +46,8 @@ def resolved_precision(requested: RequestedPrecision, device: torch.device) -> P
         has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
         return "bf16" if has_bf16 else "fp32"
     if device.type == "cpu":
-        return processor_precision(torch.get_num_threads(), user_cache_path("ruggedize"))
+        folder = cache_folder() or Path(os.devnull)  # where nothing can be written
+        return processor_precision(torch.get_num_threads(), folder)
     return "fp32"
 
 
@@ -55,14 +57,15 @@ def processor_precision(num_threads: int, folder: Path) -> Precision:
     path = folder / CACHE_FILE
     key = f"{processor()}, torch {torch.__version__}, threads: {num_threads}"
     timing = cached_timing(path, key)
-    origin = "cached in" if timing else "measured now, written to"
+    origin = f"cached in {path}"
     if timing is None:
         timing = cache_timing(path, key, measured_timing())
+        origin = f"measured now, written to {path}" if path.is_file() else "measured now"
     precision = faster_precision(timing)
     log.info(
         'precision "auto" is %s: a convolution block takes %.2f ms in float32, %.2f ms in bfloat16 '
-        "(%s %s)",
-        *(precision, 1e3 * timing.fp32, 1e3 * timing.bf16, origin, path),
+        "(%s)",
+        *(precision, 1e3 * timing.fp32, 1e3 * timing.bf16, origin),
     )
     return precision
 

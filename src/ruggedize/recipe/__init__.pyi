@@ -1,3 +1,4 @@
+from .reading import keep_place as keep_place
 from .reading import load_recipe as load_recipe
 from .reading import shipped_recipes as shipped_recipes
 from .recipe import Recipe as Recipe

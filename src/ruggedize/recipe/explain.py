@@ -1,6 +1,11 @@
 """Format a validation error of a recipe: which option, what is allowed, what was given."""
 
 import difflib
+import json
+import shlex
+import tomllib
+from collections.abc import Sequence
+from datetime import date, time
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -27,8 +32,7 @@ ELSEWHERE = {  # keys that are read before validation and are known in one place
 
 def explained(error: ValidationError, recipe: type[BaseModel]) -> str:
     """Format the first unknown key, or else the first error, as one line."""
-    faults = error.errors()
-    fault = next((f for f in faults if f["type"] == "extra_forbidden"), faults[0])
+    fault = first_fault(error)
     if not fault["loc"]:  # a conflict between sections
         return fault["msg"].removeprefix("Value error, ")
     keys = [str(key) for key in fault["loc"]]
@@ -44,8 +48,53 @@ def explained(error: ValidationError, recipe: type[BaseModel]) -> str:
         return f"{place}: {fault['msg'].removeprefix('Value error, ')}"
     value = shortened(fault["input"])
     kind = next((KINDS[prefix] for prefix in KINDS if fault["type"].startswith(prefix)), None)
-    allowed = kind.format(value) if kind else fault["msg"].removeprefix("Input should be ")
+    allowed = (
+        kind.format(as_toml(fault["input"]))
+        if kind
+        else fault["msg"].removeprefix("Input should be ")
+    )
     return f"{place} must be {allowed}, got {value}"
+
+
+def first_fault(error: ValidationError) -> ErrorDetails:
+    """Return the fault to report: the first unknown key, or else the first of all."""
+    faults = error.errors()
+    return next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
+
+
+def shell_hint(error: ValidationError, recipe: type[BaseModel], changes: Sequence[str]) -> str:
+    """Return what to type in a shell for a `--set` whose value was read as another type, or ""."""
+    fault = first_fault(error)
+    if not fault["type"].startswith(("string", "path", "tuple_type")):
+        return ""
+    place = ".".join(walk([str(key) for key in fault["loc"]], recipe)[0])
+    for change in reversed(changes):
+        key, _, text = change.partition("=")
+        if ".".join(part.strip() for part in key.split(".")) == place:
+            value = as_list(text.strip()) if fault["type"] == "tuple_type" else quoted(text)
+            return f";\nin a shell: --set {shlex.quote(f'{place}={value}')}"
+    return ""
+
+
+def quoted(text: str) -> str:
+    """Return a text as a string of TOML."""
+    return json.dumps(text.strip(), ensure_ascii=False)
+
+
+def as_list(text: str) -> str:
+    """Return the values of a text, separated by commas, as a list of TOML."""
+    try:
+        tomllib.loads(f"value = [{text}]")
+    except ValueError:
+        return f"[{', '.join(map(quoted, text.split(',')))}]"
+    return f"[{text}]"
+
+
+def as_toml(value: Any) -> str:
+    """Return a value as TOML spells it, without quotes; shortened."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, date | time) else shortened(value)
 
 
 def unknown_key(keys: list[str], recipe: type[BaseModel]) -> str:

@@ -9,11 +9,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from ruggedize.core.errors import UserError
+from ruggedize.core.files import write_atomically
+from ruggedize.core.places import user_path
 from ruggedize.core.reading import read_bytes
 from ruggedize.core.tables import MAX_DEPTH, is_too_deep
-from ruggedize.recipe.explain import explained, shortened
+from ruggedize.data import beside, with_absolute_place
+from ruggedize.recipe.explain import explained, shell_hint, shortened
 from ruggedize.recipe.merge import merged, with_stages
-from ruggedize.recipe.recipe import Recipe
+from ruggedize.recipe.recipe import Recipe, recipe_toml
 
 SHIPPED = resources.files("ruggedize.recipe") / "shipped"
 MAX_KEYS = 8  # in the dotted name of an option
@@ -31,24 +34,46 @@ def shipped_recipes() -> dict[str, str]:
 def load_recipe(name_or_path: str | Path, changes: tuple[str, ...] = ()) -> Recipe:
     """Load a shipped recipe or a file, merged over its bases and with `section.key=value` changes.
 
-    The value "none" removes an option of the base.
+    The value "none" removes an option of the base. A relative path of the data is looked up beside
+    the file that holds it, then in the current folder and in the data folder; in the recipe it is
+    absolute.
 
     Raises:
         UserError: an unknown recipe or key (suggests the nearest one), or an invalid value.
     """
-    table = read_table(name_or_path, ())
-    for change in changes:
-        table = merged(table, parsed_change(change))
+    parsed = [parsed_change(change) for change in changes]
+    table = read_table(name_or_path, (), has_root=any(sets_root(change) for change in parsed))
+    for change in parsed:
+        table = merged(table, change)
     if key := beyond_64_bits(table):
         raise UserError(f"recipe {name_or_path}: {key} exceeds 64 bits;\nset a smaller integer")
     try:
-        return Recipe.model_validate(without_unset(with_stages(table, str(name_or_path))))
+        recipe = Recipe.model_validate(without_unset(with_stages(table, str(name_or_path))))
+        return recipe.model_copy(update={"data": with_absolute_place(recipe.data)})
     except ValidationError as error:
-        raise UserError(f"recipe {name_or_path}: {explained(error, Recipe)}") from None
+        hint = shell_hint(error, Recipe, changes)
+        raise UserError(f"recipe {name_or_path}: {explained(error, Recipe)}{hint}") from None
 
 
-def read_table(name_or_path: str | Path, above: tuple[str, ...]) -> dict[str, Any]:
-    """Read a TOML file and merge it over its `base`."""
+def keep_place(file: Path, recipe: Recipe) -> None:
+    """Write the recipe of a run again if its data has moved since it was written."""
+    written = tomllib.loads(read_bytes(file).decode("utf-8"))
+    if written["data"]["name"] != recipe.data.name:
+        write_atomically(file, recipe_toml(recipe).encode())
+
+
+def sets_root(change: dict[str, Any]) -> bool:
+    """Return whether a change sets the folder to which the name of the data is relative."""
+    return isinstance(change.get("data"), dict) and "root" in change["data"]
+
+
+def read_table(
+    name_or_path: str | Path, above: tuple[str, ...], *, has_root: bool = False
+) -> dict[str, Any]:
+    """Read a TOML file and merge it over its `base`.
+
+    Paths of the data are made absolute unless a root for them is set elsewhere.
+    """
     source = recipe_source(name_or_path, above)
     key = str(source)
     if key in above:
@@ -78,7 +103,9 @@ def read_table(name_or_path: str | Path, above: tuple[str, ...]) -> dict[str, An
             f"recipe {name_or_path}: base must be the name of a recipe or file, got "
             f'{shortened(base)};\nfor example base = "demo"'
         )
-    return merged(read_table(base, (*above, key)), table) if base else table
+    if "data" in table and not has_root and isinstance(source, Path):
+        table["data"] = beside(table["data"], source.parent)
+    return merged(read_table(base, (*above, key), has_root=has_root), table) if base else table
 
 
 def recipe_source(name_or_path: str | Path, above: tuple[str, ...]) -> Any:
@@ -86,8 +113,9 @@ def recipe_source(name_or_path: str | Path, above: tuple[str, ...]) -> Any:
     name = str(name_or_path)
     if name in shipped_recipes():
         return SHIPPED / f"{name}.toml"
-    relative = Path(above[-1]).parent / name if above else Path(name)
-    for path in (relative, Path(name)):
+    place = user_path(name)
+    relative = Path(above[-1]).parent / place if above else place
+    for path in (relative, place):
         if is_file(path):
             return path.resolve()
     names = list(shipped_recipes())

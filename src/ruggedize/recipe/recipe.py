@@ -16,7 +16,7 @@ from pydantic import (
 from ruggedize.assess import AssessOptions, known_only
 from ruggedize.core.errors import UserError
 from ruggedize.core.tables import flat
-from ruggedize.data import DataOptions
+from ruggedize.data import DataOptions, is_place
 from ruggedize.recipe.explain import explained
 from ruggedize.recipe.merge import StageName
 from ruggedize.train import ConsistencyOptions, StageOptions, StudentOptions, TrainingOptions
@@ -124,10 +124,15 @@ def differing_keys(ours: Recipe, theirs: Recipe) -> list[str]:
 
 
 def differing(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
-    """Return the names of options in which two tables differ, except how data is read."""
+    """Return the names of options in which two tables differ, except how data is read.
+
+    The place of a folder is not compared: the digest of its files identifies it.
+    """
     left, right = flat(ours), flat(theirs)
     keys = sorted(left.keys() | right.keys())
-    return [key for key in keys if key not in UNCOMPARED and left.get(key) != right.get(key)]
+    names = [str(table.get("data.name")) for table in (left, right)]
+    free = UNCOMPARED if not all(map(is_place, names)) else (*UNCOMPARED, "data.name")
+    return [key for key in keys if key not in free and left.get(key) != right.get(key)]
 
 
 def with_value(options: BaseModel, keys: list[str], value: object) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import Any
 
 from ruggedize.assess import CLEAN, NUM_EXAMPLES, Interval
 from ruggedize.core import files
+from ruggedize.core.errors import UserError
+from ruggedize.core.places import user_path
 from ruggedize.report import compare
 from ruggedize.report.advice import advice
 from ruggedize.report.calibration import Reliability, reliabilities
@@ -80,8 +82,12 @@ def write_report(
     Raises:
         UserError: an assessment is missing or damaged, or no model has such a name.
     """
-    files.reject_unwritable_file(Path(out))
-    files.write_atomically(Path(out), page_of(runs, baseline, mce_baseline).encode("utf-8"))
+    if not runs:
+        raise UserError("there is nothing to report on;\ngive at least one run or assessment")
+    out = user_path(out)
+    files.reject_unwritable_file(out)
+    places = [user_path(run) for run in runs]
+    files.write_atomically(out, page_of(places, baseline, mce_baseline).encode("utf-8"))
 
 
 def page_of(

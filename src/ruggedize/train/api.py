@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from ruggedize.core import seeding
 from ruggedize.core.errors import UserError
 from ruggedize.core.files import sha256
+from ruggedize.core.places import user_path
 from ruggedize.core.progress import Progress, no_progress
 from ruggedize.data import ImageSet, Splits
 from ruggedize.models import (
@@ -130,7 +131,7 @@ def train_stage(  # noqa: PLR0913
     Raises:
         UserError: the preflight check failed; nothing has been written.
     """
-    folder, accelerator = Path(out), accelerator or default_accelerator()
+    folder, accelerator = user_path(out), accelerator or default_accelerator()
     given = teachers or {}
     check_stage(name, options, data, views, accelerator)
     model = fresh_model(data, views, options, seed, name)
@@ -233,7 +234,7 @@ def hash_of_model(model: Path | str | Classifier) -> str:
     """Return the SHA-256 of a model file, or of the file that a classifier would be saved to."""
     if isinstance(model, Classifier):
         return hashlib.sha256(packed_model(model)).hexdigest()
-    return sha256(Path(model))
+    return sha256(user_path(model))
 
 
 def frozen_teacher(

@@ -6,4 +6,5 @@ from .options import RandAugmentOptions as RandAugmentOptions
 from .options import RandomErasingOptions as RandomErasingOptions
 from .options import ViewOptions as ViewOptions
 from .pairs import ViewMaker as ViewMaker
+from .sheet import save_view_sheet as save_view_sheet
 from .sheet import view_sheet as view_sheet

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ruggedize.core.seeding import stream_key
 from ruggedize.kernels.blocks import run_blocks
+from ruggedize.kernels.inputs import Pictures, as_images, whole_number
 from ruggedize.kernels.types import Images
 from ruggedize.views.layers import Plan, augment, new_scratch
 from ruggedize.views.operations import SEMANTICS, Operation, operations
@@ -14,7 +15,7 @@ from ruggedize.views.options import RandAugmentOptions, Semantics
 
 
 def randaugment(  # noqa: PLR0913
-    images: Images,
+    images: Pictures,
     *,
     seed: int,
     index: Int64[Tensor, " n"] | None = None,
@@ -28,7 +29,8 @@ def randaugment(  # noqa: PLR0913
     The operations depend on seed, epoch and image index only, not on batch, threads or process.
 
     Args:
-        images: uint8 `[n, 3, h, w]` of any size; not modified.
+        images: RGB, uint8 `[n, 3, h, w]`, as a tensor on the CPU or a NumPy array; or one or
+            several Pillow images of one size. Not modified; the result is a tensor.
         seed: seed of all random draws.
         index: index of each image, which its draws depend on; default: 0..n-1.
         epoch: epoch, which the draws depend on.
@@ -40,9 +42,15 @@ def randaugment(  # noqa: PLR0913
 
     Source: Cubuk et al. 2020; the table of operations is `views.operations.TABLE`.
     """
-    index = torch.arange(len(images)) if index is None else index
-    check_images(images, index)
-    source = images.contiguous().numpy()
+    pixels, seed, epoch = (
+        as_images(images),
+        whole_number(seed, "seed", 0),
+        whole_number(epoch, "epoch", 0),
+    )
+    num_layers = whole_number(num_layers, "num_layers", 2)
+    index = torch.arange(len(pixels)) if index is None else index
+    check_index(index, len(pixels))
+    source = pixels.contiguous().numpy()
     indices = np.ascontiguousarray(index, np.int64)
     out = np.empty_like(source)
     plan = plan_for(semantics, magnitude, num_layers, source.shape[2], source.shape[3])
@@ -111,22 +119,15 @@ def run_plan(
     run_blocks(block, len(images), num_threads)
 
 
-def check_images(images: Tensor, index: Tensor) -> None:
-    """Raise ValueError unless `images` are uint8 RGB on the CPU, with one index per image."""
-    if not isinstance(images, Tensor):
+def check_index(index: Tensor, num_images: int) -> None:
+    """Raise ValueError unless there is a whole number for each image."""
+    if index.is_floating_point() or index.dtype == torch.bool:
         raise ValueError(
-            f"images must be a torch.Tensor, got {type(images).__name__};\n"
-            "convert an array [n, 3, h, w] by torch.from_numpy(images)"
+            f"index must hold whole numbers, got {index.dtype};\nuse torch.arange({num_images})"
         )
-    shape, device = list(images.shape), images.device.type
-    if (images.dtype, len(shape), device) != (torch.uint8, 4, "cpu") or shape[1] != 3:
+    if len(index) != num_images:
         raise ValueError(
-            f"images must be uint8 [n, 3, h, w] on the CPU, got {images.dtype} {shape} on "
-            f"{device};\nconvert them to RGB and 0..255 first"
-        )
-    if len(index) != len(images):
-        raise ValueError(
-            f"index must have one entry for each of {len(images)} images, got {len(index)};\n"
+            f"index must have one entry for each of {num_images} images, got {len(index)};\n"
             "omit it for 0..n-1"
         )
 

@@ -1,13 +1,19 @@
 """View sheet: a picture of clean and noisy views of the same images, side by side."""
 
+import io
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ruggedize.core import files
+from ruggedize.core.errors import UserError
+from ruggedize.core.seeding import stream_key
 from ruggedize.data import ImageSet
 from ruggedize.kernels.spread import evenly_spread
 from ruggedize.kernels.types import Images
 from ruggedize.views.lettering import built_in_font, lettering
+from ruggedize.views.options import ViewOptions
 from ruggedize.views.pairs import ViewMaker
 
 if TYPE_CHECKING:
@@ -33,6 +39,18 @@ def view_sheet(image_set: ImageSet, maker: ViewMaker, *, epoch: int = 0) -> "Ima
     names = [image_set.classes[label] if label >= 0 else "" for label in shown.labels.tolist()]
     grids = [draw_grid("clean views", clean, names), draw_grid("noisy views", noisy, names)]
     return beside(grids)
+
+
+def save_view_sheet(image_set: ImageSet, views: ViewOptions, seed: int, out: Path) -> None:
+    """Write a PNG of clean and noisy views, as the student will see them."""
+    if out.suffix.lower() != ".png":
+        raise UserError(f"a sheet of views must be a PNG file, got {out};\nname it {out.stem}.png")
+    files.reject_unwritable_file(out)
+    own = int(stream_key(seed, "sheet"))
+    maker = ViewMaker(views, image_size=image_set.image_size, seed=own)
+    picture = io.BytesIO()
+    view_sheet(image_set, maker).save(picture, "PNG")
+    files.write_atomically(out, picture.getvalue())
 
 
 def draw_grid(title: str, views: Images, names: list[str]) -> "Image":

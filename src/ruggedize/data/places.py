@@ -1,0 +1,63 @@
+"""Where data lies: its names, and the folders in which a relative name is looked up. No torch."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from ruggedize.core.errors import UserError
+from ruggedize.core.places import absolute_path, is_there
+from ruggedize.data.options import DataOptions
+from ruggedize.data.root import data_root
+
+BUILT_IN = ("digits", "cifar10", "cifar100")
+PREFIX = "hf:"  # of a data set of Hugging Face's library
+
+
+def is_place(name: str) -> bool:
+    """Return whether a name of data is that of a folder or a table."""
+    return name not in BUILT_IN and not name.startswith(PREFIX)
+
+
+def places_of(options: DataOptions) -> list[Path]:
+    """Return the absolute paths at which a folder or table is looked up, in this order.
+
+    That is below `root` if it is set, else in the current folder and in the data folder.
+    """
+    if options.root is not None or os.path.isabs(options.name):
+        return [absolute_path(Path(options.root or "") / options.name)]
+    places = [absolute_path(options.name)]
+    with suppress(UserError):  # no variable and no home folder
+        places.append(data_root() / options.name)
+    return places
+
+
+def place_of(options: DataOptions) -> Path:
+    """Return the absolute path of a folder or table: the first that exists, else the first."""
+    places = places_of(options)
+    return next((place for place in places if is_there(place)), places[0])
+
+
+def with_absolute_place(options: DataOptions) -> DataOptions:
+    """Return the options with the absolute path of a folder or table that exists."""
+    if options.name in BUILT_IN:
+        return options
+    prefix, place = "", place_of(options)
+    if options.name.startswith(PREFIX):
+        prefix, place = PREFIX, absolute_path(options.name.removeprefix(PREFIX))
+    return options.model_copy(update={"name": f"{prefix}{place}"}) if is_there(place) else options
+
+
+def beside(data: object, folder: Path) -> object:
+    """Return a table of options with its relative paths below a folder, where they exist there.
+
+    With a root the name is relative to that.
+    """
+    if not isinstance(data, dict):
+        return data
+    keys = [key for key in ("root", "name") if isinstance(data.get(key), str)][:1]
+    for key in keys:
+        prefix = PREFIX if data[key].startswith(PREFIX) else ""
+        path = data[key].removeprefix(prefix)
+        if path not in BUILT_IN and not path.startswith("~") and is_there(folder / path):
+            return {**data, key: f"{prefix}{absolute_path(folder / path)}"}
+    return data

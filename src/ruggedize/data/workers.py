@@ -1,0 +1,124 @@
+"""Worker processes that decode images: how they are started, named, and ended."""
+
+import atexit
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import active_children
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ruggedize.core.errors import UserError
+from ruggedize.core.memory import processes_here
+from ruggedize.kernels.blocks import available_cores
+from ruggedize.kernels.types import Images
+
+MOST_WORKERS = 16
+PREFETCH = 2  # batches that each worker process decodes ahead
+WORKER_NAME = "decoding images"
+
+
+def worker_results(
+    dataset: Dataset[Tensor], batches: Sequence[np.ndarray], num_workers: int
+) -> Iterator[Any]:
+    """Start worker processes and return an iterator over their results, in order of the batches."""
+    earlier = set(active_children())
+    loader = DataLoader(
+        dataset,
+        batch_sampler=batches,  # pyright: ignore[reportArgumentType]  # it is only iterated over
+        num_workers=num_workers,
+        prefetch_factor=PREFETCH,
+        collate_fn=unchanged,
+        generator=torch.Generator(),  # leaves the global generator unchanged
+    )
+    with signals_blocked(), main_hidden():
+        results = iter(loader)
+        for process in set(active_children()) - earlier:
+            process.name = WORKER_NAME
+    return with_short_errors(results)
+
+
+def with_short_errors(results: Any) -> Iterator[Any]:
+    """Yield the results; raise a UserError if a worker process has died."""
+    try:
+        yield from results
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
+            raise
+        cause = str(error).partition("\n")[0]
+        with suppress(RuntimeError):  # from another dead worker; Python would print it at exit
+            results._shutdown_workers()
+        raise UserError(
+            f"a worker process that decodes images has died ({cause});\n"
+            "memory or /dev/shm is probably too small: set data.streaming = true and "
+            "data.workers = 1, or give the container more memory (docker run --shm-size=2g)"
+        ) from error
+
+
+def raise_fault(fault: str) -> Images:
+    """Raise the error of a worker process in this process."""
+    raise UserError(fault)
+
+
+@atexit.register
+def end_workers() -> None:
+    """Kill worker processes at exit; multiprocessing would wait for them forever."""
+    for process in active_children():
+        if process.name == WORKER_NAME:
+            process.kill()
+
+
+@contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Block SIGINT and SIGTERM while worker processes are started; the workers inherit this.
+
+    An exception that a handler raises during a fork would be lost. A signal often reaches the
+    whole process group, but only the main process should handle it, after finishing its step;
+    workers end when the main process stops them or is gone.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows, where worker processes are not forked
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def main_hidden() -> Iterator[None]:
+    """Hide the script while worker processes are started, so that it needs no main guard.
+
+    With the start methods spawn and forkserver every worker would run the script again from its
+    first line, up to the call that starts workers. Ours use nothing of the script.
+    """
+    if multiprocessing.get_start_method() == "fork":
+        yield
+        return
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+
+
+def unchanged(batch: object) -> object:
+    """Return a batch as it is, in place of the default collation."""
+    return batch
+
+
+def default_workers() -> int:
+    """Return the number of workers: the cores of the CPU affinity, or a share of all cores."""
+    cores = available_cores()
+    share = cores // processes_here() if cores == os.cpu_count() else cores
+    return max(1, min(MOST_WORKERS, share))
