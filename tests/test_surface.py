@@ -22,7 +22,7 @@ OPTIONS = {
     "run": "recipe out seed data_root skip_bad_images resume changes",
     "train-teacher": "recipe out seed data_root skip_bad_images changes",
     "train-student": "recipe teacher out seed data_root skip_bad_images changes",
-    "assess": "models data data_root skip_bad_images suite corruptions"
+    "assess": "models data data_root skip_bad_images suite corruptions preset"
     " corruption_options severities num_images seed out",
     "report": "runs out",
     "views": "recipe out seed data_root skip_bad_images changes",

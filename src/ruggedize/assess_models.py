@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from ruggedize.assess import (
+    GENERATED,
     AssessmentFacts,
     AssessOptions,
     assess,
@@ -13,10 +15,10 @@ from ruggedize.assess import (
 from ruggedize.core import files
 from ruggedize.core.errors import UserError
 from ruggedize.core.progress import Progress, no_progress
-from ruggedize.corruptions import reject_idle_options
+from ruggedize.corruptions import Preset, reject_idle_options
 from ruggedize.data import DataDigest, DataOptions, load_splits
 from ruggedize.models import Classifier, load_model
-from ruggedize.pipeline import GENERATED, NAMES, models_of, suite_for
+from ruggedize.pipeline import NAMES, models_of, suite_for
 from ruggedize.recipe import Recipe, load_recipe
 from ruggedize.train import default_accelerator
 from ruggedize.views import overlaps
@@ -29,6 +31,7 @@ def assess_files(  # noqa: PLR0913
     options: AssessOptions,
     *,
     seed: int | None = None,
+    preset: Preset | Literal["auto"] | None = None,
     corruption_options: Mapping[str, Mapping[str, str]] | None = None,
     progress: Progress = no_progress,
 ) -> None:
@@ -43,6 +46,7 @@ def assess_files(  # noqa: PLR0913
         data_options: the data; by default the run's.
         options: which cells, how many images, which precision.
         seed: of the generated corruptions' draws; by default the run's, else 0.
+        preset: constants of the generated corruptions; by default the run's, else the options'.
         corruption_options: of generated corruptions, over the run's, or else over those of the
             options.
         progress: called as images are assessed.
@@ -54,7 +58,9 @@ def assess_files(  # noqa: PLR0913
     reject_impossible_place(out)
     given = corruption_options or {}
     if options.suite != GENERATED:
-        reject_how_to_generate(options.suite, {"--seed": seed, "--option": given or None})
+        reject_how_to_generate(
+            options.suite, {"--seed": seed, "--preset": preset, "--option": given or None}
+        )
     reject_idle_options(given, options.corruptions)
     models = loaded_models(places)
     recipe = earlier_recipe(places)
@@ -66,8 +72,8 @@ def assess_files(  # noqa: PLR0913
     data = load_splits(wanted.model_copy(update=kept), progress=progress)
     if data_options is None:
         check_same_data(places, data.digest)
-    below = (recipe.assess if recipe else options).corruption_options
-    options = options.model_copy(update={"corruption_options": overlaid(below, given)})
+    below = recipe.assess if recipe else options
+    options = generated_as(options, below, preset, given)
     if seed is None:
         seed = recipe.seed if recipe else 0
     suite = suite_for(options, data.test, wanted.root, seed)
@@ -78,6 +84,18 @@ def assess_files(  # noqa: PLR0913
     )
     result = assess(models, data.test, suite, options, progress=progress)
     save_assessment(result, out, facts)
+
+
+def generated_as(
+    options: AssessOptions,
+    below: AssessOptions,
+    preset: Preset | Literal["auto"] | None,
+    given: Mapping[str, Mapping[str, str]],
+) -> AssessOptions:
+    """Return the options with what is given for generated corruptions, else that of `below`."""
+    default = below.preset if options.suite == GENERATED else "auto"
+    how = overlaid(below.corruption_options, given)
+    return options.model_copy(update={"preset": preset or default, "corruption_options": how})
 
 
 def check_same_data(places: Sequence[Path], now: DataDigest | None) -> None:

@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 
 from ruggedize.assess import (
+    GENERATED,
     AssessmentFacts,
     AssessOptions,
     assess,
@@ -49,7 +50,6 @@ from ruggedize.train import (
 from ruggedize.views import ViewMaker, overlaps, view_sheet
 
 NAMES = ("teacher", "student")  # the stages of every run
-GENERATED = "generated"
 
 
 @naming_lost_processes()
@@ -281,7 +281,9 @@ def assess_stages(
 def suite_for(options: AssessOptions, test: ImageSet, root: Path | None, seed: int) -> Suite:
     """Return the suite that the options select: generated from the test images, or a folder."""
     if options.suite == GENERATED:
-        return generated_suite(test.images, seed=seed, options=options.corruption_options)
+        return generated_suite(
+            test.images, seed=seed, preset=options.preset, options=options.corruption_options
+        )
     folder = find_suite(options.suite, root)
     suite = stored_suite(folder, test)
     if options.corruptions is None:

@@ -4,6 +4,7 @@ import csv
 import os
 import sys
 from pathlib import Path
+from typing import Literal
 
 from ruggedize.cli.args import (
     AsCsv,
@@ -33,6 +34,7 @@ def assess(
     skip_bad_images: Switch = False,
     suite: str = "generated",
     corruptions: Names = None,
+    preset: Literal["auto", "cifar", "imagenet", "scaled"] | None = None,
     corruption_options: Options = (),
     severities: str = "1-5",
     num_images: Whole = None,
@@ -43,12 +45,13 @@ def assess(
 
     Args:
         models: Run folders (their teacher and student) or model.safetensors files.
-        data: Name or folder of the data. Default: that of the first run folder.
+        data: Name or folder of the data. Default: the first run's.
         data_root: Folder that holds the data set.
         skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
         suite: Where the corrupted images come from: "generated" makes them from the test images;
             else a folder laid out as CIFAR-10-C or ImageNet-C, here or where the data lie.
         corruptions: Which ones, divided by commas: fog,snow. Default: all of the suite.
+        preset: Which constants to use, as for `corrupt`. Default: the run's, else auto.
         corruption_options: Set an option of a corruption. Default: the run's, else the first value.
         severities: Severities from 1 to 5: "5", "1-5" or "1,3,5".
         num_images: Assess only this many test images.
@@ -68,16 +71,15 @@ def assess(
         raise UserError("--skip-bad-images needs --data DIR; a run says itself what it leaves out")
     if num_images is not None and num_images < 1:
         raise UserError(f"--num-images must be at least 1, got {num_images}; leave it out for all")
-    where = (
-        DataOptions(name=data, root=data_root, skip_bad_images=skip_bad_images) if data else None
-    )
+    place = {"root": data_root, "skip_bad_images": skip_bad_images}
+    where = DataOptions(name=data, **place) if data else None
     options = AssessOptions(
         suite=suite,
         severities=parsed_severities(severities),
         corruptions=None if corruptions is None else parsed_names(corruptions),
         num_images=num_images,
     )
-    own = {"seed": seed, "corruption_options": parsed_options(corruption_options)}
+    own = {"seed": seed, "preset": preset, "corruption_options": parsed_options(corruption_options)}
     with Bars() as bars:
         assess_files(models, out, where, options, **own, progress=bars)
     columns, rows = load_summary_rows(out)
