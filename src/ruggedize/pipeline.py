@@ -285,7 +285,7 @@ def suite_for(options: AssessOptions, test: ImageSet, root: Path | None, seed: i
             test.images, seed=seed, preset=options.preset, options=options.corruption_options
         )
     folder = find_suite(options.suite, root)
-    suite = stored_suite(folder, test)
+    suite = stored_suite(folder, test, options.severities)
     if options.corruptions is None:
         reject_incomplete(folder, suite)
     return suite
