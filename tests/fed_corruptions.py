@@ -12,9 +12,8 @@ def glass_blur(pixels: np.ndarray, level: Level, offsets: np.ndarray) -> np.ndar
     """`offsets` is [rounds, rows, columns, 2]: right and down, the lower right pixel first."""
     _, height, width = pixels.shape
     taps, (largest, _) = glass.with_glass(level, height, width)
-    line = np.empty(width + len(taps) - 1, np.float32)
     out = np.empty_like(pixels)
-    memory = line, np.empty((height, width), np.float32)
+    memory = np.empty(width + len(taps) - 1), np.empty((height, width))
     glass.glass_blur(pixels, out, taps, offsets.astype(np.int8), largest, memory)
     return out
 

@@ -24,7 +24,7 @@ OPTIONS = {
     "run": "recipe out seed data_root skip_bad_images resume changes",
     "train-teacher": "recipe out seed data_root skip_bad_images changes",
     "train-student": "recipe teacher out seed data_root skip_bad_images changes",
-    "assess": "models data data_root image_size skip_bad_images suite corruptions"
+    "assess": "models data data_root image_size skip_bad_images suite corruptions preset"
     " corruption_options severities num_images seed foreign out",
     "report": "runs out format baseline mce_baseline",
     "views": "recipe out seed data_root skip_bad_images changes",

@@ -1,12 +1,11 @@
 """Assess models by the names that the command line takes."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import torch
+from typing import Literal
 
 from ruggedize.assess import (
+    GENERATED,
     AssessmentFacts,
     AssessOptions,
     assess,
@@ -16,7 +15,7 @@ from ruggedize.assess import (
 from ruggedize.core import files
 from ruggedize.core.errors import UserError
 from ruggedize.core.progress import Progress, no_progress
-from ruggedize.corruptions import reject_idle_options
+from ruggedize.corruptions import Preset, reject_idle_options
 from ruggedize.data import (
     DataDigest,
     DataOptions,
@@ -30,10 +29,9 @@ from ruggedize.models import (
     ForeignOptions,
     Predictor,
     kind_of,
-    load_foreign,
-    load_model,
 )
-from ruggedize.pipeline import GENERATED, NAMES, models_of, suite_for
+from ruggedize.named_models import loaded_models, named_models
+from ruggedize.pipeline import suite_for
 from ruggedize.recipe import Recipe, load_recipe
 from ruggedize.train import default_accelerator, naming_lost_processes
 from ruggedize.views import overlaps
@@ -50,6 +48,7 @@ def assess_files(  # noqa: PLR0913
     *,
     foreign: ForeignOptions = NO_FOREIGN,
     seed: int | None = None,
+    preset: Preset | Literal["auto"] | None = None,
     corruption_options: Mapping[str, Mapping[str, str]] | None = None,
     progress: Progress = no_progress,
 ) -> bool:
@@ -67,6 +66,7 @@ def assess_files(  # noqa: PLR0913
         options: which cells, how many images, which precision.
         foreign: what is said of models that ruggedize did not write.
         seed: of the generated corruptions' draws; by default the run's, else 0.
+        preset: constants of the generated corruptions; by default the run's, else the options'.
         corruption_options: of generated corruptions, over the run's or those of the options.
         progress: called as images are assessed.
 
@@ -75,15 +75,15 @@ def assess_files(  # noqa: PLR0913
             or `out` cannot be written.
     """
     given = corruption_options or {}
-    reject_arguments(out, options, seed, given)
+    how = {"--seed": seed, "--preset": preset, "--option": given or None}
+    reject_arguments(out, options, how, given)
     accelerator = default_accelerator()
     named = named_models(places)
     models = loaded_models(named, foreign, accelerator.device)
     folders = [Path(place) for place in places if kind_of(str(place)) is None]
     recipe = earlier_recipe(folders)
     data = loaded_data(models, folders, data_options, recipe, progress)
-    below = (recipe.assess if recipe else options).corruption_options
-    options = options.model_copy(update={"corruption_options": overlaid(below, given)})
+    options = generated_as(options, recipe.assess if recipe else options, preset, given)
     if seed is None:
         seed = recipe.seed if recipe else 0
     root = (data_options or (recipe and recipe.data) or DataOptions(name="")).root
@@ -103,14 +103,13 @@ def assess_files(  # noqa: PLR0913
 def reject_arguments(
     out: Path,
     options: AssessOptions,
-    seed: int | None,
+    how: dict[str, object],
     corruption_options: Mapping[str, Mapping[str, str]],
 ) -> None:
     """Raise UserError for a place that cannot be written, and for options without an effect."""
     reject_impossible_place(out)
     if options.suite != GENERATED:
-        given = {"--seed": seed, "--option": corruption_options or None}
-        reject_how_to_generate(options.suite, given)
+        reject_how_to_generate(options.suite, how)
     reject_idle_options(corruption_options, options.corruptions)
 
 
@@ -174,6 +173,18 @@ def stored_size(models: Mapping[str, Classifier | Predictor], given: int | None)
     return own or given
 
 
+def generated_as(
+    options: AssessOptions,
+    below: AssessOptions,
+    preset: Preset | Literal["auto"] | None,
+    given: Mapping[str, Mapping[str, str]],
+) -> AssessOptions:
+    """Return the options with what is given for generated corruptions, else that of `below`."""
+    default = below.preset if options.suite == GENERATED else "auto"
+    how = overlaid(below.corruption_options, given)
+    return options.model_copy(update={"preset": preset or default, "corruption_options": how})
+
+
 def check_same_data(places: Sequence[Path], now: DataDigest | None) -> None:
     """Raise UserError if the data of a run has changed since: other images would be its test."""
     for place in places:
@@ -203,23 +214,6 @@ def reject_impossible_place(out: Path) -> None:
         )
 
 
-def loaded_models(
-    named: Mapping[str, Path | str], foreign: ForeignOptions, device: torch.device
-) -> dict[str, Classifier | Predictor]:
-    """Load the models, onto the device.
-
-    Raises:
-        UserError: a model is missing or damaged, or an option has no effect on any.
-    """
-    others = load_foreign(
-        [each for each in named.values() if isinstance(each, str)], foreign, device
-    )
-    return {
-        name: others[place] if isinstance(place, str) else load_model(place).to(device)
-        for name, place in named.items()
-    }
-
-
 def reject_how_to_generate(suite: str, given: dict[str, object]) -> None:
     """Raise UserError for options of generated corruptions with a stored suite."""
     for name, value in given.items():
@@ -228,66 +222,6 @@ def reject_how_to_generate(suite: str, given: dict[str, object]) -> None:
                 f"{name} says how corruptions are generated, and the suite {suite} is there "
                 "already; leave it out"
             )
-
-
-def named_models(places: Sequence[Path | str]) -> dict[str, Path | str]:
-    """Name the models: our files (a run's teacher and student), and what others are called by.
-
-    A name is that of a file's folder or of the model, or a longer one where that is unclear.
-    """
-    found: list[Path | str] = []
-    for place in places:
-        found += [str(place)] if kind_of(str(place)) else models_at(Path(place))
-    if not found:
-        raise UserError("there is no model to assess; give a run folder or a model.safetensors")
-    short = [named(model) for model in found]
-    if len(set(short)) == len(short):
-        return dict(zip(short, found, strict=True))
-    long = [long_name(model) for model in found]
-    if len(set(long)) < len(long):
-        raise UserError(
-            f"these models cannot be told apart by name: {', '.join(long)};\n"
-            "rename their run folders, or assess them one by one"
-        )
-    return dict(zip(long, found, strict=True))
-
-
-def models_at(place: Path) -> list[Path]:
-    """Return a run folder's two models, or the file itself."""
-    if not place.is_dir():
-        if not place.suffix:
-            files.reject_missing_run(place)
-        return [place]
-    written = place / "recipe.toml"
-    models = [place / name / "model.safetensors" for name in NAMES]
-    if written.exists():
-        models = [*models_of(place, load_recipe(written)).values()]
-    found = [file for file in models if file.exists()]
-    if not found:
-        raise UserError(f"{place} holds no teacher/ or student/model.safetensors; run it first")
-    return found
-
-
-def named(model: Path | str) -> str:
-    """Name a model: `student/model.safetensors` is student, `timm/resnet18` is resnet18."""
-    if isinstance(model, Path):
-        return model.resolve().parent.name if model.stem == "model" else model.stem
-    if kind_of(model) == "onnx":
-        return Path(model).stem
-    last = re.split("[/:]", model.partition("@")[0])[-1]
-    return safe(last)
-
-
-def long_name(model: Path | str) -> str:
-    """Name a model by more than its last part."""
-    if isinstance(model, str):
-        return safe(model)
-    return f"{model.resolve().parent.parent.name}-{named(model)}"
-
-
-def safe(name: str) -> str:
-    """Return a name that can be a file's."""
-    return re.sub(r"[^\w.+-]+", "-", name).strip("-.")
 
 
 def earlier_recipe(places: Sequence[Path]) -> Recipe | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from ruggedize.assess import (
+    GENERATED,
     AssessmentFacts,
     AssessOptions,
     assess,
@@ -49,7 +50,6 @@ from ruggedize.train import (
 from ruggedize.views import overlaps, save_view_sheet
 
 NAMES = ("teacher", "student")  # the stages of every run
-GENERATED = "generated"
 
 
 @naming_lost_processes()
@@ -278,11 +278,12 @@ def suite_for(options: AssessOptions, test: ImageSet, root: Path | None, seed: i
         return generated_suite(
             test.images,
             seed=seed,
+            preset=options.preset,
             options=options.corruption_options,
             extra=further_corruptions(options.corruptions),
         )
     folder = find_suite(options.suite, root)
-    suite = stored_suite(folder, test)
+    suite = stored_suite(folder, test, options.severities)
     if options.corruptions is None:
         reject_incomplete(folder, suite)
     return suite

@@ -59,7 +59,7 @@ def test_a_suite_in_another_order_is_assessed_without_pairs(
         parts = np.split(np.load(path), 5)
         np.save(turned / path.name, np.concatenate([part[::-1] for part in parts]))
     found = assessed(model, tmp_path / "a.json", "--suite", turned, *SUITE[:2])
-    assert "labels are not those of the test images" in found["unpaired"]["reason"]
+    assert "labels differ from those of the test images" in found["unpaired"]["reason"]
     assert {cell["agreeing"] for cell in found["models"][model.parent.name]["cells"]} == {None}
 
 

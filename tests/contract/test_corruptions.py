@@ -77,7 +77,7 @@ def test_a_thousand_images_are_corrupted_as_each_of_them(name: str):
 
 
 @pytest.mark.parametrize("size", [*SIZES, PHOTOGRAPH])
-@pytest.mark.parametrize("preset", ["cifar", "imagenet"])
+@pytest.mark.parametrize("preset", ["cifar", "imagenet", "scaled"])
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_any_size_will_do(name: str, preset, size: tuple[int, int]):
     images = pictures(8, size)
@@ -194,7 +194,9 @@ def test_errors_name_the_fix():
         corrupt(images, "gausian_noise", 1)
     with pytest.raises(ValueError, match="known: gaussian_noise, "):
         corrupt(images, "xyz", 1)
-    with pytest.raises(ValueError, match="preset must be cifar, imagenet or auto, got 'tiny'"):
+    with pytest.raises(
+        ValueError, match="preset must be cifar, imagenet, scaled or auto, got 'tiny'"
+    ):
         corrupt(images, "contrast", 1, preset="tiny")  # pyright: ignore[reportArgumentType]
     with pytest.raises(
         ValueError, match=r"frost\.textures must be photographs or procedural, got 'real'"

@@ -45,3 +45,16 @@ def test_fed_with_the_official_draws_the_images_agree(
     official = expected(official_corruptions, name, severity)
     assert agree(fed, official)
     assert not agree(unfed, official)  # it bites
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+def test_glass_blur_is_neither_brighter_nor_darker(
+    severity: int, cifar10_test, official_corruptions: Official
+):
+    rng = np.random.RandomState(1000 * severity)
+    level = CORRUPTIONS["glass_blur"].cifar[severity - 1]
+    fed = np.stack([glass_blur(rng, pixels, level) for pixels in cifar10_test[0][:100].numpy()])
+    off = fed.astype(int) - expected(official_corruptions, "glass_blur", severity)
+    assert abs(off.mean()) < 0.005
+    assert np.abs(off).mean() < 0.005
+    assert np.abs(off).max() <= 1

@@ -1,6 +1,7 @@
 """Losses against plain NumPy, written from the formula."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,14 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ruggedize.core.progress import no_progress
+from ruggedize.data import ImageSet
 from ruggedize.train import Context, Objective, Term
 from ruggedize.train.objectives.mean_teacher import MeanTeacher
 from ruggedize.train.objectives.objective import (
     IMAGES,
     LABELLED,
     Batch,
+    balanced_class_weights,
     jensen_shannon_sum,
     make_objective,
     softened_kl,
@@ -31,6 +34,7 @@ from ruggedize.views import ViewMaker, ViewOptions
 from tests.tiny_stages import three_colours, tiny_stage
 
 N, K = 12, 5
+BUILT_IN = (SupervisedOptions, ConsistencyOptions, JsdOptions, MeanTeacherOptions)
 IMAGES_SEEN = torch.zeros(N, 3, 4, 4, dtype=torch.uint8)
 
 
@@ -231,3 +235,59 @@ def test_a_weight_of_zero_leaves_cross_entropy_on_the_noisy_view() -> None:
     expected = cross_entropy_oracle(numpy(student), own_labels().numpy(), 0.0)
     assert total(terms) == pytest.approx(expected, rel=1e-5)
     assert "consistency" not in terms
+
+
+def weights_oracle(labels: np.ndarray, num_classes: int) -> list[float]:
+    """n / (k n_c), class by class; k counts the classes that have images."""
+    known = [int(label) for label in labels if label >= 0]
+    present = set(known)
+    return [
+        len(known) / (len(present) * known.count(c)) if c in present else 0.0
+        for c in range(num_classes)
+    ]
+
+
+def uneven_set() -> ImageSet:
+    """Six images of class 0, three of 1, one of 2, none of 3, two of 4, and two without a label."""
+    labels = torch.tensor([0] * 6 + [1] * 3 + [2] + [4] * 2 + [-1] * 2)
+    images = torch.zeros(len(labels), 3, 4, 4, dtype=torch.uint8)
+    return ImageSet(images, labels, tuple("abcde"), torch.arange(len(labels)))
+
+
+def test_balanced_weights_make_all_classes_count_alike() -> None:
+    train = uneven_set()
+    weights = balanced_class_weights(train)
+    labels = train.labels.numpy()
+    assert weights.tolist() == pytest.approx(weights_oracle(labels, K))
+    per_image = weights.numpy()[labels[labels >= 0]]
+    assert per_image.mean() == pytest.approx(1.0)
+    sums = [per_image[labels[labels >= 0] == c].sum() for c in (0, 1, 2, 4)]
+    assert sums == pytest.approx([3.0] * 4)
+    assert not np.allclose(weights, 1.0)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize(
+    "kind", [SupervisedOptions, ConsistencyOptions, JsdOptions, MeanTeacherOptions]
+)
+def test_every_objective_weighs_the_labels_of_each_class(kind: type, smoothing: float) -> None:
+    student, teacher = FixedLogits(1, views=3 if kind is JsdOptions else 1), FixedLogits(2)
+    weights = balanced_class_weights(uneven_set())
+    made = replace(context(student, teacher), class_weights=weights)
+    objective = make_objective(kind(label_smoothing=smoothing), made)
+    labels = torch.tensor([0, 0, 1, 2, 4, -1, 0, 1, 4, 2, -1, 0])
+    views = IMAGES_SEEN[:, None].expand(-1, 3, -1, -1, -1)
+    seen = {"view": IMAGES_SEEN, "clean": IMAGES_SEEN, "noisy": IMAGES_SEEN, "views": views}
+    terms = objective.loss(student, batch_of(labels, **seen))
+    logits = numpy(student).reshape(N, -1, K)[:, 0]
+    expected = 0.0
+    for row, label in enumerate(labels.tolist()):
+        if label >= 0:
+            target = np.full(K, smoothing / K)
+            target[label] += 1 - smoothing
+            expected -= float(weights[label]) * (target * np.log(softmax(logits[row]))).sum()
+    assert terms["cross_entropy"].total.item() == pytest.approx(expected, rel=1e-5)
+    assert terms["cross_entropy"].per == LABELLED  # divided by the number of labels
+    plain = make_objective(kind(label_smoothing=smoothing), context(student, teacher))
+    unweighted = plain.loss(student, batch_of(labels, **seen))["cross_entropy"].total.item()
+    assert unweighted != pytest.approx(expected, rel=1e-2)

@@ -33,6 +33,20 @@ def test_some_corruptions_are_shown_alone(small_images: torch.Tensor) -> None:
         corruption_sheet(suite, small_images[0], 0, ("fogg",))
 
 
+def test_below_is_a_note_if_the_lengths_were_made_for_another_size() -> None:
+    images = torch.full((1, 3, 64, 64), 90, dtype=torch.uint8)
+    suites = {name: generated_suite(images, preset=name) for name in ("auto", "scaled", "imagenet")}
+    sheets = {
+        name: corruption_sheet(suite, images[0], 0, ("contrast",)) for name, suite in suites.items()
+    }
+    plain = sheets.pop("imagenet").height
+    for sheet in sheets.values():
+        assert sheet.height > plain
+        note = np.asarray(sheet.convert("L"))[plain - MARGIN :]
+        assert (note < 200).any(0).sum() > 100  # columns with ink
+        assert (note[:, -MARGIN // 2 :] == 255).all()  # it ends before the edge
+
+
 @pytest.mark.parametrize(("height", "width"), [(300, 400), (40, 24), (1, 5)])
 def test_images_of_any_size_find_room(height: int, width: int) -> None:
     images = torch.full((1, 3, height, width), 90, dtype=torch.uint8)

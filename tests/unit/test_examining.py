@@ -41,6 +41,23 @@ def test_a_run_is_assessed_with_its_own_seed_and_frost(tmp_path: Path) -> None:
     assert facts([run], seed=0) == ("0", "procedural")
 
 
+def test_a_run_is_assessed_with_its_own_preset(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", 3)
+    recipe = load_recipe("demo", ("assess.preset=scaled",))
+    files.write_atomically(run / "recipe.toml", recipe_toml(recipe).encode())
+    for given, preset in ((None, "scaled"), ("imagenet", "imagenet"), ("auto", "cifar")):
+        assess_files([run], tmp_path / "found.json", None, OPTIONS, preset=given)
+        assert load_assessment(tmp_path / "found.json").suite_facts["preset"] == preset
+
+
+def test_a_preset_does_nothing_to_a_stored_suite(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="preset = 'scaled' has no effect with the suite X-C"):
+        AssessOptions(suite="X-C", preset="scaled")
+    run, stored = run_folder(tmp_path / "run", 3), AssessOptions(suite="X-C")
+    with pytest.raises(UserError, match="--preset says how corruptions are generated"):
+        assess_files([run], tmp_path / "found.json", None, stored, preset="cifar")
+
+
 @pytest.mark.usefixtures("photographs")
 def test_the_frost_that_is_given_replaces_the_runs_own(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", 3)

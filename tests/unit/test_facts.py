@@ -101,6 +101,7 @@ def test_a_fact_that_was_not_recorded_is_not_compared(tmp_path: Path) -> None:
             {"options": {"schedule": {"kind": "one-cycle", "warmup": 0.5}}},
             "teacher.schedule.warmup",
         ),
+        ({"options": {"class_weights": "balanced"}}, "teacher.class_weights"),
         ({"options": {"early_stopping": {"patience": 3}}}, "teacher.early_stopping.patience"),
         ({"seed": 1}, "seed"),
         ({"parents": {"teacher": "0" * 64}}, "parents.teacher"),

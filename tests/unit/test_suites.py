@@ -31,6 +31,17 @@ def test_a_suite_says_where_its_images_come_from(small_images: torch.Tensor):
     assert set(suite.corruptions) == set(CORRUPTIONS)
 
 
+def test_a_suite_of_larger_images_says_how_lengths_suit_them() -> None:
+    images = torch.randint(256, (2, 3, 64, 70), dtype=torch.uint8)
+    weaker = "made for 32 pixels: blurs are weaker at 64; preset scaled scales them"
+    assert generated_suite(images).describe()["lengths"] == weaker
+    scaled = generated_suite(images, preset="scaled")
+    assert scaled.describe()["lengths"] == "scaled from 32 to 64 pixels"
+    blurred = corrupt(images, "gaussian_blur", 3, preset="scaled")
+    assert torch.equal(scaled.images("gaussian_blur", 3, 0, 2), blurred)
+    assert "lengths" not in generated_suite(images, preset="imagenet").describe()
+
+
 def test_a_suite_corrupts_no_more_than_it_is_asked_for(
     small_images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ):

@@ -23,6 +23,7 @@ from .example_choice import NUM_EXAMPLES as NUM_EXAMPLES
 from .example_choice import choose_examples as choose_examples
 from .examples import save_examples as save_examples
 from .facts import AssessmentFacts as AssessmentFacts
+from .options import GENERATED as GENERATED
 from .options import AssessOptions as AssessOptions
 from .options import known_only as known_only
 from .options import parsed_severities as parsed_severities

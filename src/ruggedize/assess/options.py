@@ -2,16 +2,19 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ruggedize.core.errors import UserError
 from ruggedize.corruptions import (
     PUBLISHED,
     SEVERITIES,
+    Preset,
     allowed_texts,
     check_known,
     complete_options,
 )
+
+GENERATED = "generated"
 
 
 class AssessOptions(BaseModel):
@@ -20,9 +23,14 @@ class AssessOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     suite: str = Field(
-        default="generated",
+        default=GENERATED,
         description="where the corrupted images come from: generated makes them from the test "
         "images; else a folder laid out as CIFAR-10-C or ImageNet-C",
+    )
+    preset: Literal["auto", Preset] = Field(
+        default="auto",
+        description="constants of generated corruptions: cifar, imagenet, scaled (those of cifar, "
+        "with lengths scaled to the image), or auto: by image size",
     )
     severities: tuple[int, ...] = Field(default=SEVERITIES, description="severities from 1 to 5")
     corruptions: tuple[str, ...] | None = Field(
@@ -42,6 +50,16 @@ class AssessOptions(BaseModel):
         description="what the network computes in; auto: bfloat16 on a GPU that has it, on a CPU "
         "the faster of bfloat16 and float32, measured once per machine",
     )
+
+    @model_validator(mode="after")
+    def check_preset(self) -> "AssessOptions":
+        """Reject a preset for a suite that exists already."""
+        if self.suite != GENERATED and self.preset != "auto":
+            raise ValueError(
+                f"preset = {self.preset!r} has no effect with the suite {self.suite}, which exists "
+                "already; remove it"
+            )
+        return self
 
     @field_validator("severities")
     @classmethod

@@ -48,6 +48,7 @@ def assess(
     skip_bad_images: Switch = False,
     suite: str = "generated",
     corruptions: Names = None,
+    preset: Literal["auto", "cifar", "imagenet", "scaled"] | None = None,
     corruption_options: Options = (),
     severities: str = "1-5",
     num_images: Whole = None,
@@ -69,6 +70,7 @@ def assess(
         suite: Where the corrupted images come from: "generated" makes them from the test images;
             else a folder laid out as CIFAR-10-C or ImageNet-C, here or where the data lie.
         corruptions: Which ones, divided by commas: fog,snow. Default: all of the suite.
+        preset: Which constants to use, as for `corrupt`. Default: the run's, else auto.
         corruption_options: Set an option of a corruption. Default: the run's, else the first value.
         severities: Severities from 1 to 5: "5", "1-5" or "1,3,5".
         num_images: Assess only this many test images.
@@ -82,7 +84,7 @@ def assess(
 
     where = place_of_data(data, data_root, image_size, skip_bad_images)
     options = cells_to_assess(suite, severities, corruptions, num_images)
-    own = {"seed": seed, "corruption_options": parsed_options(corruption_options)}
+    own = {"seed": seed, "preset": preset, "corruption_options": parsed_options(corruption_options)}
     with Bars(shown=is_first()) as bars:
         said = foreign.read()
         wrote = assess_files(models, out, where, options, foreign=said, **own, progress=bars)

@@ -23,7 +23,7 @@ def corrupt(
     skip_bad_images: Switch = False,
     corruptions: Names = None,
     seed: int = 0,
-    preset: Literal["auto", "cifar", "imagenet"] = "auto",
+    preset: Literal["auto", "cifar", "imagenet", "scaled"] = "auto",
     corruption_options: Options = (),
     sheet: File = None,
     image: Whole = None,
@@ -41,7 +41,8 @@ def corrupt(
         skip_bad_images: Skip files of a folder that cannot be decoded, and list them.
         corruptions: Corruptions to write, separated by commas: fog,snow. Default: all.
         seed: Seed of the random values.
-        preset: Which constants to use; auto selects them by image size.
+        preset: Which constants to use; auto selects them by image size; scaled uses those for 32
+            pixels, with lengths scaled to the images.
         corruption_options: Set an option of a corruption. Default: the first value.
         sheet: Draw one image under these corruptions at every severity, to this PNG file.
         image: Index of the test image for --sheet. Default: 0, the first.

@@ -2,6 +2,7 @@ from .catalogue import CORRUPTIONS as CORRUPTIONS
 from .corrupting import corrupt as corrupt
 from .corrupting import resolve_preset as resolve_preset
 from .corruption import Corruption as Corruption
+from .corruption import Preset as Preset
 from .export import export_suite as export_suite
 from .names import ALL as ALL
 from .names import BENCHMARK as BENCHMARK

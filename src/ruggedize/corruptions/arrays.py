@@ -36,6 +36,7 @@ class ArraySuite:
     folder: Path
     corruptions: tuple[str, ...]
     num_images: int
+    severities: tuple[int, ...] = SEVERITIES
     facts: dict[str, str] = field(default_factory=dict)
     unpaired: Unpaired | None = None
 
@@ -55,19 +56,22 @@ class ArraySuite:
     def images_at(self, corruption: str, severity: int, positions: Positions) -> Images:
         """Return the images at these positions of one cell, in this order."""
         check_positions(positions, self.num_images)
-        rows = (severity - 1) * self.num_images + positions.numpy()
+        rows = self.severities.index(severity) * self.num_images + positions.numpy()
         stored = mapped(self.folder / f"{corruption}.npy")[rows]
         return torch.from_numpy(np.ascontiguousarray(stored.transpose(0, 3, 1, 2)))
 
 
-def open_arrays(folder: Path, image_set: ImageSet) -> tuple[ArraySuite, Labels]:
+def open_arrays(
+    folder: Path, image_set: ImageSet, wanted: tuple[int, ...] = SEVERITIES
+) -> tuple[ArraySuite, Labels]:
     """Check the files and open the suite; return it with its labels.
+
+    Files that hold the images of one severity only belong to the severity that is wanted.
 
     Raises:
         UserError: a file is missing or damaged, or its shape or classes do not match the data.
     """
     stored = stored_labels(folder / LABELS)
-    num_images = len(stored) // len(SEVERITIES)
     files = sorted(path.stem for path in folder.glob("*.npy") if path.name != LABELS)
     corruptions = tuple(name for name in CORRUPTIONS if name in files)
     if unknown := [name for name in files if name not in CORRUPTIONS]:
@@ -79,14 +83,51 @@ def open_arrays(folder: Path, image_set: ImageSet) -> tuple[ArraySuite, Labels]:
             f"{folder} has none of the nineteen corruptions, e.g. {ALL[0]}.npy;\n{CURE}"
         )
     height, width = image_set.images.shape[2:]
+    num_rows = len(mapped(folder / f"{corruptions[0]}.npy"))
+    if len(stored) > len(SEVERITIES) * num_rows:
+        raise UserError(
+            f"{folder / LABELS} has {len(stored):,} labels for {num_rows:,} images;\n{CURE}"
+        )
+    every = checked_labels(folder / LABELS, stored, image_set.classes)
+    severities, labels = by_severity(folder / LABELS, every, num_rows, wanted, len(image_set))
     for name in corruptions:
-        check_array(folder / f"{name}.npy", num_images, (height, width))
-    labels = checked_labels(folder / LABELS, stored, image_set.classes)
-    return ArraySuite(folder, corruptions, num_images, facts_of(folder, image_set)), labels
+        check_array(folder / f"{name}.npy", len(severities) * len(labels), (height, width))
+    facts = facts_of(folder, image_set)
+    if severities != SEVERITIES:
+        facts |= {"severities": str(severities[0])}
+    return ArraySuite(folder, corruptions, len(labels), severities, facts), labels
+
+
+def by_severity(
+    path: Path, every: np.ndarray, num_rows: int, wanted: tuple[int, ...], num_images: int
+) -> tuple[tuple[int, ...], Labels]:
+    """Return the severities that the arrays hold, and the labels of one of them.
+
+    Raises:
+        UserError: the labels do not repeat five times, and it is unclear which severity they are.
+    """
+    parts = every.reshape(len(SEVERITIES), -1) if len(every) % len(SEVERITIES) == 0 else None
+    repeats = parts is not None and bool((parts == parts[0]).all())
+    if parts is not None and repeats and num_rows != len(parts[0]):
+        return SEVERITIES, torch.from_numpy(parts[0].copy())
+    if num_rows != (len(every) // len(SEVERITIES) if repeats else num_images):
+        fault = (
+            "the labels of the five severities differ"
+            if parts is not None
+            else (f"must repeat the labels five times, got {len(every)}")
+        )
+        raise UserError(f"{path}: {fault};\n{CURE}")
+    if len(wanted) > 1:
+        raise UserError(
+            f"{path.parent} has {num_rows} images of each corruption: those of one severity only;\n"
+            "name it: for example --severities 5 (assess.severities = [5])"
+        )
+    labels = parts[0] if repeats and parts is not None else every
+    return wanted, torch.from_numpy(labels.copy())
 
 
 def stored_labels(path: Path) -> np.ndarray:
-    """Map the labels of all severities and check their shape; the values are not read.
+    """Map the labels of all rows and check their shape; the values are not read.
 
     A file with holes can be long and take no space, so its length must fit the arrays first.
     """
@@ -96,28 +137,26 @@ def stored_labels(path: Path) -> np.ndarray:
     kind = f"{stored.dtype} {list(stored.shape)}"
     if stored.ndim != 1 or stored.dtype.kind not in "iu":
         raise UserError(f"{path} must be a vector of integers, got {kind};\n{CURE}")
-    if len(stored) == 0 or len(stored) % len(SEVERITIES):
-        raise UserError(f"{path} must repeat the labels five times, got {kind};\n{CURE}")
+    if len(stored) == 0:
+        raise UserError(f"{path} has no labels;\n{CURE}")
     return stored
 
 
-def checked_labels(path: Path, stored: np.ndarray, classes: tuple[str, ...]) -> Labels:
-    """Return the labels of one severity; those of all five must be equal."""
-    by_severity = stored.astype(np.int64).reshape(len(SEVERITIES), -1)
-    if (by_severity != by_severity[0]).any():
-        raise UserError(f"{path}: the labels of the five severities differ;\n{CURE}")
-    lowest, highest = by_severity.min(), by_severity.max()
+def checked_labels(path: Path, stored: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
+    """Return the labels of all rows: int64 `[m]`."""
+    every = stored.astype(np.int64)
+    lowest, highest = every.min(), every.max()
     if lowest < 0 or highest >= len(classes):
         raise UserError(
             f"{path} has labels {lowest}..{highest}, but the data has classes "
             f"0..{len(classes) - 1};\nuse a suite with the same classes as the data"
         )
-    return torch.from_numpy(by_severity[0].copy())
+    return every
 
 
-def check_array(path: Path, num_images: int, size: tuple[int, int]) -> None:
+def check_array(path: Path, num_rows: int, size: tuple[int, int]) -> None:
     """Raise a UserError if an array has an unexpected dtype or shape."""
-    stored, expected = mapped(path), (len(SEVERITIES) * num_images, *size, 3)
+    stored, expected = mapped(path), (num_rows, *size, 3)
     if stored.dtype == np.uint8 and stored.shape == expected:
         return
     fault = f"{path} must be uint8 {list(expected)}, got {stored.dtype} {list(stored.shape)}"

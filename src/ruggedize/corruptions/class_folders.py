@@ -1,5 +1,6 @@
 """A suite of image files in the layout of ImageNet-C: CORRUPTION/SEVERITY/CLASS/*."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from ruggedize.data import ImageSet, decode_image, list_classes
 from ruggedize.kernels.blocks import run_blocks
 from ruggedize.kernels.types import Images, Labels
 
+NUM_NAMED = 8  # names in a message
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class ClassFolderSuite:
@@ -24,6 +28,7 @@ class ClassFolderSuite:
     files: tuple[str, ...]  # CLASS/FILE, sorted; the same in every cell
     image_size: int
     coverage: str
+    severities: tuple[int, ...] = SEVERITIES  # those that were checked
     unpaired: Unpaired | None = None
 
     @property
@@ -55,24 +60,30 @@ class ClassFolderSuite:
         return torch.from_numpy(images)
 
 
-def open_class_folders(folder: Path, image_set: ImageSet) -> tuple[ClassFolderSuite, Labels]:
-    """Check that every cell has the same files and open the suite; return it with its labels.
+def open_class_folders(
+    folder: Path, image_set: ImageSet, severities: tuple[int, ...] = SEVERITIES
+) -> tuple[ClassFolderSuite, Labels]:
+    """Check that all cells of these severities have the same files; return suite and labels.
 
     Raises:
         UserError: a severity or a file is missing, or the data does not have one of the classes.
     """
     corruptions = tuple(name for name in CORRUPTIONS if (folder / name).is_dir())
-    first = files_of(folder / corruptions[0] / str(SEVERITIES[0]))
+    warn_of_strays(folder, corruptions)
+    first = files_of(folder / corruptions[0] / str(severities[0]))
     classes = [file.partition("/")[0] for file in first]
     if unknown := sorted(set(classes) - set(image_set.classes)):
+        reject_deeper(folder / corruptions[0] / str(severities[0]), unknown, image_set.classes)
         raise UserError(
             f"{folder} has classes that the data does not have: {', '.join(unknown[:3])}"
             f"{', ...' if len(unknown) > 3 else ''};\n"
             "use data with the same classes, or remove those folders"
         )
     for name in corruptions:
-        for severity in SEVERITIES:
+        for severity in severities:
             check_cell(folder / name / str(severity), first)
+    if missing := [name for name in image_set.classes if name not in set(classes)]:
+        log.warning("%s has no images of %d classes: %s", folder, len(missing), shortened(missing))
     numbers = {name: number for number, name in enumerate(image_set.classes)}
     suite = ClassFolderSuite(
         folder=folder,
@@ -80,16 +91,51 @@ def open_class_folders(folder: Path, image_set: ImageSet) -> tuple[ClassFolderSu
         files=tuple(first),
         image_size=image_set.images.shape[-1],
         coverage=f"{len(set(classes))} of {len(image_set.classes)}",
+        severities=severities,
     )
     return suite, torch.tensor([numbers[name] for name in classes])
+
+
+def warn_of_strays(folder: Path, corruptions: tuple[str, ...]) -> None:
+    """Warn of what is neither a corruption nor a severity, and is ignored."""
+    places = {folder: set(corruptions)} | {
+        folder / name: {str(severity) for severity in SEVERITIES} for name in corruptions
+    }
+    strays = [
+        path.relative_to(folder).as_posix()
+        for place, known in places.items()
+        for path in sorted(place.iterdir())
+        if path.name not in known and not path.name.startswith(".")
+    ]
+    if strays:
+        log.warning("%s: ignored, no corruption or severity: %s", folder, shortened(strays))
+
+
+def reject_deeper(cell: Path, unknown: list[str], classes: tuple[str, ...]) -> None:
+    """Raise a UserError if the class folders lie a level deeper."""
+    for name in unknown:
+        if any((cell / name / label).is_dir() for label in classes):
+            raise UserError(
+                f"{cell / name} has the class folders: they are a level too deep;\n"
+                f"move its content to {cell}, and likewise in the other severities"
+            )
+
+
+def shortened(names: list[str]) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - NUM_NAMED} more" if len(names) > NUM_NAMED else ""
+    return ", ".join(names[:NUM_NAMED]) + more
 
 
 def files_of(cell: Path) -> list[str]:
     """Return the image files of a cell, class by class."""
     if not cell.is_dir():
+        present = [str(s) for s in SEVERITIES if (cell.parent / str(s)).is_dir()]
+        found = f"it has {', '.join(present)}" if present else "it has no severity"
+        select = f" or select what is there with --severities {','.join(present)}"
         raise UserError(
-            f"{cell} is missing; every corruption needs all five severities;\n"
-            f"add it, or remove {cell.parent}"
+            f"{cell} is missing; every corruption needs all assessed severities, and {found};\n"
+            f"add it, remove {cell.parent},{select if present else ' or give another folder'}"
         )
     classes = list_classes(cell)
     return [path.relative_to(cell).as_posix() for paths in classes.values() for path in paths]
@@ -102,6 +148,12 @@ def check_cell(cell: Path, files: list[str]) -> None:
         return
     missing, extra = set(files) - set(found), set(found) - set(files)
     example = min(missing or extra)
+    absent = {file.partition("/")[0] for file in files} - {f.partition("/")[0] for f in found}
+    if absent:
+        raise UserError(
+            f"{cell} lacks classes that the first cell has: {shortened(sorted(absent))};\n"
+            f"add them, or remove {cell.parent}"
+        )
     raise UserError(
         f"{cell} does not have the same files as the first cell: {len(missing)} missing, "
         f"{len(extra)} extra, e.g. {example};\ncorrect it, or remove {cell.parent}"

@@ -9,14 +9,12 @@ from jaxtyping import Int64
 
 from ruggedize.core.seeding import stream_key
 from ruggedize.corruptions.catalogue import CORRUPTIONS
-from ruggedize.corruptions.corruption import Corruption
+from ruggedize.corruptions.corruption import PRESETS, Corruption, Preset
 from ruggedize.corruptions.names import SEVERITIES, unknown
 from ruggedize.corruptions.options import complete
 from ruggedize.kernels.blocks import run_blocks
 from ruggedize.kernels.inputs import Pictures, as_images, whole_number
 from ruggedize.kernels.types import Images
-
-Preset = Literal["cifar", "imagenet"]
 
 # The geometric mean of 32 (the CIFAR constants) and 224 (the ImageNet constants).
 LARGEST_CIFAR_SIDE = 84
@@ -45,8 +43,9 @@ def corrupt(
         severity: 1 (mild) to 5.
         seed: seed of the random values.
         start: the index of the first image in its data set.
-        preset: which constants to use: `cifar`, `imagenet`, or `auto`: `cifar` if the shorter
-            side is at most 84 pixels.
+        preset: which constants to use: `cifar`, `imagenet`, `scaled` (those of `cifar`, with
+            lengths scaled to the image), or `auto`: `cifar` if the shorter side is at most 84
+            pixels, else `imagenet`.
         options: options of this corruption; `CORRUPTIONS[name].options` lists them.
 
     Raises:
@@ -72,7 +71,8 @@ def corrupt_indexed(
     """Return corrupted images with arbitrary indices; otherwise like `corrupt`."""
     severity, seed = checked_severity(severity), whole_number(seed, "seed", 0)
     height, width = images.shape[2:]
-    level = row.levels(resolve_preset(preset, height, width))[severity - 1]
+    chosen = resolve_preset(preset, height, width)
+    level = row.level(chosen, severity, min(height, width))
     pixels = images.contiguous().numpy()
     out = torch.empty_like(images, memory_format=torch.contiguous_format)
     prepared = row.prepare(level, height, width, **complete(row.name, row.options, options))
@@ -90,8 +90,8 @@ def resolve_preset(preset: Preset | Literal["auto"], height: int, width: int) ->
     """Return the preset for images of this size."""
     if preset == "auto":
         return "cifar" if min(height, width) <= LARGEST_CIFAR_SIDE else "imagenet"
-    if preset not in ("cifar", "imagenet"):
-        raise ValueError(f"preset must be cifar, imagenet or auto, got {preset!r}")
+    if preset not in PRESETS:
+        raise ValueError(f"preset must be {', '.join(PRESETS)} or auto, got {preset!r}")
     return preset
 
 

@@ -3,11 +3,14 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from ruggedize.corruptions.names import SEVERITIES
 
 Level = float | tuple[float, ...]
+Preset = Literal["cifar", "imagenet", "scaled"]
+PRESETS: tuple[Preset, ...] = get_args(Preset)
+CIFAR_SIDE = 32  # pixels; the images that the constants of the CIFAR-10-C script were made for
 TAKEN = ("clean", "labels")  # reserved: the clean cell, and labels.npy in a suite
 
 
@@ -29,6 +32,8 @@ class Corruption:
         name: lower-case letters, digits and underscores; part of the seed of random values.
         cifar: the levels of severities 1-5 for small images.
         imagenet: the levels for larger images; default: the same as `cifar`.
+        scaled: function of a level of `cifar` and a factor that returns the level for images
+            whose shorter side is `factor` times 32 pixels; default: the same level.
         kernel: function that corrupts a block of images.
         prepare: function that returns the kernel arguments; default: the level alone.
         random: whether the kernel draws random values.
@@ -45,6 +50,7 @@ class Corruption:
     """The levels of severities 1-5 for small images: the constants of the CIFAR-10-C script."""
     imagenet: tuple[Level, ...] = ()
     """The levels of severities 1-5 for larger images: the constants of the ImageNet-C script."""
+    scaled: Callable[..., Level] | None = None
     kernel: Callable[..., None]
     prepare: Callable[..., tuple[object, ...]] = level_alone
     random: bool = False
@@ -70,6 +76,17 @@ class Corruption:
                 f"option {self.name}.{empty[0]} has no values; list at least its default"
             )
 
-    def levels(self, preset: Literal["cifar", "imagenet"]) -> tuple[Level, ...]:
-        """Return the levels of severities 1-5 of a preset."""
-        return (self.imagenet or self.cifar) if preset == "imagenet" else self.cifar
+    def levels(self, preset: Preset, side: int = CIFAR_SIDE) -> tuple[Level, ...]:
+        """Return the levels of severities 1-5 of a preset, for images whose shorter side is `side`.
+
+        Only the levels of the preset `scaled` depend on the side.
+        """
+        return tuple(self.level(preset, severity, side) for severity in SEVERITIES)
+
+    def level(self, preset: Preset, severity: int, side: int) -> Level:
+        """Return the level of one severity."""
+        levels = (self.imagenet or self.cifar) if preset == "imagenet" else self.cifar
+        level = levels[severity - 1]
+        if preset == "scaled" and self.scaled and side != CIFAR_SIDE:
+            return self.scaled(level, side / CIFAR_SIDE)
+        return level

@@ -1,12 +1,13 @@
 """Draw a contact sheet: one image under every corruption at every severity."""
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from jaxtyping import UInt8
 from torch import Tensor
 
 from ruggedize.corruptions.names import SEVERITIES
-from ruggedize.corruptions.suites import Suite, chosen_names
+from ruggedize.corruptions.suites import LENGTHS, Suite, chosen_names
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -19,6 +20,7 @@ MARGIN = 24
 TITLE = 26  # height of the row of severities
 NAMES = 150  # width of the column of names
 FONT = 14
+LETTER = 0.5  # mean width of a letter, as a fraction of the font size
 PAPER, INK, FAINT = "#ffffff", "#1a1a1a", "#5f6368"
 
 
@@ -30,7 +32,8 @@ def corruption_sheet(
 ) -> "Image":
     """Draw one row per corruption (default: all): the clean image, then severities 1 to 5.
 
-    `clean` is the test image at `position`. Small images are enlarged without smoothing.
+    `clean` is the test image at `position`. Small images are enlarged without smoothing. Below, a
+    note says how the lengths of the corruptions suit images of this size, if the suite has one.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -39,8 +42,12 @@ def corruption_sheet(
     title_height, names_width = round(TITLE * scale), round(NAMES * scale)
     left, top = MARGIN + names_width, MARGIN + title_height
     width = left + (1 + len(SEVERITIES)) * steps[0] + MARGIN
-    sheet = Image.new("RGB", (width, top + len(names) * steps[1] + MARGIN), PAPER)
+    lines, bottom = note_lines(suite, width, scale), top + len(names) * steps[1]
+    height = bottom + MARGIN + len(lines) * title_height
+    sheet = Image.new("RGB", (width, height), PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT * scale)
+    for number, line in enumerate(lines):
+        draw.text((MARGIN, bottom + MARGIN // 2 + number * title_height), line, FAINT, font)
     draw.text((MARGIN, MARGIN), "severity", FAINT, font)
     for column, title in enumerate(("clean", *map(str, SEVERITIES))):
         middle = left + column * steps[0] + size[0] / 2
@@ -53,6 +60,15 @@ def corruption_sheet(
             corner = left + column * steps[0], top + row * steps[1]
             sheet.paste(picture_of(image, size), corner)
     return sheet
+
+
+def note_lines(suite: Suite, width: int, scale: float) -> list[str]:
+    """Return the note on the lengths of a suite, in lines that fit the sheet."""
+    facts = suite.describe()
+    if LENGTHS not in facts:
+        return []
+    note = f"preset {facts['preset']}, images of {facts['size']}: lengths {facts[LENGTHS]}"
+    return textwrap.wrap(note, max(20, int((width - 2 * MARGIN) / (LETTER * FONT * scale))))
 
 
 def cell_size(image: UInt8[Tensor, "3 h w"]) -> tuple[int, int]:

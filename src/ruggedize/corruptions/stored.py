@@ -8,11 +8,11 @@ import numpy as np
 
 from ruggedize.core.errors import UserError
 from ruggedize.core.places import user_path
-from ruggedize.corruptions.arrays import open_arrays
-from ruggedize.corruptions.class_folders import open_class_folders
+from ruggedize.corruptions.arrays import ArraySuite, open_arrays
+from ruggedize.corruptions.class_folders import ClassFolderSuite, open_class_folders
 from ruggedize.corruptions.corrupting import corrupt
 from ruggedize.corruptions.manifest import read_manifest
-from ruggedize.corruptions.names import ALL, BENCHMARK
+from ruggedize.corruptions.names import ALL, BENCHMARK, SEVERITIES
 from ruggedize.corruptions.suites import Suite, Unpaired
 from ruggedize.data import ImageSet, data_root
 from ruggedize.kernels.types import Labels
@@ -22,6 +22,8 @@ PROBES = ("brightness", "contrast", "pixelate", "jpeg_compression")
 
 They are deterministic and keep the image recognisable.
 """
+StoredSuite = ArraySuite | ClassFolderSuite
+NUM_COMPARED = 8  # images, to recognise reversed severities
 NUM_PROBED = 256  # images, spread evenly over the set
 LARGEST_DISTANCE = 12.0
 """Largest mean absolute difference (0..255) between our version of an image and the suite's.
@@ -49,26 +51,71 @@ def find_suite(name: str, root: str | os.PathLike[str] | None = None) -> Path:
     )
 
 
-def stored_suite(folder: Path, image_set: ImageSet) -> Suite:
+def stored_suite(
+    folder: Path, image_set: ImageSet, severities: tuple[int, ...] = SEVERITIES
+) -> Suite:
     """Open a folder in the layout of CIFAR-10-C (`CORRUPTION.npy`) or ImageNet-C (image folders).
 
     If image i of the suite is not image i of `image_set`, `unpaired` has the labels of the suite
-    and the reason.
+    and the reason. Only `severities` need to be there.
 
     Raises:
-        UserError: the layout is unknown, or files are inconsistent with each other or the data.
+        UserError: the layout is unknown, severities are in reversed order, or files are
+            inconsistent with each other or the data.
     """
     if any(folder.glob("*.npy")):
-        suite, labels = open_arrays(folder, image_set)
+        suite, labels = open_arrays(folder, image_set, severities)
     elif any((folder / name).is_dir() for name in ALL):
-        suite, labels = open_class_folders(folder, image_set)
+        suite, labels = open_class_folders(folder, image_set, severities)
     else:
+        reject_level_above(folder)
         raise UserError(
             f"{folder} has neither {ALL[0]}.npy (CIFAR-10-C) nor {ALL[0]}/1/CLASS/* (ImageNet-C);\n"
             "give the folder that contains the corruptions"
         )
     reason = why_unpaired(suite, labels, image_set)
+    reject_reversed(folder, suite, image_set)
     return suite if reason is None else replace(suite, unpaired=Unpaired(labels, reason))
+
+
+def is_suite(folder: Path) -> bool:
+    """Return whether a folder has corruptions as arrays or as folders."""
+    return any((folder / f"{n}.npy").is_file() or (folder / n).is_dir() for n in ALL)
+
+
+def reject_level_above(folder: Path) -> None:
+    """Raise a UserError if the corruptions lie in folders of this folder."""
+    below = sorted(path for path in folder.iterdir() if path.is_dir() and is_suite(path))
+    if len(below) == 1:
+        raise UserError(f"the corruptions are a level deeper, in {below[0]};\ngive that folder")
+    if below:
+        raise UserError(
+            f"the corruptions are a level deeper, in {', '.join(path.name for path in below)} of "
+            f"{folder};\nmove them all into one folder, or give one of these"
+        )
+
+
+def reject_reversed(folder: Path, suite: StoredSuite, image_set: ImageSet) -> None:
+    """Raise a UserError if severity 5 comes first: its images look like ours of severity 1."""
+    probe = next((name for name in PROBES if name in suite.corruptions), None)
+    mild, strong = suite.severities[0], suite.severities[-1]
+    if probe is None or mild == strong or suite_length(suite) != len(image_set):
+        return
+    positions = range(min(NUM_COMPARED, len(image_set)))
+    pairs = [(theirs, ours) for theirs in (mild, strong) for ours in (mild, strong)]
+    same, crossed, crossed_too, same_too = (
+        sum(distance(suite, probe, p, image_set, pair) for p in positions) for pair in pairs
+    )
+    if crossed + crossed_too < same + same_too and crossed < LARGEST_DISTANCE * len(positions):
+        raise UserError(
+            f"{folder} has its severities in reversed order: {probe} of severity {mild} looks like "
+            f"severity {strong};\nreverse the order, so that the images of severity 1 come first"
+        )
+
+
+def suite_length(suite: StoredSuite) -> int:
+    """Return the number of images of one cell."""
+    return suite.num_images if isinstance(suite, ArraySuite) else len(suite.files)
 
 
 def reject_incomplete(folder: Path, suite: Suite) -> None:
@@ -87,7 +134,7 @@ def reject_incomplete(folder: Path, suite: Suite) -> None:
         )
 
 
-def why_unpaired(suite: Suite, labels: Labels, image_set: ImageSet) -> str | None:
+def why_unpaired(suite: StoredSuite, labels: Labels, image_set: ImageSet) -> str | None:
     """Return why image i of a suite is not test image i; None if it is.
 
     Compares the number of images, the labels, and images under a mild deterministic corruption.
@@ -101,8 +148,9 @@ def why_unpaired(suite: Suite, labels: Labels, image_set: ImageSet) -> str | Non
     if probe is None:
         return f"it cannot be compared with the test images without one of {', '.join(PROBES)}"
     positions = np.unique(np.linspace(0, n - 1, min(n, NUM_PROBED)).round().astype(np.int64))
+    same = suite.severities[0], suite.severities[0]
     num_different = sum(
-        distance(suite, probe, int(p), image_set) > LARGEST_DISTANCE for p in positions
+        distance(suite, probe, int(p), image_set, same) > LARGEST_DISTANCE for p in positions
     )
     if num_different:
         return (
@@ -112,9 +160,18 @@ def why_unpaired(suite: Suite, labels: Labels, image_set: ImageSet) -> str | Non
     return None
 
 
-def distance(suite: Suite, probe: str, position: int, image_set: ImageSet) -> float:
-    """Return the mean absolute difference between the suite's image and ours (nearest preset)."""
-    clean = image_set.images[position : position + 1]
-    theirs = suite.images(probe, 1, position, position + 1).float()
-    ours = [corrupt(clean, probe, 1, preset=preset) for preset in ("cifar", "imagenet")]
+def distance(
+    suite: Suite,
+    probe: str,
+    position: int,
+    image_set: ImageSet,
+    severities: tuple[int, int] = (1, 1),
+) -> float:
+    """Return the mean absolute difference between the suite's image and ours (nearest preset).
+
+    `severities` are those of the suite's image and of ours.
+    """
+    clean, (theirs_at, ours_at) = image_set.images[position : position + 1], severities
+    theirs = suite.images(probe, theirs_at, position, position + 1).float()
+    ours = [corrupt(clean, probe, ours_at, preset=preset) for preset in ("cifar", "imagenet")]
     return min(float((images.float() - theirs).abs().mean()) for images in ours)

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from ruggedize.core.errors import UserError
 from ruggedize.corruptions.catalogue import CORRUPTIONS
-from ruggedize.corruptions.corrupting import Preset, corrupt_indexed, resolve_preset
-from ruggedize.corruptions.corruption import Corruption
+from ruggedize.corruptions.corrupting import corrupt_indexed, resolve_preset
+from ruggedize.corruptions.corruption import CIFAR_SIDE, Corruption, Preset
 from ruggedize.corruptions.names import ALL, nearest, unknown
 from ruggedize.corruptions.options import complete_options
 from ruggedize.kernels.types import Images, ImageSource, Labels
 
+LENGTHS = "lengths"  # key of a note in the facts of a suite
 Positions = Int64[Tensor, " n"]  # of images in a data set or suite
 
 
@@ -79,11 +80,13 @@ class GeneratedSuite:
     def describe(self) -> dict[str, str]:
         """Return where the images come from."""
         height, width = self.clean.shape[2:]
+        side = min(height, width)
         facts = {"preset": self.preset, "seed": str(self.seed), "size": f"{height}x{width}"}
+        facts |= lengths_of(self.preset, side)
         for name, options in self.options.items():
             facts |= {f"{name}.{option}": value for option, value in options.items()}
         extra = [row for name, row in self.rows.items() if name not in ALL]
-        custom = ", ".join(f"{row.name} {row.levels(self.preset)}" for row in extra)
+        custom = ", ".join(f"{row.name} {row.levels(self.preset, side)}" for row in extra)
         return facts | ({"own corruptions": custom} if custom else {})
 
     def check(self, corruptions: Sequence[str]) -> None:
@@ -149,6 +152,16 @@ def generated_suite(
 def further_corruptions(names: Sequence[str] | None) -> list[Corruption]:
     """Return those of the named corruptions that are in the catalogue but not published."""
     return [CORRUPTIONS[name] for name in names or () if name in CORRUPTIONS and name not in ALL]
+
+
+def lengths_of(preset: Preset, side: int) -> dict[str, str]:
+    """Return a note on the lengths of a preset, unless they were made for images of this side."""
+    if preset == "scaled":
+        return {LENGTHS: f"scaled from {CIFAR_SIDE} to {side} pixels"}
+    if preset == "cifar" and side > CIFAR_SIDE:
+        weaker = f"made for {CIFAR_SIDE} pixels: blurs are weaker at {side}"
+        return {LENGTHS: f"{weaker}; preset scaled scales them"}
+    return {}
 
 
 def range_of(start: int, stop: int, num_images: int) -> Positions:

@@ -14,20 +14,28 @@ LANES = 48  # planes processed together, interleaved by pixel
 Taps = tuple[np.ndarray, np.ndarray]
 
 
-def with_zooms(level: tuple[float, float], height: int, width: int) -> tuple[Taps, Taps]:
-    """Prepare the zoom blur; `level` is (end, step) of the zoom factors, which start at 1."""
-    return zoom_taps(*level, height), zoom_taps(*level, width)
+def with_zooms(level: tuple[float, ...], height: int, width: int) -> tuple[Taps, Taps]:
+    """Prepare the zoom blur; `level` is (end, step) of the zoom factors, which start at 1.
+
+    An optional third value is the side of the pixels to which crops are rounded.
+    """
+    end, step, *coarse = level
+    pixel = coarse[0] if coarse else 1.0
+    return zoom_taps(end, step, height, pixel), zoom_taps(end, step, width, pixel)
 
 
 @cache
-def zoom_taps(end: float, step: float, size: int) -> Taps:
+def zoom_taps(end: float, step: float, size: int, pixel: float = 1.0) -> Taps:
     """Return the two source pixels and weights of each pixel of a zoomed line, for each zoom.
 
     The index of the first pixel, int64 `[zooms, size]`, and both weights, float32
     `[zooms, size, 2]`.
     """
     zooms = np.arange(1.0, end, step)
-    matrices = np.stack([zoom_matrix(size, zoom) for zoom in zooms])
+    if pixel == 1.0:
+        matrices = np.stack([zoom_matrix(size, zoom) for zoom in zooms])
+    else:
+        matrices = np.stack([scaled_zoom_matrix(size, zoom, pixel) for zoom in zooms])
     firsts = np.minimum((matrices > 0).argmax(axis=2), max(0, size - 2))
     matrices = np.pad(matrices, ((0, 0), (0, 0), (0, 1)))
     both = np.stack([firsts, firsts + 1], axis=2)
@@ -45,6 +53,22 @@ def zoom_matrix(size: int, zoom: float) -> np.ndarray:
     zoomed = np.asarray(ndimage.zoom(np.eye(cut), (zoom, 1), order=1))
     trim = (len(zoomed) - size) // 2
     return np.pad(zoomed[trim : trim + size], ((0, 0), (start, size - cut - start)))
+
+
+def scaled_zoom_matrix(size: int, zoom: float, pixel: float) -> np.ndarray:
+    """Return the `zoom_matrix` whose crops are rounded to pixels of the side `pixel`.
+
+    In small images this rounding moves the zoomed image by up to half a pixel, which is a large
+    part of the blur.
+    """
+    coarse = max(1, round(size / pixel))
+    cut = math.ceil(coarse / zoom)
+    zoomed = round(cut * zoom)
+    start, trim = (coarse - cut) // 2, (zoomed - coarse) // 2
+    centres = (np.arange(size) + 0.5) * coarse / size - 0.5
+    places = start + (centres + trim) * (cut - 1) / max(1, zoomed - 1)
+    places = np.clip((places + 0.5) * size / coarse - 0.5, 0, size - 1)
+    return np.maximum(0, 1 - np.abs(places[:, None] - np.arange(size)))
 
 
 @kernel

@@ -7,6 +7,7 @@ from ruggedize.kernels.borders import mirrored
 from ruggedize.kernels.kernel import kernel
 
 SMALL_RADIUS = 8  # smaller disks lie on a grid of this radius
+SMALL_SOFTNESS = 0.6  # the largest in the scripts, whose Gaussian has a fixed number of pixels
 NEGLIGIBLE = 1e-9
 
 
@@ -15,8 +16,12 @@ def disk(radius: float, softness: float) -> np.ndarray:
 
     Source: the CIFAR-10-C script, with OpenCV's `GaussianBlur` of 3 x 3 or, for larger disks,
     5 x 5 pixels. Large disks touch the edge of their grid, where the Gaussian is mirrored.
+    A Gaussian wider than those of the script has 4 standard deviations on each side.
     """
     reach, soft_reach = (SMALL_RADIUS, 1) if radius <= SMALL_RADIUS else (int(radius), 2)
+    if softness > SMALL_SOFTNESS:
+        soft_reach = int(4 * softness + 0.5)
+        reach = max(reach, int(radius) + soft_reach)
     offsets = np.arange(-reach, reach + 1)
     hard = (offsets**2 + offsets[:, None] ** 2 <= radius**2).astype(float)
     gaussian = np.exp(-0.5 * (np.arange(-soft_reach, soft_reach + 1) / softness) ** 2)

@@ -8,22 +8,27 @@ FRACTION_BITS = 22  # of PIL's weights: 32 bits, minus 8 for the value and 2 spa
 HALF = 1 << (FRACTION_BITS - 1)
 
 
-def gaussian_taps(sigma: float, truncate: float = 4.0) -> np.ndarray:
-    """Return the weights of a Gaussian filter, of sum 1: float32 `[2 * radius + 1]`.
+def gaussian_weights(sigma: float, truncate: float = 4.0) -> np.ndarray:
+    """Return the weights of a Gaussian filter, of sum 1: float64 `[2 * radius + 1]`.
 
     Source: SciPy's `gaussian_filter`: truncated at `truncate` standard deviations.
     """
     radius = int(truncate * sigma + 0.5)
     offsets = np.arange(-radius, radius + 1)
     weights = np.exp(-0.5 * (offsets / sigma) ** 2)
-    return (weights / weights.sum()).astype(np.float32)
+    return weights / weights.sum()
+
+
+def gaussian_taps(sigma: float, truncate: float = 4.0) -> np.ndarray:
+    """Return the `gaussian_weights` as float32."""
+    return gaussian_weights(sigma, truncate).astype(np.float32)
 
 
 @kernel
 def filter_both_ways(source, taps, line, out):
     """Filter a plane by the same taps vertically, then horizontally, with replicated edges.
 
-    `out` is float32 `[h, w]`; `line`, float32 `[w + len(taps) - 1]`, is work memory.
+    `out` is `[h, w]`; `line`, `[w + len(taps) - 1]`, is work memory: both float32, or float64.
     """
     height, width = source.shape
     radius = len(taps) // 2

@@ -10,14 +10,19 @@ SMALLEST_WEIGHT = 1e-6  # smaller weights change a pixel by less than 0.001
 HALF_QUANTUM = np.float32(0.5 / 257)  # ImageMagick rounds to 16 bits, then drops the lower 8
 
 
-def motion_weights(radius: float, sigma: float) -> np.ndarray:
-    """Return the weights along the line, starting with the pixel itself, of sum 1: float32.
+def motion_line(radius: float, sigma: float) -> np.ndarray:
+    """Return the weights along the line, starting with the pixel itself, of sum 1: float64.
 
     Source: ImageMagick, `GetMotionBlurKernel`: half a Gaussian of `2 * ceil(radius) + 1` pixels.
     """
     steps = np.arange(2 * math.ceil(radius) + 1)
     weights = np.exp(-0.5 * (steps / sigma) ** 2)
-    weights /= weights.sum()
+    return weights / weights.sum()
+
+
+def motion_weights(radius: float, sigma: float) -> np.ndarray:
+    """Return the `motion_line` as float32, without its negligible end."""
+    weights = motion_line(radius, sigma)
     return weights[weights > SMALLEST_WEIGHT].astype(np.float32)
 
 

@@ -35,6 +35,7 @@ from ruggedize.train.objectives.objective import (
     UNLABELLED,
     Context,
     Objective,
+    balanced_class_weights,
     make_objective,
 )
 from ruggedize.train.options import StudentOptions, TrainingOptions
@@ -136,6 +137,7 @@ def train_stage(  # noqa: PLR0913
     check_stage(name, options, data, views, accelerator)
     model = fresh_model(data, views, options, seed, name)
     frozen = {s: frozen_teacher(t, model, options, accelerator.device) for s, t in given.items()}
+    weights = balanced_class_weights(data.train) if options.class_weights == "balanced" else None
     context = Context(
         name=name,
         model=model,
@@ -146,6 +148,7 @@ def train_stage(  # noqa: PLR0913
         precision=training_precision(options, folder, accelerator),
         accelerator=accelerator,
         progress=progress,
+        class_weights=None if weights is None else weights.to(accelerator.device),
     )
     stage = planned(context, data, views, options, seed, folder)
     parents = {source: hash_of_model(teacher) for source, teacher in given.items()}

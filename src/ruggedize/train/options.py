@@ -8,6 +8,7 @@ from ruggedize.models import ModelOptions
 from ruggedize.train.objectives.options import (
     KINDS,
     ConsistencyOptions,
+    MeanTeacherOptions,
     ObjectiveOptions,
     SupervisedOptions,
 )
@@ -34,6 +35,12 @@ class TrainingOptions(BaseModel):
     objective: ObjectiveOptions = Field(
         default=SupervisedOptions(),
         description=f"{OBJECTIVES}, and its options",
+    )
+    class_weights: Literal["none", "balanced"] = Field(
+        default="none",
+        description="weights of the classes in the cross entropy; balanced: n / (k n_c) for n "
+        "labelled training images of k classes, n_c of them of class c, so that every class counts "
+        "alike",
     )
     views: Literal["clean", "noisy"] | None = Field(
         default=None, description="view that the supervised objective trains on; default: clean"
@@ -118,6 +125,17 @@ class TrainingOptions(BaseModel):
                 f"views applies to the supervised objective only, but the objective is "
                 f"{self.objective.kind}; remove views"
             )
+        return self
+
+    @model_validator(mode="after")
+    def check_class_weights(self) -> "TrainingOptions":
+        """Reject class weights for a loss without a cross entropy."""
+        losses = (ConsistencyOptions, MeanTeacherOptions)
+        has_no_labels = (
+            isinstance(self.objective, losses) and self.objective.consistency_weight == 1
+        )
+        if self.class_weights != "none" and has_no_labels:
+            raise ValueError("class_weights has no effect with consistency_weight = 1; remove it")
         return self
 
     @model_validator(mode="after")

@@ -84,8 +84,9 @@ class Consistency:
         """Return both loss terms and the metrics."""
         options, tensors = self.options, batch[LABELLED]
         logits = model(tensors["noisy"]).float()
-        cross_entropy = cross_entropy_sum(logits, tensors["labels"], options.label_smoothing)
-        metrics = student_metrics(logits, tensors["labels"])
+        labels, smoothing = tensors["labels"], options.label_smoothing
+        cross_entropy = cross_entropy_sum(logits, labels, smoothing, self.context.class_weights)
+        metrics = student_metrics(logits, labels)
         if self.teacher is None:
             return {"cross_entropy": Term(cross_entropy, LABELLED)} | metrics
         target = tensors.get("target")

@@ -14,6 +14,7 @@ from ruggedize.train.objectives.objective import (
     IMAGES,
     LABELLED,
     Batch,
+    ClassWeights,
     Context,
     Term,
     counts_of,
@@ -31,7 +32,7 @@ def make(options: JsdOptions, context: Context) -> "Jsd":
     """Build the objective; the second noisy view has its own random stream."""
     maker = context.maker
     second = replace(maker, seed=int(seeding.stream_key(maker.seed, "second-noisy-view")))
-    return Jsd(options, maker, second)
+    return Jsd(options, maker, second, context.class_weights)
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Jsd:
     options: JsdOptions
     maker: ViewMaker
     second: ViewMaker
+    class_weights: ClassWeights | None
     sees: Literal["noisy"] = "noisy"
     sources: Mapping[str, int] = field(default_factory=lambda: {LABELLED: 1})
 
@@ -65,7 +67,8 @@ class Jsd:
             logits = model(views.flatten(0, 1)).float()
         logits = logits.unflatten(0, (len(views), NUM_VIEWS))
         clean = logits[:, 0]
-        cross_entropy = cross_entropy_sum(clean, labels, self.options.label_smoothing)
+        smoothing = self.options.label_smoothing
+        cross_entropy = cross_entropy_sum(clean, labels, smoothing, self.class_weights)
         return {
             "cross_entropy": Term(cross_entropy, LABELLED),
             "consistency": Term(jensen_shannon_sum(logits), IMAGES, self.options.weight),

@@ -15,6 +15,7 @@ from ruggedize.train.objectives.objective import (
     IMAGES,
     LABELLED,
     Batch,
+    ClassWeights,
     Context,
     Term,
     agreement_metrics,
@@ -29,7 +30,7 @@ from ruggedize.views import ViewMaker
 
 def make(options: MeanTeacherOptions, context: Context) -> "MeanTeacher":
     """Build the objective."""
-    return MeanTeacher(options, context.maker, context.model)
+    return MeanTeacher(options, context.maker, context.model, context.class_weights)
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class MeanTeacher:
     options: MeanTeacherOptions
     maker: ViewMaker
     student: nn.Module
+    class_weights: ClassWeights | None
     sees: Literal["noisy"] = "noisy"
     sources: Mapping[str, int] = field(default_factory=lambda: {LABELLED: 1})
 
@@ -68,7 +70,9 @@ class MeanTeacher:
         with torch.no_grad():
             target = self.teacher(tensors["clean"]).float()
         logits = model(tensors["noisy"]).float()
-        cross_entropy = cross_entropy_sum(logits, tensors["labels"], options.label_smoothing)
+        cross_entropy = cross_entropy_sum(
+            logits, tensors["labels"], options.label_smoothing, self.class_weights
+        )
         kl = softened_kl(logits, target, options.temperature)
         return {
             "cross_entropy": Term(cross_entropy, LABELLED, 1.0 - options.consistency_weight),

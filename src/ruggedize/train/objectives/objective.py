@@ -23,6 +23,7 @@ IMAGES = "images"  # name of the count of all images of the source "labelled"
 OBJECTIVES = "ruggedize.train.objectives"
 Sees = Literal["clean", "noisy"]
 STATE = ("after_step", "state_dict", "load_state_dict")  # methods of an objective with a state
+ClassWeights = Float32[Tensor, " k"]
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,7 @@ class Context:
         precision: precision of the forward pass.
         accelerator: the processes and the device.
         progress: called as `progress(task, done, total)` during longer preparation.
+        class_weights: factor of each class in the cross entropy, on the device; None: all 1.
     """
 
     name: str
@@ -184,6 +186,7 @@ class Context:
     precision: Literal["bf16", "fp32"]
     accelerator: Accelerator
     progress: Progress
+    class_weights: ClassWeights | None = None
 
 
 def make_objective(options: ObjectiveOptions, context: Context) -> Objective:
@@ -225,11 +228,28 @@ def checked(objective: object, stage: str, options: CustomObjective) -> Objectiv
 Logits = Float[Tensor, "n k"]
 
 
-def cross_entropy_sum(logits: Logits, labels: Labels, smoothing: float) -> Float32[Tensor, ""]:
-    """Return the cross entropy summed over the labelled images; label -1 is ignored."""
-    return F.cross_entropy(
-        logits, labels, reduction="sum", ignore_index=-1, label_smoothing=smoothing
-    )
+def cross_entropy_sum(
+    logits: Logits, labels: Labels, smoothing: float, class_weights: ClassWeights | None = None
+) -> Float32[Tensor, ""]:
+    """Return the cross entropy summed over the labelled images; label -1 is ignored.
+
+    Each image's cross entropy is multiplied by the weight of its class.
+    """
+    settings = {"ignore_index": -1, "label_smoothing": smoothing}
+    if class_weights is None:
+        return F.cross_entropy(logits, labels, reduction="sum", **settings)
+    losses = F.cross_entropy(logits, labels, reduction="none", **settings)
+    return (class_weights[labels] * losses).sum()  # the loss of label -1 is 0
+
+
+def balanced_class_weights(train: ImageSet) -> ClassWeights:
+    """Return n / (k n_c) for each class: n labelled images of k classes, n_c of class c.
+
+    Their mean over the labelled images is 1. A class without images gets 0.
+    """
+    counts = train.labels[train.labels >= 0].bincount(minlength=len(train.classes)).float()
+    num_present = (counts > 0).sum()
+    return torch.where(counts > 0, counts.sum() / (num_present * counts.clamp(min=1)), 0.0)
 
 
 def softened_kl(student: Logits, teacher: Logits, temperature: float) -> Float32[Tensor, ""]:

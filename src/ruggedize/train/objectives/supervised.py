@@ -9,6 +9,7 @@ from ruggedize.data import ImageBatch
 from ruggedize.train.objectives.objective import (
     LABELLED,
     Batch,
+    ClassWeights,
     Context,
     Sees,
     Term,
@@ -22,7 +23,7 @@ from ruggedize.views import ViewMaker
 
 def make(options: SupervisedOptions, context: Context) -> "Supervised":
     """Build the objective; it uses clean views by default."""
-    return Supervised(options, context.maker, context.views or "clean")
+    return Supervised(options, context.maker, context.views or "clean", context.class_weights)
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Supervised:
     options: SupervisedOptions
     maker: ViewMaker
     sees: Sees
+    class_weights: ClassWeights | None
     sources: Mapping[str, int] = field(default_factory=lambda: {LABELLED: 1})
 
     def batch(self, images: Mapping[str, ImageBatch], epoch: int, step: int) -> Batch:
@@ -44,5 +46,6 @@ class Supervised:
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Term]:
         """Return the cross entropy and the metrics."""
         logits, labels = model(batch[LABELLED]["view"]).float(), batch[LABELLED]["labels"]
-        cross_entropy = cross_entropy_sum(logits, labels, self.options.label_smoothing)
+        smoothing = self.options.label_smoothing
+        cross_entropy = cross_entropy_sum(logits, labels, smoothing, self.class_weights)
         return {"cross_entropy": Term(cross_entropy, LABELLED)} | student_metrics(logits, labels)
