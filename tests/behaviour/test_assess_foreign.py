@@ -16,6 +16,8 @@ PLAIN = ("--mean", "0", "--std", "1")
 MODULE = """
 import torch
 
+pytestmark = pytest.mark.more
+
 class Network(torch.nn.Module):
     def forward(self, images):
         return 4 * images.mean((2, 3)).flip(1)

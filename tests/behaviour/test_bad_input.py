@@ -84,14 +84,14 @@ BAD = {
     "a recipe whose base is missing": (["run", "orphan.toml"], ["nobase", "orphan.toml"]),
     "a recipe that is no text": (["run", "bytes.toml"], ["not valid TOML", "correct the file"]),
     "a recipe without an end of brackets": (["run", "nested.toml"], ["not valid TOML"]),
-    "one image": (["run", "demo", *LONE], ["hold out images of 1", "add images"]),
+    "one image": (["run", "demo", *LONE], ["only one class", "train/CLASS/"]),
     "one training image": (
         ["run", "demo", "--set", "data.name=pair", "--set", "data.image_size=16"],
         ["teacher: a step needs at least 2 images", "use more images"],
     ),
     "an empty folder": (
         ["run", "demo", "--set", "data.name=empty", "--set", "data.image_size=16"],
-        ["empty has no folder train", "train/CLASS/"],
+        ["empty has no class folders", "empty/CLASS/"],
     ),
     "one class alone": (
         ["run", "demo", *PHOTOS, "--skip-bad-images", "--set", "data.validation=2"],

@@ -38,6 +38,7 @@ def assessed(model: Path, out: Path, *options: str | Path) -> dict:
     return json.loads(out.read_text())
 
 
+@pytest.mark.more
 def test_a_written_suite_gives_the_figures_of_the_generated_one(
     model: Path, written: Path, tmp_path: Path
 ) -> None:

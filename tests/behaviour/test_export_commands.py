@@ -14,6 +14,8 @@ from tests.behaviour.runs import ruggedize
 from tests.unit.test_card import finished_run
 from tests.unit.test_onnx import sharpened
 
+pytestmark = pytest.mark.more
+
 
 def run_of(recipe: str, folder: Path, *changes: str) -> Path:
     """Make a run folder that holds no more than a recipe and a student."""
@@ -42,7 +44,9 @@ def test_generated_images_stand_in_and_are_named(where: str, tmp_path: Path) -> 
     save_model(sharpened(32, 32), model)
     result = ruggedize("export", model, "--format", "onnx", "--out", tmp_path / "m.onnx")
     assert result.returncode == 0, result.stderr
-    reason = "no test images of the run: no data set" if where == "gone" else "lies in no run"
+    reason = (
+        "no test images of the run: there is no data set" if where == "gone" else "lies in no run"
+    )
     assert "checked on 64 generated images" in " ".join(result.stdout.split())
     assert reason in " ".join(result.stdout.split())
 

@@ -235,6 +235,7 @@ def test_assess_and_report_work_on_a_finished_run(finished: Path, tmp_path: Path
     assert page.stat().st_size > 1000
 
 
+@pytest.mark.more
 def test_predict_names_the_class_of_each_image(finished: Path, tmp_path: Path) -> None:
     from PIL import Image
     from sklearn.datasets import load_digits

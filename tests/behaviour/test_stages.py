@@ -11,6 +11,8 @@ from ruggedize.recipe import load_recipe
 from tests.behaviour.pages import Page
 from tests.behaviour.runs import ruggedize, tiny_demo
 
+pytestmark = pytest.mark.more
+
 MORE = ("control=true", "student.generations=2")
 MODELS = ["teacher", "noise-only", "student", "student-2"]  # those without a teacher come first
 

@@ -163,6 +163,7 @@ def test_a_limit_on_a_file_s_size_stops_with_one_line(expected: bytes, tmp_path:
     goes_on(tmp_path, expected)
 
 
+@pytest.mark.more
 def test_the_second_process_in_a_training_s_folder_is_rejected(tmp_path: Path) -> None:
     """The teacher's folder is held against a run, against its like and against a student."""
     first = started(*arguments(tmp_path / "teacher"))

@@ -114,7 +114,6 @@ def test_normalised_floats_are_not_cast_to_black() -> None:
 @pytest.mark.parametrize(
     ("images", "words"),
     [
-        (torch.zeros(0, 3, 8, 8, dtype=torch.uint8), "there is no image in them"),
         (torch.zeros(2, 3, 0, 8, dtype=torch.uint8), "without pixels"),
         ([], "got an empty list"),
         (None, "got NoneType"),

@@ -12,6 +12,8 @@ from ruggedize.models import ResNet9Options, create_model, save_model
 from tests.distributed.launching import ROOT, environment, launched
 from tests.foreign import colour_folder, colour_onnx
 
+pytestmark = pytest.mark.more
+
 CELLS = ("--corruptions", "gaussian_noise,fog", "--severities", "1,5")
 
 

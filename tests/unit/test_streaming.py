@@ -7,6 +7,7 @@ import subprocess
 import sys
 from multiprocessing import active_children
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import torch
 from PIL import Image
 
 from ruggedize.core.errors import UserError
+from ruggedize.core.reading import open_regular
 from ruggedize.corruptions import generated_suite
 from ruggedize.corruptions.manifest import fingerprint
 from ruggedize.data import DataOptions, Splits, folder, load_splits
@@ -118,14 +120,13 @@ def test_a_file_that_goes_bad_later_is_named(photos: Path, tmp_path: Path) -> No
 def faults(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[OSError]]:
     """Make opening a file of some name fail, once for every error listed."""
     waiting: dict[str, list[OSError]] = {}
-    opened = Image.open
 
-    def failing(file: Path, **options: object) -> Image.Image:
-        if waiting.get(Path(file).name):
-            raise waiting[Path(file).name].pop()
-        return opened(file, **options)
+    def failing(path: Path, **options: Any) -> Any:
+        if waiting.get(path.name):
+            raise waiting[path.name].pop()
+        return open_regular(path, **options)
 
-    monkeypatch.setattr(Image, "open", failing)
+    monkeypatch.setattr("ruggedize.data.decode.open_regular", failing)
     return waiting
 
 

@@ -47,3 +47,7 @@ Changes = Annotated[
 ]
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 AsCsv = Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(name="csv")]
+Preset = Annotated[
+    Literal["auto", "cifar", "imagenet", "scaled"] | None,
+    tyro.conf.arg(help_behavior_hint=default_hint),
+]

@@ -83,7 +83,7 @@ def open_arrays(
             f"{folder} has none of the nineteen corruptions, e.g. {ALL[0]}.npy;\n{CURE}"
         )
     height, width = image_set.images.shape[2:]
-    num_rows = len(mapped(folder / f"{corruptions[0]}.npy"))
+    num_rows = (*mapped(folder / f"{corruptions[0]}.npy").shape, 0)[0]
     if len(stored) > len(SEVERITIES) * num_rows:
         raise UserError(
             f"{folder / LABELS} has {len(stored):,} labels for {num_rows:,} images;\n{CURE}"

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -59,27 +60,39 @@ def load_data(  # noqa: PLR0913
         skip_bad_images: skip files of a folder that cannot be decoded, and list them in a
             warning.
     """
+    given = {
+        "image_size": image_size,
+        "validation": validation,
+        "validation_choice": validation_choice,
+        "fit": fit,
+        "max_megapixels": max_megapixels,
+        "streaming": streaming,
+        "workers": workers,
+        "skip_bad_images": skip_bad_images,
+    }
+    return load_splits(options_of(name_or_path, root, given), download=download)
+
+
+def options_of(
+    name_or_path: str | os.PathLike[str],
+    root: str | os.PathLike[str] | None,
+    given: Mapping[str, object],
+) -> DataOptions:
+    """Return the options of data by name or path.
+
+    Raises:
+        UserError: one of them is invalid.
+    """
     is_path = isinstance(name_or_path, os.PathLike)
+    name = os.fspath(absolute_path(name_or_path)) if is_path else str(name_or_path)
     try:
-        options = DataOptions(
-            name=os.fspath(absolute_path(name_or_path)) if is_path else str(name_or_path),
-            root=Path(root) if root is not None else None,
-            image_size=image_size,
-            validation=validation,
-            validation_choice=validation_choice,
-            fit=fit,
-            max_megapixels=max_megapixels,
-            streaming=streaming,
-            workers=workers,
-            skip_bad_images=skip_bad_images,
-        )
+        return DataOptions.model_validate({"name": name, "root": root, **given})
     except ValidationError as error:
         fault = error.errors()[0]
         message = fault["msg"].removeprefix("Value error, ")
         if not fault["loc"]:  # a conflict between options
             raise UserError(message) from None
         raise UserError(f"{fault['loc'][0]}: {message} (got {fault['input']!r})") from None
-    return load_splits(options, download=download)
 
 
 def load_clean_images(
@@ -94,10 +107,10 @@ def load_clean_images(
     The images of such a folder have no labels (-1).
     """
     given = {"image_size": image_size, "skip_bad_images": skip_bad_images}
-    options = DataOptions.model_validate({"name": name_or_path, "root": root, **given})
+    options = options_of(name_or_path, root, given)
     path = place_of(options)
     if options.name in BUILT_IN or not path.is_dir() or not is_plain_folder(path):
-        return load_data(name_or_path, root, **given).test
+        return load_splits(options).test
     check_options(path, options)
     files = files_below(path)
     images, bad = decode_all(files, Stored(image_size or 0))

@@ -77,9 +77,9 @@ def from_pillow(image: Image.Image) -> np.ndarray:
 
 
 def check_shape(images: Tensor | np.ndarray) -> None:
-    """Raise a ValueError unless the shape is `[n, 3, h, w]` without a zero."""
+    """Raise a ValueError unless the shape is `[n, 3, h, w]` and there are pixels."""
     shape = list(images.shape)
-    if len(shape) == RGBA and shape[1] == RGB and 0 not in shape:
+    if len(shape) == RGBA and shape[1] == RGB and 0 not in shape[1:]:
         return
     raise ValueError(
         f"images must be uint8 [n, 3, h, w], got {dtype_of(images)} {shape};\n"

@@ -96,7 +96,7 @@ class TrainingOptions(BaseModel):
     )
     compile: bool = Field(
         default=False,
-        description="use torch.compile (needs a C++ compiler on a CPU; untested on GPUs)",
+        description="use torch.compile (needs a C++ compiler on a CPU)",
     )
 
     @model_validator(mode="after")
