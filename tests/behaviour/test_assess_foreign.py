@@ -11,12 +11,12 @@ from ruggedize.assess import Assessment, load_assessment, load_predictions
 from ruggedize.cli.main import run_command
 from tests.foreign import colour_folder, colour_onnx, environment, timm_weights, with_timm
 
+pytestmark = pytest.mark.more
+
 FEW = ("--corruptions", "gaussian_noise,contrast", "--severities", "1,5")
 PLAIN = ("--mean", "0", "--std", "1")
 MODULE = """
 import torch
-
-pytestmark = pytest.mark.more
 
 class Network(torch.nn.Module):
     def forward(self, images):

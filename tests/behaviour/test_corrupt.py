@@ -51,6 +51,7 @@ def test_a_written_suite_gives_the_figures_of_the_generated_one(
     assert other["models"] != generated["models"]
 
 
+@pytest.mark.more
 def test_a_suite_in_another_order_is_assessed_without_pairs(
     model: Path, written: Path, tmp_path: Path
 ) -> None:

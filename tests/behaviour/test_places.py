@@ -16,6 +16,8 @@ from ruggedize.recipe import Recipe, load_recipe
 from tests.behaviour.runs import TINY, command, env, ruggedize
 from tests.behaviour.test_changed_data import make_photos
 
+pytestmark = pytest.mark.more
+
 RECIPE = """base = "demo"
 [data]
 name = "photos"

@@ -13,6 +13,8 @@ from ruggedize.models import save_model
 from tests.behaviour.runs import ruggedize
 from tests.tiny_stages import tiny_stage
 
+pytestmark = pytest.mark.more
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:

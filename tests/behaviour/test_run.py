@@ -38,6 +38,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     "pattern",
     [
@@ -222,6 +223,7 @@ def test_another_seed_gives_other_weights(finished: Path, tmp_path: Path) -> Non
     assert (tmp_path / "other" / name).read_bytes() != (finished / name).read_bytes()
 
 
+@pytest.mark.more
 def test_assess_and_report_work_on_a_finished_run(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "again.json"
     arguments = ["assess", finished, "--severities", "5", "--num-images", "50"]

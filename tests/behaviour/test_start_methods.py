@@ -9,6 +9,8 @@ import pytest
 from tests.behaviour.runs import env
 from tests.behaviour.test_changed_data import make_photos
 
+pytestmark = pytest.mark.more
+
 SCRIPT = """
 import multiprocessing
 multiprocessing.set_start_method("{method}", force=True)

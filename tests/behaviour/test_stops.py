@@ -60,10 +60,8 @@ def states_are_whole(out: Path) -> bool:
     return all(digest.hexdigest()[:16] == name for name, digest in hashes.items())
 
 
-@pytest.mark.parametrize(
-    ("number", "status"),
-    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.more)],
-)
+@pytest.mark.more
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_within_an_epoch_finishes_the_step_and_saves(
     expected: bytes, tmp_path: Path, number: signal.Signals, status: int
 ) -> None:

@@ -256,6 +256,7 @@ def test_a_kernel_cache_that_others_can_write_is_not_used(tmp_path: Path) -> Non
     assert kernel.is_private(tmp_path / "own" / "digest")
 
 
+@pytest.mark.more
 def test_a_shared_kernel_cache_costs_a_warning_and_works(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()

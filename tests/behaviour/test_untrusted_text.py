@@ -17,6 +17,8 @@ from ruggedize.models import ResNet9Options, create_model, save_model
 from tests.behaviour.runs import command, env
 from tests.behaviour.untrusted import ESCAPED, FORBIDDEN, FOREIGN, photographs, ran
 
+pytestmark = pytest.mark.more
+
 
 def test_control_characters_marks_and_surrogates_are_escaped_once() -> None:
     assert shown(FOREIGN) == ESCAPED
