@@ -162,7 +162,7 @@ def test_another_top_class_needs_a_margin_below_the_tolerance() -> None:
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(UserError, match="pip install onnxscript"):
+    with pytest.raises(UserError, match=r"needs onnxscript;\npip install 'ruggedize\[onnx\]'"):
         export_onnx(sharpened(32, 32), tmp_path / "m.onnx")
     extras.require_extra("hub", "the Hub")
 

@@ -1,6 +1,6 @@
 """Packages that only some commands need: the extras of an installation."""
 
-from importlib.util import find_spec
+from importlib import import_module
 
 from ruggedize.core.errors import UserError
 
@@ -18,9 +18,15 @@ def require_extra(extra: str, purpose: str) -> None:
         extra: a key of `EXTRAS`.
         purpose: what needs it, as the beginning of a sentence: "the Hugging Face Hub".
     """
-    missing = [package for name, package in EXTRAS[extra].items() if find_spec(name) is None]
+    missing = [package for name, package in EXTRAS[extra].items() if not can_import(name)]
     if missing:
-        raise UserError(
-            f"{purpose} needs {', '.join(missing)};\n"
-            f"pip install {' '.join(missing)} (the extra [{extra}] has all that is needed)"
-        )
+        raise UserError(f"{purpose} needs {', '.join(missing)};\npip install 'ruggedize[{extra}]'")
+
+
+def can_import(name: str) -> bool:
+    """Return whether a module is installed and can be imported."""
+    try:
+        import_module(name)
+    except ImportError:
+        return False
+    return True
