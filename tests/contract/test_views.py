@@ -15,7 +15,7 @@ from jaxtyping import TypeCheckError
 from ruggedize.corruptions.names import ALL
 from ruggedize.kernels.blocks import available_cores
 from ruggedize.views.kinds.additive_noise import quantiles
-from ruggedize.views.noise import overlaps
+from ruggedize.views.noise_chain import overlaps
 from ruggedize.views.options import (
     AdditiveNoiseOptions,
     NoiseOptions,

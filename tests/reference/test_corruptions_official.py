@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ruggedize.corruptions import CORRUPTIONS, corrupt, noise
+from ruggedize.corruptions import CORRUPTIONS, corrupt, pixel_noise
 from ruggedize.corruptions.names import SEVERITIES
 
 NUM_SEEDS = 8
@@ -41,11 +41,11 @@ def test_without_randomness_the_images_agree(
 
 
 def gaussian_noise(rng: np.random.RandomState, pixels: np.ndarray, out: np.ndarray, std: float):
-    noise.gaussian_noise(pixels, out, normals(rng, std), std)
+    pixel_noise.gaussian_noise(pixels, out, normals(rng, std), std)
 
 
 def speckle_noise(rng: np.random.RandomState, pixels: np.ndarray, out: np.ndarray, std: float):
-    noise.speckle_noise(pixels, out, normals(rng, std), std)
+    pixel_noise.speckle_noise(pixels, out, normals(rng, std), std)
 
 
 def normals(rng: np.random.RandomState, std: float) -> np.ndarray:
@@ -55,7 +55,7 @@ def normals(rng: np.random.RandomState, std: float) -> np.ndarray:
 
 def shot_noise(rng: np.random.RandomState, pixels: np.ndarray, out: np.ndarray, photons: float):
     counts = rng.poisson(pixels.transpose(1, 2, 0) / 255.0 * photons)
-    noise.shot_noise(pixels, out, counts.transpose(2, 0, 1).ravel().astype(np.int32), photons)
+    pixel_noise.shot_noise(pixels, out, counts.transpose(2, 0, 1).ravel().astype(np.int32), photons)
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)

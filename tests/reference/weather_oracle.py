@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from ruggedize.corruptions.photographs import NUM_USED, SHA256, frost_folder
+from ruggedize.corruptions.frost_photographs import NUM_USED, SHA256, frost_folder
 
 Level = tuple[float, ...]
 Rng = np.random.RandomState

@@ -6,7 +6,7 @@ import torch
 
 from ruggedize.core.errors import UserError
 from ruggedize.corruptions import corruption_sheet, generated_suite
-from ruggedize.corruptions.sheet import GAP, MARGIN, NAMES, TITLE
+from ruggedize.corruptions.severity_sheet import GAP, MARGIN, NAMES, TITLE
 
 PROCEDURAL = {"frost": {"textures": "procedural"}}  # needs no photographs
 CELL = 96  # of an image of 32 pixels

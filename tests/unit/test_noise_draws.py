@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from ruggedize.core.seeding import stream_key
-from ruggedize.corruptions import noise
+from ruggedize.corruptions import pixel_noise
 from ruggedize.kernels.draws import image_key
 
 
 def test_the_normal_quantiles_have_the_moments_of_the_normal_distribution():
-    values = noise.normal_table().astype(float)
+    values = pixel_noise.normal_table().astype(float)
     assert abs(values.mean()) < 1e-6
     assert abs(values.std() - 1) < 1e-3
     assert abs((values**4).mean() - 3) < 0.01
@@ -20,8 +20,10 @@ def test_the_normal_quantiles_have_the_moments_of_the_normal_distribution():
 
 def test_the_normal_draws_use_all_quantiles_alike():
     draws = np.empty(1_000_001, np.float32)
-    noise.draw_normals(np.uint64(image_key(stream_key(0, "test"), 5)), noise.normal_table(), draws)
-    sixteenths = np.quantile(noise.normal_table(), np.arange(1, 16) / 16)
+    pixel_noise.draw_normals(
+        np.uint64(image_key(stream_key(0, "test"), 5)), pixel_noise.normal_table(), draws
+    )
+    sixteenths = np.quantile(pixel_noise.normal_table(), np.arange(1, 16) / 16)
     counts = np.bincount(np.searchsorted(sixteenths, draws), minlength=16)
     expected = len(draws) / 16
     assert ((counts - expected) ** 2 / expected).sum() < 37.7  # chi-square, 15 degrees, p = 0.001
@@ -30,7 +32,7 @@ def test_the_normal_draws_use_all_quantiles_alike():
 
 @pytest.mark.parametrize("photons", [500.0, 60.0, 3.0])
 def test_the_alias_tables_hold_the_poisson_distribution(photons: float):
-    lowest, cuts, others = noise.poisson_tables(photons)
+    lowest, cuts, others = pixel_noise.poisson_tables(photons)
     for value in (0, 1, 97, 255):
         chances = alias_chances(cuts[value], others[value])
         expected = poisson(value * photons / 255, int(lowest[value]), len(chances))

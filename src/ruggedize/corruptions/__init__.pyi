@@ -4,6 +4,7 @@ from .corrupting import resolve_preset as resolve_preset
 from .corruption import Corruption as Corruption
 from .corruption import Preset as Preset
 from .export import export_suite as export_suite
+from .frost_photographs import fetch_frost as fetch_frost
 from .names import ALL as ALL
 from .names import BENCHMARK as BENCHMARK
 from .names import SEVERITIES as SEVERITIES
@@ -15,8 +16,7 @@ from .options import allowed_texts as allowed_texts
 from .options import complete_options as complete_options
 from .options import parsed_options as parsed_options
 from .options import reject_idle_options as reject_idle_options
-from .photographs import fetch_frost as fetch_frost
-from .sheet import corruption_sheet as corruption_sheet
+from .severity_sheet import corruption_sheet as corruption_sheet
 from .stored import find_suite as find_suite
 from .stored import reject_incomplete as reject_incomplete
 from .stored import stored_suite as stored_suite

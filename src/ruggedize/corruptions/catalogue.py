@@ -2,16 +2,16 @@
 
 from ruggedize.corruptions import (
     blur,
-    color,
     digital,
     elastic,
     fog,
     frost,
     glass,
-    noise,
+    pixel_noise,
     scaling,
     snow,
     spatter,
+    tone,
     zoom,
 )
 from ruggedize.corruptions.corruption import Corruption
@@ -27,8 +27,8 @@ ROWS = (
         imagenet=(0.08, 0.12, 0.18, 0.26, 0.38),
         source="NumPy: x + normal(0, level), x in 0..1",
         random=True,
-        prepare=noise.with_normals,
-        kernel=noise.gaussian_noise_block,
+        prepare=pixel_noise.with_normals,
+        kernel=pixel_noise.gaussian_noise_block,
     ),
     Corruption(
         name="shot_noise",
@@ -38,8 +38,8 @@ ROWS = (
         imagenet=(60, 25, 12, 5, 3),
         source="NumPy: poisson(x * level) / level, x in 0..1",
         random=True,
-        prepare=noise.with_counts,
-        kernel=noise.shot_noise_block,
+        prepare=pixel_noise.with_counts,
+        kernel=pixel_noise.shot_noise_block,
     ),
     Corruption(
         name="impulse_noise",
@@ -49,8 +49,8 @@ ROWS = (
         imagenet=(0.03, 0.06, 0.09, 0.17, 0.27),
         source="scikit-image: random_noise(mode='s&p', amount=level), each channel separately",
         random=True,
-        prepare=noise.with_amount,
-        kernel=noise.impulse_noise_block,
+        prepare=pixel_noise.with_amount,
+        kernel=pixel_noise.impulse_noise_block,
     ),
     Corruption(
         name="defocus_blur",
@@ -169,8 +169,8 @@ ROWS = (
         imagenet=(0.1, 0.2, 0.3, 0.4, 0.5),
         source="scikit-image: HSV value + level",
         random=False,
-        prepare=color.with_level,
-        kernel=color.brightness_block,
+        prepare=tone.with_level,
+        kernel=tone.brightness_block,
     ),
     Corruption(
         name="contrast",
@@ -180,8 +180,8 @@ ROWS = (
         imagenet=(0.4, 0.3, 0.2, 0.1, 0.05),
         source="NumPy: (x - mean) * level + mean, each channel's own mean",
         random=False,
-        prepare=color.with_level,
-        kernel=color.contrast_block,
+        prepare=tone.with_level,
+        kernel=tone.contrast_block,
     ),
     Corruption(
         name="elastic_transform",
@@ -239,8 +239,8 @@ ROWS = (
         imagenet=(0.15, 0.2, 0.35, 0.45, 0.6),
         source="NumPy: x + x * normal(0, level)",
         random=True,
-        prepare=noise.with_normals,
-        kernel=noise.speckle_noise_block,
+        prepare=pixel_noise.with_normals,
+        kernel=pixel_noise.speckle_noise_block,
     ),
     Corruption(
         name="gaussian_blur",
@@ -286,8 +286,8 @@ ROWS = (
         imagenet=((0.3, 0.0), (0.1, 0.0), (2.0, 0.0), (5.0, 0.1), (20.0, 0.2)),
         source="scikit-image: HSV saturation * scale + shift",
         random=False,
-        prepare=color.with_scale_and_shift,
-        kernel=color.saturate_block,
+        prepare=tone.with_scale_and_shift,
+        kernel=tone.saturate_block,
     ),
 )
 CORRUPTIONS: dict[str, Corruption] = {row.name: row for row in ROWS}

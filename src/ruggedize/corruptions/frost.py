@@ -6,7 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ruggedize.corruptions.photographs import check_photographs, frost_folder, load_photographs
+from ruggedize.corruptions.frost_photographs import (
+    check_photographs,
+    frost_folder,
+    load_photographs,
+)
 from ruggedize.corruptions.procedural import grown_pictures
 from ruggedize.kernels.draws import image_key, integer
 from ruggedize.kernels.kernel import kernel

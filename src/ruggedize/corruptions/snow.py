@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from ruggedize.corruptions.noise import draw_normals, normal_table
+from ruggedize.corruptions.pixel_noise import draw_normals, normal_table
 from ruggedize.kernels.draws import image_key, uniform
 from ruggedize.kernels.kernel import kernel
 from ruggedize.kernels.motion import motion_blur, motion_weights

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ruggedize.corruptions.noise import draw_normals, normal_table
+from ruggedize.corruptions.pixel_noise import draw_normals, normal_table
 from ruggedize.kernels.draws import image_key
 from ruggedize.kernels.edges import MARGIN, find_edges, measure_distances
 from ruggedize.kernels.filters import filter_3x3, filter_both_ways, gaussian_taps

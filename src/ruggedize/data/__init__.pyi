@@ -17,12 +17,12 @@ from .load import data_digest as data_digest
 from .load import load_clean_images as load_clean_images
 from .load import load_data as load_data
 from .load import load_splits as load_splits
+from .location import beside as beside
+from .location import is_place as is_place
+from .location import with_absolute_place as with_absolute_place
 from .options import DataOptions as DataOptions
 from .photographs import TestImages as TestImages
 from .photographs import load_test_images as load_test_images
-from .places import beside as beside
-from .places import is_place as is_place
-from .places import with_absolute_place as with_absolute_place
 from .root import data_root as data_root
 from .streaming import StreamedImages as StreamedImages
 from .streaming import decode_all as decode_all

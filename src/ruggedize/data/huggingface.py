@@ -14,9 +14,9 @@ from ruggedize.data.decode import BadImageError, Stored, decode
 from ruggedize.data.digest import DataDigest, array_digest
 from ruggedize.data.image_set import ImageSet, Splits
 from ruggedize.data.layout import PARTS, TEST_SHARE
+from ruggedize.data.location import PREFIX
 from ruggedize.data.oddities import report_found
 from ruggedize.data.options import DataOptions
-from ruggedize.data.places import PREFIX
 from ruggedize.data.split import hold_out
 from ruggedize.kernels.blocks import run_blocks
 from ruggedize.kernels.types import Images

@@ -20,8 +20,8 @@ from ruggedize.data.digits import load_digits
 from ruggedize.data.folder import check_options, load_files, load_folder
 from ruggedize.data.image_set import ImageSet, Splits
 from ruggedize.data.layout import files_below, find_images, is_plain_folder
+from ruggedize.data.location import BUILT_IN, PREFIX, place_of, places_of
 from ruggedize.data.options import DataOptions
-from ruggedize.data.places import BUILT_IN, PREFIX, place_of, places_of
 from ruggedize.data.split import hold_out
 from ruggedize.data.streaming import decode_all
 from ruggedize.data.tables import is_table, read_table

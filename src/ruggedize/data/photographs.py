@@ -15,8 +15,8 @@ from ruggedize.data.layout import (
     with_spelling_of_train,
 )
 from ruggedize.data.load import load_splits
+from ruggedize.data.location import BUILT_IN, PREFIX, place_of
 from ruggedize.data.options import DataOptions
-from ruggedize.data.places import BUILT_IN, PREFIX, place_of
 
 DEFAULT_SIZE = 224  # pixels at which photographs are stored: that of ImageNet-C
 

@@ -12,10 +12,6 @@ from .contract import read_class_map as read_class_map
 from .contract import read_classes as read_classes
 from .export import export_onnx as export_onnx
 from .export import export_state_dict as export_state_dict
-from .files import load_model as load_model
-from .files import packed_model as packed_model
-from .files import read_description as read_description
-from .files import save_model as save_model
 from .foreign import ForeignOptions as ForeignOptions
 from .foreign import kind_of as kind_of
 from .foreign import load_foreign as load_foreign
@@ -24,6 +20,10 @@ from .hub import model_file as model_file
 from .hub import push_folder as push_folder
 from .inference import inference_batch_size as inference_batch_size
 from .inference import logits_of as logits_of
+from .model_files import load_model as load_model
+from .model_files import packed_model as packed_model
+from .model_files import read_description as read_description
+from .model_files import save_model as save_model
 from .options import AirbenchOptions as AirbenchOptions
 from .options import CustomModel as CustomModel
 from .options import ModelOptions as ModelOptions

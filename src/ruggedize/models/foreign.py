@@ -11,8 +11,8 @@ from torch import nn
 from ruggedize.core.errors import UserError
 from ruggedize.models.classifier import Classifier
 from ruggedize.models.contract import Contract, option
-from ruggedize.models.files import METADATA_KEY, load_model
 from ruggedize.models.hub import MODEL, hub_file
+from ruggedize.models.model_files import METADATA_KEY, load_model
 from ruggedize.models.onnx_models import load_onnx
 from ruggedize.models.own_code import made_by, names_function
 from ruggedize.models.predictor import Predictor

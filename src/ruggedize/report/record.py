@@ -25,7 +25,6 @@ from ruggedize.report.shapes import Delivered, Environment, Recipe, Rows, check_
 
 OF_A_RUN = "assessment.json"
 PNG = b"\x89PNG\r\n\x1a\n"
-WITHOUT_TEACHER = ("supervised", "jsd", "mean-teacher")  # objectives that use no other model
 
 
 @dataclass(frozen=True)
@@ -84,11 +83,11 @@ class RunRecord:
 
     def teacher_of(self, name: str) -> str | None:
         """Return the model that taught another one; None if none was assessed."""
-        if self.stage(name).get("objective", {}).get("kind") in WITHOUT_TEACHER:
-            return None
-        parents = self.delivered[name].get("training", {}).get("parents", {})
-        default = "teacher" if name == "student" else None
-        found = next(iter(parents), self.stage(name).get("learns_from", default))
+        parents = self.delivered[name].get("training", {}).get("parents")
+        if parents is None:  # a training of an earlier version, or a recipe alone
+            default = "teacher" if name == "student" else None
+            parents = [self.stage(name).get("learns_from", default)]
+        found = next(iter(parents), None)
         return found if found in self.assessment.models else None
 
 

@@ -1,5 +1,5 @@
 from .augment import randaugment as randaugment
-from .noise import overlaps as overlaps
+from .noise_chain import overlaps as overlaps
 from .options import AdditiveNoiseOptions as AdditiveNoiseOptions
 from .options import CustomNoise as CustomNoise
 from .options import RandAugmentOptions as RandAugmentOptions

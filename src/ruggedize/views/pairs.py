@@ -18,7 +18,7 @@ from ruggedize.views.geometry import (
     placed,
     placements_of,
 )
-from ruggedize.views.noise import apply_noise
+from ruggedize.views.noise_chain import apply_noise
 from ruggedize.views.options import ViewOptions
 
 
