@@ -265,11 +265,10 @@ def overlap_limit(assessment: Assessment) -> str:
 def usage(name: str) -> str:
     """Return the lines that load the model and classify an image."""
     return (
-        "from pathlib import Path\n\n"
-        "from ruggedize import load_model\nfrom ruggedize.data import decode_image\n\n"
+        "from PIL import Image\n\nfrom ruggedize import load_model\n\n"
         f'model = load_model("hf:ORG/{shown(name)}", download=True)\n'
-        'images = decode_image(Path("photo.jpg"), model.image_size)[None]\n'
-        "print(model.classes[model.predict(images).labels[0]])"
+        'found = model.predict([Image.open("photo.jpg")])\n'
+        "print(model.classes[found.labels[0]])"
     )
 
 

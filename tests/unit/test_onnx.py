@@ -10,14 +10,15 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors import safe_open
 from torch import Tensor, nn
 
 from ruggedize.core import extras
 from ruggedize.core.errors import UserError
 from ruggedize.core.files import sha256
-from ruggedize.data import decode_image
+from ruggedize.data import Fit, decode_image
+from ruggedize.kernels.pictures import square
 from ruggedize.models import (
     Classifier,
     ResNet9Options,
@@ -158,6 +159,19 @@ def test_another_top_class_needs_a_margin_below_the_tolerance() -> None:
     expected[0, 0], found[0, 0] = 1.5e-4, 0.6e-4
     with pytest.raises(UserError, match="1 of 1 images in another class"):
         compared(expected, found)
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
+def test_the_snippet_makes_images_square_as_the_model_was_trained(fit: Fit) -> None:
+    line = next(x for x in serving_snippet("m.onnx", fit).splitlines() if "stored, stored" in x)
+    ramp = np.broadcast_to(np.arange(50, dtype=np.uint8)[None, :, None] * 5, (20, 50, 3))
+    wide = Image.fromarray(np.ascontiguousarray(ramp))
+    here = {"image": wide, "stored": 16, "Image": Image, "ImageOps": ImageOps}
+    exec(line, here)
+    ours = torch.from_numpy(square(wide, 16, fit)).permute(1, 2, 0).float()
+    theirs = torch.from_numpy(np.asarray(here["image"])).float()
+    assert (ours - theirs).abs().mean() < 6
+    assert (ours - ours.flip(1)).abs().mean() > 12  # must differ
 
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

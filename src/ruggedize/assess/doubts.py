@@ -24,9 +24,10 @@ def warn_of_chance(assessment: Assessment) -> None:
         clean = model.clean
         if near_chance(clean.correct, clean.n, num_classes):
             log.warning(
-                "%s is right on %.1f %% of the clean images, and chance is %.1f %%: mostly its "
-                "classes are in another order than the data's folders (--classes FILE names them, "
-                "one a line), else its pixels are normalised in another way (--mean, --std)",
+                "%s is right on %.1f %% of the clean images, and chance is %.1f %%: it has learnt "
+                "little, or its classes are in another order than the data's folders (--classes "
+                "FILE names them, one a line), or its pixels are normalised otherwise (--mean, "
+                "--std)",
                 name,
                 100 * clean.accuracy,
                 100 / num_classes,

@@ -96,6 +96,7 @@ def facts_of(classifier: Classifier, model_sha256: str | None) -> dict[str, str]
         "image_size": json.dumps(classifier.image_size),
         "input_size": json.dumps(classifier.input_size),
         "layout": "nchw",
+        "fit": json.dumps(classifier.fit),
         "mean": json.dumps(classifier.mean),
         "output": OUTPUT,
         "ruggedize_version": str(version("ruggedize")),

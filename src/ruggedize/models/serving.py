@@ -2,6 +2,8 @@
 
 import json
 
+from ruggedize.models.classifier import Fit
+
 SNIPPET = """\
 import json
 
@@ -13,7 +15,7 @@ session = onnxruntime.InferenceSession({file})
 facts = session.get_modelmeta().custom_metadata_map
 classes, stored, side = (json.loads(facts[key]) for key in ("classes", "image_size", "input_size"))
 image = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
-image = ImageOps.fit(image, (stored, stored), Image.Resampling.BICUBIC)  # the middle square
+image = {squared}
 image = image.resize((side, side), Image.Resampling.BILINEAR)
 logits = session.run(["logits"], {{"images": np.asarray(image).transpose(2, 0, 1)[None]}})[0][0]
 probabilities = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
@@ -21,6 +23,18 @@ print(classes[logits.argmax()], f"{{probabilities.max():.4f}}")
 """
 
 
-def serving_snippet(file: str) -> str:
-    """Return Python code that classifies `photo.jpg` with an ONNX file that was exported."""
-    return SNIPPET.format(file=json.dumps(file, ensure_ascii=False))
+SQUARED: dict[Fit, str] = {
+    "crop": "ImageOps.fit(image, (stored, stored), Image.Resampling.BICUBIC)  # the middle square",
+    "pad": "ImageOps.pad(image, (stored, stored), Image.Resampling.BICUBIC, (128, 128, 128))",
+    "squash": "image.resize((stored, stored), Image.Resampling.BICUBIC)",
+}
+
+
+def serving_snippet(file: str, fit: Fit = "crop") -> str:
+    """Return Python code that classifies `photo.jpg` with an ONNX file that was exported.
+
+    Args:
+        file: the name of the ONNX file.
+        fit: how the model's images are made square (`Classifier.fit`).
+    """
+    return SNIPPET.format(file=json.dumps(file, ensure_ascii=False), squared=SQUARED[fit])
