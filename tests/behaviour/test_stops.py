@@ -138,7 +138,7 @@ def test_a_full_disk_stops_with_one_line_and_whole_states(
     assert result.returncode == 2, result.stderr
     assert "Traceback" not in result.stderr
     assert ".safetensors: No space left on device;\n" in result.stderr
-    assert last_line.endswith("make room and give the same command again")
+    assert last_line.endswith("free some space and run the same command again")
     assert steps_saved(small_disk / "run") == [STEPS, 2 * STEPS]
     assert states_are_whole(small_disk / "run")
     assert not list(small_disk.rglob("*.partial"))

@@ -104,8 +104,8 @@ def test_a_launch_of_one_process_instead_of_two_is_rejected(tmp_path: Path) -> N
             "student.ghost_batches=3",
             "student.ghost_batches must be a multiple of the 2 processes, got 3",
         ),
-        ("teacher.batch_size=3", "teacher: a step needs 4 images or more"),
-        ("teacher.sync_batch_norm=true", "sync_batch_norm joins the batches of several GPUs"),
+        ("teacher.batch_size=3", "teacher: a step needs at least 4 images"),
+        ("teacher.sync_batch_norm=true", "sync_batch_norm needs several GPUs"),
     ],
 )
 def test_options_that_two_processes_cannot_share_are_rejected_before_any_training(

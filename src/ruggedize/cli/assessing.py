@@ -252,13 +252,22 @@ def found_images(places: Sequence[Path]) -> tuple[list[Path], list[str]]:
     return paths, faults
 
 
+def is_readable(path: Path) -> bool:
+    """Return whether a file can be opened; `os.access` ignores capabilities."""
+    try:
+        os.close(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)))
+    except OSError:
+        return False
+    return True
+
+
 def classified(
     paths: list[Path], classifier: "Classifier", stored: "Stored"
 ) -> tuple[list[list[str]], list[str]]:
     """Return the rows of the images that can be decoded, and what is wrong with the others."""
     from ruggedize.data import FileList, decode_all, shown
 
-    hidden = {path for path in paths if is_there(path) and not os.access(path, os.R_OK)}
+    hidden = {path for path in paths if is_there(path) and not is_readable(path)}
     readable = [path for path in paths if path not in hidden]
     faults = [f"{shown(path)} cannot be read; make it readable" for path in sorted(hidden)]
     if not readable:
