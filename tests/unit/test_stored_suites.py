@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from ruggedize.core.errors import UserError
 from ruggedize.corruptions import (
     corrupt,
-    export_suite,
     find_suite,
     generated_suite,
     reject_incomplete,
@@ -20,38 +18,7 @@ from ruggedize.corruptions import (
 )
 from ruggedize.corruptions.names import BENCHMARK
 from ruggedize.data import ImageSet
-
-NAMES = ("shot_noise", "brightness")
-
-
-@pytest.fixture(scope="module")
-def image_set(small_images: torch.Tensor) -> ImageSet:
-    labels = torch.arange(24) * 3 // 24  # sorted by class, as folders are
-    return ImageSet(small_images, labels, ("a", "b", "c"), torch.arange(24))
-
-
-@pytest.fixture
-def arrays(image_set: ImageSet, tmp_path: Path) -> Path:
-    """Write a suite in the layout of CIFAR-10-C."""
-    folder = tmp_path / "TINY-C"
-    suite = generated_suite(image_set.images)
-    export_suite(suite, image_set, folder, data="tiny", corruptions=NAMES)
-    return folder
-
-
-@pytest.fixture
-def class_folders(image_set: ImageSet, tmp_path: Path) -> Path:
-    """Write the mildest corruption in the layout of ImageNet-C, losslessly, at twice the size."""
-    folder = tmp_path / "TINY-FOLDERS-C"
-    for severity in range(1, 6):
-        images = corrupt(image_set.images, "brightness", severity)
-        for place, image in enumerate(images):
-            name = image_set.classes[image_set.labels[place]]
-            path = folder / "brightness" / str(severity) / name / f"{place:03}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            picture = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
-            picture.resize((64, 64), Image.Resampling.NEAREST).save(path)
-    return folder
+from tests.unit.conftest import NAMES
 
 
 def test_arrays_give_the_images_that_were_written(arrays: Path, image_set: ImageSet) -> None:
@@ -271,87 +238,3 @@ def test_a_suite_is_found_by_its_path_and_where_the_data_lie(
     assert find_suite("CIFAR-10-C") == folder
     with pytest.raises(UserError, match=r"(?s)no suite cifar-c.*ruggedize fetch cifar10-c"):
         find_suite("cifar-c")
-
-
-def of_severity_5(folder: Path, with_labels: bool) -> None:
-    for path in folder.glob("*.npy"):
-        if path.stem != "labels" or with_labels:
-            save(path, np.load(path)[-24:])
-
-
-@pytest.mark.parametrize("with_labels", [True, False])
-@pytest.mark.parametrize("with_manifest", [True, False])
-def test_arrays_of_severity_5_alone_serve_severity_5(
-    arrays: Path, image_set: ImageSet, with_manifest: bool, with_labels: bool
-) -> None:
-    whole = stored_suite(arrays, image_set).images("brightness", 5, 0, 24)
-    of_severity_5(arrays, with_labels)
-    if not with_manifest:
-        (arrays / "manifest.json").unlink()
-    suite = stored_suite(arrays, image_set, (5,))
-    assert suite.unpaired is None
-    assert torch.equal(suite.images("brightness", 5, 0, 24), whole)
-    assert suite.describe()["severities"] == "5"
-    with pytest.raises(UserError, match=r"one severity only(.|\n)*--severities 5"):
-        stored_suite(arrays, image_set)
-    other = stored_suite(arrays, image_set, (1,))  # the pictures are not those of severity 1
-    assert other.unpaired is not None
-
-
-def test_arrays_in_reversed_order_are_named(arrays: Path, image_set: ImageSet) -> None:
-    for path in arrays.glob("*.npy"):
-        blocks = np.load(path)
-        save(path, np.concatenate([blocks[24 * s : 24 * s + 24] for s in range(4, -1, -1)]))
-    with pytest.raises(UserError, match="severities in reversed order: brightness of severity 1"):
-        stored_suite(arrays, image_set)
-
-
-def test_class_folders_of_severity_5_alone_serve_severity_5(
-    class_folders: Path, image_set: ImageSet
-) -> None:
-    for severity in "1234":
-        shutil.rmtree(class_folders / "brightness" / severity)
-    suite = stored_suite(class_folders, image_set, (5,))
-    assert suite.unpaired is None
-    assert suite.images("brightness", 5, 0, 24).shape == (24, 3, 32, 32)
-    with pytest.raises(UserError, match=r"(?s)brightness/1 is missing.*it has 5.*--severities 5"):
-        stored_suite(class_folders, image_set)
-
-
-def test_class_folders_in_reversed_order_are_named(
-    class_folders: Path, image_set: ImageSet
-) -> None:
-    root = class_folders / "brightness"
-    for low, high in (("1", "5"), ("2", "4")):
-        (root / low).rename(root / "kept")
-        (root / high).rename(root / low)
-        (root / "kept").rename(root / high)
-    with pytest.raises(UserError, match="severities in reversed order"):
-        stored_suite(class_folders, image_set)
-
-
-@pytest.mark.parametrize("layout", ["arrays", "class_folders"])
-def test_a_level_above_is_named(layout: str, image_set: ImageSet, request) -> None:
-    folder = request.getfixturevalue(layout)
-    with pytest.raises(UserError, match=f"a level deeper, in .*{folder.name};\ngive that folder"):
-        stored_suite(folder.parent, image_set)
-
-
-def test_classes_a_level_too_deep_strays_and_missing_classes_are_named(
-    class_folders: Path, image_set: ImageSet, caplog: pytest.LogCaptureFixture
-) -> None:
-    (class_folders / "readme.txt").write_text("")
-    (class_folders / "brightness" / "old").mkdir()
-    four = ImageSet(image_set.images, image_set.labels, ("a", "b", "c", "d"), image_set.index)
-    stored_suite(class_folders, four)
-    assert "no corruption or severity: readme.txt, brightness/old" in caplog.text
-    assert "has no images of 1 classes: d" in caplog.text
-    shutil.move(class_folders / "brightness" / "3" / "b", class_folders / "kept")
-    with pytest.raises(UserError, match="brightness/3 lacks classes that the first cell has: b"):
-        stored_suite(class_folders, image_set)
-    cell = class_folders / "brightness" / "1"
-    cell.rename(class_folders / "moved")
-    cell.mkdir()
-    (class_folders / "moved").rename(cell / "val")
-    with pytest.raises(UserError, match=r"brightness/1/val has the class folders: .* too deep"):
-        stored_suite(class_folders, image_set)
