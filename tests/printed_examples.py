@@ -32,7 +32,7 @@ ASSESS_LESS = (
 SHORTER_PYTHON = f"""
 import ruggedize.recipe
 whole = ruggedize.recipe.load_recipe
-ruggedize.recipe.load_recipe = lambda name, changes=(): whole(name, ({SHORTER!r} + tuple(changes)))
+ruggedize.recipe.load_recipe = lambda name, changes=(): whole(name, ({SHORTER + ASSESS_LESS!r} + tuple(changes)))
 """
 SHORTER_COMMAND = f"""
 import sys

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from ruggedize.assess.assessment import Assessment, write_assessment
 from ruggedize.assess.facts import AssessmentFacts
 from ruggedize.assess.predictions import Predictions, predictions_folder, save_predictions
+from ruggedize.core.places import user_path
 
 
 class AssessmentResult(NamedTuple):
@@ -16,13 +17,14 @@ class AssessmentResult(NamedTuple):
 
 
 def save_assessment(
-    result: AssessmentResult, place: Path, facts: AssessmentFacts | None = None
+    result: AssessmentResult, place: Path | str, facts: AssessmentFacts | None = None
 ) -> Path:
     """Save the predictions, then the assessment with these facts; return its path.
 
     `place` is a run folder (which gets `assessment.json`) or a `.json` file. The assessment is
     written last: where it exists, all of it does.
     """
+    place = user_path(place)
     path = place if place.suffix == ".json" else place / "assessment.json"
     for name, predictions in result.predictions.items():
         save_predictions(predictions, predictions_folder(path) / f"{name}.safetensors")

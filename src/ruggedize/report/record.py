@@ -85,10 +85,16 @@ class RunRecord:
         """Return the model that taught another one; None if none was assessed."""
         parents = self.delivered[name].get("training", {}).get("parents")
         if parents is None:  # a training of an earlier version, or a recipe alone
-            default = "teacher" if name == "student" else None
-            parents = [self.stage(name).get("learns_from", default)]
+            parents = [self.recipe_teacher(name)]
         found = next(iter(parents), None)
         return found if found in self.assessment.models else None
+
+    def recipe_teacher(self, name: str) -> str | None:
+        """Return the teacher that the recipe alone gives a stage, or None."""
+        options = self.stage(name)
+        if options.get("objective", {}).get("kind", "consistency") != "consistency":
+            return None
+        return options.get("learns_from", "teacher" if name == "student" else None)
 
 
 def read_record(place: Path) -> RunRecord:
