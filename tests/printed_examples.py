@@ -32,7 +32,8 @@ ASSESS_LESS = (
 SHORTER_PYTHON = f"""
 import ruggedize.recipe
 whole = ruggedize.recipe.load_recipe
-ruggedize.recipe.load_recipe = lambda name, changes=(): whole(name, ({SHORTER + ASSESS_LESS!r} + tuple(changes)))
+shorter = {SHORTER + ASSESS_LESS!r}
+ruggedize.recipe.load_recipe = lambda name, changes=(): whole(name, shorter + tuple(changes))
 """
 SHORTER_COMMAND = f"""
 import sys
