@@ -109,7 +109,7 @@ def test_a_lock_is_not_written_through_a_link(tmp_path: Path) -> None:
         (folder / ".lock").unlink()
     pipe(folder / "x")
     os.rename(folder / ".x.pipe", folder / ".lock")
-    with pytest.raises(UserError, match=r"no regular file"), only_writer(folder):
+    with pytest.raises(UserError, match="regular file"), only_writer(folder):
         pass
 
 
@@ -272,5 +272,5 @@ def test_a_shared_kernel_cache_costs_a_warning_and_works(tmp_path: Path) -> None
         NUMBA_CACHE_DIR=str(shared),
     )
     assert status == 0, said
-    assert "can be written by other users" in said
+    assert "other users can write to it" in said
     assert not list(shared.rglob("*.nbc"))
