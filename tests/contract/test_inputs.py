@@ -114,7 +114,7 @@ def test_normalised_floats_are_not_cast_to_black() -> None:
 @pytest.mark.parametrize(
     ("images", "words"),
     [
-        (torch.zeros(2, 3, 0, 8, dtype=torch.uint8), "without pixels"),
+        (torch.zeros(2, 3, 0, 8, dtype=torch.uint8), "dimensions is empty"),
         ([], "got an empty list"),
         (None, "got NoneType"),
         ("cat.png", "got str;\nopen files with PIL.Image.open"),
