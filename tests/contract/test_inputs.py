@@ -176,5 +176,5 @@ def test_whole_numbers_of_other_libraries_are_the_same() -> None:
 
 
 def test_an_index_that_is_no_whole_number_is_rejected() -> None:
-    with pytest.raises(ValueError, match="index must hold whole numbers"):
+    with pytest.raises(ValueError, match="index must contain whole numbers"):
         randaugment(pixels(), seed=0, index=torch.arange(N) / 2)
