@@ -229,7 +229,7 @@ def test_fetch_knows_its_names_and_places(server, tmp_path, monkeypatch):
     monkeypatch.setenv("RUGGEDIZE_DATA", str(tmp_path / "by-variable"))
     assert fetch("tiny") == tmp_path / "by-variable"
     assert fetch("tiny", tmp_path / "by-argument") == tmp_path / "by-argument"
-    with pytest.raises(UserError, match="give one of tiny"):
+    with pytest.raises(UserError, match="use one of tiny"):
         fetch("digits")
 
 

@@ -73,8 +73,14 @@ def test_parquet_is_read_like_csv(tmp_path: Path) -> None:
 
 FAULTS: dict[str, tuple[Rows, str]] = {
     "no rows": ([("path", "label")], r"has no rows;\n"),
-    "no label": ([("path", "colour"), ("a.png", "x")], r"no column label; it has path, colour;\n"),
-    "an empty cell": ([("path", "label"), ("a.png", "")], r"row 2 has no path or no class;\n"),
+    "no label": (
+        [("path", "colour"), ("a.png", "x")],
+        r"must have a column label, got path, colour;\n",
+    ),
+    "an empty cell": (
+        [("path", "label"), ("a.png", "")],
+        r"row 2 has no valid path or no class;\n",
+    ),
     "an unknown part": (
         [("path", "label", "split"), ("a.png", "x", "extra")],
         r"split in row 2 must be .* got 'extra';\n",

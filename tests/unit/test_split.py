@@ -83,5 +83,5 @@ def test_an_amount_that_is_neither_count_nor_share_is_rejected(amount):
 
 @pytest.mark.parametrize("amount", [0, 10, 11])
 def test_holding_out_everything_or_nothing_is_rejected(amount):
-    with pytest.raises(UserError, match=r"must be in 1\.\.9, got 10;\n"):
+    with pytest.raises(UserError, match=r"must be in 1\.\.9, got .*;\n"):
         hold_out(labelled([0, 1] * 5), amount)
