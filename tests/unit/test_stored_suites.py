@@ -163,7 +163,7 @@ FAULTS = {
     pickled_labels: "not a complete .npy file",
     images_as_floats: r"must be uint8 \[120, 32, 32, 3\], got float32 \[120, 32, 32, 3\]",
     planar_images: r"must be uint8 \[120, 32, 32, 3\], got uint8 \[120, 3, 32, 32\]",
-    images_of_another_size: r"(?s)got uint8 \[120, 64, 64, 3\].*models and data with the image size",
+    images_of_another_size: r"(?s)got uint8 \[120, 64, 64, 3\].*use models and data with",
     images_of_one_severity: r"got uint8 \[24, 32, 32, 3\]",
     a_file_cut_short: "not a complete .npy file",
     a_file_of_text: "not a complete .npy file",
