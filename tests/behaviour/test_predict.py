@@ -65,7 +65,7 @@ def test_the_limit_on_megapixels_can_be_raised(place: Path, tmp_path: Path) -> N
     given = ("predict", place / "mine", tmp_path / "large.png", "--csv")
     refused = ruggedize(*given, "--max-megapixels", "1")
     assert refused.returncode == 1
-    assert "has 1.5 megapixels, more than 1; use --max-megapixels 2" in refused.stderr
+    assert "at most 1 megapixels, got 1.5; use --max-megapixels 2" in refused.stderr
     assert ruggedize(*given, "--max-megapixels", "2").returncode == 0
 
 
