@@ -97,7 +97,7 @@ def test_a_model_is_named_as_one_folder(run: Path, name: str) -> None:
     shutil.copytree(run, run.parent / "other")
     text = (run / "assessment.json").read_text()
     (run / "assessment.json").write_text(text.replace('"student"', json.dumps(name)))
-    assert_rejected(run, "must be that of a folder")
+    assert_rejected(run, "must be a valid folder name")
 
 
 def test_control_characters_do_not_reach_the_page(run: Path) -> None:
