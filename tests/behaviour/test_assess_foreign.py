@@ -76,7 +76,7 @@ def test_an_onnx_file_and_own_code_are_compared(place: Path) -> None:
 def test_photographs_are_assessed_at_224_pixels_and_other_sizes_named(place: Path) -> None:
     result = assess(place, "mine.onnx", *PLAIN, *FEW, "--num-images", "6")
     assert result.returncode == 0, result.stderr
-    assert "of the assessment and waited for images in the rest" in result.stderr
+    assert "was spent in the models, the rest waiting for images" in result.stderr
     assert "corrupted at 224 pixels, then resized for mine (16)" in result.stderr
     assert load_assessment(place / "out.json").images.image_size == 224
 

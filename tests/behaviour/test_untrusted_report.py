@@ -216,6 +216,6 @@ def test_long_predictions_with_holes_are_rejected_at_once(run: Path) -> None:
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         file.truncate(8 + len(text) + end)
-    with pytest.raises(UserError, match="no predictions, or damaged ones"):
+    with pytest.raises(UserError, match="damaged, or contains no predictions"):
         load_predictions(path, 120)
-    assert_rejected(run, "no predictions, or damaged ones")
+    assert_rejected(run, "damaged, or contains no predictions")
