@@ -1,6 +1,7 @@
 """A folder ready for the Hugging Face Hub: model, recipe, assessment, report and model card."""
 
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -15,11 +16,12 @@ from ruggedize.assess import Assessment, load_assessment
 from ruggedize.core import files
 from ruggedize.core.errors import UserError, shown
 from ruggedize.core.places import user_path
-from ruggedize.core.reading import open_regular, read_bytes
+from ruggedize.core.reading import open_regular, read_bytes, reject_outside
 from ruggedize.models import CARD_FILES, read_description
 from ruggedize.report import summary_rows, write_report
 
 NOT_STATED = "not stated"
+MAX_COPIED = 1 << 32  # bytes of a file of a run; predictions have some 0.1 GB
 NOT_REPORTED = ("state", "initial.safetensors", "model.safetensors", "report.html")
 KNOWN_LICENSES = (
     *(
@@ -81,8 +83,10 @@ def write_card(
     run, out = user_path(run), user_path(out)
     files.reject_missing_run(run)
     reject_other_folder(out)
-    assessment = without_places(load_assessment(run / "assessment.json"))
     model = run / stage / "model.safetensors"
+    for path in (run / "assessment.json", run / "recipe.toml", model):
+        reject_outside(path, run)
+    assessment = without_places(load_assessment(run / "assessment.json"))
     reject_other_model(model, stage, assessment)
     recipe = recipe_without_places(run / "recipe.toml")
     with files.whole_file(out / "model.safetensors") as target, open_regular(model) as source:
@@ -101,11 +105,22 @@ def write_descriptions(
     """Write recipe and assessment, and a new report that is made from them."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / run.resolve().name
-        shutil.copytree(run, copy, symlinks=True, ignore=shutil.ignore_patterns(*NOT_REPORTED))
+        ignored = shutil.ignore_patterns(*NOT_REPORTED)
+        shutil.copytree(run, copy, symlinks=True, ignore=ignored, copy_function=copy_regular)
         for place in (copy, out):
             files.write_atomically(place / "recipe.toml", tomli_w.dumps(recipe).encode())
             files.write_json(place / "assessment.json", assessment.model_dump(mode="json"))
         write_report([copy], out / "report.html")
+
+
+def copy_regular(source: str, target: str) -> None:
+    """Copy a regular file of limited size, since one with holes may be of any length."""
+    if os.stat(source).st_size > MAX_COPIED:
+        raise UserError(
+            f"{source} has more than {MAX_COPIED:,} bytes;\nremove it from the run's folder"
+        )
+    with open_regular(Path(source)) as opened, Path(target).open("wb") as copied:
+        shutil.copyfileobj(opened, copied)
 
 
 def reject_other_folder(out: Path) -> None:
@@ -143,11 +158,11 @@ def recipe_without_places(path: Path) -> dict[str, Any]:
         table = tomllib.loads(read_bytes(path).decode())
         table["data"].pop("root", None)
         table["data"]["name"] = last_part(table["data"]["name"])
+        suite = table.get("assess", {}).get("suite")
+        if suite:
+            table["assess"]["suite"] = last_part(suite)
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         raise UserError(f"{path} is damaged;\nrestore it") from None
-    suite = table.get("assess", {}).get("suite")
-    if suite:
-        table["assess"]["suite"] = last_part(suite)
     return table
 
 

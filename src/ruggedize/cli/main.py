@@ -222,8 +222,16 @@ def exit_with_error(message: str) -> NoReturn:
     """
     if not is_first_here():
         time.sleep(SECONDS_FOR_THE_FIRST)
-    print(f"ruggedize: {shown_lines(with_names_on_one_line(message))}", file=sys.stderr)
+    print(f"ruggedize: {in_three_lines(with_names_on_one_line(message))}", file=sys.stderr)
     sys.exit(2)
+
+
+def in_three_lines(message: str) -> str:
+    """Return a message as printable text; line breaks beyond two are of foreign text: escaped."""
+    first, *others = message.split("\n")
+    if len(others) > 2:
+        first, others = "\n".join((first, *others[:-1])), others[-1:]
+    return "\n".join(map(shown, (first, *others)))
 
 
 def with_names_on_one_line(message: str) -> str:

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ruggedize.assess import CLEAN, NUM_EXAMPLES, Interval
 from ruggedize.core import files
@@ -29,6 +30,9 @@ from ruggedize.report.seeds import OverSeeds, over_seeds
 from ruggedize.report.side_by_side import groups_of, labels, standings
 from ruggedize.report.support import Support, detectable_beside, supports
 from ruggedize.report.wording import FILTERS, control_sentence, printable, scale_of, verdict
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 FOLDER = Path(__file__).parent
 TEMPLATE = "template.html.jinja"
@@ -125,8 +129,21 @@ def obstacles_of(records: list[RunRecord]) -> list[str]:
 
 def render(chapters: list[Chapter], **values: Any) -> str:
     """Fill the template; all text is escaped there."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
+
+    drawn = any(figures for each in chapters for figures in each.figures.values())
+    return page_template().render(
+        chapters=chapters,
+        plotly=get_plotlyjs() if drawn else "",
+        style=STYLE.read_text(encoding="utf-8"),
+        **values,
+    )
+
+
+@cache
+def page_template() -> "Template":
+    """Return the template, compiled once in a process."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
@@ -144,13 +161,7 @@ def render(chapters: list[Chapter], **values: Any) -> str:
         "detectable_beside": detectable_beside,
         "num_examples_each_way": NUM_EXAMPLES // 2,
     }
-    drawn = any(figures for each in chapters for figures in each.figures.values())
-    return environment.get_template(TEMPLATE).render(
-        chapters=chapters,
-        plotly=get_plotlyjs() if drawn else "",
-        style=STYLE.read_text(encoding="utf-8"),
-        **values,
-    )
+    return environment.get_template(TEMPLATE)
 
 
 def chapter(record: RunRecord, identity: str) -> Chapter:
