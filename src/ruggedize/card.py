@@ -24,16 +24,7 @@ NOT_STATED = "not stated"
 MAX_COPIED = 1 << 32  # bytes of a file of a run; predictions have some 0.1 GB
 NOT_REPORTED = ("state", "initial.safetensors", "model.safetensors", "report.html")
 KNOWN_LICENSES = (
-    *(
-        "apache-2.0",
-        "bsd-2-clause",
-        "bsd-3-clause",
-        "cc0-1.0",
-        "isc",
-        "mit",
-        "mpl-2.0",
-        "unlicense",
-    ),
+    *("apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "isc", "mit", "mpl-2.0"),
     *("cc-by-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nd-4.0", "cc-by-sa-4.0"),
     *("agpl-3.0", "gpl-2.0", "gpl-3.0", "lgpl-2.1", "lgpl-3.0", "odbl", "openrail", "unlicense"),
 )
