@@ -134,7 +134,7 @@ def test_hidden_and_foreign_files_are_skipped(photos, caplog):
     (photos / "train/apple/notes.txt").write_text("x")
     with caplog.at_level(logging.WARNING):
         assert len(load_data(photos, image_size=8, validation=5).train) == 20
-    assert "apple: other files are ignored (1);" in caplog.text
+    assert "apple: ignored 1 file;" in caplog.text
 
 
 def test_names_that_are_not_valid_text_are_read_and_shown(photos):

@@ -30,6 +30,21 @@ SHA256 = {
     "frost5.jpg": "5fc6a19df4a429ba68abdcc8f8a4278d4c9f81c9ccafd2c92ab0c8cf8992ebd2",
     "frost6.jpg": "1f92b2f48408748085b68dd81d816ef239f42cef3029c25d041fcb6760fb4f25",
 }
+MAX_FILE_BYTES = 1 << 25  # of a file that pip writes; the wheel has 2 MB
+MAX_MEMORY_BYTES = 1 << 30  # of pip, which reads a page of the index into memory
+LIMITED_PIP = f"""
+import runpy
+try:
+    import resource
+except ImportError:  # Windows
+    limits = {{}}
+else:
+    limits = {{resource.RLIMIT_FSIZE: {MAX_FILE_BYTES}, resource.RLIMIT_AS: {MAX_MEMORY_BYTES}}}
+for kind, most in limits.items():
+    hard = resource.getrlimit(kind)[1]
+    resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
 NUM_USED = 5  # the official scripts use the first five
 
 
@@ -109,7 +124,7 @@ def download_wheel(target: Path) -> Path:
     `-P` and the working folder keep pip and its subprocesses from importing modules from the
     user's current folder.
     """
-    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps"]
+    command = [sys.executable, "-P", "-c", LIMITED_PIP, "download", "--no-deps", "--no-cache-dir"]
     command += ["--only-binary", ":all:"]
     command += [
         "--quiet",
@@ -124,7 +139,7 @@ def download_wheel(target: Path) -> Path:
         capture_output=True,
         text=True,
         cwd=target,
-        env=os.environ | {"PYTHONSAFEPATH": "1"},
+        env=os.environ | {"PYTHONSAFEPATH": "1", "TMPDIR": str(target.absolute())},
     )
     if result.returncode != 0:
         lines = result.stderr.strip().splitlines() or ["no error message"]

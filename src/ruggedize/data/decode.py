@@ -3,8 +3,10 @@
 import errno
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +23,10 @@ from ruggedize.kernels.pictures import REDUCING_GAP, Fit, square, upright_rgb
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MAX_MEGAPIXELS = 120.0  # default; phones take pictures of up to 108
 LARGE = 16_000_000  # pixels; larger images are decoded one at a time to limit memory use
-one_large_image = Lock()
+LONG = 1 << 26  # bytes of a file; longer ones are read one at a time
+BYTES_PER_PIXEL = 8  # at most, without compression: RGBA of 16 bits
+MAX_METADATA = 1 << 26  # bytes
+one_large_image = RLock()
 # Pillow only warns about large images; ours is an error that names the option. Broken EXIF data is
 # ignored.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -70,7 +75,11 @@ def decode(source: Path | bytes, stored: Stored) -> UInt8[Tensor, "3 s s"]:
     """Decode a file as `decode_image` does; `stored` holds the options."""
     name = "the image" if isinstance(source, bytes) else shown(source)
     try:
-        with opened(source) as file, Image.open(file, formats=FORMATS) as image:
+        with (
+            opened(source) as file,
+            alone_if_long(file, stored),
+            Image.open(file, formats=FORMATS) as image,
+        ):
             return torch.from_numpy(squared(image, stored))
     except MemoryError:
         raise
@@ -100,6 +109,24 @@ def decode(source: Path | bytes, stored: Stored) -> UInt8[Tensor, "3 s s"]:
 def opened(source: Path | bytes) -> io.BytesIO | io.BufferedReader:
     """Open a file or its bytes for reading."""
     return io.BytesIO(source) if isinstance(source, bytes) else open_regular(source)
+
+
+@contextmanager
+def alone_if_long(file: io.BytesIO | io.BufferedReader, stored: Stored) -> Iterator[None]:
+    """Hold the lock for large images while a long file is read, which WebP is as a whole.
+
+    Raises:
+        TooLargeError: the file has more bytes than an image of the allowed number of pixels.
+    """
+    length = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    if length > stored.max_megapixels * 1e6 * BYTES_PER_PIXEL + MAX_METADATA:
+        raise TooLargeError(
+            f"has {length:,} bytes, more than an image of {stored.max_megapixels:g} megapixels;\n"
+            "remove or replace it"
+        )
+    with one_large_image if length > LONG else nullcontext():
+        yield
 
 
 class TooLargeError(ValueError):

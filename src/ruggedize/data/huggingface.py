@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ruggedize.core.errors import UserError, shown
 from ruggedize.core.progress import Progress
+from ruggedize.core.reading import check_regular
 from ruggedize.data.decode import BadImageError, Stored, decode
 from ruggedize.data.digest import DataDigest, array_digest
 from ruggedize.data.image_set import ImageSet, Splits
@@ -83,6 +84,9 @@ def opened(name: str) -> Any:
         ) from None
     place = Path(name)
     try:
+        for file in place.rglob("*") if place.is_dir() else ():
+            if not file.is_dir():
+                check_regular(file)
         if (place / "dataset_dict.json").is_file():
             return datasets.load_from_disk(os.fspath(place))
         if place.is_dir():

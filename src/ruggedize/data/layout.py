@@ -18,6 +18,8 @@ PARTS = {  # usual names of each split, in lower case
     "validation": ("validation", "val", "valid"),
     "test": ("test", "testing"),
 }
+CHUNK = 1 << 20
+MAX_HASHED = 1 << 30  # bytes of a file; 120 megapixels without compression have 0.96e9
 TEST_SHARE = 0.2  # fraction of the images held out for testing if there is no test split
 Files = dict[str, FileList]  # files by class
 log = logging.getLogger(__name__)
@@ -217,9 +219,18 @@ def part_of(file: Path, validation: float) -> str:
 
 
 def content_hash(file: Path) -> bytes:
-    """Return a 16-byte hash of a file's content; zeros if the file cannot be read."""
+    """Return a 16-byte hash of a file's content; zeros if the file cannot be read.
+
+    Only the first bytes of a file longer than any image are hashed: a file with holes may have
+    any length.
+    """
+    digest = hashlib.blake2b(digest_size=16)
     try:
         with open_regular(file) as opened:
-            return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).digest()
+            for _ in range(0, MAX_HASHED, CHUNK):
+                if not (chunk := opened.read(CHUNK)):
+                    break
+                digest.update(chunk)
     except (OSError, UserError):
         return bytes(16)
+    return digest.digest()

@@ -43,10 +43,15 @@ def image_names(folder: Path) -> list[bytes]:
         raise UserError(f"{shown(folder)} contains no images;\nadd some ({' '.join(SUFFIXES)})")
     if len(found) > len(names):
         log.warning(
-            "%s: other files are ignored (%d); only %s are read",
-            *(shown(folder), len(found) - len(names), " ".join(SUFFIXES)),
+            "%s: ignored %s; only %s are read",
+            *(shown(folder), counted_files(len(found) - len(names)), " ".join(SUFFIXES)),
         )
     return sorted(names)
+
+
+def counted_files(number: int) -> str:
+    """Return a number of files in words: "1 file", "2 files"."""
+    return f"{number:,} file" if number == 1 else f"{number:,} files"
 
 
 def is_folder(entry: os.DirEntry[bytes]) -> bool:

@@ -44,7 +44,7 @@ class DataOptions(BaseModel):
     fit: Literal["crop", "pad", "squash"] = Field(
         default="crop",
         description="how images are made square: crop keeps the central square, pad adds grey "
-        "borders, squash changes the aspect ratio",
+        "bars, squash changes the proportions",
     )
     max_megapixels: float = Field(
         default=120.0,

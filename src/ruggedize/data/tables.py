@@ -4,6 +4,7 @@ import csv
 import io
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from ruggedize.core.errors import UserError, shown
@@ -18,6 +19,8 @@ COLUMNS = {  # usual names of each column, in lower case
     "part": ("split", "part", "subset", "partition"),
 }
 Row = dict[str, str]
+MAX_LINE = 1 << 17  # characters; as the csv module's limit for a cell
+MAX_ROWS = 1 << 24  # a compressed table may promise any number
 
 
 def is_table(path: Path) -> bool:
@@ -38,7 +41,9 @@ def read_table(path: Path, validation: float | int) -> dict[str, Files]:
     Raises:
         UserError: a column is missing, a split has an unknown name, or no image is for training.
     """
-    rows = list(rows_of(path))
+    rows = list(islice(rows_of(path), MAX_ROWS + 1))
+    if len(rows) > MAX_ROWS:
+        raise UserError(f"{shown(path)} has more than {MAX_ROWS:,} rows;\ndivide it into several")
     if not rows:
         raise UserError(f"{shown(path)} has no rows;\nadd rows with a path and a class")
     columns = columns_of(path, list(rows[0]))
@@ -99,8 +104,16 @@ def text_rows(path: Path) -> Iterator[Row]:
     """Yield the rows of a file of comma- or tab-separated values."""
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="") as file:
-        for row in csv.DictReader(file, delimiter=delimiter):
+        for row in csv.DictReader(lines_of(file), delimiter=delimiter):
             yield {name: value or "" for name, value in row.items() if name is not None}
+
+
+def lines_of(file: io.TextIOBase) -> Iterator[str]:
+    """Yield lines; raise ValueError for one so long that it is none of a table of paths."""
+    while line := file.readline(MAX_LINE):
+        if len(line) == MAX_LINE:
+            raise ValueError(f"a line has more than {MAX_LINE:,} characters")
+        yield line
 
 
 def columns_of(path: Path, names: list[str]) -> Row:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ruggedize.core.errors import UserError
+from ruggedize.core.reading import read_bytes
 from ruggedize.models.classifier import Channels
 from ruggedize.models.predictor import ChannelOrder, Layout, Output
 
@@ -103,7 +104,7 @@ def read_class_map(file: Path) -> dict[str, str]:
 def read_text(file: Path) -> str:
     """Read a text file in UTF-8."""
     try:
-        return file.read_text(encoding="utf-8-sig")
+        return read_bytes(file).decode("utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"there is no file {file};\nuse the path of a text file") from None
     except UnicodeDecodeError:

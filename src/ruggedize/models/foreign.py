@@ -122,11 +122,17 @@ def load_one(
 
 def load_hub(repository: str, *, download: bool) -> Classifier | Predictor:
     """Load a ruggedize or timm model from the Hugging Face Hub, without running code from there."""
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     file = hub_file(repository, MODEL, download=download)
-    with safe_open(file, "pt") as weights:
-        is_ours = METADATA_KEY in (weights.metadata() or {})
+    try:
+        with safe_open(file, "pt") as weights:
+            is_ours = METADATA_KEY in (weights.metadata() or {})
+    except SafetensorError as error:
+        raise UserError(
+            f"{MODEL} of {repository} is not a whole safetensors file ({error});\n"
+            "download it again, or use another model"
+        ) from None
     if is_ours:
         return load_model(file)
     config = hub_file(repository, "config.json", download=download)

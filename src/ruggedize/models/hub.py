@@ -9,6 +9,7 @@ from pathlib import Path
 from ruggedize.core.errors import UserError
 from ruggedize.core.extras import require_extra
 from ruggedize.core.places import user_path
+from ruggedize.core.reading import reject_outside
 
 PREFIX = "hf:"
 MODEL = "model.safetensors"  # name of the weights, locally and on the Hub
@@ -90,6 +91,8 @@ def push_folder(folder: Path, name: str, *, private: bool = False, dry_run: bool
         raise UserError(
             f"{folder} lacks {', '.join(missing)};\ncreate it with `ruggedize card RUN --out DIR`"
         )
+    for file in CARD_FILES:  # a link could publish a private file
+        reject_outside(folder / file, folder)
     api = HfApi()
     if dry_run:
         return f"{api.endpoint}/{name}"

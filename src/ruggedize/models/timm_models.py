@@ -1,7 +1,6 @@
 """Models of timm, with weights from safetensors files only and their own preprocessing."""
 
 import difflib
-import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ruggedize.core.errors import UserError
+from ruggedize.core.reading import read_json
 from ruggedize.models.hub import MODEL, hub_file
 from ruggedize.models.predictor import Predictor
 from ruggedize.models.resizing import Interpolation
@@ -70,7 +70,7 @@ def load_timm_folder(folder: Path) -> Predictor:
         UserError: timm cannot be imported, or the folder is not one of a timm model.
     """
     timm = imported_timm()
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_json(folder / "config.json")
     name = config.get("architecture") if isinstance(config, dict) else None
     if not isinstance(name, str):
         raise UserError(
@@ -78,14 +78,24 @@ def load_timm_folder(folder: Path) -> Predictor:
             "use a model of timm or ruggedize with hf:, as safetensors"
         )
     check_name(timm, name)
+    reject_other_sources(folder, config.get("model_args"))
     try:
-        network = timm.create_model(f"local-dir:{folder}", pretrained=True)
-    except (RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        return predictor_of(timm, timm.create_model(f"local-dir:{folder}", pretrained=True))
+    except Exception as error:  # its config.json may hold anything
         raise UserError(
             f"{folder} does not contain a complete timm model {name}: {first_line(error)};\n"
             "download it again, or use another model"
         ) from error
-    return predictor_of(timm, network)
+
+
+def reject_other_sources(folder: Path, arguments: object) -> None:
+    """Raise UserError if arguments of a network name other weights, which timm might unpickle."""
+    names = list(arguments) if isinstance(arguments, dict) else []
+    if found := [name for name in names if name.startswith(("pretrained", "checkpoint", "cache"))]:
+        raise UserError(
+            f"{folder / 'config.json'} sets {', '.join(found)}, which may name other weights;\n"
+            "use another model"
+        )
 
 
 def imported_timm() -> ModuleType:
