@@ -47,6 +47,21 @@ def test_names_of_classes_are_read_from_regular_files(
         read(tmp_path / "holes.txt")
 
 
+def test_a_class_map_with_an_endless_name_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a table"):
+        read_class_map(written(tmp_path / "map.csv", b"x" * 300_000 + b",a\n"))
+
+
+def test_a_table_that_repeats_a_row_is_rejected_before_it_is_read(tmp_path: Path) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    column = arrow.DictionaryArray.from_arrays(arrow.array([0] * 20_000_000, "int8"), ["x"])
+    table = tmp_path / "table.parquet"
+    parquet.write_table(arrow.table({"path": column, "label": column}), table)
+    assert table.stat().st_size < 1 << 20
+    with pytest.raises(UserError, match="it has 20,000,000 rows"):
+        load_data(table, image_size=8)
+
+
 def written(path: Path, data: bytes) -> Path:
     path.write_bytes(data)
     return path

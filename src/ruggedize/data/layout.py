@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ruggedize.core.errors import UserError, shown
-from ruggedize.core.reading import open_regular
+from ruggedize.core.reading import open_regular, reject_holes
 from ruggedize.data.file_list import FileList
 from ruggedize.data.listing import ENDINGS, image_names, is_junk
 
@@ -18,8 +18,6 @@ PARTS = {  # the names that people give to the parts, in small letters
     "validation": ("validation", "val", "valid"),
     "test": ("test", "testing"),
 }
-CHUNK = 1 << 20
-MAX_HASHED = 1 << 30  # bytes of a file; 120 megapixels without compression have 0.96e9
 TEST_SHARE = 0.2  # of the images of a folder without a part for the test
 Files = dict[str, FileList]  # by class
 log = logging.getLogger(__name__)
@@ -217,18 +215,10 @@ def part_of(file: Path, validation: float) -> str:
 
 
 def content_hash(file: Path) -> bytes:
-    """Return 16 bytes that stand for a file's content; a file that cannot be read has none.
-
-    Of a file with more bytes than an image, the first ones are hashed: one with holes may be of
-    any length.
-    """
-    digest = hashlib.blake2b(digest_size=16)
+    """Return 16 bytes that stand for a file's content; a file that cannot be read has none."""
     try:
         with open_regular(file) as opened:
-            for _ in range(0, MAX_HASHED, CHUNK):
-                if not (chunk := opened.read(CHUNK)):
-                    break
-                digest.update(chunk)
+            reject_holes(file, os.fstat(opened.fileno()))
+            return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).digest()
     except (OSError, UserError):
         return bytes(16)
-    return digest.digest()
