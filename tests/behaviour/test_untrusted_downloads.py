@@ -71,7 +71,7 @@ def archive(url: str) -> Archive:
     ("page", "reason"),
     [
         ("/endless", "it sent more than 1,048,576 bytes"),
-        ("/words", "invalid answer|Content-Length"),
+        ("/words", "invalid response|Content-Length"),
         ("/short", "the hash is wrong"),
         ("/escape", "the hash is wrong"),
     ],

@@ -44,7 +44,7 @@ def test_a_regular_file_behind_a_link_is_opened_and_a_long_one_is_not(tmp_path: 
     (tmp_path / "file").write_bytes(b"12345")
     (tmp_path / "link").symlink_to("file")
     assert read_bytes(tmp_path / "link", 5) == b"12345"
-    with pytest.raises(UserError, match="more than 4 bytes"):
+    with pytest.raises(UserError, match="at most 4 bytes"):
         read_bytes(tmp_path / "link", 4)
 
 
@@ -105,13 +105,13 @@ def test_a_lock_is_not_written_through_a_link(tmp_path: Path) -> None:
     for make in (lambda: (folder / ".lock").symlink_to(victim), lambda: hard_link(victim, folder)):
         victim.write_text("precious")
         make()
-        with pytest.raises(UserError, match=r"\.lock is a link"), only_writer(folder):
+        with pytest.raises(UserError, match=r"\.lock must be a regular file"), only_writer(folder):
             pass
         assert victim.read_text() == "precious"
         (folder / ".lock").unlink()
     pipe(folder / "x")
     os.rename(folder / ".x.pipe", folder / ".lock")
-    with pytest.raises(UserError, match=r"no regular file"), only_writer(folder):
+    with pytest.raises(UserError, match="regular file"), only_writer(folder):
         pass
 
 
@@ -283,5 +283,5 @@ def test_a_shared_kernel_cache_costs_a_warning_and_works(tmp_path: Path) -> None
         NUMBA_CACHE_DIR=str(shared),
     )
     assert status == 0, said
-    assert "can be written by other users" in said
+    assert "other users can write to it" in said
     assert not list(shared.rglob("*.nbc"))

@@ -1,4 +1,4 @@
-"""One self-contained HTML page about assessments, of runs or standing alone."""
+"""The report: one self-contained HTML page about runs or assessments without a run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -74,17 +74,17 @@ def write_report(
     """Write one HTML page that works offline, from files alone.
 
     Args:
-        runs: run folders, and assessments (`.json`) with their predictions next to them. Those
-            made on the same images without a run folder are compared like the models of one run;
-            runs that differ in the seed alone share a row.
-        out: the page.
+        runs: run folders, and assessments (`.json`) with their predictions next to them.
+            Assessments of the same images without a run folder are compared like the models of one
+            run; runs that differ only in the seed share a row.
+        out: the HTML file to write.
         baseline: the model that differences refer to: MODEL, RUN/MODEL, or the name of an
-            assessment of one model; by default the first.
-        mce_baseline: the model that corruption errors are normalised by; by default `baseline`.
-            Without either there is no mCE.
+            assessment of one model; default: the first.
+        mce_baseline: the model that corruption errors are normalised by; default: `baseline`.
+            Without either, no mCE is reported.
 
     Raises:
-        UserError: an assessment is missing or damaged, or no model has such a name.
+        UserError: an assessment is missing or damaged, or there is no model of that name.
     """
     if not runs:
         raise UserError("there is nothing to report on;\ngive at least one run or assessment")
@@ -112,7 +112,7 @@ def page_of(
 
 
 def seed_tables(records: list[RunRecord]) -> list[tuple[str, list[RunRecord], OverSeeds]]:
-    """Compare last and first model in each group of runs that differ in the seed alone."""
+    """Compare last and first model in each group of runs that differ only in the seed."""
     groups = groups_of(records)
     named = zip(labels(groups), groups, strict=True)
     found = [(name, group, over_seeds(group)) for name, group in named]
@@ -120,7 +120,7 @@ def seed_tables(records: list[RunRecord]) -> list[tuple[str, list[RunRecord], Ov
 
 
 def obstacles_of(records: list[RunRecord]) -> list[str]:
-    """List why no two of the runs can be compared over seeds; empty if some can."""
+    """List the reasons why no runs can be compared over seeds; empty if some can."""
     runs = [record for record in records if record.recipe]
     if len(runs) < 2 or len(groups_of(records)) < len(records):
         return []
