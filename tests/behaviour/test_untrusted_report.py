@@ -160,6 +160,12 @@ SPOILT: dict[str, Spoil] = {
         '{"epoch": 1, "loss": "x", "validation": {"raw": null, "averaged": null}}'
     ),
     "a delivery of text": lambda run: (run / "student/delivered.json").write_text('{"epoch": "x"}'),
+    "a delivery without the scores of the average": lambda run: (
+        run / "student/delivered.json"
+    ).write_text(
+        '{"weights": "raw", "epoch": 1, "validation": {"accuracy": 1}, '
+        '"at_epoch": {"raw": {"loss": 1, "accuracy": 1}, "veraged": null}}'
+    ),
     "a delivery in a list": lambda run: (run / "student/delivered.json").write_text("[1]"),
     "no models": changed("assessment.json", "models", to={}),
     "no classes": changed("assessment.json", "images", "classes", to=[]),

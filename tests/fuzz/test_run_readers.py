@@ -24,7 +24,7 @@ from tests.fuzz.damage import damaged
 from tests.fuzz.hammering import Record, hammer
 from tests.tiny_assessment import tiny_run
 
-NUM_CASES = [20, pytest.param(10_000, marks=pytest.mark.long)]
+NUM_CASES = [20, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(3600)])]
 DELIVERED = {
     "weights": "ema",
     "epoch": 2,

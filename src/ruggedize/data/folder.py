@@ -53,6 +53,8 @@ def load_files(
 ) -> Splits:
     """Load image files by split and class; `path` is the folder or table that lists them."""
     classes = tuple(sorted({name for part in parts.values() for name in part}))
+    if not parts["train"]:
+        raise UserError(f"{shown(path)} has no images for training;\nadd some")
     sets = read_parts(path, parts, classes, options, progress)
     if len(classes) < 2:
         raise UserError(
@@ -109,8 +111,8 @@ def read_parts(
             is_bad = np.isin(np.arange(len(files)), [*faults])
         bad += files.select(np.flatnonzero(is_bad))
         class_sizes = [len(found) for found in parts[part].values()]
-        class_labels = torch.tensor([classes.index(name) for name in parts[part]])
-        labels = class_labels.repeat_interleave(torch.tensor(class_sizes))
+        numbers = [classes.index(name) for name in parts[part]]
+        labels = torch.from_numpy(np.repeat(np.array(numbers, np.int64), class_sizes))
         everything = ImageSet(images, labels, classes, torch.arange(len(files)))
         good = everything.select(np.flatnonzero(~is_bad)) if is_bad.any() else everything
         skipped = tuple(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ruggedize.core.errors import UserError, shown
-from ruggedize.core.reading import open_regular
+from ruggedize.core.reading import open_regular, reject_holes
 from ruggedize.data.file_list import FileList
 from ruggedize.data.listing import ENDINGS, image_names, is_junk
 
@@ -18,8 +18,6 @@ PARTS = {  # usual names of each split, in lower case
     "validation": ("validation", "val", "valid"),
     "test": ("test", "testing"),
 }
-CHUNK = 1 << 20
-MAX_HASHED = 1 << 30  # bytes of a file; 120 megapixels without compression have 0.96e9
 TEST_SHARE = 0.2  # fraction of the images held out for testing if there is no test split
 Files = dict[str, FileList]  # files by class
 log = logging.getLogger(__name__)
@@ -219,18 +217,10 @@ def part_of(file: Path, validation: float) -> str:
 
 
 def content_hash(file: Path) -> bytes:
-    """Return a 16-byte hash of a file's content; zeros if the file cannot be read.
-
-    Only the first bytes of a file longer than any image are hashed: a file with holes may have
-    any length.
-    """
-    digest = hashlib.blake2b(digest_size=16)
+    """Return a 16-byte hash of a file's content; zeros if the file cannot be read."""
     try:
         with open_regular(file) as opened:
-            for _ in range(0, MAX_HASHED, CHUNK):
-                if not (chunk := opened.read(CHUNK)):
-                    break
-                digest.update(chunk)
+            reject_holes(file, os.fstat(opened.fileno()))
+            return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).digest()
     except (OSError, UserError):
         return bytes(16)
-    return digest.digest()

@@ -101,7 +101,7 @@ class EpochScores(BaseModel):
 
     model_config = LOOSE
     raw: Score
-    averaged: Score | None = None
+    averaged: Score | None
     difference: Difference | None = None
 
     @model_validator(mode="after")
