@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ruggedize.assess import AssessOptions, assess, load_assessment, save_assessment
-from ruggedize.assess.doubts import near_chance
+from ruggedize.assess.guessing import may_be_guessed
 from ruggedize.core.errors import UserError
 from ruggedize.corruptions import generated_suite
 from ruggedize.data import DataOptions, load_test_images
@@ -178,7 +178,7 @@ def test_assessments_of_earlier_versions_are_read(tmp_path: Path) -> None:
     ],
 )
 def test_what_counts_as_chance(correct: int, n: int, num_classes: int, near: bool) -> None:
-    assert near_chance(correct, n, num_classes) == near
+    assert may_be_guessed(correct, n, 1 / num_classes) == near
 
 
 def test_images_in_files_are_decoded_and_classified_block_by_block(

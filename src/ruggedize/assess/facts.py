@@ -13,6 +13,7 @@ class AssessmentFacts(BaseModel):
         left_out: files of a folder that could not be decoded.
         models: the SHA-256 of each model's file.
         sources: where each model comes from, as it was given: `timm/resnet18`, `mine.onnx`.
+        held_out: the models whose training is known to have left these images out.
         data: what identifies the data; None: not known.
         examples: the file names of the pictures on which models disagree; None: not known.
     """
@@ -22,5 +23,6 @@ class AssessmentFacts(BaseModel):
     left_out: tuple[str, ...] = ()
     models: dict[str, str] = {}
     sources: dict[str, str] = {}
+    held_out: tuple[str, ...] = ()
     data: DataDigest | None = None
     examples: tuple[str, ...] | None = None

@@ -77,7 +77,7 @@ def assess(
         num_images: Assess only this many test images.
         seed: Fixes the draws of generated corruptions. Default: the first run folder's, else 0.
         foreign: What models of other origin do not say of themselves.
-        out: The assessment, a JSON file; predictions are written beside it.
+        out: The assessment, a JSON file; predictions and example pictures are written beside it.
     """
     from ruggedize.assess_models import assess_files
     from ruggedize.corruptions import parsed_options
