@@ -151,9 +151,8 @@ def input_text(facts: InputFacts, image_size: int | None) -> str:
     parts = [f"takes {'images as stored' if size is None else f'{size} pixels'}"]
     if facts.resize and facts.resize != size:
         parts.append(f"cut out of images resized to {facts.resize}")
-    wanted = facts.image_size or facts.resize or facts.input_size
-    if image_size and wanted and wanted != image_size:
-        parts.append(f"made for other stored images than these: {wanted} pixels")
+    elif size != image_size:
+        parts.append(f"resized from {image_size}")
     if facts.mean and facts.std:
         mean, std = (", ".join(f"{value:g}" for value in each) for each in (facts.mean, facts.std))
         parts.append(f"mean {mean}; std {std}")
