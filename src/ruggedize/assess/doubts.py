@@ -1,4 +1,4 @@
-"""Warnings about assessments whose figures may not mean what they seem to."""
+"""Warnings about results that may be misleading."""
 
 import logging
 from collections.abc import Mapping
@@ -10,21 +10,21 @@ log = logging.getLogger(__name__)
 
 
 def warn_of_guessing(assessment: Assessment, guess: Guessing) -> None:
-    """Warn of models whose clean accuracy a guess may reach, and name what mostly causes it."""
+    """Warn about models whose clean accuracy guessing could reach; name the usual causes."""
     for name, model in assessment.models.items():
         percent = 100 * model.clean.accuracy
         match no_better_than(model.clean, guess):
             case "chance":
                 log.warning(
-                    "%s is right on %.1f %% of the clean images, and chance is %.1f %%: it has "
+                    "%s has a clean accuracy of %.1f %%, near chance level (%.1f %%): it has "
                     "learnt little, or its classes are in another order than the data's folders "
-                    "(--classes FILE names them, one a line), or its pixels are normalised "
-                    "otherwise (--mean, --std)",
+                    "(--classes FILE names them, one per line), or its pixels are normalised "
+                    "differently (--mean, --std)",
                     *(name, percent, 100 * guess.chance),
                 )
             case "majority":
                 log.warning(
-                    "%s is right on %.1f %% of the clean images, and %s alone is %.1f %% of them: "
+                    "%s has a clean accuracy of %.1f %%, and always predicting %s scores %.1f %%: "
                     "check whether it predicts other classes at all, and the order of its classes "
                     "(--classes FILE)",
                     *(name, percent, guess.majority, 100 * guess.majority_share),
@@ -53,10 +53,10 @@ def training_doubt(assessment: Assessment) -> str:
 
 
 def warn_of_other_sizes(inputs: Mapping[str, InputFacts], image_size: int) -> None:
-    """Warn of models that were made for stored images of another size.
+    """Warn about models that take images of another size than the stored one.
 
-    Corruptions act on stored images, before a model's own resizing, which makes them finer or
-    coarser for that model.
+    Corruptions are applied to stored images, before a model's own resizing, which makes them finer
+    or coarser for that model.
     """
     others = [
         f"{name} ({facts.image_size or facts.resize or facts.input_size})"
@@ -65,14 +65,14 @@ def warn_of_other_sizes(inputs: Mapping[str, InputFacts], image_size: int) -> No
     ]
     if others:
         log.warning(
-            "images are stored and corrupted at %d pixels, and resized afterwards for %s; "
-            "--image-size changes the stored size",
+            "images are stored and corrupted at %d pixels, then resized for %s; use --image-size "
+            "to change the stored size",
             image_size,
             ", ".join(others),
         )
 
 
 def differs(facts: InputFacts, image_size: int) -> bool:
-    """Return whether a model's preprocessing takes stored images of another size."""
+    """Return whether a model takes images of another size than the stored one."""
     wanted = facts.image_size or facts.resize or facts.input_size
     return wanted is not None and wanted != image_size

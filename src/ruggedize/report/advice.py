@@ -1,4 +1,4 @@
-"""What to try next: rules over the measured figures, without a promise. No torch."""
+"""Suggestions on what to try next, by simple rules over the results. Imports no torch."""
 
 from collections.abc import Iterable, Iterator
 
@@ -36,7 +36,7 @@ def advice(
     classes: tuple[Guessing, ClassTable | None],
     found: tuple[list[Reliability], list[Support]],
 ) -> list[str]:
-    """List what the figures suggest for some of the models."""
+    """Return suggestions, as sentences, for some of the models."""
     guess, table = classes
     reliabilities, supports = found
     warnings = {name: guess_warning(record, name, guess) for name in subjects}
@@ -153,11 +153,11 @@ def weak_classes(name: str, table: ClassTable | None) -> Iterator[str]:
 
 
 def wide_intervals(supports: list[Support]) -> Iterator[str]:
-    """Yield how many images a narrower interval needs."""
+    """Yield the number of images that a narrower interval needs."""
     widest = max(supports, key=lambda each: each.half_width, default=None)
     if widest is not None and widest.half_width > WIDE:
         yield (
-            f"Assess more images if there are any: with {widest.num_images:,}, accuracy "
+            f"Assess more images if you have them: with {widest.num_images:,}, accuracy "
             f"({widest.title}) is known to ±{100 * widest.half_width:.1f} points; about "
             f"{widest.images_for_a_point:,} images give ±1 point."
         )

@@ -1,4 +1,4 @@
-"""Accuracy class by class, and what a model that knows nothing would reach. No torch."""
+"""Accuracy by class, and the accuracy of trivial guesses. Imports no torch."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ class RecallRow(NamedTuple):
 
     name: str
     num_images: int
-    clean: dict[str, float | None]  # None: the clean images hold none of this class
+    clean: dict[str, float | None]  # None: no clean image has this class
     corrupted: dict[str, float]  # at the highest severity
 
 
@@ -29,7 +29,7 @@ class Balanced(NamedTuple):
 
 
 class ClassTable(NamedTuple):
-    """Recall by class, the lowest first; the table may be cut."""
+    """Recall by class, the lowest first; only the first rows are kept."""
 
     severity: int | None
     balanced: list[Balanced]
@@ -85,5 +85,5 @@ def recalls(predictions: Predictions, severity: int | None) -> dict[int, float]:
 
 
 def mean(recall: dict[int, float]) -> float | None:
-    """Return the mean over the classes; None where there is none."""
+    """Return the mean over the classes; None if there are none."""
     return sum(recall.values()) / len(recall) if recall else None
