@@ -99,16 +99,22 @@ def assess_files(  # noqa: PLR0913
     suite = suite_for(options, data.images, root, seed)
     result = assess(models, data.images, suite, options, accelerator=accelerator, progress=progress)
     if accelerator.is_main_process:
-        noise = recipe.views.noise if recipe else None
-        facts = AssessmentFacts(
-            left_out=data.left_out,
-            overlaps=overlaps(noise, suite.corruptions) if noise is not None else None,
-            sources={name: str(place) for name, place in named.items()},
-            held_out=models_that_left_out(named, data.digest),
-            data=data.digest,
-        )
+        facts = facts_of(named, data, recipe, suite)
         save_with_pictures(result, data.images, suite, out, facts)
     return accelerator.is_main_process
+
+
+def facts_of(
+    named: Mapping[str, Path | str], data: TestImages, recipe: Recipe | None, suite: Suite
+) -> AssessmentFacts:
+    """Return the provenance of an assessment; its example pictures are added later."""
+    return AssessmentFacts(
+        left_out=data.left_out,
+        overlaps=overlaps(recipe.views.noise, suite.corruptions) if recipe else None,
+        sources={name: str(place) for name, place in named.items()},
+        held_out=models_that_left_out(named, data.digest),
+        data=data.digest,
+    )
 
 
 def models_that_left_out(
