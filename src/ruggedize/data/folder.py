@@ -61,7 +61,7 @@ def load_files(
         )
     train = sets["train"]
     if "test" not in sets:
-        log.warning("%s has no test images: a fifth of train is held out as the test", shown(path))
+        log.warning("%s has no test images: a fifth of train is held out for testing", shown(path))
         train, sets["test"] = hold_out(train, TEST_SHARE)
     if "validation" not in sets:
         train, sets["validation"] = hold_out(train, options.validation)

@@ -20,7 +20,7 @@ PARTS = {  # usual names of each split, in lower case
 }
 CHUNK = 1 << 20
 MAX_HASHED = 1 << 30  # bytes of a file; 120 megapixels without compression have 0.96e9
-TEST_SHARE = 0.2  # fraction of the images held out as the test if there is no test split
+TEST_SHARE = 0.2  # fraction of the images held out for testing if there is no test split
 Files = dict[str, FileList]  # files by class
 log = logging.getLogger(__name__)
 
@@ -163,7 +163,7 @@ def note_if_outside(folder: Path, part: Path) -> None:
     """Log a warning if a class folder is a link that leads out of the data set."""
     if folder.is_symlink() and not folder.resolve().is_relative_to(part.resolve().parent):
         log.warning(
-            "%s links to a folder outside the data set, which is read, too: %s",
+            "%s links to a folder outside the data set, which is also read: %s",
             *(shown(folder), shown(folder.resolve())),
         )
 
@@ -209,7 +209,7 @@ def divided(classes: Files, validation: float | int) -> dict[str, Files]:
 def part_of(file: Path, validation: float) -> str:
     """Return the split that a file's bytes belong to.
 
-    A fifth of all files is held out as the test, and of the rest the fraction `validation`.
+    A fifth of all files is held out for testing, and of the rest the fraction `validation`.
     """
     digest = content_hash(file)
     for_test, for_validation = (int.from_bytes(half) / 2**64 for half in (digest[:8], digest[8:]))

@@ -37,7 +37,7 @@ def load_test_images(options: DataOptions, progress: Progress = no_progress) -> 
     In a folder these are the images of `test/CLASS/*`; without `test/`, those of `val/CLASS/*` (the
     layout of ImageNet); without both, all images of `CLASS/*`. Training images are not read. If a
     folder has only `train/`, or if the data is a built-in or Hugging Face data set, they are the
-    images that a run would hold out as the test.
+    test images of a run.
 
     Args:
         options: the data; the images of a folder are resized to `image_size`, by default 224.
@@ -77,6 +77,6 @@ def load_test_images(options: DataOptions, progress: Progress = no_progress) -> 
 
 
 def of_a_run(options: DataOptions, progress: Progress) -> TestImages:
-    """Load the images that a run would hold out as the test."""
+    """Load the images that a run would be tested on."""
     data = load_splits(options, progress=progress)
     return TestImages(data.test, data.digest, data.left_out)
