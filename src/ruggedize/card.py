@@ -241,7 +241,8 @@ def limits(card: Card) -> list[str]:
     result = [
         f"Assessed on {found.images.num_images:,} of {found.images.available:,} test images: its "
         f"clean accuracy of {100 * clean.accuracy:.2f} % has a 95 % interval of "
-        f"{100 * interval.low:.2f} to {100 * interval.high:.2f} % (Wilson)."
+        f"{100 * interval.low:.2f} to {100 * interval.high:.2f} % (Wilson). Chance level is "
+        f"{100 / len(found.images.classes):.2f} %."
     ]
     if found.unpaired:
         reason = found.unpaired.reason

@@ -262,6 +262,7 @@ def assess_stages(
             overlaps=overlaps(recipe.views.noise, suite.corruptions),
             left_out=data.left_out,
             models=hashes(folder, recipe),
+            held_out=tuple(result.assessment.models),
             data=data.digest,
             examples=tuple(path.name for path in pictures),
         )

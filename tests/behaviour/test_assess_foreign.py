@@ -68,6 +68,8 @@ def test_an_onnx_file_and_own_code_are_compared(place: Path) -> None:
     assert (found.images.num_images, found.images.image_size) == (30, 32)
     assert found.inputs["mine"].input_size == 16
     assert found.facts.sources == dict(zip(found.models, models, strict=True))
+    assert found.facts.held_out == ()
+    assert found.facts.examples == ()  # on these pictures nothing goes wrong
     kept = load_predictions(place / "out-predictions" / "network.safetensors")
     assert (kept.clean.classes[:, 0] == kept.labels).all()
 
@@ -85,6 +87,7 @@ def test_a_wrong_order_of_classes_is_noticed_and_mended(place: Path) -> None:
     wrong = assess(place, "mine.onnx", *PLAIN, *FEW, "--image-size", "16", "--channels", "bgr")
     assert wrong.returncode == 0, wrong.stderr
     assert "its classes are in another order" in wrong.stderr
+    assert "WARNING: The figures hold for new images only if mine was trained" in wrong.stderr
     (place / "names.txt").write_text("red\ngreen\nblue\n")
     more = ("--channels", "bgr", "--classes", "names.txt", "--image-size", "16")
     right = assess(place, "mine.onnx", *PLAIN, *FEW, *more)

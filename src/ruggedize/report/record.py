@@ -13,6 +13,7 @@ from ruggedize.assess import (
     Assessment,
     ModelAssessment,
     Predictions,
+    examples_folder,
     load_assessment,
     load_predictions,
     predictions_folder,
@@ -108,7 +109,7 @@ def read_record(place: Path) -> RunRecord:
     if place.name == OF_A_RUN and (place.parent / "recipe.toml").exists():
         return read_run(place.parent)
     name = place.stem if place.name != OF_A_RUN else place.resolve().parent.name
-    return record_of(place, name, place.parent / f"{place.stem}-examples")
+    return record_of(place, name, examples_folder(place))
 
 
 def read_run(folder: Path) -> RunRecord:
