@@ -35,7 +35,7 @@ def test_a_count_of_validation_images_is_inherited_by_built_in_data() -> None:
 
 
 def test_a_teacher_that_no_objective_uses_is_rejected_or_dropped(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="learns_from = 'teacher' has no effect.*remove learns_f"):
+    with pytest.raises(UserError, match=r"learns_from = 'teacher' has no effect.*remove learns_f"):
         load_recipe("demo", (SUPERVISED, "student.learns_from=teacher"))
     with pytest.raises(UserError, match="objective jsd has no teacher"):
         load_recipe("demo", ("stages.x={like='student', objective='jsd', learns_from='student'}",))

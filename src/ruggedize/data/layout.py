@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ruggedize.core.errors import UserError, shown
 from ruggedize.core.reading import open_regular
 from ruggedize.data.file_list import FileList
-from ruggedize.data.listing import ENDINGS, image_names, is_junk
+from ruggedize.data.listing import ENDINGS, image_names, is_junk, leads_back
 
 PARTS = {  # the names that people give to the parts, in small letters
     "train": ("train", "training"),
@@ -48,7 +48,10 @@ def find_images(path: Path, validation: float | int) -> Found:
     folders = part_folders(root)
     if "train" in folders:
         warn_of_others(root, folders)
-        parts = {part: list_classes(stepped_into(folder)) for part, folder in folders.items()}
+        parts = {
+            part: list_classes(stepped_into(folder), may_be_empty=part != "train")
+            for part, folder in folders.items()
+        }
         return Found(with_spelling_of_train(parts), has_parts=True)
     if folders:
         raise UserError(f"{shown(root)} has no folder train;\nput images in train/CLASS/")
@@ -81,11 +84,15 @@ def stepped_into(folder: Path) -> Path:
 
 def visible_folders(folder: Path) -> list[Path]:
     """Return the folders in a folder, sorted, without hidden ones and what systems leave."""
-    return sorted(
-        place
-        for place in folder.iterdir()
-        if not is_junk(os.fsencode(place.name)) and place.is_dir()
-    )
+    found: list[Path] = []
+    for place in sorted(folder.iterdir()):
+        if is_junk(os.fsencode(place.name)) or not place.is_dir():
+            continue
+        if place.is_symlink() and leads_back(os.fsencode(place), os.fsencode(folder)):
+            log.warning("%s links to a folder that it lies in; it is skipped", shown(place))
+            continue
+        found.append(place)
+    return found
 
 
 def part_folders(root: Path) -> dict[str, Path]:
@@ -124,10 +131,11 @@ def warn_of_loose_images(folder: Path) -> None:
         log.warning("%s: %d images beside the folders are not read", shown(folder), len(loose))
 
 
-def list_classes(part: Path) -> Files:
+def list_classes(part: Path, *, may_be_empty: bool = False) -> Files:
     """Return the files of every class folder by the name of the class.
 
-    Two folders whose names differ in their Unicode form alone are one class.
+    Two folders whose names differ in their Unicode form alone are one class. A folder without
+    images is an error unless it may be empty.
     """
     folders = visible_folders(part)
     if not folders:
@@ -140,7 +148,12 @@ def list_classes(part: Path) -> Files:
     for folder in folders:
         note_if_outside(folder, part)
         name = class_name(folder.name)
-        found.setdefault(composed(name), []).append((name, files_below(folder)))
+        if files := files_below(folder, may_be_empty=may_be_empty):
+            found.setdefault(composed(name), []).append((name, files))
+        else:
+            log.warning("%s contains no images", shown(folder))
+    if not found:
+        raise UserError(f"no folder of {shown(part)} contains images;\nadd some to each")
     return {
         same[0][0]: same[0][1] if len(same) == 1 else FileList.joined(files for _, files in same)
         for same in found.values()
@@ -178,10 +191,10 @@ def with_spelling_of_train(parts: dict[str, Files]) -> dict[str, Files]:
     }
 
 
-def files_below(folder: Path) -> FileList:
+def files_below(folder: Path, *, may_be_empty: bool = False) -> FileList:
     """Return all image files below a folder."""
     start = os.fsencode(folder) + b"/"
-    return FileList(start + name for name in image_names(folder))
+    return FileList(start + name for name in image_names(folder, may_be_empty=may_be_empty))
 
 
 def divided(classes: Files, validation: float | int) -> dict[str, Files]:

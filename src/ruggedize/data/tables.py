@@ -88,7 +88,13 @@ def parquet_rows(path: Path) -> Iterator[Row]:
             f"{shown(path)} is read with pyarrow;\npip install 'ruggedize[hub]'"
         ) from None
     with open_regular(path) as file:
-        for batch in parquet.ParquetFile(file).iter_batches():
+        table = parquet.ParquetFile(file)
+        if any("bytes" in str(field.type) for field in table.schema_arrow):  # in a struct
+            raise UserError(
+                f"{shown(path)} holds the images themselves;\n"
+                f"set data.name = {f'hf:{path}'!r}, which needs pip install 'ruggedize[hub]'"
+            )
+        for batch in table.iter_batches():
             for row in batch.to_pylist():
                 yield {name: "" if value is None else str(value) for name, value in row.items()}
 

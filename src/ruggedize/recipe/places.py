@@ -40,8 +40,8 @@ def with_places_beside(table: dict[str, Any], folder: Path, *, has_root: bool) -
     placed = dict(table)
     if "data" in table and not has_root:
         placed["data"] = beside(table["data"], folder)
-    assess = table.get("assess")
-    suite = assess.get("suite") if isinstance(assess, dict) else None
+    assess = table["assess"] if isinstance(table.get("assess"), dict) else {}
+    suite = assess.get("suite")
     if isinstance(suite, str) and suite != GENERATED and not suite.startswith("~"):
         place = absolute_path(folder / suite)
         if is_there(place):
