@@ -1,8 +1,8 @@
 """The preset `scaled` changes larger versions of a picture as much as the small one.
 
 The pictures have soft and sharp parts; 32, 64 and 84 pixels are area averages of the same 672. How
-much a blur changes a picture depends on its finest detail, of which real photographs have more at 84
-pixels than at 32, and enlarged pictures less. So for these only the corruptions that do not depend
+much a blur changes a picture depends on its finest detail. Real photographs have more of it at 84
+pixels than at 32, enlarged pictures less. So for these only the corruptions that do not depend
 on it stay within the tolerance, and the others within a factor.
 """
 
