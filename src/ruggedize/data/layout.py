@@ -84,15 +84,16 @@ def stepped_into(folder: Path) -> Path:
 
 def visible_folders(folder: Path) -> list[Path]:
     """Return the folders in a folder, sorted, without hidden ones and what systems leave."""
-    found: list[Path] = []
-    for place in sorted(folder.iterdir()):
-        if is_junk(os.fsencode(place.name)) or not place.is_dir():
-            continue
-        if place.is_symlink() and leads_back(os.fsencode(place), os.fsencode(folder)):
-            log.warning("%s links to a folder that it lies in; it is skipped", shown(place))
-            continue
-        found.append(place)
-    return found
+    return sorted(
+        place
+        for place in folder.iterdir()
+        if not is_junk(os.fsencode(place.name)) and place.is_dir() and not is_loop(place)
+    )
+
+
+def is_loop(place: Path) -> bool:
+    """Return whether a path is a link to a folder that contains it."""
+    return place.is_symlink() and leads_back(os.fsencode(place), os.fsencode(place.parent))
 
 
 def part_folders(root: Path) -> dict[str, Path]:
@@ -124,7 +125,9 @@ def warn_of_others(root: Path, folders: Mapping[str, Path]) -> None:
 
 
 def warn_of_loose_images(folder: Path) -> None:
-    """Warn of images beside class folders, which are not read."""
+    """Warn of images beside class folders, and of links to folders above: neither is read."""
+    for loop in filter(is_loop, sorted(folder.iterdir())):
+        log.warning("%s links to a folder that it lies in; it is skipped", shown(loop))
     names = [os.fsencode(place.name) for place in folder.iterdir() if place.is_file()]
     loose = [name for name in names if name.lower().endswith(ENDINGS) and name[:1] != b"."]
     if loose:
