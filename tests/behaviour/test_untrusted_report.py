@@ -97,7 +97,7 @@ def test_a_model_is_named_as_one_folder(run: Path, name: str) -> None:
     shutil.copytree(run, run.parent / "other")
     text = (run / "assessment.json").read_text()
     (run / "assessment.json").write_text(text.replace('"student"', json.dumps(name)))
-    assert_rejected(run, "must be that of a folder")
+    assert_rejected(run, "must be a valid folder name")
 
 
 def test_control_characters_do_not_reach_the_page(run: Path) -> None:
@@ -216,6 +216,6 @@ def test_long_predictions_with_holes_are_rejected_at_once(run: Path) -> None:
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         file.truncate(8 + len(text) + end)
-    with pytest.raises(UserError, match="no predictions, or damaged ones"):
+    with pytest.raises(UserError, match="damaged, or contains no predictions"):
         load_predictions(path, 120)
-    assert_rejected(run, "no predictions, or damaged ones")
+    assert_rejected(run, "damaged, or contains no predictions")

@@ -91,7 +91,7 @@ def test_a_module_is_run_in_eval_mode_and_left_as_it_was() -> None:
 def test_a_model_that_fails_is_named_with_its_own_error() -> None:
     with pytest.raises(UserError, match=r"net fails on uint8 images \[2, 3, 16, 16\]: ValueError"):
         assess({"net": Predictor(ColourNetwork(size=32))}, DATA, options=OPTIONS)
-    with pytest.raises(UserError, match="net: it returns 2 scores and the data has 3 classes"):
+    with pytest.raises(UserError, match="net: it returns 2 scores, but the data has 3 classes"):
         assess({"net": lambda images: torch.zeros(len(images), 2)}, DATA, options=OPTIONS)
 
 
@@ -99,7 +99,7 @@ def test_a_wrong_order_of_classes_is_warned_of(caplog: pytest.LogCaptureFixture)
     shuffled = ColourNetwork(order=(1, 0, 2))  # green, red, blue
     with caplog.at_level(logging.WARNING):
         assess({"net": Predictor(shuffled)}, DATA, options=OPTIONS)
-    assert "net is right on 0.0 % of the clean images, and chance is 33.3 %" in caplog.text
+    assert "net has a clean accuracy of 0.0 %, near chance level (33.3 %)" in caplog.text
     assert "classes are in another order" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.WARNING):
@@ -130,7 +130,7 @@ def test_probabilities_are_calibrated_as_their_logits_are(caplog: pytest.LogCapt
             theirs.negative_log_likelihood_sum, rel=1e-3, abs=1e-3
         )
     assert found["undeclared"].clean.calibration_error > 0.1
-    assert "undeclared returns probabilities, it seems" in caplog.text
+    assert "undeclared seems to return probabilities" in caplog.text
     assert "declared returns probabilities" not in caplog.text.replace("undeclared", "")
 
 
@@ -142,9 +142,7 @@ def test_models_of_other_sizes_are_named(caplog: pytest.LogCaptureFixture) -> No
         "exported": Predictor(colours, input_size=24, image_size=16),
     }
     found = assess(models, DATA, options=OPTIONS).assessment
-    assert (
-        "stored and corrupted at 16 pixels, and resized afterwards for cropped (18)" in caplog.text
-    )
+    assert "stored and corrupted at 16 pixels, then resized for cropped (18)" in caplog.text
     assert (found.inputs["cropped"].input_size, found.inputs["cropped"].resize) == (16, 18)
     assert found.inputs["any"].input_size is None
 

@@ -187,7 +187,7 @@ def test_some_images_give_the_figures_of_those_images() -> None:
 def test_a_model_that_answers_nan_is_refused() -> None:
     image_set, model = tiny_images(), TinyClassifier()
     model.centres.data[0] = float("nan")
-    with pytest.raises(UserError, match=r"student answers NaN.*clean"):
+    with pytest.raises(UserError, match=r"student returns NaN.*clean"):
         assess({"student": model}, image_set, TinySuite(image_set.images), FP32)
 
 
@@ -199,7 +199,7 @@ def test_mistakes_are_named() -> None:
     misspelt = AssessOptions(corruptions=("contrst",))
     with pytest.raises(UserError, match=r"no corruption contrst;\ndid you mean contrast\?"):
         assess(tiny_models(), image_set, suite, misspelt)
-    with pytest.raises(ValueError, match="severity must be 1-5, got 9"):
+    with pytest.raises(ValueError, match=r"severity must be in 1\.\.5, got 9"):
         AssessOptions(severities=(9,))
     with pytest.raises(UserError, match="ruggedize assess"):
         load_assessment(Path("nowhere.json"))
@@ -207,7 +207,7 @@ def test_mistakes_are_named() -> None:
 
 def test_another_schema_version_is_refused_with_a_cure(tmp_path: Path) -> None:
     (tmp_path / "assessment.json").write_text('{"schema_version": 99}')
-    with pytest.raises(UserError, match=r"schema_version 99.*reads 1"):
+    with pytest.raises(UserError, match=r"schema_version must be 1, got 99"):
         load_assessment(tmp_path / "assessment.json")
 
 
@@ -247,7 +247,7 @@ def test_fewer_images_than_were_asked_for_are_said_to_be_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert len(spread_positions(30, 40)) == 30
-    assert "num_images = 40, but only 30 images are there" in caplog.text
+    assert "num_images = 40, but there are only 30 images" in caplog.text
     caplog.clear()
     assert [len(spread_positions(30, number)) for number in (30, 29, None)] == [30, 29, 30]
     assert not caplog.text

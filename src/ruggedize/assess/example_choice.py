@@ -1,4 +1,4 @@
-"""Which images to show of those on which two models disagree. No torch."""
+"""Selection of example images on which two models disagree. Imports no torch."""
 
 import re
 from typing import NamedTuple
@@ -12,7 +12,7 @@ FILE_NAME = re.compile(r"(?P<corruption>\w+)-(?P<severity>[1-5])-(?P<index>[0-9]
 
 
 class Example(NamedTuple):
-    """One image of one cell, `row` counting in the predictions."""
+    """One image of one cell; `row` is its row in the predictions."""
 
     corruption: str
     severity: int
@@ -20,10 +20,10 @@ class Example(NamedTuple):
 
 
 def choose_examples(first: Predictions, last: Predictions) -> list[Example]:
-    """Choose half of them where only the last model is right and half where only the first is.
+    """Choose examples: half where only the last model is right, half where only the first is.
 
-    Corruptions take turns, at the highest severity assessed. Of a corruption's images the one
-    on which both are surest comes first.
+    Corruptions take turns, at the highest severity assessed. Within a corruption, the image on
+    which both models are most confident comes first.
     """
     if not first.cells:
         return []
@@ -36,16 +36,16 @@ def choose_examples(first: Predictions, last: Predictions) -> list[Example]:
 
 
 def ranked(right: Predictions, wrong: Predictions, cell: tuple[str, int]) -> list[int]:
-    """List the rows where the one is right and the other wrong, the surest disagreement first."""
+    """List the rows where only one model is right, the most confident disagreement first."""
     rows = np.flatnonzero(right.correct(cell) & ~wrong.correct(cell))
-    sureness = np.minimum(*(tops.cells[cell].confidences[rows, 0] for tops in (right, wrong)))
-    return rows[np.argsort(-sureness, kind="stable")].tolist()
+    confidence = np.minimum(*(tops.cells[cell].confidences[rows, 0] for tops in (right, wrong)))
+    return rows[np.argsort(-confidence, kind="stable")].tolist()
 
 
 def taking_turns(
     cells: list[tuple[str, int]], candidates: list[list[int]], num: int
 ) -> list[Example]:
-    """Take from each cell in turn, no image twice, until there are enough."""
+    """Take `num` examples, from each cell in turn, without repeating an image."""
     taken: dict[int, Example] = {}
     for rank in range(max(map(len, candidates), default=0)):
         for (corruption, severity), rows in zip(cells, candidates, strict=True):

@@ -1,4 +1,4 @@
-"""Pictures on which two models disagree: clean beside corrupted, as a person may judge them."""
+"""Example pictures on which two models disagree: clean next to corrupted."""
 
 import io
 from pathlib import Path
@@ -11,7 +11,7 @@ from ruggedize.core import files
 from ruggedize.corruptions import Suite
 from ruggedize.data import ImageSet
 
-LARGEST_SIDE = 160  # larger pictures are made smaller
+LARGEST_SIDE = 160  # pixels; larger pictures are shrunk
 
 
 def save_examples(
@@ -19,9 +19,9 @@ def save_examples(
 ) -> list[Path]:
     """Write `CORRUPTION-SEVERITY-INDEX.png` for images on which first and last model disagree.
 
-    Each holds the clean image on the left and the corrupted one on the right. There are none for a
-    suite that is not paired with the clean images. Pictures of an earlier assessment are removed
-    from the folder. To keep the report to these pictures, name them in the facts of the assessment.
+    Each shows the clean image on the left and the corrupted one on the right. None are written for
+    a single model or an unpaired suite. Pictures of an earlier assessment are removed from the
+    folder. A report shows only the pictures listed in `AssessmentFacts.examples`, if it is set.
     """
     remove_examples(folder)
     names = list(result.predictions)
@@ -41,14 +41,14 @@ def save_examples(
 
 
 def remove_examples(folder: Path) -> None:
-    """Remove the pictures of an earlier assessment; whatever has another name stays."""
+    """Remove the pictures of an earlier assessment; files with other names are kept."""
     for path in folder.glob("*.png"):
         if FILE_NAME.fullmatch(path.name) and path.is_file() and not path.is_symlink():
             path.unlink()
 
 
 def side_by_side(clean: torch.Tensor, corrupted: torch.Tensor) -> bytes:
-    """Draw two images `[3, h, w]` side by side as a PNG."""
+    """Encode two uint8 images `[3, h, w]` side by side as PNG."""
     from PIL import Image
 
     pixels = torch.cat([clean, corrupted], dim=2).permute(1, 2, 0).contiguous().numpy()

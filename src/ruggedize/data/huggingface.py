@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face library `datasets`: from the Hub, or from a local folder."""
+"""Data sets of Hugging Face's `datasets` library, from the Hub or from a local folder."""
 
 import logging
 import os
@@ -14,6 +14,7 @@ from jaxtyping import Int64
 
 from ruggedize.core.errors import UserError, shown
 from ruggedize.core.progress import Progress
+from ruggedize.core.reading import check_regular
 from ruggedize.data.bad_files import reject_or_skip_faults
 from ruggedize.data.decode import BadImageError, Stored, decode
 from ruggedize.data.digest import DataDigest, PartDigest, new_hash, size_of
@@ -70,8 +71,8 @@ class Found(NamedTuple):
 def load_huggingface(options: DataOptions, progress: Progress) -> Splits:
     """Load a data set with a column of images and a column of classes.
 
-    `hf:ORG/NAME` is a data set of the Hub, which `datasets` downloads once and keeps; `hf:DIR` is
-    what it has saved (`save_to_disk`), or a folder of parquet files or of images.
+    `hf:ORG/NAME` is a data set of the Hub, which `datasets` downloads once and caches; `hf:PATH`
+    is a folder written by `save_to_disk`, a folder of parquet files or of images, or one such file.
 
     Raises:
         UserError: `datasets` is not installed, the data set cannot be loaded, it has no images
@@ -79,7 +80,8 @@ def load_huggingface(options: DataOptions, progress: Progress) -> Splits:
     """
     if options.image_size is None:
         raise UserError(
-            f"{options.name} may hold images of any size;\nset data.image_size = 64, for example"
+            f"image_size is required for {options.name}, whose images may have any size;\n"
+            "set data.image_size = 64, for example"
         )
     found = find_rows(options.name)
     sets = read_parts(found, options, progress)
@@ -146,7 +148,9 @@ def find_rows(name: str) -> Found:
 
     by_part = {part: splits[key] for part in PARTS for key in splits if key in PARTS[part]}
     if "train" not in by_part:
-        raise UserError(f"{name} has the splits {', '.join(splits)};\none must be called train")
+        raise UserError(
+            f"{name} must have a split train, got {', '.join(splits)};\nrename one of them to train"
+        )
     image, label = columns_of(name, by_part["train"])
     feature = by_part["train"].features[label]
     texts = {part: rows[label][:] for part, rows in by_part.items()}
@@ -208,15 +212,18 @@ def encoded_images(images: Rows) -> Iterator[bytes]:
 
 
 def opened(name: str) -> Any:
-    """Return the splits of a data set by name."""
+    """Open a data set and return its splits by name."""
     try:
         import datasets
     except ImportError:
         raise UserError(
-            f"hf:{name} is read with the package datasets;\npip install 'ruggedize[hub]'"
+            f"hf:{name} needs the package datasets;\npip install 'ruggedize[hub]'"
         ) from None
     place = Path(name)
     try:
+        for file in place.rglob("*") if place.is_dir() else ():
+            if not file.is_dir():
+                check_regular(file)
         if (place / "dataset_dict.json").is_file():
             return datasets.load_from_disk(os.fspath(place))
         if (place / "state.json").is_file():  # a saved Dataset, which has no splits
@@ -230,7 +237,7 @@ def opened(name: str) -> Any:
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).partition("\n")[0][:200]
         raise UserError(
-            f"hf:{name} cannot be loaded: {reason};\nsee that the name or folder is right"
+            f"hf:{name} cannot be loaded: {reason};\ncheck the name or the folder"
         ) from None
 
 
@@ -244,12 +251,12 @@ def opened_folder(folder: Path) -> Any:
     if any(file.lower().endswith(ENDINGS) for file in visible_files(folder)):
         return datasets.load_dataset("imagefolder", data_dir=os.fspath(folder.absolute()))
     raise UserError(
-        f"{shown(folder)} holds no parquet files and no images;\ngive a folder that does"
+        f"{shown(folder)} contains no parquet files and no images;\nchoose a folder that does"
     )
 
 
 def by_split(files: list[str]) -> dict[str, list[str]]:
-    """Return parquet files by the split that their name begins with."""
+    """Group parquet files by the split that their name begins with; the default is train."""
     found: dict[str, list[str]] = {}
     for file in files:
         stem = Path(file).stem.lower()
@@ -274,8 +281,9 @@ def columns_of(name: str, rows: Any) -> tuple[str, str]:
     if not images or not labels:
         described = ", ".join(f"{column} ({kind.__name__})" for column, kind in kinds.items())
         raise UserError(
-            f"{name} needs a column of images and one of class labels; it has {described};\n"
-            "cast_column(..., datasets.ClassLabel(names=[...])) makes one, then save_to_disk"
+            f"{name} must have a column of images and one of class labels, got {described};\n"
+            "convert a column with cast_column(NAME, datasets.ClassLabel(names=[...])), and save "
+            "the data set with save_to_disk"
         )
     for what, found in (("images", images), ("classes", labels)):
         if len(found) > 1:

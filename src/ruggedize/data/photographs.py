@@ -1,4 +1,4 @@
-"""Images to assess on that no training here knows: a folder in the layouts that people have."""
+"""Test images for assessing a model that was trained elsewhere."""
 
 import logging
 from typing import NamedTuple
@@ -18,13 +18,13 @@ from ruggedize.data.load import load_splits
 from ruggedize.data.location import BUILT_IN, PREFIX, place_of
 from ruggedize.data.options import DataOptions
 
-DEFAULT_SIZE = 224  # pixels at which photographs are stored: that of ImageNet-C
+DEFAULT_SIZE = 224  # pixels, as in ImageNet-C
 
 log = logging.getLogger(__name__)
 
 
 class TestImages(NamedTuple):
-    """Labelled images to assess on, and what identifies them."""
+    """Labelled images to assess on, the digest that identifies them, and skipped files."""
 
     images: ImageSet
     digest: DataDigest | None
@@ -32,16 +32,16 @@ class TestImages(NamedTuple):
 
 
 def load_test_images(options: DataOptions, progress: Progress = no_progress) -> TestImages:
-    """Load the images of a folder that a model of unknown origin is assessed on.
+    """Load the images on which a model that was trained elsewhere is assessed.
 
-    Of a folder with `test/CLASS/*` these are the test images, else those of `val/CLASS/*` (the
-    layout of ImageNet), else all images of `CLASS/*`. Training images are not read. From a folder
-    that has `train/` alone, and from data known by a name, come the images that a run here would
-    test on.
+    In a folder these are the images of `test/CLASS/*`; without `test/`, those of `val/CLASS/*` (the
+    layout of ImageNet); without both, all images of `CLASS/*`. Training images are not read. If a
+    folder has only `train/`, or if the data is a built-in or Hugging Face data set, they are the
+    images that a run would hold out as the test.
 
     Args:
-        options: the data; a folder's images are stored at `image_size`, by default 224 pixels.
-        progress: called as images are decoded.
+        options: the data; the images of a folder are resized to `image_size`, by default 224.
+        progress: called as `progress(task, done, total)` while images are decoded.
 
     Raises:
         UserError: the folder is missing or has no classes, or a file is damaged.
@@ -58,7 +58,7 @@ def load_test_images(options: DataOptions, progress: Progress = no_progress) -> 
     folder = stepped_into(folders[part]) if part else root
     if part == "validation":
         log.warning(
-            "%s has no folder test: the images of %s are assessed",
+            "%s has no folder test: the images of %s are assessed instead",
             *(shown(path), shown(folder.name)),
         )
     parts = {part or "all": list_classes(folder)}
@@ -69,7 +69,7 @@ def load_test_images(options: DataOptions, progress: Progress = no_progress) -> 
     parts.pop("train", None)
     if len(classes) < 2:
         raise UserError(
-            f"{shown(folder)} has only one class, {''.join(classes)}; a classifier needs two;\n"
+            f"{shown(folder)} must have at least two classes, got only {''.join(classes)};\n"
             "put the images of each class in its own folder"
         )
     images = read_parts(path, parts, classes, sized, progress)[part or "all"]
@@ -77,6 +77,6 @@ def load_test_images(options: DataOptions, progress: Progress = no_progress) -> 
 
 
 def of_a_run(options: DataOptions, progress: Progress) -> TestImages:
-    """Load the images that a run would test on."""
+    """Load the images that a run would hold out as the test."""
     data = load_splits(options, progress=progress)
     return TestImages(data.test, data.digest, data.left_out)

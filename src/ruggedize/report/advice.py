@@ -1,4 +1,4 @@
-"""What to try next: rules over the measured figures, without a promise. No torch."""
+"""Suggestions on what to try next, by simple rules over the results. Imports no torch."""
 
 from collections.abc import Iterable, Iterator
 
@@ -36,7 +36,7 @@ def advice(
     classes: tuple[Guessing, ClassTable | None],
     found: tuple[list[Reliability], list[Support]],
 ) -> list[str]:
-    """List what the figures suggest for the models whose clean accuracies are given."""
+    """Return suggestions, as sentences, for the models whose clean accuracies are given."""
     guess, table = classes
     reliabilities, supports = found
     warnings = {name: near_chance(name, found, guess) for name, found in clean.items()}
@@ -57,7 +57,7 @@ def advice(
 
 
 def near_chance(name: str, clean: Interval, guess: Guessing) -> str:
-    """Return a warning if clean accuracy is no better than guessing, else nothing."""
+    """Return a warning if clean accuracy is no better than guessing, else an empty string."""
     if clean.low <= guess.chance:
         return (
             f"{name}: clean accuracy is near chance level. Check the order of the classes first "
@@ -148,11 +148,11 @@ def weak_classes(name: str, table: ClassTable | None) -> Iterator[str]:
 
 
 def wide_intervals(supports: list[Support]) -> Iterator[str]:
-    """Yield how many images a narrower interval needs."""
+    """Yield the number of images that a narrower interval needs."""
     widest = max(supports, key=lambda each: each.half_width, default=None)
     if widest is not None and widest.half_width > WIDE:
         yield (
-            f"Assess more images if there are any: with {widest.num_images:,}, accuracy "
+            f"Assess more images if you have them: with {widest.num_images:,}, accuracy "
             f"({widest.title}) is known to ±{100 * widest.half_width:.1f} points; about "
             f"{widest.images_for_a_point:,} images give ±1 point."
         )

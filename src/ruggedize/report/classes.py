@@ -1,4 +1,4 @@
-"""Accuracy class by class, and what a model that knows nothing would reach. No torch."""
+"""Accuracy by class, and the accuracy of trivial guesses. Imports no torch."""
 
 from typing import NamedTuple
 
@@ -8,16 +8,16 @@ from ruggedize.assess import Predictions
 from ruggedize.report.compare import shown_severity
 from ruggedize.report.record import RunRecord
 
-UNEQUAL = 1.5  # the largest class has this many times the images of the smallest
-NUM_DEVIATIONS = 3.0  # how far counts of equally likely classes stray, in roots of their mean
+UNEQUAL = 1.5  # ratio of the largest class to the smallest
+NUM_DEVIATIONS = 3.0  # of the counts if all classes are equally likely
 MOST_CLASSES = 20  # in the table of recall
 
 
 class Guessing(NamedTuple):
-    """What can be reached without looking at an image."""
+    """Accuracies that can be reached without looking at any image."""
 
     chance: float  # a uniform guess
-    majority_share: float  # always the commonest class
+    majority_share: float  # always the largest class
     majority: str
     is_unequal: bool
 
@@ -27,7 +27,7 @@ class RecallRow(NamedTuple):
 
     name: str
     num_images: int
-    clean: dict[str, float | None]  # None: the clean images hold none of this class
+    clean: dict[str, float | None]  # None: no clean image has this class
     corrupted: dict[str, float]  # at the highest severity
 
 
@@ -40,7 +40,7 @@ class Balanced(NamedTuple):
 
 
 class ClassTable(NamedTuple):
-    """Recall by class, the lowest first; the table may be cut."""
+    """Recall by class, the lowest first; only the first rows are kept."""
 
     severity: int | None
     balanced: list[Balanced]
@@ -61,7 +61,7 @@ def guessing(record: RunRecord) -> Guessing:
 
 
 def are_unequal(counts: np.ndarray) -> bool:
-    """Return whether classes differ in size by half, and by more than sampling explains."""
+    """Return whether class sizes differ by half or more, and by more than sampling explains."""
     largest, smallest = int(counts.max()), int(counts.min())
     by_chance = NUM_DEVIATIONS * float(counts.mean()) ** 0.5
     return largest >= UNEQUAL * smallest and largest - smallest > by_chance
@@ -109,5 +109,5 @@ def recalls(predictions: Predictions, severity: int | None) -> dict[int, float]:
 
 
 def mean(recall: dict[int, float]) -> float | None:
-    """Return the mean over the classes; None where there is none."""
+    """Return the mean over the classes; None if there are none."""
     return sum(recall.values()) / len(recall) if recall else None

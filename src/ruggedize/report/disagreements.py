@@ -27,7 +27,7 @@ class Example(NamedTuple):
 
 
 class Disagreements(NamedTuple):
-    """How often only the last model is right, and only the first, among all pairs of a severity."""
+    """How often only the last model is right, or only the first, at the highest severity."""
 
     gained: int
     lost: int
@@ -63,7 +63,7 @@ def in_turns(record: RunRecord) -> list[Picture]:
 
 
 def answered(record: RunRecord, picture: Picture) -> bool:
-    """Return whether the predictions hold this image in this cell; a later assessment may not."""
+    """Return whether the predictions contain this image in this cell; later ones may not."""
     return all(
         (picture.corruption, picture.severity) in predictions.cells
         and picture.index in predictions.index
@@ -86,7 +86,7 @@ def example(record: RunRecord, picture: Picture) -> Example:
 
 
 def disagreements(record: RunRecord) -> Disagreements:
-    """Count where only the last model is right and where only the first is, highest severity."""
+    """Count the images, at the highest severity, where only the last or only the first is right."""
     predictions = list(record.predictions.values())
     first, last = predictions[0], predictions[-1]
     severity = shown_severity(record.assessment)

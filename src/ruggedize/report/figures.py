@@ -43,7 +43,7 @@ class Drawing(NamedTuple):
 def drawings(
     record: RunRecord, rows: list[CorruptionRow], confidence: list[Reliability], prefix: str
 ) -> dict[str, list[Drawing]]:
-    """Draw what the record allows: robustness, calibration and training."""
+    """Draw the charts that the record has data for: robustness, calibration and training."""
     robustness = [by_corruption(record, rows)] if rows else []
     if len(severities_assessed(record.assessment)) > 1:
         robustness.append(by_severity(record))
@@ -153,7 +153,7 @@ def reliability_diagram(record: RunRecord, confidence: list[Reliability]) -> Dra
     figure.update_yaxes(range=[0, 102])
     caption = (
         "Predictions in 15 bins of confidence. On the grey line, confidence equals accuracy; below "
-        "it, the model is overconfident. Bins of few predictions scatter."
+        "it, the model is overconfident. Bins with few predictions are noisy."
     )
     return figure, "Reliability", caption
 
@@ -199,7 +199,7 @@ def loss_curves(record: RunRecord) -> Drawn | None:
 
 
 def entropy_curves(record: RunRecord) -> Drawn | None:
-    """Draw the entropy of predictions in training; it shows a broken teacher.
+    """Draw the entropy of predictions in training, which reveals a broken teacher.
 
     A teacher's entropy has the teacher's colour, whichever model it teaches.
     """
@@ -266,7 +266,7 @@ def color(place: int) -> str:
 
 
 def symbol(place: int, dash: str = "solid") -> str:
-    """Return a model's marker, which shows the dash of a line of one point too.
+    """Return a model's marker, which shows the line style even for a single point.
 
     Models that share a colour have different markers.
     """

@@ -1,4 +1,4 @@
-"""Choose the baseline, and join assessments of the same images into one record. No torch."""
+"""Join assessments of the same images into one record, and set its baseline. Imports no torch."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ from ruggedize.report.record import RunRecord
 
 
 def prepared(records: Sequence[RunRecord], baseline: str | None) -> list[RunRecord]:
-    """Join what can be joined, then put the baseline first wherever it is.
+    """Join assessments of the same images, then put the baseline first in its records.
 
     Raises:
         UserError: no model has the baseline's name.
@@ -35,7 +35,7 @@ def prepared(records: Sequence[RunRecord], baseline: str | None) -> list[RunReco
 
 
 def with_own_names(records: list[RunRecord]) -> list[RunRecord]:
-    """Number the records whose name another one has: "run" and "run (2)"."""
+    """Number records that have the same name: "run" and "run (2)"."""
     names = [record.name for record in records]
     counts = [names[: place + 1].count(name) for place, name in enumerate(names)]
     return [
@@ -61,8 +61,8 @@ def find_model(records: Sequence[RunRecord], name: str, option: str) -> tuple[Ru
             f"{record.name}/{m}": None for record in records for m in record.assessment.models
         }
     raise UserError(
-        f"there is no model {name} in this report; it holds {', '.join(known)}\n"
-        f"give one of these with {option}"
+        f"there is no model {name} in this report, only {', '.join(known)};\n"
+        f"set {option} to one of these"
     )
 
 
@@ -104,7 +104,7 @@ def same_images(first: RunRecord, second: RunRecord) -> bool:
 
 
 def same_data(ours: Assessment, theirs: Assessment) -> bool:
-    """Return whether the test data is the same, as far as its digests are known."""
+    """Return whether the test data is the same; if a digest is unknown, assume that it is."""
     parts = [found.facts.data.parts.get("test") for found in (ours, theirs) if found.facts.data]
     return len(parts) < 2 or parts[0] == parts[1]
 
@@ -159,7 +159,7 @@ def join(group: list[RunRecord]) -> RunRecord:
 
 
 def with_baseline(record: RunRecord, name: str) -> RunRecord:
-    """Put a model first, so that all differences refer to it; a record without it stays."""
+    """Move a model to the front as the baseline; a record without it is unchanged."""
     models = record.assessment.models
     if name not in models or name == next(iter(models)):
         return record
@@ -194,8 +194,8 @@ def comparisons_of(
 ) -> list[Comparison]:
     """Compare two models in each summary that has a value.
 
-    The clean images of an unpaired suite are other images than its own, so they are resampled
-    apart.
+    With an unpaired suite, clean and corrupted images are different images, so they are resampled
+    separately.
     """
     first = next(iter(assessment.models.values()))
     names = [name for name, value in first.summary.items() if value is not None]

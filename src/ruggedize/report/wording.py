@@ -71,8 +71,8 @@ def control_sentence(
         return ""
     if not over_control:
         return (
-            f"No control was trained (noisy views, labels alone: --set control=true), so {last}'s "
-            "gain cannot be divided between the noise and the objective."
+            f"No control was trained (noisy views, labels only: --set control=true), so it is "
+            f"unknown how much of {last}'s gain is due to the noise and how much to the objective."
         )
     gains = (
         f"{unbroken(row.title)} {points(found.difference)} points "
@@ -81,7 +81,7 @@ def control_sentence(
         if (found := over_control.get(row.name))
     )
     return (
-        f"{last} {MINUS} {record.control}, the control (noisy views, labels alone), with "
+        f"{last} {MINUS} {record.control}, the control (noisy views, labels only), with "
         f"95{PERCENT_SIGN} intervals: {'; '.join(gains)}."
     )
 
@@ -172,7 +172,7 @@ def tenth(value: float | None) -> str:
 
 
 def code(text: str) -> Any:
-    """Escape a text and mark up what it has in backquotes as code."""
+    """Escape a text and format its parts in backquotes as code."""
     from markupsafe import Markup, escape
 
     parts = (escape(part) for part in text.split("`"))
@@ -183,12 +183,12 @@ def code(text: str) -> Any:
 
 
 def escape(text: str) -> str:
-    """Return foreign text for a figure, which draws markup: without it, and printable."""
+    """Escape text for a figure, since plotly renders markup, and make it printable."""
     return html.escape(shown(text))
 
 
 def printable(value: Any) -> Any:
-    """Return text for the page without control characters and marks that change its direction.
+    """Return text for the page without control characters and bidirectional marks.
 
     Called on every value that the template shows. Markup is the template's own.
     """
