@@ -276,8 +276,15 @@ def reject_how_to_generate(suite: str, given: dict[str, object]) -> None:
 
 
 def earlier_recipe(places: Sequence[Path]) -> Recipe | None:
-    """Load the recipe of the first run folder; None if no folder contains one."""
+    """Load the recipe of the first run folder among these; None if no folder holds one.
+
+    Data that is no longer where the run found it is looked up as if the recipe named no folder.
+    """
     for place in places:
         if (place / "recipe.toml").exists():
-            return load_recipe(place / "recipe.toml")
+            recipe = load_recipe(place / "recipe.toml")
+            if recipe.data.root is None or recipe.data.root.is_dir():
+                return recipe
+            without = recipe.data.model_copy(update={"root": None})
+            return recipe.model_copy(update={"data": without})
     return None

@@ -1,5 +1,6 @@
 """The recipe of a whole run. Does not import torch."""
 
+import os
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -126,9 +127,14 @@ def differing_keys(ours: Recipe, theirs: Recipe) -> list[str]:
 def differing(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     """Return the names of options in which two tables differ, apart from how data is read.
 
-    The path of a folder is not compared, because the digest of its files identifies it.
+    The path of a folder is not compared, because the digest of its files identifies it. Of a suite
+    only the name of the folder is compared.
     """
     left, right = flat(ours), flat(theirs)
+    for table in (left, right):
+        suite = str(table.get("assess.suite", ""))
+        if os.path.isabs(suite):
+            table["assess.suite"] = f".../{os.path.basename(suite)}"
     keys = sorted(left.keys() | right.keys())
     names = [str(table.get("data.name")) for table in (left, right)]
     free = UNCOMPARED if not all(map(is_place, names)) else (*UNCOMPARED, "data.name")
@@ -144,4 +150,8 @@ def with_value(options: BaseModel, keys: list[str], value: object) -> dict[str, 
             f"recipe: {'.'.join(keys)} is not an option;\nuse the name of an existing option"
         )
     changed = with_value(inner, rest, value) if rest and isinstance(inner, BaseModel) else value
-    return {**dict(options), head: changed}
+    given = {name: getattr(options, name) for name in options.model_fields_set}
+    table = {**given, head: changed}
+    if head == "objective" and getattr(value, "uses_teacher", None) is False:
+        table.pop("learns_from", None)  # of the objective before
+    return table
