@@ -114,10 +114,10 @@ def test_a_timm_model_is_assessed_as_it_describes_itself(place: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["mine.pth"], "is a pickle or an archive of one"),
-        (["mine.onnx"], "does not say how pixels are normalised"),
+        (["mine.pth"], "is a pickle or contains one"),
+        (["mine.onnx"], "does not declare how pixels are normalised"),
         (["mine.onnx", "--mean", "0"], "--mean and --std must be given together"),
-        (["mine.onnx", "--mean", "x", "--std", "1"], "--mean must be one number or three"),
+        (["mine.onnx", "--mean", "x", "--std", "1"], "--mean must be one number, or three"),
         (["mine.onnx", *PLAIN, "--input-size", "0"], "--input-size must be at least 1, got 0"),
         (["mine.onnx", *PLAIN, "--resize", "8"], "resize must be at least input_size = 16, got 8"),
         (["mine.onnx", *PLAIN, "--image-size", "2"], "--image-size must be in 4..1024, got 2"),
@@ -129,7 +129,7 @@ def test_a_timm_model_is_assessed_as_it_describes_itself(place: Path) -> None:
         (["timm/none"], "timm has no model none"),
         (["timm/test_resnet"], "is not in the local Hub cache"),
         (["hf:me/mine"], "is not in the local Hub cache"),
-        (["mine.onnx", *PLAIN, "--download"], "--download has no effect here"),
+        (["mine.onnx", *PLAIN, "--download"], "--download has no effect"),
     ],
 )
 def test_a_mistake_is_one_line_with_its_cure(
