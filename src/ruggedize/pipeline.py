@@ -32,7 +32,7 @@ from ruggedize.corruptions import (
     stored_suite,
 )
 from ruggedize.data import ImageSet, Splits, data_digest, load_splits
-from ruggedize.models import Classifier, meta_model, num_parameters
+from ruggedize.models import Classifier, meta_model, num_parameters, reject_other_network
 from ruggedize.recipe import Recipe, differing, differing_keys, keep_place, load_recipe, recipe_toml
 from ruggedize.report import write_report
 from ruggedize.train import (
@@ -159,6 +159,7 @@ def complete(
             options,
             folder / name,
             teachers=teachers_of(name, recipe, files, len(data.train.classes)),
+            start=files.get(options.start or ""),
             seed=recipe.seed,
             accelerator=accelerator,
             progress=progress,
@@ -189,11 +190,24 @@ def check_recipe(recipe: Recipe, data: Splits, accelerator: Accelerator) -> None
     stages = recipe.all_stages
     for name, options in stages.items():
         check_stage(name, options, data, recipe.views, accelerator)
+    check_starts(recipe, data)
     sizes = {name: num_parameters(meta_model(stages[name].model, 2)) for name in stages}
     for name, options in stages.items():
         teacher = teacher_of(options)
         if teacher and isinstance(options, StudentOptions) and not options.allow_smaller_student:
             reject_smaller(teacher=sizes[teacher], student=sizes[name])
+
+
+def check_starts(recipe: Recipe, data: Splits) -> None:
+    """Raise UserError for a stage that starts from a stage with another network."""
+    stages, num_classes = recipe.all_stages, len(data.train.classes)
+    size = recipe.views.input_size(data.train.image_size)
+    for name, options in stages.items():
+        if options.start in stages:
+            source = meta_model(stages[options.start].model, num_classes, size).state_dict()
+            network = meta_model(options.model, num_classes, size)
+            origin = f"{name}.start: the stage {options.start}"
+            reject_other_network(source, network, origin, keep_head=True)
 
 
 def reject_other_run(folder: Path, recipe: Recipe) -> None:

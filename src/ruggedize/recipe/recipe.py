@@ -19,7 +19,13 @@ from ruggedize.core.tables import flat
 from ruggedize.data import DataOptions, is_place
 from ruggedize.recipe.explain import explained
 from ruggedize.recipe.merge import StageName
-from ruggedize.train import ConsistencyOptions, StageOptions, StudentOptions, TrainingOptions
+from ruggedize.train import (
+    ConsistencyOptions,
+    StageOptions,
+    StudentOptions,
+    TrainingOptions,
+    names_stage,
+)
 from ruggedize.views import ViewOptions
 
 UNCOMPARED = ("data.root", "data.streaming", "data.workers")  # these do not change the images
@@ -74,6 +80,12 @@ class Recipe(BaseModel):
         """Raise a ValueError if a stage learns from one that is not trained before it."""
         before: list[str] = []
         for name, options in self.all_stages.items():
+            start = options.start
+            if start is not None and names_stage(start) and start not in before:
+                raise ValueError(
+                    f"{name}.start must be an earlier stage or a model file (a path with . or /), "
+                    f"got {start}; use one of {', '.join(before) or './FILE.safetensors'}"
+                )
             source = options.learns_from if isinstance(options, StudentOptions) else None
             if source is not None and source not in before:
                 raise ValueError(

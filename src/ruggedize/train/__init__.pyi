@@ -20,4 +20,5 @@ from .objectives.options import SupervisedOptions as SupervisedOptions
 from .options import StageOptions as StageOptions
 from .options import StudentOptions as StudentOptions
 from .options import TrainingOptions as TrainingOptions
+from .options import names_stage as names_stage
 from .preflight import check_stage as check_stage
