@@ -172,9 +172,9 @@ def option_types(annotation: Any) -> list[type[BaseModel]]:
 
 
 def tags(model: type[BaseModel]) -> set[Any]:
-    """Return the values of `kind` or `name` that select this type in a union."""
+    """Return what selects this type in a union: a value of `kind` or `name`, or its own name."""
     fields = (model.model_fields.get(key) for key in CHOOSERS)
-    return {field.default for field in fields if field}
+    return {model.__name__, *(field.default for field in fields if field)}
 
 
 def shortened(value: Any) -> str:
