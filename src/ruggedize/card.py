@@ -14,31 +14,15 @@ from scipy.stats import binomtest
 from ruggedize.assess import Assessment, load_assessment
 from ruggedize.core import files
 from ruggedize.core.errors import UserError, shown
+from ruggedize.core.licenses import KNOWN_LICENSES
 from ruggedize.core.places import user_path
 from ruggedize.core.reading import open_regular, read_bytes
 from ruggedize.models import CARD_FILES, read_description
-from ruggedize.report import summary_rows, write_report
+from ruggedize.report import origins, summary_rows, write_report
 
 NOT_STATED = "not stated"
-NOT_REPORTED = ("state", "initial.safetensors", "model.safetensors", "report.html")
-KNOWN_LICENSES = (
-    *(
-        "apache-2.0",
-        "bsd-2-clause",
-        "bsd-3-clause",
-        "cc0-1.0",
-        "isc",
-        "mit",
-        "mpl-2.0",
-        "unlicense",
-    ),
-    *("cc-by-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nd-4.0", "cc-by-sa-4.0"),
-    *("agpl-3.0", "gpl-2.0", "gpl-3.0", "lgpl-2.1", "lgpl-3.0", "odbl", "openrail", "unlicense"),
-)
-"""The usual ones of the identifiers that the Hub knows; any other licence is "other" there.
-
-Source: huggingface.co/docs/hub/repositories-licenses.
-"""
+WEIGHTS = ("initial.safetensors", "probed.safetensors", "model.safetensors")
+NOT_REPORTED = ("state", "report.html", *WEIGHTS)
 
 
 class Licenses(NamedTuple):
@@ -59,6 +43,7 @@ class Card(NamedTuple):
     data: str  # what the data are called, without the folders that they lie in
     assessment: Assessment
     licenses: Licenses
+    origins: list[dict[str, Any]]  # weights of others that it started from
 
 
 def write_card(
@@ -89,7 +74,8 @@ def write_card(
         shutil.copyfileobj(source, target)
     write_descriptions(run, out, recipe, assessment)
     name = out.resolve().name
-    card = Card(name, stage, recipe["data"]["name"], assessment, licenses)
+    started = origins(run, stage)
+    card = Card(name, stage, recipe["data"]["name"], assessment, licenses, started)
     text = readme(card, read_description(model).input_size)
     files.write_atomically(out / "README.md", text.encode())
     return out / "README.md"
@@ -146,10 +132,23 @@ def recipe_without_places(path: Path) -> dict[str, Any]:
         table["data"]["name"] = last_part(table["data"]["name"])
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         raise UserError(f"{path} is damaged;\nbring it back as it was") from None
+    for options in stages_in(table):
+        if isinstance(start := options.get("start"), str):
+            options["start"] = last_part(start)
+        model = options.get("model")
+        if isinstance(model, dict) and isinstance(model.get("pretrained"), str):
+            model["pretrained"] = last_part(model["pretrained"])
     suite = table.get("assess", {}).get("suite")
     if suite:
         table["assess"]["suite"] = last_part(suite)
     return table
+
+
+def stages_in(recipe: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the options of every stage of a recipe."""
+    stages = recipe.get("stages")
+    named = [recipe.get("teacher"), recipe.get("student"), *(stages.values() if stages else ())]
+    return [options for options in named if isinstance(options, dict)]
 
 
 def without_places(assessment: Assessment) -> Assessment:
@@ -179,9 +178,18 @@ def readme(card: Card, input_size: int) -> str:
         f"## Use\n\n```python\n{usage(card.name)}\n```",
         f"## Classes\n\n{', '.join(map(code, card.assessment.images.classes))}",
         f"## Licences\n\n- weights: {shown(card.licenses.weights)}\n"
-        f"- data that it was trained on: {shown(card.licenses.data)}",
+        f"- data that it was trained on: {shown(card.licenses.data)}"
+        + "".join(f"\n- {origin_line(each)}" for each in card.origins),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def origin_line(origin: dict[str, Any]) -> str:
+    """Return the line on weights that the training started from."""
+    license = origin.get("license")
+    stated = f"{shown(license)}, as timm states it" if license else NOT_STATED
+    sha256 = code(origin["sha256"])
+    return f"weights that it started from, {code(origin['source'])}: {stated} (SHA-256 {sha256})"
 
 
 def front_matter(card: Card) -> str:

@@ -28,7 +28,15 @@ from ruggedize.report.record import RunRecord, has_chosen_epoch
 from ruggedize.report.seeds import OverSeeds, over_seeds
 from ruggedize.report.side_by_side import groups_of, labels, standings
 from ruggedize.report.support import Support, detectable_beside, supports
-from ruggedize.report.wording import FILTERS, control_sentence, printable, scale_of, verdict
+from ruggedize.report.wording import (
+    FILTERS,
+    control_sentence,
+    ends_of,
+    printable,
+    scale_of,
+    started_from,
+    verdict,
+)
 
 FOLDER = Path(__file__).parent
 TEMPLATE = "template.html.jinja"
@@ -139,6 +147,8 @@ def render(chapters: list[Chapter], **values: Any) -> str:
     environment.filters |= FILTERS
     environment.globals |= {
         "verdict": verdict,
+        "ends_of": ends_of,
+        "started_from": started_from,
         "has_chosen_epoch": has_chosen_epoch,
         "scale_of": scale_of,
         "detectable_beside": detectable_beside,
