@@ -38,7 +38,7 @@ BAD = {
     ),
     "a model of other classes": (
         assessed("two.safetensors"),
-        ["knows 2 classes (dark, light", "the data has 10"],
+        ["has 2 classes (dark, light", "the data has 10"],
     ),
     "a header that lies about its length": (assessed("long.safetensors"), ["long.safetensors"]),
     "a header that lies about a shape": (assessed("lying.safetensors"), ["lying.safetensors"]),

@@ -99,7 +99,7 @@ def test_a_folder_with_other_files_is_left_alone(folder: Path, wheel: Path):
     folder.mkdir(parents=True)
     (folder / "mine.txt").write_text("mine")
     with pytest.raises(
-        UserError, match="nothing was downloaded;\nremove it, or set another folder"
+        UserError, match="nothing was downloaded;\nremove the folder, or choose another"
     ):
         fetch_frost()
     assert [path.name for path in folder.iterdir()] == ["mine.txt"]

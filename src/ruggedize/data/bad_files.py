@@ -1,4 +1,4 @@
-"""Files that cannot be decoded: refused together, or left out and listed."""
+"""Files that cannot be decoded: rejected together, or skipped and listed."""
 
 import logging
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ from ruggedize.core.errors import UserError, shown
 from ruggedize.data.decode import MAX_MEGAPIXELS, BadImageError, decode_image
 
 NUM_NAMED = 3  # files that the error message names
-PROBE_SIZE = 16  # pixels; the fault does not depend on the size
+PROBE_SIZE = 16  # pixels; the error does not depend on the size
 log = logging.getLogger(__name__)
 
 
 def reject_or_skip(bad: Sequence[Path], skip: bool, max_megapixels: float = MAX_MEGAPIXELS) -> None:
-    """Raise a UserError if there are bad files, or warn that they are skipped and why."""
+    """Raise UserError if there are bad files, or log a warning that they are skipped and why."""
     if not bad:
         return
     counted = "1 file" if len(bad) == 1 else f"{len(bad)} files"
@@ -22,8 +22,8 @@ def reject_or_skip(bad: Sequence[Path], skip: bool, max_megapixels: float = MAX_
         more = f"\n  and {len(bad) - NUM_NAMED} more" if len(bad) > NUM_NAMED else ""
         raise UserError(
             f"{counted} cannot be decoded:\n  {reasons}{more}\n"
-            "remove or replace them, or skip and list all of them with --skip-bad-images "
-            "(data.skip_bad_images = true)"
+            "remove or replace them, or skip them with --skip-bad-images "
+            "(data.skip_bad_images = true); a warning then lists all of them"
         )
     verb = "is" if len(bad) == 1 else "are"
     reasons = "".join(f"\n  {fault_of(file, max_megapixels)}" for file in bad)

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face library `datasets`: from the Hub, or from a local folder."""
+"""Data sets of Hugging Face's `datasets` library, from the Hub or from a local folder."""
 
 import os
 from pathlib import Path
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ruggedize.core.errors import UserError, shown
 from ruggedize.core.progress import Progress
+from ruggedize.core.reading import check_regular
 from ruggedize.data.decode import BadImageError, Stored, decode
 from ruggedize.data.digest import DataDigest, array_digest
 from ruggedize.data.image_set import ImageSet, Splits
@@ -27,8 +28,8 @@ AT_ONCE = 2_000  # images decoded before progress is reported
 def load_huggingface(options: DataOptions, progress: Progress) -> Splits:
     """Load a data set with a column of images and a column of class labels.
 
-    `hf:ORG/NAME` is a data set of the Hub, which `datasets` downloads once and keeps; `hf:DIR` is
-    what it has saved (`save_to_disk`) or a folder of parquet files.
+    `hf:ORG/NAME` is a data set on the Hub, which `datasets` downloads once and caches; `hf:DIR` is
+    a folder written by `save_to_disk` or a folder of parquet files.
 
     Raises:
         UserError: `datasets` is not installed, the data set cannot be loaded, or it has no images
@@ -36,13 +37,15 @@ def load_huggingface(options: DataOptions, progress: Progress) -> Splits:
     """
     if options.image_size is None:
         raise UserError(
-            f"{options.name} may hold images of any size;\nset data.image_size = 64, for example"
+            f"image_size is required for {options.name}, whose images may have any size;\n"
+            "set data.image_size = 64, for example"
         )
     found = opened(options.name.removeprefix(PREFIX))
     by_part = {part: found[name] for part in PARTS for name in found if name in PARTS[part]}
     if "train" not in by_part:
         raise UserError(
-            f"{options.name} has the splits {', '.join(found)};\none must be called train"
+            f"{options.name} must have a split train, got {', '.join(found)};\n"
+            "rename one of them to train"
         )
     image, label = columns_of(options.name, by_part["train"])
     classes = tuple(by_part["train"].features[label].names)
@@ -72,15 +75,18 @@ def load_huggingface(options: DataOptions, progress: Progress) -> Splits:
 
 
 def opened(name: str) -> Any:
-    """Return the splits of a data set by name."""
+    """Open a data set and return its splits by name."""
     try:
         import datasets
     except ImportError:
         raise UserError(
-            f"hf:{name} is read with the package datasets;\npip install 'ruggedize[hub]'"
+            f"hf:{name} needs the package datasets;\npip install 'ruggedize[hub]'"
         ) from None
     place = Path(name)
     try:
+        for file in place.rglob("*") if place.is_dir() else ():
+            if not file.is_dir():
+                check_regular(file)
         if (place / "dataset_dict.json").is_file():
             return datasets.load_from_disk(os.fspath(place))
         if place.is_dir():
@@ -90,14 +96,14 @@ def opened(name: str) -> Any:
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).partition("\n")[0][:200]
         raise UserError(
-            f"hf:{name} cannot be loaded: {reason};\nsee that the name or folder is right"
+            f"hf:{name} cannot be loaded: {reason};\ncheck the name or the folder"
         ) from None
 
 
 def by_split(folder: Path, files: list[str]) -> dict[str, list[str]]:
-    """Return parquet files by the split that their name begins with."""
+    """Group parquet files by the split that their name begins with; the default is train."""
     if not files:
-        raise UserError(f"{shown(folder)} holds no parquet files;\ngive a folder that does")
+        raise UserError(f"{shown(folder)} contains no parquet files;\nchoose a folder that does")
     found: dict[str, list[str]] = {}
     for file in files:
         stem = Path(file).stem.lower()
@@ -107,7 +113,7 @@ def by_split(folder: Path, files: list[str]) -> dict[str, list[str]]:
 
 
 def columns_of(name: str, rows: Any) -> tuple[str, str]:
-    """Return the names of the columns of images and of class labels."""
+    """Return the names of the image column and the label column."""
     import datasets
 
     kinds = {column: type(feature) for column, feature in rows.features.items()}
@@ -116,14 +122,15 @@ def columns_of(name: str, rows: Any) -> tuple[str, str]:
     if not images or not labels:
         described = ", ".join(f"{column} ({kind.__name__})" for column, kind in kinds.items())
         raise UserError(
-            f"{name} needs a column of images and one of class labels; it has {described};\n"
-            "cast_column(..., datasets.ClassLabel(names=[...])) makes one, then save_to_disk"
+            f"{name} must have a column of images and one of class labels, got {described};\n"
+            "convert a column with cast_column(NAME, datasets.ClassLabel(names=[...])), and save "
+            "the data set with save_to_disk"
         )
     return images[0], labels[0]
 
 
 def decoded(rows: Any, column: str, stored: Stored, progress: Progress) -> Images:
-    """Decode the images of a split in threads."""
+    """Decode the images of a split in several threads."""
     import datasets
 
     encoded = rows.cast_column(column, datasets.Image(decode=False))

@@ -1,4 +1,4 @@
-"""The image files below a folder, in an order that never changes."""
+"""The image files below a folder, in a stable order."""
 
 import errno
 import logging
@@ -17,38 +17,45 @@ log = logging.getLogger(__name__)
 
 
 def is_junk(name: bytes) -> bool:
-    """Return whether a folder is hidden, or left by a system and no data of the user's."""
+    """Return whether a folder is hidden or left by a system, so that it holds no user data."""
     return name.startswith(b".") or name.lower() in JUNK
 
 
 def list_images(path: Path) -> list[Path]:
-    """Return an image file, or all image files below a folder."""
+    """Return the image file itself, or all image files below a folder, sorted."""
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise UserError(f"{shown(path)} does not exist; give an image file or a folder of images")
+        raise UserError(
+            f"{shown(path)} does not exist;\nchoose an image file or a folder of images"
+        )
     return [path / os.fsdecode(name) for name in image_names(path)]
 
 
 def image_names(folder: Path) -> list[bytes]:
-    """Return the names of all image files below a folder, sorted, relative to it, with `/`.
+    """Return the sorted names of all image files below a folder, relative to it, with `/`.
 
-    Hidden files and folders, and what systems leave behind, are skipped.
+    Hidden files and folders, and folders left by systems, are skipped.
     """
     found = visible_files(folder)
     names = [name for name in found if name.lower().endswith(ENDINGS)]
     if not names:
-        raise UserError(f"{shown(folder)} contains no images; add some ({' '.join(SUFFIXES)})")
+        raise UserError(f"{shown(folder)} contains no images;\nadd some ({' '.join(SUFFIXES)})")
     if len(found) > len(names):
         log.warning(
-            "%s: ignored %d files; only %s are read",
-            *(shown(folder), len(found) - len(names), " ".join(SUFFIXES)),
+            "%s: ignored %s; only %s are read",
+            *(shown(folder), counted_files(len(found) - len(names)), " ".join(SUFFIXES)),
         )
     return sorted(names)
 
 
+def counted_files(number: int) -> str:
+    """Return a number of files in words: "1 file", "2 files"."""
+    return f"{number:,} file" if number == 1 else f"{number:,} files"
+
+
 def is_folder(entry: os.DirEntry[bytes]) -> bool:
-    """Return whether an entry is a folder, or a link to one; a link to itself is not."""
+    """Return whether an entry is a folder or a link to one; False for a link to itself."""
     try:
         return entry.is_dir()
     except OSError as error:
@@ -58,21 +65,21 @@ def is_folder(entry: os.DirEntry[bytes]) -> bool:
 
 
 def visible_files(folder: Path) -> list[bytes]:
-    """Return the names of all files at any depth, relative to the folder.
+    """Return the names of all visible files at any depth, relative to the folder.
 
-    Linked folders are followed, each folder once. Pipes and the like are skipped, because reading
-    one may never end; a link that leads nowhere is listed.
+    Links to folders are followed, but each folder is read once. Pipes and devices are skipped,
+    because reading one may never end; broken links are listed.
     """
     root = os.fsencode(folder)
     names: list[bytes] = []
-    waiting = [b""]  # folders to read, relative to `folder`, each with its slash
+    waiting = [b""]  # folders to read, relative to `folder`, with a trailing slash
     seen: set[tuple[int, int]] = set()
     while waiting:
         start = waiting.pop()
         status = os.stat(os.path.join(root, start))
         if (status.st_dev, status.st_ino) in seen:
             place = os.fsdecode(os.path.join(root, start))
-            log.warning("%s links to a folder that is read already", shown(place))
+            log.warning("%s links to a folder that has already been read", shown(place))
             continue
         seen.add((status.st_dev, status.st_ino))
         with os.scandir(os.path.join(root, start)) as entries:

@@ -21,13 +21,16 @@ from ruggedize.models.options import CustomModel, ModelOptions, TimmOptions
 from ruggedize.models.registry import meta_model, reject_too_small, title_of
 from ruggedize.models.timm_networks import timm_network
 
-LARGEST_SIDE = 1024  # of images, as in recipes; a damaged file could request all memory
-METADATA_KEY = "ruggedize"  # a single key: safetensors does not preserve their order
+LARGEST_SIDE = 1024  # of images, as in recipes, so that a damaged file cannot exhaust memory
+METADATA_KEY = "ruggedize"  # a single key, because safetensors does not preserve their order
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 class Description(BaseModel):
-    """Description of the weights in a model file, without date or path: equal runs, equal files."""
+    """Description of the weights in a model file.
+
+    It contains neither dates nor paths, so that equal runs write equal files.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     format: Literal["ruggedize-model-1"] = "ruggedize-model-1"
@@ -52,7 +55,7 @@ def save_model(
 
 
 def packed_model(classifier: Classifier, parents: Mapping[str, str] | None = None) -> bytes:
-    """Return the bytes of a model file; they depend on weights and description only."""
+    """Return the bytes of a model file, which depend only on the weights and the description."""
     is_custom = isinstance(classifier.architecture, CustomModel)  # its code is not in the file
     description = Description(
         architecture=CustomModel() if is_custom else classifier.architecture,
@@ -86,7 +89,7 @@ def load_model(
 
     Args:
         path: a model file, a folder that contains one, or `hf:ORG/NAME` on the Hugging Face Hub;
-            of a run folder the student is loaded.
+            from a run folder, the student is loaded.
         architecture: required architecture.
         classes: required class names.
         network: the network to load the weights into; required for a custom model only.
@@ -99,18 +102,19 @@ def load_model(
     description, weights = read_model_file(path)
     if architecture is not None and description.architecture != architecture:
         raise UserError(
-            f"{path} must hold {spelled(architecture)}, got {spelled(description.architecture)};\n"
+            f"{path} must contain {spelled(architecture)}, got "
+            f"{spelled(description.architecture)};\n"
             "use another model file, or change the recipe's model"
         )
     if classes is not None and description.classes != tuple(classes):
         raise UserError(
-            f"{path} knows {len(description.classes)} classes ({listed(description.classes)}), "
+            f"{path} has {len(description.classes)} classes ({listed(description.classes)}), but "
             f"the data has {len(classes)} ({listed(classes)});\n"
             "use a model that was trained on these classes"
         )
     if network is not None and description.architecture.name != "custom":
         raise UserError(
-            f"{path} holds {spelled(description.architecture)}, not a custom model;\n"
+            f"{path} contains {spelled(description.architecture)}, not a custom model;\n"
             "remove the argument network"
         )
     target = network
@@ -151,7 +155,7 @@ def read_description(path: Path | str) -> Description:
 
 
 def read_model_file(path: Path) -> tuple[Description, dict[str, Tensor]]:
-    """Read description and weights; raise UserError if this is not a ruggedize model file."""
+    """Read the description and the weights; raise UserError if this is no ruggedize model file."""
     if not path.is_file():
         raise UserError(f"there is no model file {path};\nuse the path of a model.safetensors")
     with open_regular(path) as file:
@@ -177,7 +181,7 @@ def parsed_description(path: Path, metadata: Mapping[str, str]) -> Description:
     """Parse the description in a file's metadata."""
     if METADATA_KEY not in metadata:
         raise UserError(
-            f"{path} holds weights without the description of their model;\n"
+            f"{path} contains weights without a description of their model;\n"
             "use a model.safetensors written by ruggedize"
         )
     try:
@@ -197,7 +201,7 @@ def reject_other_weights(
     expected: Mapping[str, Tensor],
     found: Mapping[str, Tensor],
 ) -> None:
-    """Raise UserError if names or shapes of the weights do not fit the described model."""
+    """Raise UserError if the names or shapes of the weights do not match the described model."""
     for name in sorted(expected.keys() | found.keys()):
         required, got = (
             tuple(weights[name].shape) if name in weights else "missing"
@@ -212,7 +216,7 @@ def reject_other_weights(
 
 
 def spelled(architecture: ModelOptions) -> str:
-    """Format an architecture in one line, such as `wide_resnet(depth=28, width=10)`."""
+    """Format an architecture on one line, such as `wide_resnet(depth=28, width=10)`."""
     if isinstance(architecture, TimmOptions):
         return title_of(architecture)
     options = architecture.model_dump(exclude={"name"})

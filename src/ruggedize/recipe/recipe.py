@@ -32,7 +32,7 @@ from ruggedize.train import (
 )
 from ruggedize.views import ViewOptions
 
-UNCOMPARED = ("data.root", "data.streaming", "data.workers")  # these do not change the images
+UNCOMPARED = ("data.root", "data.streaming", "data.workers")  # they do not affect the images
 
 
 def type_of_stage(value: Any) -> str:
@@ -69,7 +69,7 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def one_geometry(self) -> "Recipe":
-        """Raise a ValueError for a shared geometry with a clean view that has none."""
+        """Raise ValueError if geometry is shared although the clean view has none."""
         for name, options in self.trainings.items():
             objective = options.objective
             is_consistency = isinstance(objective, ConsistencyOptions)
@@ -84,20 +84,20 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def views_to_cache(self) -> "Recipe":
-        """Raise if a teacher's logits are to be kept for views that are resampled."""
+        """Raise ValueError if a teacher's logits are cached although views are resampled."""
         for name, options in self.trainings.items():
             objective = options.objective
             cached = isinstance(objective, ConsistencyOptions) and objective.cached_targets
             if cached and self.views.resize is not None:
                 raise ValueError(
-                    f"{name}.objective.cached_targets needs views that are only flipped and "
+                    f"{name}.objective.cached_targets requires views that are only flipped and "
                     f"cropped, got views.resize = {self.views.resize}; remove one of them"
                 )
         return self
 
     @model_validator(mode="after")
     def stages_before(self) -> "Recipe":
-        """Raise a ValueError if a stage learns from one that is not trained before it."""
+        """Raise ValueError if a stage learns from one that is not trained before it."""
         before: list[str] = []
         for name, options in self.all_stages.items():
             check_start(name, options.start, before)
@@ -128,10 +128,10 @@ class Recipe(BaseModel):
             )
 
     def replaced(self, changes: Mapping[str, object]) -> "Recipe":
-        """Return the recipe with other options, which may be objects of your own.
+        """Return the recipe with changed options, whose values may be objects of your own classes.
 
         Args:
-            changes: values by dotted name: `{"student.objective": TwoViews(weight=0.5)}`.
+            changes: new values by dotted name: `{"student.objective": TwoViews(weight=0.5)}`.
 
         Raises:
             UserError: an option is unknown, or its value is invalid.
@@ -183,25 +183,25 @@ def check_teacher(name: str, options: TrainingOptions, before: list[str]) -> Non
     is_consistency = isinstance(objective, ConsistencyOptions)
     if is_consistency and objective.consistency_weight > 0 and source is None:
         raise ValueError(
-            f'{name}: objective = "consistency" needs a teacher; set learns_from = '
+            f'{name}: objective = "consistency" requires a teacher; set learns_from = '
             '"STAGE", or objective = "supervised"'
         )
 
 
 def recipe_toml(recipe: Recipe) -> str:
-    """Return the resolved recipe as TOML, with the value of every option."""
+    """Return the resolved recipe as TOML, with the values of all options."""
     return tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
 
 
 def differing_keys(ours: Recipe, theirs: Recipe) -> list[str]:
-    """Return the names of options in which two recipes differ, except how data is read."""
+    """Return the names of options in which two recipes differ, apart from how data is read."""
     return differing(ours.model_dump(mode="json"), theirs.model_dump(mode="json"))
 
 
 def differing(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
-    """Return the names of options in which two tables differ, except how data is read.
+    """Return the names of options in which two tables differ, apart from how data is read.
 
-    The place of a folder is not compared: the digest of its files identifies it.
+    The path of a folder is not compared, because the digest of its files identifies it.
     """
     left, right = flat(ours), flat(theirs)
     keys = sorted(left.keys() | right.keys())
@@ -211,10 +211,12 @@ def differing(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
 
 
 def with_value(options: BaseModel, keys: list[str], value: object) -> dict[str, Any]:
-    """Return options as a table in which one, named by the path of keys, has another value."""
+    """Return options as a table in which the option at the path of keys has a new value."""
     head, *rest = keys
     inner = getattr(options, head, None)
     if rest and not isinstance(inner, BaseModel):
-        raise UserError(f"recipe: {'.'.join(keys)} is not an option;\nname the option above it")
+        raise UserError(
+            f"recipe: {'.'.join(keys)} is not an option;\nuse the name of an existing option"
+        )
     changed = with_value(inner, rest, value) if rest and isinstance(inner, BaseModel) else value
     return {**dict(options), head: changed}

@@ -3,6 +3,7 @@
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ruggedize.report.record import RunRecord
 from ruggedize.report.wording import escape
 
 if TYPE_CHECKING:
@@ -77,13 +78,19 @@ def add_line(
     )
 
 
+def places_of(record: RunRecord) -> dict[str, int]:
+    """Return each model's place among the colours; grey is for the baseline of others."""
+    names = list(record.assessment.models)
+    return {name: place for place, name in enumerate(names, start=1 if len(names) == 1 else 0)}
+
+
 def color(place: int) -> str:
     """Return a model's colour by its place among the models."""
     return COLORS[place % len(COLORS)]
 
 
 def symbol(place: int, dash: str = "solid") -> str:
-    """Return a model's marker, which shows the dash of a line of one point too.
+    """Return a model's marker, which shows the line style even for a single point.
 
     Models that share a colour have different markers.
     """

@@ -15,6 +15,7 @@ from ruggedize.report.drawing import (
     color,
     drawing,
     empty_figure,
+    places_of,
     symbol,
 )
 from ruggedize.report.record import RunRecord
@@ -28,7 +29,7 @@ PERCENT = ".1f"
 def drawings(
     record: RunRecord, rows: list[CorruptionRow], confidence: list[Reliability], prefix: str
 ) -> dict[str, list[Drawing]]:
-    """Draw what the record allows: robustness, calibration and training."""
+    """Draw the charts that the record has data for: robustness, calibration and training."""
     robustness = [by_corruption(record, rows)] if rows else []
     if len(severities_assessed(record.assessment)) > 1:
         robustness.append(by_severity(record))
@@ -56,9 +57,9 @@ def by_corruption(record: RunRecord, rows: list[CorruptionRow]) -> Drawn:
     figure.add_scatter(
         x=bars_x, y=bars_y, mode="lines", line=line, hoverinfo="skip", showlegend=False
     )
-    for place, name in enumerate(record.assessment.models):
+    for number, (name, place) in enumerate(places_of(record).items()):
         figure.add_scatter(
-            x=[row[place] for row in values],
+            x=[row[number] for row in values],
             y=labels,
             mode="markers",
             name=escape(name),
@@ -77,9 +78,10 @@ def by_corruption(record: RunRecord, rows: list[CorruptionRow]) -> Drawn:
 def by_severity(record: RunRecord) -> Drawn:
     """Draw accuracy by severity."""
     figure = empty_figure(HEIGHT, "severity (0 = clean)", "accuracy, %")
-    for place, (name, points) in enumerate(severity_profile(record.assessment).items()):
+    places = places_of(record)
+    for name, points in severity_profile(record.assessment).items():
         severities, means = zip(*points, strict=True)
-        add_line(figure, place, name, severities, [100 * mean for mean in means])
+        add_line(figure, places[name], name, severities, [100 * mean for mean in means])
     figure.update_xaxes(dtick=1)
     num = len({cell.corruption for cell in next(iter(record.assessment.models.values())).cells})
     caption = f"Mean over the {num} corruptions assessed." if num > 1 else ""
@@ -87,16 +89,16 @@ def by_severity(record: RunRecord) -> Drawn:
 
 
 def reliability_diagram(record: RunRecord, confidence: list[Reliability]) -> Drawn:
-    """Draw accuracy by confidence: clean dotted, corrupted solid, the diagonal thin."""
+    """Draw accuracy by confidence: clean dotted, corrupted solid, the diagonal thin and dashed."""
     figure = empty_figure(HEIGHT, "mean confidence, %", "accuracy, %")
-    line = {"color": "rgba(128,128,128,0.45)", "width": 2}
+    line = {"color": "rgba(128,128,128,0.8)", "width": 1, "dash": "longdash"}
     ends = [0, 100]
     figure.add_scatter(x=ends, y=ends, mode="lines", line=line, hoverinfo="skip", showlegend=False)
-    names = list(record.assessment.models)
+    places = places_of(record)
     for found in confidence:
         add_line(
             figure,
-            names.index(found.model),
+            places[found.model],
             f"{found.model}, {found.images}",
             [100 * each.confidence for each in found.bins],
             [100 * each.accuracy for each in found.bins],
@@ -105,7 +107,7 @@ def reliability_diagram(record: RunRecord, confidence: list[Reliability]) -> Dra
     figure.update_xaxes(range=[0, 102])
     figure.update_yaxes(range=[0, 102])
     caption = (
-        "Predictions in 15 bins of confidence. On the grey line, confidence equals accuracy; below "
-        "it, the model is overconfident. Bins of few predictions scatter."
+        "Predictions in 15 bins of confidence. On the dashed diagonal, confidence equals accuracy; "
+        "below it, the model is overconfident. Bins with few predictions are noisy."
     )
     return figure, "Reliability", caption

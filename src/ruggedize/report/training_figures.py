@@ -8,6 +8,7 @@ from ruggedize.report.drawing import (
     add_line,
     color,
     empty_figure,
+    places_of,
     symbol,
 )
 from ruggedize.report.record import RunRecord
@@ -33,7 +34,7 @@ def epoch_figure(record: RunRecord, y_title: str) -> "Figure":
 def accuracy_curves(record: RunRecord) -> Drawn | None:
     """Draw validation accuracy by epoch: raw weights dotted, their average solid."""
     figure = epoch_figure(record, "validation accuracy, %")
-    for place, (name, rows) in enumerate(record.metrics.items()):
+    for place, name, rows in curves_of(record):
         for kind, dash in (("raw", "dot"), ("averaged", "solid")):
             kept = [row for row in rows if row["validation"][kind]]
             accuracies = [100 * row["validation"][kind]["accuracy"] for row in kept]
@@ -47,7 +48,7 @@ def loss_curves(record: RunRecord) -> Drawn | None:
     """Draw the training loss and its terms."""
     figure = epoch_figure(record, "nats per image")
     parts = (("loss", "solid"), ("cross_entropy", "dash"), ("consistency", "dot"))
-    for place, (name, rows) in enumerate(record.metrics.items()):
+    for place, name, rows in curves_of(record):
         has_parts = any("consistency" in row for row in rows)
         for key, dash in parts if has_parts else parts[:1]:
             add_metric(figure, place, f"{name}, {key.replace('_', ' ')}", (rows, key), dash)
@@ -61,17 +62,17 @@ def loss_curves(record: RunRecord) -> Drawn | None:
 
 
 def entropy_curves(record: RunRecord) -> Drawn | None:
-    """Draw the entropy of predictions in training; it shows a broken teacher.
+    """Draw the entropy of predictions in training, which reveals a broken teacher.
 
     A teacher's entropy has the teacher's colour, whichever model it teaches.
     """
     figure = epoch_figure(record, "entropy, nats")
-    names = list(record.metrics)
-    for place, (name, rows) in enumerate(record.metrics.items()):
+    places = places_of(record)
+    for place, name, rows in curves_of(record):
         add_metric(figure, place, name, (rows, "student_entropy"), "solid")
         teacher = record.teacher_of(name)
         title = f"{name}'s own teacher" if teacher is None else f"{teacher}, teaching {name}"
-        teacher_place = place if teacher is None else names.index(teacher)
+        teacher_place = place if teacher is None else places[teacher]
         add_metric(figure, teacher_place, title, (rows, "teacher_entropy"), "dot")
     caption = "Entropy of the predictions, each network on its own views."
     if any("teacher_entropy" in row for rows in record.metrics.values() for row in rows):
@@ -83,7 +84,7 @@ def agreement_curves(record: RunRecord) -> Drawn | None:
     """Draw accuracy on the training images and agreement with the teacher."""
     figure = epoch_figure(record, "training images, %")
     parts = (("accuracy", "accuracy", "solid"), ("agreement", "agreement with teacher", "dot"))
-    for place, (name, rows) in enumerate(record.metrics.items()):
+    for place, name, rows in curves_of(record):
         for key, title, dash in parts:
             percents = [row | {key: 100 * row[key]} for row in rows if row.get(key) is not None]
             add_metric(figure, place, f"{name}, {title}", (percents, key), dash)
@@ -96,7 +97,8 @@ def agreement_curves(record: RunRecord) -> Drawn | None:
 def interpolation_curves(record: RunRecord) -> Drawn | None:
     """Draw clean against corrupted validation accuracy over alpha; the chosen one is marked."""
     figure = empty_figure(HEIGHT, "clean validation accuracy, %", "corrupted, %")
-    for place, (name, points) in enumerate(record.curves.items()):
+    places = places_of(record)
+    for name, points in record.curves.items():
         chosen = record.delivered[name].get("alpha")
         if not points:
             continue
@@ -107,10 +109,10 @@ def interpolation_curves(record: RunRecord) -> Drawn | None:
             mode="lines+markers+text",
             textposition="top center",
             name=escape(name),
-            line={"color": color(place), "width": 2.2},
+            line={"color": color(places[name]), "width": 2.2},
             marker={
                 "size": [14 if point["alpha"] == chosen else 7 for point in points],
-                "symbol": symbol(place),
+                "symbol": symbol(places[name]),
             },
             hovertemplate="alpha %{text}: clean %{x:.2f}, corrupted %{y:.2f}"
             f"<extra>{escape(name)}</extra>",
@@ -138,3 +140,8 @@ def add_metric(
     rows, key = source
     kept = [row for row in rows if row.get(key) is not None]
     add_line(figure, place, title, [row["epoch"] for row in kept], [r[key] for r in kept], dash)
+
+
+def curves_of(record: RunRecord) -> list[tuple[int, str, list[dict[str, Any]]]]:
+    """Return each model's place among the colours, its name and its epochs."""
+    return [(place, name, record.metrics[name]) for name, place in places_of(record).items()]
