@@ -16,7 +16,7 @@ from ruggedize.core.places import user_path
 from ruggedize.core.progress import Progress, no_progress
 from ruggedize.core.reading import read_json
 from ruggedize.corruptions import Preset
-from ruggedize.data import Splits
+from ruggedize.data import ImageSet, Splits
 from ruggedize.kernels.spread import evenly_spread
 from ruggedize.models import (
     Classifier,
@@ -84,8 +84,7 @@ def interpolate_stage(  # noqa: PLR0913
     places = {"start": user_path(start), "end": user_path(end)}
     model = load_trained(places["end"], training, len(data.train.classes))
     weights = start_weights(name, places["start"], model, data.train.classes)
-    labelled = np.flatnonzero(data.validation.labels.numpy() >= 0)
-    chosen = labelled[evenly_spread(len(labelled), options.num_images)]
+    compared = images_to_compare(data.validation, options.num_images)
     stage = Interpolation(
         name=name,
         options=options,
@@ -93,7 +92,7 @@ def interpolate_stage(  # noqa: PLR0913
         start=weights,
         end=model,
         data=data,
-        compared=data.validation.select(chosen),
+        compared=compared,
         views=views,
         seed=seed,
         folder=folder,
@@ -106,15 +105,26 @@ def interpolate_stage(  # noqa: PLR0913
             "seed": seed,
             "preset": preset,
             "parents": {role: files.sha256(place) for role, place in places.items()},
-            "images": {"training": len(data.train), "validation": len(chosen)},
+            "images": {"training": len(data.train), "validation": len(compared)},
         },
     )
-    files.reject_unwritable_folder(folder)
-    with first_process_writes(accelerator, folder):
+    make_once(stage)
+    return load_trained(folder / MODEL, training, len(data.train.classes))
+
+
+def images_to_compare(validation: ImageSet, num_images: int) -> ImageSet:
+    """Return labelled validation images, spread evenly over the split."""
+    labelled = np.flatnonzero(validation.labels.numpy() >= 0)
+    return validation.select(labelled[evenly_spread(len(labelled), num_images)])
+
+
+def make_once(stage: Interpolation) -> None:
+    """Make the stage in its folder, which is locked, unless that is done."""
+    files.reject_unwritable_folder(stage.folder)
+    with first_process_writes(stage.accelerator, stage.folder):
         if not is_made(stage):
             make(stage)
-    accelerator.wait_for_everyone()
-    return load_trained(folder / MODEL, training, len(data.train.classes))
+    stage.accelerator.wait_for_everyone()
 
 
 def start_weights(
