@@ -7,6 +7,7 @@ from .delivery import reject_changed_model as reject_changed_model
 from .distributed import default_accelerator as default_accelerator
 from .distributed import first_process_writes as first_process_writes
 from .distributed import naming_lost_processes as naming_lost_processes
+from .interpolation import interpolate_stage as interpolate_stage
 from .objectives.objective import Batch as Batch
 from .objectives.objective import Context as Context
 from .objectives.objective import Objective as Objective
@@ -18,7 +19,10 @@ from .objectives.options import CustomObjective as CustomObjective
 from .objectives.options import JsdOptions as JsdOptions
 from .objectives.options import MeanTeacherOptions as MeanTeacherOptions
 from .objectives.options import SupervisedOptions as SupervisedOptions
+from .options import InterpolationOptions as InterpolationOptions
 from .options import StageOptions as StageOptions
 from .options import StudentOptions as StudentOptions
 from .options import TrainingOptions as TrainingOptions
+from .options import names_stage as names_stage
 from .preflight import check_stage as check_stage
+from .probe import PROBED as PROBED
