@@ -3,9 +3,10 @@
 import errno
 import io
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MAX_MEGAPIXELS = 120.0  # by default: phones make pictures of 108
 LARGE = 16_000_000  # pixels; larger images are decoded one at a time, to bound the memory
 one_large_image = Lock()
+Result = TypeVar("Result")
 # Pillow's own limit is a warning, ours an error that names the option; broken EXIF data are skipped
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", message="Corrupt EXIF data", category=UserWarning)
@@ -67,10 +69,20 @@ def decode_image(
 
 def decode(source: Path | bytes, stored: Stored) -> UInt8[Tensor, "3 s s"]:
     """Decode a file as `decode_image` does, with its options in one object."""
+    return read_picture(source, lambda image: torch.from_numpy(squared(image, stored)))
+
+
+def read_picture(source: Path | bytes, use: Callable[[Image.Image], Result]) -> Result:
+    """Open a file, not decoded yet, and return what `use` makes of it.
+
+    Raises:
+        BadImageError: the file is not an image, is damaged, or has too many pixels.
+        UserError: the file cannot be read.
+    """
     name = "the image" if isinstance(source, bytes) else shown(source)
     try:
         with opened(source) as file, Image.open(file, formats=FORMATS) as image:
-            return torch.from_numpy(squared(image, stored))
+            return use(image)
     except MemoryError:
         raise
     except FileNotFoundError as error:
@@ -107,15 +119,30 @@ class TooLargeError(ValueError):
 
 def squared(image: Image.Image, stored: Stored) -> np.ndarray:
     """Decode, turn upright, make square and resize: uint8 `[3, size, size]`."""
+    gap = round(stored.size * REDUCING_GAP)
+    return upright(
+        image, (gap, gap), stored, lambda decoded: square(decoded, stored.size, stored.fit)
+    )
+
+
+def upright(
+    image: Image.Image,
+    least: tuple[int, int],
+    stored: Stored,
+    use: Callable[[Image.Image], Result],
+) -> Result:
+    """Decode a picture and return what `use` makes of it, upright and RGB.
+
+    A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that has `least` (width, height) pixels.
+    """
     pixels = image.width * image.height
     if pixels > stored.max_megapixels * 1e6:
         raise TooLargeError(
             f"has {pixels / 1e6:.1f} megapixels, more than {stored.max_megapixels:g};\n"
             f"set data.max_megapixels = {-(-pixels // 1_000_000)} to read it"
         )
-    gap = round(stored.size * REDUCING_GAP)
-    image.draft(None, (gap, gap))  # pyright: ignore[reportArgumentType]  # None keeps the mode
+    image.draft(None, least)  # pyright: ignore[reportArgumentType]  # None keeps the mode
     if image.width * image.height <= LARGE:
-        return square(upright_rgb(image), stored.size, stored.fit)
+        return use(upright_rgb(image))
     with one_large_image:
-        return square(upright_rgb(image), stored.size, stored.fit)
+        return use(upright_rgb(image))

@@ -1,4 +1,6 @@
 from .augment import randaugment as randaugment
+from .from_files import Request as Request
+from .from_files import view_batches as view_batches
 from .noise_chain import overlaps as overlaps
 from .options import AdditiveNoiseOptions as AdditiveNoiseOptions
 from .options import CustomNoise as CustomNoise

@@ -40,11 +40,10 @@ def make(options: ConsistencyOptions, context: Context) -> "Consistency":
             f"{context.name}: consistency needs one teacher, got {len(context.teachers)};\n"
             'set learns_from to one stage, or use objective = "supervised"'
         )
-    if options.cached_targets and context.maker.options.resize is not None:
+    if options.cached_targets and context.maker.options.is_resampled:
         raise UserError(
             f"{context.name}: cached_targets needs views that are only flipped and cropped, got "
-            f"views.resize = {context.maker.options.resize};\n"
-            "remove views.resize or cached_targets"
+            f"resized ones;\nremove views.resize, views.crop_mode or cached_targets"
         )
     (teacher,) = context.teachers.values()
     return Consistency(options, context, teacher)
