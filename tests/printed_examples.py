@@ -1,8 +1,9 @@
 """Find the examples in Markdown pages that are marked to run, and run them as printed.
 
 A block under `<!-- runs -->` must work as it stands; `<!-- runs, given images -->` needs the named
-values. A TOML block is written to the file named in its first line. In console blocks, lines that
-begin with `$ ` are commands. Trainings are shortened by `SHORTER`, nothing else is changed.
+values. A TOML block, or a Python block that begins with `# NAME.py`, is written to that file. In
+console blocks, lines that begin with `$ ` are commands. Trainings are shortened by `SHORTER`,
+nothing else is changed.
 """
 
 import os
@@ -16,6 +17,7 @@ BLOCK = re.compile(
     r"^<!-- runs(?:, given (?P<given>[\w, ]+))? -->\n```(?P<language>\w+)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
+MODULE = re.compile(r"# \w+\.py\n")
 SHORTER = (
     "teacher.epochs=1",
     "student.epochs=1",
@@ -68,11 +70,11 @@ def examples_of(page: Path) -> list[Example]:
 
 def run_example(example: Example, values: dict[str, Any]) -> None:
     """Run one block in the current folder."""
-    if example.language == "python":
-        run_python(example, values)
-    elif example.language == "toml":
+    if example.language == "toml" or MODULE.match(example.text):
         name = example.text.splitlines()[0].removeprefix("# ")
         Path(name).write_text(example.text)
+    elif example.language == "python":
+        run_python(example, values)
     elif example.language == "console":
         run_console(example)
     else:
@@ -108,10 +110,14 @@ def finish(result: subprocess.CompletedProcess[str], example: Example) -> None:
 
 
 def folder_of_commands() -> Path:
-    """Return a folder with a command `ruggedize` whose trainings are short."""
+    """Return a folder with this Python, and a command `ruggedize` whose trainings are short."""
     folder = Path.cwd() / ".commands"
     folder.mkdir(exist_ok=True)
-    script = folder / "ruggedize"
-    script.write_text(f"#!{sys.executable}\n{SHORTER_COMMAND}")
-    script.chmod(0o755)
+    commands = {
+        "ruggedize": f"#!{sys.executable}\n{SHORTER_COMMAND}",
+        "python": f'#!/bin/sh\nexec {sys.executable} "$@"\n',
+    }
+    for name, text in commands.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
     return folder

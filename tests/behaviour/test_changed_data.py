@@ -50,6 +50,7 @@ def finished(tmp_path: Path) -> tuple[Path, Path]:
     return photos, tmp_path / "run"
 
 
+@pytest.mark.more
 def test_a_finished_run_names_what_has_changed(finished: tuple[Path, Path]) -> None:
     photos, folder = finished
     run(recipe_for(photos), folder)  # nothing has changed yet
@@ -77,6 +78,7 @@ def test_a_finished_run_stays_finished_without_its_data(finished: tuple[Path, Pa
     assert run(recipe_for(photos), folder).exists()
 
 
+@pytest.mark.more
 def test_a_training_is_not_resumed_on_changed_data(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos")
     recipe = recipe_for(photos)

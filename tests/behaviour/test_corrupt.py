@@ -72,6 +72,7 @@ def test_the_same_command_again_writes_nothing(written: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in written.glob("[!.]*")} == before
 
 
+@pytest.mark.more
 def test_other_settings_in_the_same_folder_are_rejected(written: Path) -> None:
     arguments = ("corrupt", "--data", "digits", "--out", written, "--preset", "imagenet")
     result = ruggedize(*arguments)

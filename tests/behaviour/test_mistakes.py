@@ -140,6 +140,7 @@ def test_a_user_error_is_short_and_names_the_fix(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.more
 def test_a_smaller_student_is_rejected_unless_it_is_allowed(tmp_path: Path) -> None:
     changes = ["--set", "student.model.width=8", "--set", "teacher.epochs=1"]
     changes += ["--set", "teacher.model.width=16"]

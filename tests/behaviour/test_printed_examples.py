@@ -10,6 +10,12 @@ from ruggedize import load_data
 from tests.printed_examples import Example, examples_of, run_example
 
 ROOT = Path(__file__).resolve().parents[2]
+MODULE = """
+from torch import nn
+
+def pets():
+    return nn.Sequential(nn.AvgPool2d(32), nn.Flatten(), nn.Linear(3 * 7 * 7, 2))
+"""
 SOURCE = "tutorial.source.md"  # runs as a notebook, in test_tutorial.py
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MARKED = {
@@ -21,7 +27,7 @@ MARKED = {
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Change to a folder with the photos that the examples mention."""
+    """Change to a folder with the photos and the network that the examples mention."""
     monkeypatch.chdir(tmp_path)
     generator = torch.Generator().manual_seed(0)
     for split, number in (("train", 40), ("test", 8)):
@@ -35,6 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 Image.fromarray(pixels.byte().numpy()).save(target / f"{image}.png")
     (tmp_path / "new-images").mkdir()
     Image.new("RGB", (64, 64)).save(tmp_path / "new-images" / "one.png")
+    (tmp_path / "mymodels.py").write_text(MODULE)
     return tmp_path
 
 

@@ -97,6 +97,7 @@ def test_another_recipe_in_the_same_folder_is_rejected_with_the_keys(finished: P
     assert result.stderr.count("\n") <= 3
 
 
+@pytest.mark.more
 def test_a_run_that_was_killed_ends_with_the_same_bytes(finished: Path, tmp_path: Path) -> None:
     """Kill in the student's training: the state of its first epoch is there by then."""
     out = tmp_path / "tiny"
@@ -207,6 +208,7 @@ def test_a_training_of_an_unknown_run_is_rejected(finished: Path, tmp_path: Path
     assert len(result.stderr.splitlines()) <= 3
 
 
+@pytest.mark.more
 def test_the_run_s_own_assessment_is_not_overwritten(finished: Path) -> None:
     before = (finished / "assessment.json").read_bytes()
     result = ruggedize("assess", finished, "--out", finished / "assessment.json")

@@ -63,6 +63,7 @@ def test_a_peer_ends_when_no_more_turns_are_wanted() -> None:
     assert worker.process.returncode == 0
 
 
+@pytest.mark.more
 def test_a_peer_that_fails_is_shown_with_what_it_said() -> None:
     with pytest.raises(RuntimeError, match="KeyError: 'no such peer'"):
         Worker("no such peer", 1, 1)

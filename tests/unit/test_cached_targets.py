@@ -82,6 +82,7 @@ def test_the_student_learns_what_it_learns_without_the_table(
         torch.testing.assert_close(cached[name], weight, rtol=1e-3, atol=1e-3, msg=name)
 
 
+@pytest.mark.more
 def test_without_room_the_teacher_is_asked_in_every_step(
     teacher_file: Path,
     tmp_path: Path,

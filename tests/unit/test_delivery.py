@@ -57,6 +57,7 @@ def equal(one: Delivery, other: Delivery) -> bool:
     return all(torch.equal(value, other.weights[name]) for name, value in one.weights.items())
 
 
+@pytest.mark.more
 def test_raw_weights_that_are_clearly_better_are_delivered_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -152,6 +153,7 @@ def test_the_final_decay_is_logged_and_recorded(
     assert "decay of 0.5714" in found.said
 
 
+@pytest.mark.more
 def test_an_unreachable_decay_is_warned_of_with_a_reachable_one(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -106,6 +106,7 @@ def test_the_training_resumes_from_the_state_before_the_bad_step(tmp_path: Path)
     assert rows == others
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(("bad", "epoch", "saved"), [(7, 2, [4]), (2, 1, [])])
 def test_on_a_gpu_nothing_is_saved_after_the_bad_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: int, epoch: int, saved: list[int]

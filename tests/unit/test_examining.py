@@ -67,6 +67,7 @@ def test_the_frost_that_is_given_replaces_the_runs_own(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.more
 def test_of_several_runs_the_first_ones_seed_is_taken(tmp_path: Path) -> None:
     several = [run_folder(tmp_path / f"run{seed}", seed) for seed in (4, 5)]
     assert facts(several) == ("4", "procedural")

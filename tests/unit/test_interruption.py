@@ -115,6 +115,7 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.more
 def test_a_training_in_a_notebook_is_interrupted_after_its_step_and_goes_on(tmp_path: Path) -> None:
     before = handlers()
     with pytest.raises(KeyboardInterrupt):
@@ -143,6 +144,7 @@ def test_a_signal_at_the_last_step_of_an_epoch_loses_nothing(tmp_path: Path) -> 
     assert [row["loss"] for row in rows] == [row["loss"] for row in others]
 
 
+@pytest.mark.more
 def test_a_program_s_own_handler_is_called_and_may_let_the_training_go_on(tmp_path: Path) -> None:
     calls: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: calls.append(number))

@@ -79,6 +79,7 @@ NETWORKS = [
 ]
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_own_network_is_exported(name: str, small_images: Tensor, tmp_path: Path) -> None:
     model = small(name).eval()
@@ -103,6 +104,7 @@ def test_an_export_normalises_with_the_models_own_mean(tmp_path: Path) -> None:
     assert not torch.allclose(logits, other(images).detach(), rtol=1e-3, atol=1e-4)  # it bites
 
 
+@pytest.mark.more
 def test_the_file_describes_itself_and_names_no_place(tmp_path: Path) -> None:
     model = sharpened(16, 32)
     save_model(model, tmp_path / "model.safetensors")
@@ -121,6 +123,7 @@ def test_the_file_describes_itself_and_names_no_place(tmp_path: Path) -> None:
     assert b".py" not in (tmp_path / "m.onnx").read_bytes()
 
 
+@pytest.mark.more
 def test_equal_models_give_equal_files() -> None:
     model, other = sharpened(32, 32), sharpened(32, 32, seed=1)
     assert packed_onnx(model) == packed_onnx(model) != packed_onnx(other)
@@ -135,6 +138,7 @@ def test_a_file_that_computes_something_else_is_not_written(tmp_path: Path) -> N
     assert [each.name for each in tmp_path.iterdir()] == ["m.onnx"]
 
 
+@pytest.mark.more
 def test_another_models_file_fails_the_check(small_images: Tensor) -> None:
     model, other = sharpened(32, 32), sharpened(32, 32, seed=1)
     assert check_onnx(packed_onnx(model), model, small_images).logits < 1e-4

@@ -211,6 +211,7 @@ def trained(out: Path, epochs: int, teacher: Path | None = None) -> dict[str, An
     return json.loads((out / "delivered.json").read_text())
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("name", ["teacher", "student"])
 def test_a_changed_cache_does_not_change_a_resumed_run(
     cache: Path, tmp_path: Path, name: str

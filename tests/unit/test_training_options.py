@@ -37,6 +37,7 @@ def test_class_weights_need_a_cross_entropy():
     StudentOptions.model_validate(TINY | all_teacher | {"objective": {"consistency_weight": 0.9}})
 
 
+@pytest.mark.more
 def test_a_training_applies_the_class_weights(tmp_path: Path):
     """The first step sees the same predictions: only the cross entropy differs."""
     everything = three_colours(108, 0)

@@ -47,8 +47,8 @@ class AssessOptions(BaseModel):
     )
     precision: Literal["auto", "bf16", "fp32"] = Field(
         default="auto",
-        description="what the network computes in; auto: bfloat16 on a GPU that has it, on a CPU "
-        "the faster of bfloat16 and float32, measured once per machine",
+        description="numeric precision; auto: bfloat16 on a GPU that supports it; on a CPU the "
+        "faster of bfloat16 and float32, measured once per machine",
     )
 
     @model_validator(mode="after")

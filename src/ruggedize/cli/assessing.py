@@ -67,17 +67,17 @@ def assess(
         data_root: Folder that holds the data set.
         image_size: Side in pixels at which images are stored and corrupted. Default: that of the
             run, or 224 for a folder.
-        skip_bad_images: Leave out files of a folder that cannot be decoded, and list them.
-        suite: Where the corrupted images come from: "generated" makes them from the test images;
-            else a folder laid out as CIFAR-10-C or ImageNet-C, here or where the data lie.
-        corruptions: Which ones, divided by commas: fog,snow. Default: all of the suite.
-        preset: Which constants to use, as for `corrupt`. Default: the run's, else auto.
+        skip_bad_images: Skip files of a folder that cannot be decoded, and list them.
+        suite: Source of the corrupted images: "generated" makes them from the test images; else a
+            folder laid out as CIFAR-10-C or ImageNet-C, given by its path or in the data folder.
+        corruptions: Corruptions to assess, separated by commas: fog,snow. Default: the suite's.
+        preset: Constants of the corruptions, as for `corrupt`. Default: the run's, else auto.
         corruption_options: Set an option of a corruption. Default: the run's, else the first value.
         severities: Severities from 1 to 5: "5", "1-5" or "1,3,5".
         num_images: Assess only this many test images.
-        seed: Fixes the draws of generated corruptions. Default: the first run folder's, else 0.
-        foreign: What models of other origin do not say of themselves.
-        out: The assessment, a JSON file; predictions are written beside it.
+        seed: Seed of generated corruptions. Default: that of the first run folder, else 0.
+        foreign: Inputs and outputs of models that do not describe them themselves.
+        out: JSON file for the assessment; predictions are written next to it.
     """
     from ruggedize.assess_models import assess_files
     from ruggedize.corruptions import parsed_options
@@ -154,12 +154,12 @@ def report(
 
     Args:
         runs: Run folders, or assessments: a .json file with its predictions folder next to it.
-            Those made on the same images are compared.
-        out: The file to write. Default: of HTML, a page next to the first input; else the terminal.
+            Those of the same images are compared.
+        out: File to write. Default: an HTML page next to the first input; tables are printed.
         format: html is a page; md, csv and latex are tables.
         baseline: The model that differences refer to: MODEL or RUN/MODEL. Default: the first.
-        mce_baseline: The model that the mean corruption error is normalised by. Default: that of
-            --baseline; with neither there is no mCE.
+        mce_baseline: The model that normalises the mean corruption error (mCE). Default: that of
+            --baseline; without either, no mCE is shown.
     """
     from ruggedize.report import default_page, paper_table, reject_other_ending, write_report
 
@@ -191,14 +191,14 @@ def predict(
 ) -> None:
     """Classify images with a trained model, on the GPU if there is one.
 
-    The exit status is 1 if a file could not be classified; the others are.
+    The exit status is 1 if a file could not be classified; all others are classified.
 
     Args:
         model: A run folder (its student is used), the folder of a training or a card, the
             model.safetensors file of any stage, or hf:ORG/NAME in the local Hub cache.
         images: Image files, or folders of them.
-        skip_bad_images: Exit with 0 although files could not be classified; they are listed.
-        max_megapixels: Larger images are not decoded.
+        skip_bad_images: Exit with 0 even if files could not be classified; they are listed.
+        max_megapixels: Limit on the size of an image; larger ones are not decoded.
         as_csv: Print comma-separated values instead of a table.
     """
     from ruggedize.data import Stored

@@ -1,4 +1,4 @@
-"""The commands that take a model away: export it, write its card, upload it."""
+"""The commands that export a model, write its card and upload it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -21,15 +21,15 @@ NUM_IMAGES = 64  # of the run, on which an ONNX file is checked
 def export(model: OneModel, /, *, format: Literal["onnx", "state-dict"], out: Path) -> None:
     """Write a model for use without this project: an ONNX file, or its plain weights.
 
-    An ONNX file takes uint8 images and normalises inside. It is kept if onnxruntime computes with
-    it what the model computes: on test images of the model's run, or else on generated ones.
+    An ONNX file takes uint8 images and normalises them itself. It is only kept if its results in
+    onnxruntime match the model's, on test images of the model's run or else on generated ones.
 
     Args:
         model: A run folder (its student is used), a card's folder, the model.safetensors file of
             any stage, or hf:ORG/NAME in the local Hub cache.
         format: "onnx" (needs the extra [onnx]), or "state-dict": the network's weights alone, as
             safetensors for plain PyTorch.
-        out: The file.
+        out: File to write.
     """
     from ruggedize.core.files import reject_unwritable_file, sha256
     from ruggedize.models import (
@@ -95,15 +95,15 @@ def card(
 ) -> None:
     """Write a folder for the Hugging Face Hub: model, recipe, assessment, report, model card.
 
-    Folders of this machine are cut out of the recipe, the assessment and the report. The report
-    shows pictures of the test images: look at it before you publish it.
+    Paths of this machine are shortened to their last part in the recipe, the assessment and the
+    report. The report shows some of the test images: look at it before you publish it.
 
     Args:
         run: The folder of a finished run.
-        out: The new folder; its name becomes the model's.
-        license: The licence of the weights, best as the Hub spells it: apache-2.0.
-        data_license: The licence of the data that the model was trained on.
-        stage: Whose model: student, teacher or another stage.
+        out: New folder; its name becomes that of the model.
+        license: Licence of the weights, preferably the Hub's identifier: apache-2.0.
+        data_license: Licence of the data that the model was trained on.
+        stage: Stage whose model is published: student, teacher or another.
     """
     from ruggedize.card import Licenses, write_card
 

@@ -1,4 +1,4 @@
-"""The options that say how models of other origin take images and return scores."""
+"""Options for the inputs and outputs of models that were not trained with ruggedize."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ForeignModels:
-    """Options for models of other origin, which an ONNX file or a function does not say itself.
+    """Inputs and outputs of a model, where an ONNX file or a function does not define them.
 
     Args:
-        classes: File with the name of each output of the model on a line of its own. Default: the
-            data's folders in alphabetical order.
-        class_map: CSV file with lines MODEL_CLASS,DATA_CLASS; several may have one data class.
-        input_size: Side in pixels of what the model takes. Default: as stored.
-        resize: Side to which images are resized before the middle is cut out. Default: the input
-            size, or what timm says.
-        mean: Subtracted from pixels in 0..1. Default for an nn.Module: ImageNet's.
-        std: Divided by after that.
-        layout: Where an ONNX file has the channels. Default: as the shape of its input tells.
+        classes: File with the names of the model's outputs, one per line. Default: the data's
+            folders in alphabetical order.
+        class_map: CSV file with lines MODEL_CLASS,DATA_CLASS; model classes may share a data class.
+        input_size: Side in pixels of the model's input. Default: images as stored.
+        resize: Side to which images are resized before the central crop. Default: the input size;
+            for timm, the model's own.
+        mean: Mean of the channels, for pixels in 0..1. Default for an nn.Module: ImageNet's.
+        std: Standard deviation of the channels. Default for an nn.Module: ImageNet's.
+        layout: Layout of an ONNX file's input. Default: as its shape shows, else nchw.
         channels: Order of the channels. Default: rgb.
-        output: What the model returns. Default: logits.
+        output: Whether the model returns logits or probabilities. Default: logits.
         download: Fetch weights of timm/NAME or hf:ORG/NAME that are not in the cache.
     """
 

@@ -41,8 +41,8 @@ class DataOptions(BaseModel):
     )
     fit: Literal["crop", "pad", "squash"] = Field(
         default="crop",
-        description="how images that are not square are made so: crop keeps the middle square, pad "
-        "keeps all of the image with grey beside it, squash keeps all and changes its proportions",
+        description="how images are made square: crop keeps the central square, pad adds grey "
+        "bars, squash changes the proportions",
     )
     max_megapixels: float = Field(
         default=120.0,
