@@ -7,6 +7,7 @@ from ruggedize.kernels.resample import resize_smoothly
 from ruggedize.kernels.types import Images, Views
 from ruggedize.kernels.warp import resize
 
+LEAST_CROP_PCT = 0.1  # a damaged file could request all memory
 TestFilter = Literal["tf", "bilinear", "bicubic"]
 
 

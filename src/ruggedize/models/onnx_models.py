@@ -1,7 +1,8 @@
 """ONNX files, run by onnxruntime."""
 
 import json
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ruggedize.core.errors import UserError
+from ruggedize.kernels.centre_crop import LEAST_CROP_PCT
 from ruggedize.models.contract import Contract
 from ruggedize.models.predictor import Predictor
 
@@ -55,12 +57,14 @@ def load_onnx(file: Path, contract: Contract, device: torch.device) -> Predictor
             f"{file} takes uint8 pixels and normalises them itself;\nleave out --mean and --std"
         )
     wanted = contract.filled(said, str(file))
+    facts = metadata_of(session)
     return Predictor(
         running(session, dtype, fixed_batch(inputs[0].shape)),
         classes=classes_in(session),
         input_size=wanted.input_size,
         resize=wanted.resize,
-        image_size=metadata_of(session).get("image_size"),
+        image_size=facts.get("image_size"),
+        interpolation="bicubic" if facts.get("test_filter") == "bicubic" else "bilinear",
         mean=None if dtype == np.uint8 else wanted.mean,
         std=None if dtype == np.uint8 else wanted.std,
         channels=wanted.channels or "rgb",
@@ -108,14 +112,24 @@ def contract_in(file: Path, session: "InferenceSession", layout: str | None) -> 
             f"{file} takes images of {sides[layout]} pixels, and only squares are assessed;\n"
             "export the network for square images, or give --layout if the channels are elsewhere"
         )
+    input_size = fixed.pop() if fixed else facts.get("input_size")
     return Contract(
-        input_size=fixed.pop() if fixed else facts.get("input_size"),
+        input_size=input_size,
+        resize=resize_in(facts, input_size),
         layout="nhwc" if layout == "nhwc" and found else "nchw" if found else None,
         mean=as_channels(facts.get("mean")),
         std=as_channels(facts.get("std")),
         channels=facts.get("channels"),
         output=facts.get("output"),
     )
+
+
+def resize_in(facts: Mapping[str, Any], input_size: int | None) -> int | None:
+    """Return the side that stored images are resized to before their middle is cut out."""
+    crop_pct = facts.get("crop_pct")
+    if input_size is None or not isinstance(crop_pct, float) or crop_pct < LEAST_CROP_PCT:
+        return None
+    return math.floor(input_size / crop_pct) if crop_pct < 1 else None
 
 
 def as_channels(values: Any) -> Any:

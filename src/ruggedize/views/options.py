@@ -152,7 +152,7 @@ class ViewOptions(BaseModel):
     """Smallest and largest ratio of a random-resized crop's width to its height."""
     interpolation: Interpolation = "bilinear"
     """Antialiased filter of random-resized crops; "random" draws one for each view, as timm."""
-    crop_pct: float = Field(default=1.0, gt=0, le=1)
+    crop_pct: float = Field(default=1.0, ge=0.1, le=1)
     """Share of the side that the test view keeps: the middle; 0.875 is usual at 224 px."""
     resize: int | None = Field(default=None, ge=1, le=LARGEST_SIDE)
     """Side in pixels that stored images are resized to before the crop; default: not resized."""
