@@ -1,9 +1,9 @@
 """Find the examples in Markdown pages that are marked to run, and run them as printed.
 
 A block under `<!-- runs -->` must work as it stands; `<!-- runs, given images -->` needs the named
-values, `<!-- runs, needs package -->` a package that only some environments have. A TOML block, or a Python block that begins with `# NAME.py`, is written to that file. In
-console blocks, lines that begin with `$ ` are commands. Trainings are shortened by `SHORTER`,
-nothing else is changed.
+values, `<!-- runs, needs package -->` a package that only some environments have. A TOML block, or
+a Python block that begins with `# NAME.py`, is written to that file. In console blocks, lines that
+begin with `$ ` are commands. Trainings are shortened by `SHORTER`, nothing else is changed.
 """
 
 import os

@@ -22,6 +22,7 @@ from ruggedize.views import (
 )
 
 Picture = TypeVar("Picture", Tensor, Image.Image)
+BLANK = 64  # pixels: the smallest side that all semantics take
 SINGLE = 3  # dimensions of one image as a tensor
 
 
@@ -43,6 +44,7 @@ class RandAugment(nn.Module):
         self.options = RandAugmentOptions(
             num_layers=num_ops, magnitude=magnitude, semantics=semantics
         )
+        load_kernels(self)
 
     def forward(
         self,
@@ -84,6 +86,7 @@ class NoiseChain(nn.Module):
     def __init__(self, noise: Sequence[NoiseOptions]) -> None:
         super().__init__()
         self.noise = tuple(noise)
+        load_kernels(self)
 
     def forward(
         self,
@@ -152,6 +155,15 @@ class Corrupt(nn.Module):
     def extra_repr(self) -> str:
         """Return the options, for printing."""
         return f"{self.corruption.name!r}, severity={self.severity}, preset={self.preset!r}"
+
+
+def load_kernels(transform: nn.Module) -> None:
+    """Apply a transform to a blank image, so that compiled kernels are in this process.
+
+    The worker processes of a DataLoader are forked from it; otherwise each would load or even
+    compile them in every epoch.
+    """
+    transform(torch.zeros(3, BLANK, BLANK, dtype=torch.uint8), seed=0, index=0)
 
 
 def changed(images: Picture, change: Callable[[Images], Images]) -> Picture:

@@ -43,6 +43,7 @@ class RandomResizedCrop(nn.Module):
         chosen = {"crop_mode": "random-resized", "crop": size, "flip": False, **options}
         self.options = ViewOptions.model_validate(chosen)
         self.size = whole_number(size, "size", 224)
+        self(torch.zeros(3, 4, 4, dtype=torch.uint8), seed=0, index=0)  # see noise.load_kernels
 
     def forward(
         self,
@@ -110,5 +111,6 @@ def pixels_of(image: Image.Image | Tensor) -> np.ndarray:
 def cut_out(pixels: np.ndarray, out: np.ndarray, box: tuple[float, ...], cubic: np.bool_) -> None:
     """Write a box (left, top, width, height) of whole pixels, resized, to planes `[3, s, s]`."""
     left, top, width, height = (int(side) for side in box)
-    cut = pixels[top : top + height, left : left + width]
-    resample_pixels(np.ascontiguousarray(cut), out, (0.0, 0.0, *box[2:]), False, bool(cubic))
+    cut = np.ascontiguousarray(pixels[top : top + height, left : left + width])
+    cut.flags.writeable = False  # as Pillow's pixels are: one compiled kernel for both
+    resample_pixels(cut, out, (0.0, 0.0, *box[2:]), False, bool(cubic))

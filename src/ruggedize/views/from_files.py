@@ -81,6 +81,8 @@ def view_batches(
         yield from image_set.batches(positions)
         return
     ahead = [request for request in requests if not has_custom_noise(request)]
+    if image_set.is_streamed and len(image_set):  # forked processes inherit the loaded kernels
+        views_of(image_set.originals.select(torch.tensor([0])), image_set.index[:1], ahead)
     for batch, made in image_set.original_batches(positions, ViewsOfFiles(ahead)):
         assert isinstance(batch.images, Originals)
         by_key = {request.key: views for request, views in zip(ahead, made, strict=True)}
