@@ -26,7 +26,7 @@ CLASSES = ("<b>dark</b>", "dim & grey", "bright", "glaring")
 
 
 class TinyClassifier(Classifier):
-    """Tells images by their mean brightness; `weight` and `bias` may be off."""
+    """Classify images by their mean brightness; `weight` and `bias` may be off."""
 
     def __init__(self, sharpness: float = 40.0, bias: float = 0.0) -> None:
         super().__init__(

@@ -1,5 +1,6 @@
-"""Assess models by the names that the command line takes."""
+"""Assess models that are named as on the command line."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -7,19 +8,24 @@ from typing import Literal
 from ruggedize.assess import (
     GENERATED,
     AssessmentFacts,
+    AssessmentResult,
     AssessOptions,
     assess,
+    examples_folder,
     load_assessment,
     save_assessment,
+    save_examples,
+    training_doubt,
 )
 from ruggedize.core import files
 from ruggedize.core.errors import UserError
 from ruggedize.core.progress import Progress, no_progress
-from ruggedize.corruptions import Preset, reject_idle_options
+from ruggedize.corruptions import Preset, Suite, reject_idle_options
 from ruggedize.data import (
     DataDigest,
     DataOptions,
     Fit,
+    ImageSet,
     TestImages,
     load_splits,
     load_test_images,
@@ -36,6 +42,7 @@ from ruggedize.recipe import Recipe, load_recipe
 from ruggedize.train import default_accelerator, naming_lost_processes
 from ruggedize.views import overlaps
 
+log = logging.getLogger(__name__)
 NO_FOREIGN = ForeignOptions()
 
 
@@ -52,27 +59,29 @@ def assess_files(  # noqa: PLR0913
     corruption_options: Mapping[str, Mapping[str, str]] | None = None,
     progress: Progress = no_progress,
 ) -> bool:
-    """Assess models and write the assessment, with its predictions beside it.
+    """Assess models; write the assessment and, next to it, predictions and example pictures.
 
-    Several processes share the images; the first one writes, and is told that it did. What is not
-    given is taken from the recipe of the first run folder.
+    Several processes share the images. The first one writes the files and returns True; the others
+    return False. Defaults come from the recipe of the first run folder.
 
     Args:
         places: run folders (their teacher and student), model files, `timm/NAME`, `hf:ORG/NAME`,
             ONNX files or `package.module:function`; the first model is the baseline of all
             comparisons.
-        out: the assessment, a `.json` file.
-        data_options: the data; by default the run's, at our models' size or 224 pixels.
-        options: which cells, how many images, which precision.
-        foreign: what is said of models that ruggedize did not write.
-        seed: of the generated corruptions' draws; by default the run's, else 0.
-        preset: constants of the generated corruptions; by default the run's, else the options'.
-        corruption_options: of generated corruptions, over the run's or those of the options.
-        progress: called as images are assessed.
+        out: the `.json` file to write.
+        data_options: the data; default: that of the run. The default image size is that of our own
+            models, else 224 pixels.
+        options: cells, number of images and precision.
+        foreign: how models that ruggedize did not train take images and return scores.
+        seed: seed of generated corruptions; default: the run's, else 0.
+        preset: constants of generated corruptions; default: the run's, else that of `options`.
+        corruption_options: options of generated corruptions; they override those of the run, or of
+            `options`.
+        progress: called as progress(task, done, total) after every block of images.
 
     Raises:
-        UserError: a model or the data is missing, sizes or classes differ, an option has no effect,
-            or `out` cannot be written.
+        UserError: a model or the data is missing, image sizes or classes do not match, an option
+            has no effect, or `out` cannot be written.
     """
     given = corruption_options or {}
     how = {"--seed": seed, "--preset": preset, "--option": given or None}
@@ -88,16 +97,57 @@ def assess_files(  # noqa: PLR0913
         seed = recipe.seed if recipe else 0
     root = (data_options or (recipe and recipe.data) or DataOptions(name="")).root
     suite = suite_for(options, data.images, root, seed)
-    facts = AssessmentFacts(
+    result = assess(models, data.images, suite, options, accelerator=accelerator, progress=progress)
+    if accelerator.is_main_process:
+        facts = facts_of(named, data, recipe, suite)
+        save_with_pictures(result, data.images, suite, out, facts)
+    return accelerator.is_main_process
+
+
+def facts_of(
+    named: Mapping[str, Path | str], data: TestImages, recipe: Recipe | None, suite: Suite
+) -> AssessmentFacts:
+    """Return the provenance of an assessment; its example pictures are added later."""
+    return AssessmentFacts(
         left_out=data.left_out,
         overlaps=overlaps(recipe.views.noise, suite.corruptions) if recipe else None,
         sources={name: str(place) for name, place in named.items()},
+        held_out=models_that_left_out(named, data.digest),
         data=data.digest,
     )
-    result = assess(models, data.images, suite, options, accelerator=accelerator, progress=progress)
-    if accelerator.is_main_process:
-        save_assessment(result, out, facts)
-    return accelerator.is_main_process
+
+
+def models_that_left_out(
+    named: Mapping[str, Path | str], now: DataDigest | None
+) -> tuple[str, ...]:
+    """Return the models whose run has these images as its own test images.
+
+    A run does not train on its test images, and its assessment records which ones they are.
+    """
+    found = []
+    for name, place in named.items():
+        if now is None or isinstance(place, str):
+            continue
+        path = place.parent.parent / "assessment.json"
+        then = load_assessment(path).facts.data if path.is_file() else None
+        if then is not None and then.same_test_images(now):
+            found.append(name)
+    return tuple(found)
+
+
+def save_with_pictures(
+    result: AssessmentResult, images: ImageSet, suite: Suite, out: Path, facts: AssessmentFacts
+) -> None:
+    """Save an assessment, and pictures that show mistakes, beside it.
+
+    Logs under which condition the figures hold, if the images may be those of a training.
+    """
+    pictures = save_examples(result, images, suite, examples_folder(out))
+    facts = facts.model_copy(update={"examples": tuple(path.name for path in pictures)})
+    save_assessment(result, out, facts)
+    level = logging.WARNING if facts.data and facts.data.is_whole_folder else logging.INFO
+    if doubt := training_doubt(result.assessment.model_copy(update={"facts": facts})):
+        log.log(level, "%s", doubt)
 
 
 def reject_arguments(
@@ -106,7 +156,7 @@ def reject_arguments(
     how: dict[str, object],
     corruption_options: Mapping[str, Mapping[str, str]],
 ) -> None:
-    """Raise UserError for a place that cannot be written, and for options without an effect."""
+    """Raise UserError if `out` cannot be written or an option has no effect."""
     reject_impossible_place(out)
     if options.suite != GENERATED:
         reject_how_to_generate(options.suite, how)
@@ -120,14 +170,16 @@ def loaded_data(
     recipe: Recipe | None,
     progress: Progress,
 ) -> TestImages:
-    """Load the images to assess on, at the size at which our models take them.
+    """Load the images to assess on, at the stored size that our models were trained on.
 
-    Where one of the models lies in a folder of ours they are the test images of the run's split:
-    models of ours may have been trained on the others.
+    If a model comes from a run folder, only the test split is loaded: the model may have been
+    trained on the other images.
     """
     wanted = given or (recipe.data if recipe else None)
     if wanted is None:
-        raise UserError("which data? give --data NAME, or a run folder that holds a recipe.toml")
+        raise UserError(
+            "no data was given;\ngive --data NAME, or a run folder that contains a recipe.toml"
+        )
     size = stored_size(models, None if given is None else given.image_size)
     if given is None or size is not None:
         wanted = wanted.model_copy(update={"image_size": size})
@@ -143,32 +195,31 @@ def loaded_data(
 
 
 def only_fit(fits: set[Fit]) -> Fit:
-    """Return how images are made square, which must be the same for all models."""
+    """Return how images are made square; raise UserError if the models differ in it."""
     if len(fits) > 1:
         raise UserError(
-            f"these models were trained on images made square by {' and '.join(sorted(fits))};\n"
-            "assess models of one data.fit at a time"
+            f"data.fit must be the same for all models, got {' and '.join(sorted(fits))};\n"
+            "assess these models separately"
         )
     return next(iter(fits))
 
 
 def stored_size(models: Mapping[str, Classifier | Predictor], given: int | None) -> int | None:
-    """Return the side of stored images: that of the models that were made for one.
+    """Return the stored image size in pixels: the one that models were trained on, else `given`.
 
     Raises:
-        UserError: they were made for several, or for another one than is given.
+        UserError: the models were trained on different sizes, or on another one than `given`.
     """
     sizes = {model.image_size for model in models.values() if model.image_size is not None}
     if len(sizes) > 1:
         raise UserError(
-            f"these models take stored images of {', '.join(map(str, sorted(sizes)))} pixels;\n"
-            "assess models of one size at a time"
+            "the stored image size must be the same for all models, got "
+            f"{' and '.join(map(str, sorted(sizes)))} pixels;\nassess these models separately"
         )
     own = next(iter(sizes), None)
     if given is not None and own is not None and given != own:
         raise UserError(
-            f"--image-size is {given}, and these models take stored images of {own} pixels;\n"
-            "leave it out"
+            f"--image-size must be {own}, the size of these models, got {given};\nremove it"
         )
     return own or given
 
@@ -179,14 +230,14 @@ def generated_as(
     preset: Preset | Literal["auto"] | None,
     given: Mapping[str, Mapping[str, str]],
 ) -> AssessOptions:
-    """Return the options with what is given for generated corruptions, else that of `below`."""
+    """Return `options` with this preset and these corruption options, else those of `below`."""
     default = below.preset if options.suite == GENERATED else "auto"
     how = overlaid(below.corruption_options, given)
     return options.model_copy(update={"preset": preset or default, "corruption_options": how})
 
 
 def check_same_data(places: Sequence[Path], now: DataDigest | None) -> None:
-    """Raise UserError if the data of a run has changed since: other images would be its test."""
+    """Raise UserError if the data of a run has changed: its test split may differ now."""
     for place in places:
         path = place / "assessment.json"
         then = load_assessment(path).facts.data if path.is_file() else None
@@ -197,36 +248,43 @@ def check_same_data(places: Sequence[Path], now: DataDigest | None) -> None:
 def overlaid(
     below: Mapping[str, Mapping[str, str]], over: Mapping[str, Mapping[str, str]]
 ) -> dict[str, dict[str, str]]:
-    """Return the options of all corruptions, those of `over` first."""
+    """Merge the options of all corruptions; those of `over` take precedence."""
     names = [*below, *(name for name in over if name not in below)]
     return {name: {**below.get(name, {}), **over.get(name, {})} for name in names}
 
 
 def reject_impossible_place(out: Path) -> None:
-    """Raise a UserError if the assessment cannot be written there, or would replace a run's own."""
+    """Raise UserError if `out` cannot be written, or is the run's own assessment."""
     if out.suffix != ".json":
-        raise UserError(f"an assessment is a .json file, got --out {out}; name it {out}.json")
+        raise UserError(f"--out must be a .json file, got {out};\nname it {out}.json")
     files.reject_unwritable_file(out)
     if out.name == "assessment.json" and (out.parent / "recipe.toml").exists():
         raise UserError(
-            f"{out} is the run's own, made as its recipe says;\n"
-            "give another file with --out (or delete it, and `ruggedize run` makes it again)"
+            f"{out} is the run's own assessment, which must match its recipe;\n"
+            "give another file with --out (or delete this one: `ruggedize run` writes it again)"
         )
 
 
 def reject_how_to_generate(suite: str, given: dict[str, object]) -> None:
-    """Raise UserError for options of generated corruptions with a stored suite."""
+    """Raise UserError if options of generated corruptions are given for a stored suite."""
     for name, value in given.items():
         if value is not None:
             raise UserError(
-                f"{name} says how corruptions are generated, and the suite {suite} is there "
-                "already; leave it out"
+                f"{name} applies to generated corruptions only, but {suite} is a stored suite;\n"
+                f"remove {name}"
             )
 
 
 def earlier_recipe(places: Sequence[Path]) -> Recipe | None:
-    """Load the recipe of the first run folder among these; None if no folder holds one."""
+    """Load the recipe of the first run folder among these; None if no folder holds one.
+
+    Data that is no longer where the run found it is looked up as if the recipe named no folder.
+    """
     for place in places:
         if (place / "recipe.toml").exists():
-            return load_recipe(place / "recipe.toml")
+            recipe = load_recipe(place / "recipe.toml")
+            if recipe.data.root is None or recipe.data.root.is_dir():
+                return recipe
+            without = recipe.data.model_copy(update={"root": None})
+            return recipe.model_copy(update={"data": without})
     return None

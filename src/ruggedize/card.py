@@ -1,6 +1,7 @@
 """A folder ready for the Hugging Face Hub: model, recipe, assessment, report and model card."""
 
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -15,34 +16,26 @@ from ruggedize.assess import Assessment, load_assessment
 from ruggedize.core import files
 from ruggedize.core.errors import UserError, shown
 from ruggedize.core.places import user_path
-from ruggedize.core.reading import open_regular, read_bytes
+from ruggedize.core.reading import open_regular, read_bytes, reject_outside
 from ruggedize.models import CARD_FILES, read_description
 from ruggedize.report import summary_rows, write_report
 
 NOT_STATED = "not stated"
+MAX_COPIED = 1 << 32  # bytes of a file of a run; predictions have some 0.1 GB
 NOT_REPORTED = ("state", "initial.safetensors", "model.safetensors", "report.html")
 KNOWN_LICENSES = (
-    *(
-        "apache-2.0",
-        "bsd-2-clause",
-        "bsd-3-clause",
-        "cc0-1.0",
-        "isc",
-        "mit",
-        "mpl-2.0",
-        "unlicense",
-    ),
+    *("apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "isc", "mit", "mpl-2.0"),
     *("cc-by-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nd-4.0", "cc-by-sa-4.0"),
     *("agpl-3.0", "gpl-2.0", "gpl-3.0", "lgpl-2.1", "lgpl-3.0", "odbl", "openrail", "unlicense"),
 )
-"""The usual ones of the identifiers that the Hub knows; any other licence is "other" there.
+"""Common licence identifiers of the Hub, which lists all other licences as "other".
 
 Source: huggingface.co/docs/hub/repositories-licenses.
 """
 
 
 class Licenses(NamedTuple):
-    """The licences of the weights and of the data that they were trained on."""
+    """Licences of the weights and of the training data."""
 
     weights: str = NOT_STATED
     data: str = NOT_STATED
@@ -52,11 +45,11 @@ NO_LICENSES = Licenses()
 
 
 class Card(NamedTuple):
-    """What a model card is written from."""
+    """Everything that a model card is written from."""
 
     name: str
     stage: str
-    data: str  # what the data are called, without the folders that they lie in
+    data: str  # name of the data set, without folders
     assessment: Assessment
     licenses: Licenses
 
@@ -66,23 +59,25 @@ def write_card(
 ) -> Path:
     """Write a folder for the Hugging Face Hub from a finished run; return the card's path.
 
-    The recipe, the assessment and the report are written without the folders of this machine.
+    Paths of this machine are removed from the recipe, the assessment and the report.
 
     Args:
-        run: the run folder.
-        out: the new folder; its name becomes the model's.
-        licenses: as you state them.
-        stage: whose model it is.
+        run: folder of a finished run.
+        out: the new folder; its name becomes the model's name.
+        licenses: the licences to state in the card.
+        stage: the stage whose model is published.
 
     Raises:
         UserError: the run is not finished, its model is not the one that was assessed, or `out`
-            holds other files.
+            contains other files.
     """
     run, out = user_path(run), user_path(out)
     files.reject_missing_run(run)
     reject_other_folder(out)
-    assessment = without_places(load_assessment(run / "assessment.json"))
     model = run / stage / "model.safetensors"
+    for path in (run / "assessment.json", run / "recipe.toml", model):
+        reject_outside(path, run)
+    assessment = without_places(load_assessment(run / "assessment.json"))
     reject_other_model(model, stage, assessment)
     recipe = recipe_without_places(run / "recipe.toml")
     with files.whole_file(out / "model.safetensors") as target, open_regular(model) as source:
@@ -98,62 +93,72 @@ def write_card(
 def write_descriptions(
     run: Path, out: Path, recipe: dict[str, Any], assessment: Assessment
 ) -> None:
-    """Write recipe, assessment and report; the report is made anew, from the first two."""
+    """Write recipe and assessment, and a new report that is made from them."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / run.resolve().name
-        shutil.copytree(run, copy, symlinks=True, ignore=shutil.ignore_patterns(*NOT_REPORTED))
+        ignored = shutil.ignore_patterns(*NOT_REPORTED)
+        shutil.copytree(run, copy, symlinks=True, ignore=ignored, copy_function=copy_regular)
         for place in (copy, out):
             files.write_atomically(place / "recipe.toml", tomli_w.dumps(recipe).encode())
             files.write_json(place / "assessment.json", assessment.model_dump(mode="json"))
         write_report([copy], out / "report.html")
 
 
+def copy_regular(source: str, target: str) -> None:
+    """Copy a regular file of limited size, since one with holes may be of any length."""
+    if os.stat(source).st_size > MAX_COPIED:
+        raise UserError(
+            f"{source} has more than {MAX_COPIED:,} bytes;\nremove it from the run's folder"
+        )
+    with open_regular(Path(source)) as opened, Path(target).open("wb") as copied:
+        shutil.copyfileobj(opened, copied)
+
+
 def reject_other_folder(out: Path) -> None:
-    """Raise UserError for a folder that holds anything but an earlier card."""
+    """Raise UserError if a folder contains anything but an earlier card."""
     files.reject_unwritable_folder(out)
     others = sorted(path.name for path in out.glob("*") if path.name not in CARD_FILES)
     if others:
         raise UserError(
-            f"{out} holds {', '.join(others[:3])}{', ...' if len(others) > 3 else ''};\n"
-            "give a new folder with --out"
+            f"{out} contains {', '.join(others[:3])}{', ...' if len(others) > 3 else ''};\n"
+            "choose a new folder with --out"
         )
 
 
 def reject_other_model(model: Path, stage: str, assessment: Assessment) -> None:
-    """Raise UserError for a model that is missing, or is not the one that was assessed."""
+    """Raise UserError if a model is missing, or is not the one that was assessed."""
     if stage not in assessment.models:
         raise UserError(
-            f"the run assessed no model {stage};\n"
-            f"give --stage with one of {', '.join(assessment.models)}"
+            f"--stage must be one of {', '.join(assessment.models)}, got {stage};\n"
+            "choose a model that the run has assessed"
         )
     if not model.is_file():
-        raise UserError(f"there is no {model};\nfinish the run first: ruggedize run RECIPE --out")
+        raise UserError(f"there is no {model};\nfinish the run first with ruggedize run")
     known = assessment.facts.models.get(stage)
     if known is not None and known != files.sha256(model):
         raise UserError(
-            f"{model} is not the model that was assessed;\n"
-            "bring it back as it was, or train and assess it again"
+            f"{model} is not the model that was assessed;\nrestore it, or train and assess it again"
         )
 
 
 def recipe_without_places(path: Path) -> dict[str, Any]:
-    """Read a recipe; folders of this machine are cut down to their last part."""
+    """Load a recipe as a table, with paths reduced to their last component."""
     if not path.is_file():
-        raise UserError(f"there is no {path};\na card is made of a run's folder: ruggedize run")
+        raise UserError(f"there is no {path};\ngive the folder of a finished run")
     try:
         table = tomllib.loads(read_bytes(path).decode())
         table["data"].pop("root", None)
         table["data"]["name"] = last_part(table["data"]["name"])
+        suite = table.get("assess", {}).get("suite")
+        if suite:
+            table["assess"]["suite"] = last_part(suite)
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        raise UserError(f"{path} is damaged;\nbring it back as it was") from None
-    suite = table.get("assess", {}).get("suite")
-    if suite:
-        table["assess"]["suite"] = last_part(suite)
+        raise UserError(f"{path} is damaged;\nrestore it") from None
     return table
 
 
 def without_places(assessment: Assessment) -> Assessment:
-    """Return an assessment that names no folder of this machine."""
+    """Return an assessment without paths of this machine."""
     facts = assessment.facts
     if facts.data is not None:
         data = facts.data.model_copy(update={"place": last_part(facts.data.place)})
@@ -162,7 +167,7 @@ def without_places(assessment: Assessment) -> Assessment:
 
 
 def last_part(place: str) -> str:
-    """Return a folder's own name; another name stays as it is."""
+    """Return the last component of a path; other names are unchanged."""
     return Path(place).name if "/" in place else place
 
 
@@ -173,7 +178,7 @@ def readme(card: Card, input_size: int) -> str:
         f"# {shown(card.name)}",
         f"An image classifier ({len(card.assessment.images.classes)} classes, {input_size} pixels) "
         f"trained and assessed with ruggedize {card.assessment.ruggedize}: the {card.stage} of a "
-        f"run on {code(card.data)}. `recipe.toml` has every option, `report.html` every figure.",
+        f"run on {code(card.data)}. `recipe.toml` lists all options, `report.html` all results.",
         f"## Results\n\n{results_table(card)}",
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits(card)),
         f"## Use\n\n```python\n{usage(card.name)}\n```",
@@ -185,7 +190,7 @@ def readme(card: Card, input_size: int) -> str:
 
 
 def front_matter(card: Card) -> str:
-    """Return the Hub's metadata, as YAML whose texts are written as in JSON."""
+    """Return the Hub's metadata as YAML, with strings quoted as in JSON."""
     lines = ["library_name: ruggedize", "pipeline_tag: image-classification"]
     lines += [f"tags: {json.dumps(['image-classification', 'robustness', 'common-corruptions'])}"]
     license = card.licenses.weights.lower()
@@ -198,13 +203,13 @@ def front_matter(card: Card) -> str:
 
 
 def figures(card: Card) -> list[tuple[str, float]]:
-    """Return the summaries that have a value, by title."""
+    """Return title and value of each summary that has a value."""
     rows = ((row.title, row.values[card.stage]) for row in summary_rows(card.assessment))
     return [(title, value) for title, value in rows if value is not None]
 
 
 def result(card: Card, title: str, value: float) -> dict[str, Any]:
-    """Return one summary in the Hub's format: the accuracy on a set of images, as a fraction."""
+    """Return one summary in the Hub's format; the accuracy is a fraction."""
     clean = title == "clean"
     name = card.data if clean else f"{card.data} ({card.assessment.suite} corruptions)"
     return {
@@ -215,9 +220,11 @@ def result(card: Card, title: str, value: float) -> dict[str, Any]:
 
 
 def results_table(card: Card) -> str:
-    """Return the summaries of the model beside the run's other models, in percent."""
+    """Return a table of the accuracies of all models of the run, in percent."""
     names = list(card.assessment.models)
-    lines = [f"Accuracy in %, {card.assessment.images.num_images:,} test images.", ""]
+    images = card.assessment.images
+    chance = f"chance level {100 / len(images.classes):.2f} %"
+    lines = [f"Accuracy in %, {images.num_images:,} test images; {chance}.", ""]
     lines += [f"| | {' | '.join(names)} |", "|---" + "|---:" * len(names) + "|"]
     for row in summary_rows(card.assessment):
         values = [value for value in row.values.values() if value is not None]
@@ -228,42 +235,42 @@ def results_table(card: Card) -> str:
 
 
 def limits(card: Card) -> list[str]:
-    """Return what the figures do not show."""
+    """Return the limits of the results, one sentence each."""
     found, clean = card.assessment, card.assessment.models[card.stage].clean
     interval = binomtest(clean.correct, clean.n).proportion_ci(method="wilson")
     result = [
         f"Assessed on {found.images.num_images:,} of {found.images.available:,} test images: its "
         f"clean accuracy of {100 * clean.accuracy:.2f} % has a 95 % interval of "
-        f"{100 * interval.low:.2f} to {100 * interval.high:.2f} % (Wilson)."
+        f"{100 * interval.low:.2f} to {100 * interval.high:.2f} % (Wilson). Chance level is "
+        f"{100 / len(found.images.classes):.2f} %."
     ]
     if found.unpaired:
         reason = found.unpaired.reason
-        result.append(f"The corrupted images are not those of the clean set: {reason}.")
+        result.append(f"The corrupted images are not versions of the clean ones: {reason}.")
     result.append(overlap_limit(found))
     for row in summary_rows(found):
         if row.values[card.stage] is None:
             result.append(f"{row.title}: {row.coverage}")
-    result.append("It knows its classes alone: any other picture is put into one of them.")
+    result.append("It always predicts one of its classes, even if an image shows none of them.")
     return result
 
 
 def overlap_limit(assessment: Assessment) -> str:
-    """Return which corruptions resemble the noise of the training."""
+    """Return a sentence on the corruptions that overlap the training noise."""
     overlaps = assessment.facts.overlaps
     if overlaps is None:
-        return "Whether the training noise overlaps the corruptions is not known."
+        return "Whether the training noise overlaps the corruptions is not recorded."
     pairs = [f"{name} ({', '.join(found)})" for name, found in overlaps.items() if found]
     if not pairs:
         return "The training noise overlaps none of the corruptions."
     return (
-        "The training noise overlaps corruptions, whose figures say less about unseen ones: "
-        + "; ".join(pairs)
-        + "."
+        "The training noise overlaps some corruptions, so results on these say less about unseen "
+        "corruptions: " + "; ".join(pairs) + "."
     )
 
 
 def usage(name: str) -> str:
-    """Return the lines that load the model and classify an image."""
+    """Return Python code that loads the model and classifies an image."""
     return (
         "from PIL import Image\n\nfrom ruggedize import load_model\n\n"
         f'model = load_model("hf:ORG/{shown(name)}", download=True)\n'
@@ -273,15 +280,15 @@ def usage(name: str) -> str:
 
 
 def code(text: str) -> str:
-    """Write a name so that nothing in it is markup."""
+    """Format a name as inline code, so that nothing in it is read as markup."""
     return "`" + shown(text).replace("`", "'") + "`"
 
 
 def slug(text: str) -> str:
-    """Return a name in lower case, digits and hyphens."""
+    """Return a name in lower-case letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "data"
 
 
 def quoted(value: Any) -> str:
-    """Write a value as JSON, which is YAML too."""
+    """Format a value as JSON, which is also valid YAML."""
     return json.dumps(value, ensure_ascii=False)

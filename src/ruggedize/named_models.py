@@ -1,4 +1,4 @@
-"""Models by the names that the command line takes: ours, and those of other origin."""
+"""Load models that are named as on the command line: our own, and those of other origin."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -23,10 +23,10 @@ from ruggedize.recipe import load_recipe
 def loaded_models(
     named: Mapping[str, Path | str], foreign: ForeignOptions, device: torch.device
 ) -> dict[str, Classifier | Predictor]:
-    """Load the models, onto the device.
+    """Load models to a device.
 
     Raises:
-        UserError: a model is missing or damaged, or an option has no effect on any.
+        UserError: a model is missing or damaged, or an option applies to none of them.
     """
     others = load_foreign(
         [each for each in named.values() if isinstance(each, str)], foreign, device
@@ -38,29 +38,29 @@ def loaded_models(
 
 
 def named_models(places: Sequence[Path | str]) -> dict[str, Path | str]:
-    """Name the models: our files (a run's teacher and student), and what others are called by.
+    """Return models by unique name: our files as paths (a run has several), others as given.
 
-    A name is that of a file's folder or of the model, or a longer one where that is unclear.
+    A model is named after itself or its folder; if such names clash, longer ones are used.
     """
     found: list[Path | str] = []
     for place in places:
         found += [str(place)] if kind_of(str(place)) else models_at(Path(place))
     if not found:
-        raise UserError("there is no model to assess; give a run folder or a model.safetensors")
+        raise UserError("there is no model to assess;\ngive a run folder or a model.safetensors")
     short = [named(model) for model in found]
     if len(set(short)) == len(short):
         return dict(zip(short, found, strict=True))
     long = [long_name(model) for model in found]
     if len(set(long)) < len(long):
         raise UserError(
-            f"these models cannot be told apart by name: {', '.join(long)};\n"
-            "rename their run folders, or assess them one by one"
+            f"several of these models have the same name: {', '.join(long)};\n"
+            "rename their run folders, or assess the models separately"
         )
     return dict(zip(long, found, strict=True))
 
 
 def models_at(place: Path) -> list[Path]:
-    """Return a run folder's two models, or the file itself."""
+    """Return the trained models of a run folder, or the file itself."""
     if not place.is_dir():
         if not place.suffix:
             files.reject_missing_run(place)
@@ -71,12 +71,14 @@ def models_at(place: Path) -> list[Path]:
         models = [*models_of(place, load_recipe(written)).values()]
     found = [file for file in models if file.exists()]
     if not found:
-        raise UserError(f"{place} holds no teacher/ or student/model.safetensors; run it first")
+        raise UserError(
+            f"{place} contains no teacher/ or student/model.safetensors;\nfinish the run first"
+        )
     return found
 
 
 def named(model: Path | str) -> str:
-    """Name a model: `student/model.safetensors` is student, `timm/resnet18` is resnet18."""
+    """Return a short name, such as student for student/model.safetensors."""
     if isinstance(model, Path):
         return model.resolve().parent.name if model.stem == "model" else model.stem
     if kind_of(model) == "onnx":
@@ -86,12 +88,12 @@ def named(model: Path | str) -> str:
 
 
 def long_name(model: Path | str) -> str:
-    """Name a model by more than its last part."""
+    """Return a longer name: with the run folder, or the whole reference."""
     if isinstance(model, str):
         return safe(model)
     return f"{model.resolve().parent.parent.name}-{named(model)}"
 
 
 def safe(name: str) -> str:
-    """Return a name that can be a file's."""
+    """Return a name that is a valid file name."""
     return re.sub(r"[^\w.+-]+", "-", name).strip("-.")

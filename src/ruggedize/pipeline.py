@@ -202,7 +202,7 @@ def reject_other_run(folder: Path, recipe: Recipe) -> None:
     if not written.exists():
         if any((folder / name).exists() for name in recipe.all_stages):
             raise UserError(
-                f"{folder} has a training but no {written.name}, so its run is unknown;\n"
+                f"{folder} contains a training but no {written.name}, so its recipe is unknown;\n"
                 "give another folder with --out"
             )
         return
@@ -215,7 +215,7 @@ def reject_other_run(folder: Path, recipe: Recipe) -> None:
         ) from None
     if keys:
         raise UserError(
-            f"{folder} has a run of another recipe; it differs in {', '.join(keys[:8])}"
+            f"{folder} contains a run of another recipe, which differs in {', '.join(keys[:8])}"
             f"{', ...' if len(keys) > 8 else ''};\n"
             "give another folder with --out, or delete this one"
         )
@@ -262,6 +262,7 @@ def assess_stages(
             overlaps=overlaps(recipe.views.noise, suite.corruptions),
             left_out=data.left_out,
             models=hashes(folder, recipe),
+            held_out=tuple(result.assessment.models),
             data=data.digest,
             examples=tuple(path.name for path in pictures),
         )

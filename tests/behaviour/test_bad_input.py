@@ -30,7 +30,7 @@ BAD = {
     "a misspelt run in a report": (["report", "rum", "--out", "r.html"], ["did you mean run?"]),
     "a misspelt run in an assessment": (["assess", "rum", "--out", "a.json"], ["mean run?"]),
     "a lone severity": (["run", "demo", "--set", "assess.severities=9"], ["a list, e.g. [9]"]),
-    "severity 9": (["run", "demo", "--set", "assess.severities=[9]"], ["1-5, got 9", "[1, 3, 5]"]),
+    "severity 9": (["run", "demo", "--set", "assess.severities=[9]"], ["1..5, got 9", "[1, 3, 5]"]),
     "a word for a number": (["run", "demo", "--set", "teacher.epochs=x"], ["a whole number", "x"]),
     "half an epoch": (["run", "demo", "--set", "teacher.epochs=1.5"], ["a whole number", "1.5"]),
     "a number for a table": (["run", "demo", "--set", "data=3"], ["a table of options"]),
@@ -84,7 +84,7 @@ BAD = {
     "a recipe whose base is missing": (["run", "orphan.toml"], ["nobase", "orphan.toml"]),
     "a recipe that is no text": (["run", "bytes.toml"], ["not valid TOML", "correct the file"]),
     "a recipe without an end of brackets": (["run", "nested.toml"], ["not valid TOML"]),
-    "one image": (["run", "demo", *LONE], ["only one class", "train/CLASS/"]),
+    "one image": (["run", "demo", *LONE], ["at least two classes", "train/CLASS/"]),
     "one training image": (
         ["run", "demo", "--set", "data.name=pair", "--set", "data.image_size=16"],
         ["teacher: a step needs at least 2 images", "use more images"],
@@ -95,7 +95,7 @@ BAD = {
     ),
     "one class alone": (
         ["run", "demo", *PHOTOS, "--skip-bad-images", "--set", "data.validation=2"],
-        ["photos has only one class, apple", "train/CLASS/"],
+        ["photos must have at least two classes, got only apple", "train/CLASS/"],
     ),
     "a run with line breaks in its name": (
         ["run", "demo", "--out", "file/a\nb\nc\nd"],

@@ -45,7 +45,9 @@ def test_generated_images_stand_in_and_are_named(where: str, tmp_path: Path) -> 
     result = ruggedize("export", model, "--format", "onnx", "--out", tmp_path / "m.onnx")
     assert result.returncode == 0, result.stderr
     reason = (
-        "no test images of the run: there is no data set" if where == "gone" else "lies in no run"
+        "no test images of the run: there is no data set"
+        if where == "gone"
+        else "not in a run folder"
     )
     assert "checked on 64 generated images" in " ".join(result.stdout.split())
     assert reason in " ".join(result.stdout.split())

@@ -127,7 +127,7 @@ def test_a_wrong_hash_leaves_nothing_and_names_the_way_without_a_network(server,
     ("page", "reason"),
     [
         ("/cut", "Connection broken|IncompleteRead"),
-        ("/page", "received a web page"),
+        ("/page", "sent a web page"),
         ("/no", "404"),
         ("/slow", "timed out"),
         ("/other", "the hash is wrong"),
@@ -138,7 +138,7 @@ def test_a_failed_download_leaves_nothing_and_says_why(server, tmp_path, page, r
     monkeypatch.setattr(download, "TIMEOUT", 0.3)
     with pytest.raises(UserError, match=reason) as caught:
         fetch_archive(archive(server, page), tmp_path)
-    assert "without a network: unpack this archive" in str(caught.value)
+    assert "without a network, unpack the archive" in str(caught.value)
     assert str(caught.value).count("\n") <= 2
     assert_nothing_is_left(tmp_path)
 
@@ -229,7 +229,7 @@ def test_fetch_knows_its_names_and_places(server, tmp_path, monkeypatch):
     monkeypatch.setenv("RUGGEDIZE_DATA", str(tmp_path / "by-variable"))
     assert fetch("tiny") == tmp_path / "by-variable"
     assert fetch("tiny", tmp_path / "by-argument") == tmp_path / "by-argument"
-    with pytest.raises(UserError, match="give one of tiny"):
+    with pytest.raises(UserError, match="use one of tiny"):
         fetch("digits")
 
 

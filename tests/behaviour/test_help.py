@@ -19,7 +19,7 @@ def test_a_default_that_is_none_or_empty_is_not_shown(helps: dict[str, str]) -> 
         assert "default: None" not in text, name
         assert "(default: )" not in text, name
     assert "Default: runs/RECIPE-seedN. --seed" in helps["run"]
-    assert "Image files, or folders of them. (required)" in helps["predict"]
+    assert "Image files, or folders of image files. (required)" in helps["predict"]
 
 
 def test_real_defaults_stay(helps: dict[str, str]) -> None:

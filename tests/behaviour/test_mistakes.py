@@ -107,7 +107,7 @@ MISTAKES = {
     ),
     "a seed for files": (
         ["assess", "m.safetensors", "--suite", "C", "--seed", "1", "--out", "a.json"],
-        ["--seed", "leave it out"],
+        ["--seed", "remove --seed"],
     ),
     "ice without frost": (
         [*CORRUPT, "--corruptions", "fog", "--option", "frost.textures=procedural"],

@@ -130,7 +130,7 @@ def test_predictions_of_another_assessment_are_refused(run: Path, tmp_path: Path
     stranger = tiny_run(tmp_path / "stranger", seed=5)
     student = "predictions/student.safetensors"
     files.write_atomically(stranger / student, (run / student).read_bytes())
-    with pytest.raises(UserError, match="do not belong together"):
+    with pytest.raises(UserError, match="does not match the predictions"):
         write_report([stranger], tmp_path / "report.html")
 
 

@@ -59,8 +59,8 @@ def test_examples_come_in_the_order_in_which_they_were_chosen(run: Path, html: s
     assert [(picture.corruption, picture.index) for picture in shown] == chosen
     assert len(groups["Only student is right"]) > 3
     assert shown != sorted(shown, key=lambda picture: (picture.corruption, str(picture.index)))
-    assert "Corruptions take turns; of each, the disagreements with the highest confidence" in html
-    assert "up to 8 each way" in html
+    assert "the most confident disagreements come first" in html
+    assert "at most 8 are shown each way" in html
 
 
 def test_only_pictures_of_this_assessment_are_shown(tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ def test_a_run_given_again_among_others_is_named(folders: list[Path]) -> None:
 def test_runs_of_one_model_are_no_comparison(folders: list[Path]) -> None:
     change(folders[1] / "assessment.json", facts={"models": {"student": "hash 0"}})
     obstacles = compared(folders).obstacles
-    assert obstacles == ["tiny-seed0 and tiny-seed1 hold the same student."]
+    assert obstacles == ["tiny-seed0 and tiny-seed1 contain the same student."]
 
 
 def test_runs_of_one_seed_are_no_comparison(folders: list[Path]) -> None:

@@ -200,7 +200,7 @@ def test_a_training_of_an_unknown_run_is_rejected(finished: Path, tmp_path: Path
     (out / "recipe.toml").unlink()
     result = ruggedize(*tiny_demo(out, "student.epochs=9"))
     assert result.returncode == 2, result.stderr
-    assert "has a training but no recipe.toml" in result.stderr
+    assert "contains a training but no recipe.toml" in result.stderr
     (out / "recipe.toml").write_bytes((finished / "recipe.toml").read_bytes()[:200])
     result = ruggedize(*tiny_demo(out))
     assert result.returncode == 2, result.stderr
@@ -213,7 +213,7 @@ def test_the_run_s_own_assessment_is_not_overwritten(finished: Path) -> None:
     before = (finished / "assessment.json").read_bytes()
     result = ruggedize("assess", finished, "--out", finished / "assessment.json")
     assert result.returncode == 2
-    assert "the run's own" in result.stderr
+    assert "the run's own assessment" in result.stderr
     assert (finished / "assessment.json").read_bytes() == before
 
 

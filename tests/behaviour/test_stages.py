@@ -112,7 +112,7 @@ def test_microbatches_are_checked_before_any_training(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("student.generations=0", "generations must be 1 or more"),
+        ("student.generations=0", "generations must be a whole number"),
         ("control=3", "control must be true or false"),
         ("stages.student={}", "a stage name"),
         ("stages.x={like='student-7'}", "must be an earlier stage"),
@@ -122,7 +122,7 @@ def test_microbatches_are_checked_before_any_training(tmp_path: Path) -> None:
             "views applies to the supervised objective only",
         ),
         ("student.objective=jds", "objective"),
-        ("stages.x={like='student'}", "needs a teacher; set learns_from"),
+        ("stages.x={like='student'}", "requires a teacher; set learns_from"),
     ],
 )
 def test_impossible_stages_are_rejected(change: str, message: str) -> None:

@@ -1,6 +1,7 @@
 """A server that sends too much or nonsense: the download ends with an error and leaves nothing."""
 
 import hashlib
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from ruggedize.core.errors import UserError
+from ruggedize.corruptions import fetch_frost
+from ruggedize.corruptions.frost_photographs import WHEEL
 from ruggedize.data.download import CHUNK, Archive, fetch_archive
 from tests.behaviour.untrusted import FORBIDDEN
 
@@ -21,16 +24,27 @@ class Handler(BaseHTTPRequestHandler):
     sent = 0
 
     def do_GET(self) -> None:
+        if self.path == "/wheel/imagecorruptions/":
+            self.send_index()
+            return
         self.send_response(200, "OK" if self.path != "/escape" else "\x1b[2J")
         if self.path == "/words":
             self.send_header("Content-Length", "abc")
         self.end_headers()
         try:
-            for _ in range(ENDLESS if self.path == "/endless" else 1):
+            for _ in range(ENDLESS if "endless" in self.path else 1):
                 self.wfile.write(bytes(CHUNK))
                 Handler.sent += 1
         except OSError:  # the other side has ended it
             self.close_connection = True
+
+    def send_index(self) -> None:
+        page = f'<!DOCTYPE html><a href="/endless/{WHEEL}">{WHEEL}</a>'.encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
 
     def log_message(self, *_: object) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Print nothing."""
@@ -57,7 +71,7 @@ def archive(url: str) -> Archive:
     ("page", "reason"),
     [
         ("/endless", "it sent more than 1,048,576 bytes"),
-        ("/words", "invalid answer|Content-Length"),
+        ("/words", "invalid response|Content-Length"),
         ("/short", "the hash is wrong"),
         ("/escape", "the hash is wrong"),
     ],
@@ -70,3 +84,16 @@ def test_a_download_ends_and_leaves_nothing(
     assert Handler.sent < ENDLESS
     assert list(tmp_path.iterdir()) == []
     assert not set(FORBIDDEN) & set(str(caught.value))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limits of this kind")
+def test_what_pip_downloads_is_limited(
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUGGEDIZE_FROST", str(tmp_path / "frost"))
+    monkeypatch.setenv("PIP_INDEX_URL", f"{address}/wheel")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    with pytest.raises(UserError, match="File too large"):
+        fetch_frost()
+    assert 0 < Handler.sent < ENDLESS
+    assert list(tmp_path.iterdir()) == []

@@ -186,7 +186,7 @@ def test_the_preset_follows_the_shorter_side():
 
 def test_errors_name_the_fix():
     images = pictures(2, (32, 32))
-    with pytest.raises(ValueError, match="severity must be 1-5, got 0;\nfor severity 0"):
+    with pytest.raises(ValueError, match=r"severity must be in 1\.\.5, got 0;\nfor severity 0"):
         corrupt(images, "contrast", 0)
     with pytest.raises(
         ValueError, match="unknown corruption gausian_noise; did you mean gaussian_noise"

@@ -103,7 +103,7 @@ def test_normalised_floats_are_not_cast_to_black() -> None:
     with pytest.raises(ValueError, match=r"with values from -2 to 2") as caught:
         as_images((pixels() / 255 - 0.5) / 0.25)
     assert "images * std + mean" in str(caught.value)
-    with pytest.raises(ValueError, match="values that are no numbers"):
+    with pytest.raises(ValueError, match="NaN or infinite"):
         as_images(torch.full((1, 3, 8, 8), torch.nan))
     with pytest.raises(ValueError, match=r"scale them to 0\.\.255"):
         as_images(pixels().float() * 16)
@@ -114,14 +114,14 @@ def test_normalised_floats_are_not_cast_to_black() -> None:
 @pytest.mark.parametrize(
     ("images", "words"),
     [
-        (torch.zeros(2, 3, 0, 8, dtype=torch.uint8), "without pixels"),
+        (torch.zeros(2, 3, 0, 8, dtype=torch.uint8), "dimensions is empty"),
         ([], "got an empty list"),
         (None, "got NoneType"),
         ("cat.png", "got str;\nopen files with PIL.Image.open"),
         (["cat.png"], "got str;\nopen files with PIL.Image.open"),
         (np.array([None]), r"got object \[1\]"),
-        (torch.zeros(2, 7, 8, 8, dtype=torch.uint8), "choose three of the channels"),
-        ([Image.new("RGB", (8, 8)), Image.new("RGB", (9, 8))], "must be of one size"),
+        (torch.zeros(2, 7, 8, 8, dtype=torch.uint8), "three channels"),
+        ([Image.new("RGB", (8, 8)), Image.new("RGB", (9, 8))], "same size"),
         ([Image.new("RGB", (8, 8)), np.zeros((3, 8, 8))], "got Image, ndarray"),
     ],
 )
@@ -176,5 +176,11 @@ def test_whole_numbers_of_other_libraries_are_the_same() -> None:
 
 
 def test_an_index_that_is_no_whole_number_is_rejected() -> None:
-    with pytest.raises(ValueError, match="index must hold whole numbers"):
+    with pytest.raises(ValueError, match="index must contain whole numbers"):
         randaugment(pixels(), seed=0, index=torch.arange(N) / 2)
+
+
+def test_a_reversed_array_is_taken() -> None:
+    """OpenCV's BGR becomes RGB with a negative stride, which torch does not take."""
+    images = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4)
+    assert torch.equal(as_images(images[:, ::-1]), torch.from_numpy(images[:, ::-1].copy()))

@@ -116,7 +116,7 @@ def test_options_and_arguments_mean_the_same(images: torch.Tensor) -> None:
 def test_the_options_reach_to_the_end_of_the_scale_and_no_further(semantics) -> None:
     scale = {"torchvision": 30}.get(semantics, 10)
     assert RandAugmentOptions(semantics=semantics, magnitude=scale).magnitude == scale
-    with pytest.raises(ValueError, match=f"magnitude must be 0-{scale}"):
+    with pytest.raises(ValueError, match=f"magnitude must be in 0..{scale}"):
         RandAugmentOptions(semantics=semantics, magnitude=scale + 1)
 
 
@@ -211,11 +211,11 @@ def test_a_magnitude_of_zero_moves_nothing(images: torch.Tensor) -> None:
     ("changes", "words"),
     [
         ({"semantics": "keras"}, "semantics must be one of tf-2021, tf, torchvision"),
-        ({"magnitude": 11}, "magnitude must be 0-10"),
-        ({"magnitude": -1}, "magnitude must be 0-10"),
-        ({"magnitude": 31, "semantics": "torchvision"}, "magnitude must be 0-30"),
+        ({"magnitude": 11}, "magnitude must be in 0..10"),
+        ({"magnitude": -1}, "magnitude must be in 0..10"),
+        ({"magnitude": 31, "semantics": "torchvision"}, "magnitude must be in 0..30"),
         ({"num_layers": 0}, "num_layers must be at least 1"),
-        ({"index": torch.arange(3)}, "index must have one entry for each of 120"),
+        ({"index": torch.arange(3)}, r"index must have one entry per image \(120\)"),
         ({"images": torch.zeros(2, 3, 8, 8)}, "images must be uint8"),
         ({"images": torch.zeros(2, 1, 8, 8, dtype=torch.uint8)}, "images must be uint8"),
     ],

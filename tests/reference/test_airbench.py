@@ -67,7 +67,7 @@ def test_images_in_the_order_of_their_classes_are_sampled_evenly(num_images: int
 
 
 def test_without_images_it_is_not_built():
-    with pytest.raises(ValueError, match=r"fits its first layer.*\n.*images="):
+    with pytest.raises(ValueError, match=r"fit its first layer.*\n.*images="):
         create_model(AirbenchOptions(width=8), CLASSES, 32, 32, 0)
 
 

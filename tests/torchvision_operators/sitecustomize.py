@@ -1,4 +1,4 @@
-"""Let timm be imported where torchvision was built for another torch; put it on PYTHONPATH.
+"""Make timm importable if torchvision was built for another torch; put it on PYTHONPATH.
 
 torchvision describes operators of its compiled library when it is imported, and fails where that
 library does not fit the installed torch. Those operators are declared here first, without code:

@@ -8,11 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from ruggedize.assess import AssessOptions, assess, load_assessment, save_assessment
-from ruggedize.assess.doubts import near_chance
+from ruggedize.assess import (
+    AssessmentFacts,
+    AssessOptions,
+    assess,
+    load_assessment,
+    save_assessment,
+    training_doubt,
+)
+from ruggedize.assess.guessing import may_be_guessed
 from ruggedize.core.errors import UserError
 from ruggedize.corruptions import generated_suite
-from ruggedize.data import DataOptions, load_test_images
+from ruggedize.data import DataDigest, DataOptions, load_test_images
+from ruggedize.data.digest import PartDigest
 from ruggedize.models import Classifier, Predictor
 from tests.foreign import ColourNetwork, colour_folder, colour_images
 from tests.tiny_assessment import TinySuite, tiny_images, tiny_models
@@ -91,7 +99,7 @@ def test_a_module_is_run_in_eval_mode_and_left_as_it_was() -> None:
 def test_a_model_that_fails_is_named_with_its_own_error() -> None:
     with pytest.raises(UserError, match=r"net fails on uint8 images \[2, 3, 16, 16\]: ValueError"):
         assess({"net": Predictor(ColourNetwork(size=32))}, DATA, options=OPTIONS)
-    with pytest.raises(UserError, match="net: it returns 2 scores and the data has 3 classes"):
+    with pytest.raises(UserError, match="net: it returns 2 scores, but the data has 3 classes"):
         assess({"net": lambda images: torch.zeros(len(images), 2)}, DATA, options=OPTIONS)
 
 
@@ -99,8 +107,8 @@ def test_a_wrong_order_of_classes_is_warned_of(caplog: pytest.LogCaptureFixture)
     shuffled = ColourNetwork(order=(1, 0, 2))  # green, red, blue
     with caplog.at_level(logging.WARNING):
         assess({"net": Predictor(shuffled)}, DATA, options=OPTIONS)
-    assert "net is right on 0.0 % of the clean images, and chance is 33.3 %" in caplog.text
-    assert "classes are in another order" in caplog.text
+    assert "net has a clean accuracy of 0.0 %, near chance level (33.3 %)" in caplog.text
+    assert "in another order" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         found = assess({"net": Predictor(shuffled, ("green", "red", "blue"))}, DATA, None, OPTIONS)
@@ -130,7 +138,7 @@ def test_probabilities_are_calibrated_as_their_logits_are(caplog: pytest.LogCapt
             theirs.negative_log_likelihood_sum, rel=1e-3, abs=1e-3
         )
     assert found["undeclared"].clean.calibration_error > 0.1
-    assert "undeclared returns probabilities, it seems" in caplog.text
+    assert "undeclared seems to return probabilities" in caplog.text
     assert "declared returns probabilities" not in caplog.text.replace("undeclared", "")
 
 
@@ -142,9 +150,7 @@ def test_models_of_other_sizes_are_named(caplog: pytest.LogCaptureFixture) -> No
         "exported": Predictor(colours, input_size=24, image_size=16),
     }
     found = assess(models, DATA, options=OPTIONS).assessment
-    assert (
-        "stored and corrupted at 16 pixels, and resized afterwards for cropped (18)" in caplog.text
-    )
+    assert "stored and corrupted at 16 pixels, then resized for cropped (18)" in caplog.text
     assert (found.inputs["cropped"].input_size, found.inputs["cropped"].resize) == (16, 18)
     assert found.inputs["any"].input_size is None
 
@@ -178,7 +184,7 @@ def test_assessments_of_earlier_versions_are_read(tmp_path: Path) -> None:
     ],
 )
 def test_what_counts_as_chance(correct: int, n: int, num_classes: int, near: bool) -> None:
-    assert near_chance(correct, n, num_classes) == near
+    assert may_be_guessed(correct, n, 1 / num_classes) == near
 
 
 def test_images_in_files_are_decoded_and_classified_block_by_block(
@@ -198,3 +204,19 @@ def test_images_in_files_are_decoded_and_classified_block_by_block(
     assert max(sizes) == 20
     assert sum(sizes) == 2 + 90 * 5  # two are tried, then clean and four cells
     assert (found.clean.n, found.clean.correct) == (90, 90)
+
+
+def test_figures_hold_only_for_images_that_a_model_was_not_trained_on() -> None:
+    found = assess({"ours": colours, "mine": colours, "yours": colours}, DATA, None, OPTIONS)
+    part = PartDigest(images=60, labels="0", content="0")
+
+    def doubt(held_out: tuple[str, ...], name: str = "test") -> str:
+        data = DataDigest(place="photos", parts={name: part})
+        facts = AssessmentFacts(held_out=held_out, data=data)
+        return training_doubt(found.assessment.model_copy(update={"facts": facts}))
+
+    assert "only if mine and yours were trained on none of these 60 images" in doubt(("ours",))
+    assert "only if yours was trained on none" in doubt(("ours", "mine"))
+    assert doubt(("ours", "mine", "yours")) == ""
+    assert "no test/ or val/" not in doubt(())
+    assert "no test/ or val/, so all of its images count as test images" in doubt((), "all")

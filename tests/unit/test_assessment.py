@@ -16,7 +16,7 @@ from ruggedize.assess import (
 )
 from ruggedize.assess.assessment import COMPLETE, Cell, model_assessment
 from ruggedize.assess.cells import spread_positions
-from ruggedize.assess.example_choice import choose_examples
+from ruggedize.assess.example_choice import choose_examples, choose_mistakes
 from ruggedize.assess.examples import save_examples
 from ruggedize.assess.saving import save_assessment
 from ruggedize.core.errors import UserError
@@ -187,7 +187,7 @@ def test_some_images_give_the_figures_of_those_images() -> None:
 def test_a_model_that_answers_nan_is_refused() -> None:
     image_set, model = tiny_images(), TinyClassifier()
     model.centres.data[0] = float("nan")
-    with pytest.raises(UserError, match=r"student answers NaN.*clean"):
+    with pytest.raises(UserError, match=r"student returns NaN.*clean"):
         assess({"student": model}, image_set, TinySuite(image_set.images), FP32)
 
 
@@ -199,7 +199,7 @@ def test_mistakes_are_named() -> None:
     misspelt = AssessOptions(corruptions=("contrst",))
     with pytest.raises(UserError, match=r"no corruption contrst;\ndid you mean contrast\?"):
         assess(tiny_models(), image_set, suite, misspelt)
-    with pytest.raises(ValueError, match="severity must be 1-5, got 9"):
+    with pytest.raises(ValueError, match=r"severity must be in 1\.\.5, got 9"):
         AssessOptions(severities=(9,))
     with pytest.raises(UserError, match="ruggedize assess"):
         load_assessment(Path("nowhere.json"))
@@ -207,7 +207,7 @@ def test_mistakes_are_named() -> None:
 
 def test_another_schema_version_is_refused_with_a_cure(tmp_path: Path) -> None:
     (tmp_path / "assessment.json").write_text('{"schema_version": 99}')
-    with pytest.raises(UserError, match=r"schema_version 99.*reads 1"):
+    with pytest.raises(UserError, match=r"schema_version must be 1, got 99"):
         load_assessment(tmp_path / "assessment.json")
 
 
@@ -238,16 +238,33 @@ def test_examples_of_an_earlier_assessment_are_removed_and_nothing_else(tmp_path
     kept = {"notes.png", "fog-5-7.txt", "fog-9-7.png", "snow-1-1.png", "rain-1-1.png"}
     assert {path.name for path in folder.iterdir()} == kept | {path.name for path in paths}
     assert all(path.read_bytes() != b"earlier" for path in paths)
-    alone = assess({"teacher": TinyClassifier()}, image_set, suite, FP32)
-    assert save_examples(alone, image_set, suite, folder) == []
+    steady = assess({"always dark": TinyClassifier(bias=5.0)}, image_set, suite, FP32)
+    assert save_examples(steady, image_set, suite, folder) == []
     assert {path.name for path in folder.iterdir()} == kept
+
+
+def test_pictures_of_one_model_show_what_it_knows_clean_and_mistakes_corrupted(
+    tmp_path: Path,
+) -> None:
+    image_set = tiny_images()
+    suite = TinySuite(image_set.images)
+    result = assess({"only": TinyClassifier(bias=0.02)}, image_set, suite, FP32)
+    model = result.predictions["only"]
+    chosen = choose_mistakes(model)
+    counts = {cell: int(model.correct(cell).sum()) for cell in model.cells if cell[1] == 5}
+    assert (chosen[0].corruption, 5) == min(counts, key=counts.__getitem__)
+    assert len({example.corruption for example in chosen}) > 1
+    for example in chosen:
+        assert model.correct(None)[example.row]
+        assert not model.correct((example.corruption, example.severity))[example.row]
+    assert len(save_examples(result, image_set, suite, tmp_path / "examples")) == len(chosen) == 8
 
 
 def test_fewer_images_than_were_asked_for_are_said_to_be_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert len(spread_positions(30, 40)) == 30
-    assert "num_images = 40, but only 30 images are there" in caplog.text
+    assert "num_images = 40, but there are only 30 images" in caplog.text
     caplog.clear()
     assert [len(spread_positions(30, number)) for number in (30, 29, None)] == [30, 29, 30]
     assert not caplog.text

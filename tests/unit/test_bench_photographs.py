@@ -1,7 +1,6 @@
 """The benchmark of views at photograph size runs, at a tiny size."""
 
 import pytest
-
 from benchmarks import photographs
 
 
@@ -14,5 +13,6 @@ def test_the_benchmark_times_every_contestant(monkeypatch: pytest.MonkeyPatch) -
     rates = content["images_per_second"]
     assert {photographs.OURS, photographs.FLOOR} <= rates[photographs.GROUP].keys()
     assert photographs.MODULES in rates[photographs.IN_MEMORY]
-    assert all(found["images_per_second"] > 0 for group in rates.values() for found in group.values())
+    found = [rate["images_per_second"] for group in rates.values() for rate in group.values()]
+    assert min(found) > 0
     assert len(content["ratios"]) == 4

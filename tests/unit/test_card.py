@@ -81,6 +81,7 @@ def test_the_results_are_in_the_hubs_format(run: Path, folder: Path) -> None:
 def test_the_limits_are_named(folder: Path) -> None:
     text = (folder / "README.md").read_text()
     assert "Assessed on 120 of 120 test images" in text
+    assert "Chance level is 25.00 %." in text
     assert "randaugment Brightness (brightness)" in text
     assert "Flip" not in text
     assert re.search(r"C15: .*: not assessed \(needs all 15 corruptions, 3 assessed", text)
@@ -135,7 +136,7 @@ def test_a_model_that_was_not_assessed_is_rejected(tmp_path: Path) -> None:
 
 def test_a_folder_with_other_files_is_left_alone(run: Path) -> None:
     before = (run / "recipe.toml").read_bytes()
-    with pytest.raises(UserError, match="give a new folder"):
+    with pytest.raises(UserError, match="choose a new folder"):
         write_card(run, run)
     assert (run / "recipe.toml").read_bytes() == before
 
@@ -147,4 +148,6 @@ def test_unknown_overlaps_and_no_corruptions_are_said(tmp_path: Path) -> None:
     content["facts"]["overlaps"] = None
     path.write_text(json.dumps(content))
     write_card(run, tmp_path / "card")
-    assert "overlaps the corruptions is not known" in (tmp_path / "card" / "README.md").read_text()
+    assert (
+        "overlaps the corruptions is not recorded" in (tmp_path / "card" / "README.md").read_text()
+    )

@@ -13,16 +13,16 @@ DATA = ("cat", "dog", "fish")
 
 def test_without_names_outputs_are_the_datas_classes_in_order() -> None:
     assert output_targets(3, DATA, None).tolist() == [0, 1, 2]
-    with pytest.raises(UserError, match=r"returns 5 scores and the data has 3 .*\n.*--classes"):
+    with pytest.raises(UserError, match=r"returns 5 scores, but the data has 3 .*\n.*--classes"):
         output_targets(5, DATA, None)
 
 
 def test_names_give_the_order_and_what_the_data_lacks_is_unused() -> None:
     found = output_targets(4, DATA, ("fish", "bird", "Dog", "cat"))
     assert found.tolist() == [2, UNUSED, 1, 0]
-    with pytest.raises(UserError, match="no output for fish"):
+    with pytest.raises(UserError, match="no output matches fish"):
         output_targets(3, DATA, ("cat", "dog", "bird"))
-    with pytest.raises(UserError, match="returns 4 scores, and there are 3 names"):
+    with pytest.raises(UserError, match="returns 4 scores, but there are 3 names"):
         output_targets(4, DATA, DATA)
 
 
@@ -37,9 +37,9 @@ def test_several_outputs_may_count_for_one_class() -> None:
 @pytest.mark.parametrize(
     ("chart", "message"),
     [
-        ({"lion": "cat"}, "names lion, which is no class of the model"),
-        ({"tabby": "bird"}, "names bird, which is no class of the data"),
-        ({"tabby": "cat"}, "no output stands for dog, fish"),
+        ({"lion": "cat"}, "names lion, which is not a class of the model"),
+        ({"tabby": "bird"}, "names bird, which is not a class of the data"),
+        ({"tabby": "cat"}, "no output is assigned to dog, fish"),
     ],
 )
 def test_a_map_that_does_not_fit_is_rejected(chart: dict[str, str], message: str) -> None:
@@ -52,7 +52,7 @@ def test_synonyms_are_guesses_and_the_most_exact_one_counts() -> None:
     assert output_targets(3, ("n1", "n2", "n3"), None, synonyms).tolist() == [0, 1, 2]
     assert output_targets(3, ("gull", "n1"), None, synonyms).tolist() == [1, UNUSED, 0]
     assert output_targets(3, DATA, None, synonyms).tolist() == [0, 1, 2]  # none fits
-    with pytest.raises(UserError, match="crane is the name of 2 classes"):
+    with pytest.raises(UserError, match="crane matches 2 classes"):
         output_targets(3, ("crane", "gull"), None, synonyms)
 
 
@@ -76,7 +76,7 @@ def test_folders_of_synsets_and_of_words_find_imagenets_outputs() -> None:
         "Tabby": 281,
         "great white shark": 2,
     }
-    with pytest.raises(UserError, match="crane is the name of 2 classes"):
+    with pytest.raises(UserError, match="crane matches 2 classes"):
         output_targets(1000, ("crane", "tabby"), None, names)
 
 

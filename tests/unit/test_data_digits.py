@@ -44,5 +44,5 @@ def test_digits_are_the_same_every_time_and_at_any_size():
 
 
 def test_skipping_bad_images_is_for_folders():
-    with pytest.raises(UserError, match="only for folders of images, got data digits;\nremove it"):
+    with pytest.raises(UserError, match=r"folders of images only, got data digits;\nremove"):
         load_splits(DataOptions(name="digits", skip_bad_images=True))

@@ -62,7 +62,7 @@ def test_without_a_test_folder_a_fifth_of_train_is_held_out(photos, caplog):
     assert torch.equal(index.sort().values, torch.arange(25))
     assert splits.test.labels.bincount().tolist() == [2, 3]
     assert "a fifth of train is held out" in caplog.text
-    assert "val is empty; it is taken as missing" in caplog.text
+    assert "val is empty and is ignored" in caplog.text
 
 
 def test_the_order_does_not_depend_on_the_file_system(photos):
@@ -86,7 +86,7 @@ def test_bad_files_are_named_and_can_be_left_out(photos, caplog):
     assert "02.bmp is not a PNG" in message
     assert "and 2 more" in message
     assert "03.bmp" not in message
-    assert "--skip-bad-images (data.skip_bad_images = true)" in message
+    assert "--skip-bad-images" in message
     options = DataOptions(name=str(photos), image_size=8, validation=5, skip_bad_images=True)
     splits = load_splits(options)
     assert [len(part) for part in splits] == [16, 5, 2]
@@ -116,7 +116,7 @@ def test_mistakes_in_the_layout_name_the_cure(photos, tmp_path):
         load_data(photos)
     with pytest.raises(UserError, match='validation_choice = "stratified"'):
         load_data(photos, image_size=8, validation_choice="last")
-    with pytest.raises(UserError, match=r"is a count, and a folder without train.*\n.*= 0.1"):
+    with pytest.raises(UserError, match=r"a fraction .*, got the count 5;\n.*= 0.1"):
         load_data(photos / "train", image_size=8, validation=5)
     with pytest.raises(UserError, match=r"has no class folders;\nput images in apple/CLASS/"):
         load_data(photos / "train" / "apple", image_size=8)
@@ -124,7 +124,7 @@ def test_mistakes_in_the_layout_name_the_cure(photos, tmp_path):
     with pytest.raises(UserError, match=r"has no class folders;\nput images in train/CLASS/"):
         load_data(tmp_path / "flat", image_size=8)
     (photos / "train/pear").mkdir()
-    with pytest.raises(UserError, match="train/pear contains no images; add some"):
+    with pytest.raises(UserError, match=r"train/pear contains no images;\nadd some"):
         load_data(photos, image_size=8)
 
 
@@ -134,7 +134,7 @@ def test_hidden_and_foreign_files_are_skipped(photos, caplog):
     (photos / "train/apple/notes.txt").write_text("x")
     with caplog.at_level(logging.WARNING):
         assert len(load_data(photos, image_size=8, validation=5).train) == 20
-    assert "apple: ignored 1 files;" in caplog.text
+    assert "apple: ignored 1 file;" in caplog.text
 
 
 def test_names_that_are_not_valid_text_are_read_and_shown(photos):
@@ -153,5 +153,5 @@ def test_names_that_are_not_valid_text_are_read_and_shown(photos):
 def test_a_single_file_is_listed_and_a_missing_one_rejected(photos):
     file = photos / "train/apple/0.png"
     assert list_images(file) == [file]
-    with pytest.raises(UserError, match="does not exist; give an image file or a folder"):
+    with pytest.raises(UserError, match=r"does not exist;\n.* an image file or a folder"):
         list_images(photos / "nothing.png")

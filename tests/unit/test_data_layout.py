@@ -79,7 +79,7 @@ def test_a_level_too_many_is_stepped_over(
     folder = tmp_path / "photos"
     fill(folder / "photos/train" if extra == "photos" else folder / "train/train", 10)
     assert len(load_data(folder, image_size=8).train) > 5
-    assert "holds one folder; its images are read from" in caplog.text
+    assert "contains a single folder; its images are read from" in caplog.text
 
 
 def test_one_class_name_in_two_unicode_forms_is_one_class(tmp_path: Path) -> None:
@@ -103,18 +103,49 @@ def test_linked_folders_are_followed_and_loops_end(tmp_path: Path, caplog: objec
     (tmp_path / "elsewhere/deep/back").symlink_to(tmp_path / "photos/train/cat")
     found = find_images(tmp_path / "photos", 0.1).parts["train"]["cat"]
     assert len(found) == 5
-    assert "links to a folder that is read already" in caplog.text  # pyright: ignore
+    assert "links to a folder that has already been read" in caplog.text  # pyright: ignore
 
 
 def test_what_systems_leave_behind_is_neither_class_nor_image(tmp_path: Path) -> None:
     fill(tmp_path / "train", 4)
-    for junk in ("@eaDir", "__MACOSX", "#recycle", ".thumbnails", "System Volume Information"):
+    for junk in (
+        "@eaDir",
+        "__MACOSX",
+        "#recycle",
+        ".thumbnails",
+        "System Volume Information",
+        "@__thumb",
+    ):
         picture(tmp_path / "train" / junk / "x.png", (1, 1, 1))
         picture(tmp_path / "train/cat" / junk / "x.png", (1, 1, 1))
     picture(tmp_path / "train/cat/._000.png", (1, 1, 1))
+    (tmp_path / "train/cat/~$000.png").write_bytes(b"x")
     (tmp_path / "train/cat/Thumbs.db").write_bytes(b"x")
     found = find_images(tmp_path, 0.1).parts["train"]
     assert {name: len(files) for name, files in found.items()} == {"cat": 4, "dog": 4}
+
+
+def test_a_link_to_a_folder_above_is_not_followed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The images of dog would become cats."""
+    fill(tmp_path / "photos/train", 4)
+    (tmp_path / "photos/train/cat/up").symlink_to(tmp_path / "photos/train")
+    (tmp_path / "photos/train/dog/self").symlink_to(tmp_path / "photos/train/dog")
+    (tmp_path / "photos/train/loop").symlink_to(tmp_path / "photos")
+    found = find_images(tmp_path / "photos", 0.1).parts["train"]
+    assert {name: len(files) for name, files in found.items()} == {"cat": 4, "dog": 4}
+    assert caplog.text.count("links to a folder that it lies in; it is skipped") == 3
+
+
+def test_an_empty_class_folder_beside_training_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(tmp_path / "train", 4)
+    fill(tmp_path / "test", 4, first=20)
+    (tmp_path / "test/bird").mkdir()
+    assert load_data(tmp_path, image_size=8).test.classes == ("cat", "dog")
+    assert "test/bird contains no images" in caplog.text
 
 
 def test_loose_images_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -122,7 +153,7 @@ def test_loose_images_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     picture(tmp_path / "train/loose.png", (1, 1, 1))
     picture(tmp_path / "x.png", (1, 1, 1))
     find_images(tmp_path, 0.1)
-    assert caplog.text.count("1 images beside the folders are not read") == 2
+    assert caplog.text.count("images next to the folders are not read (1)") == 2
 
 
 def test_a_plain_folder_of_images_has_test_images_without_labels(tmp_path: Path) -> None:
@@ -152,7 +183,7 @@ def test_what_was_found_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture
         load_data(tmp_path, image_size=8)
     assert "train 99 images of 2 classes (cat 9 to dog 90)" in caplog.text
     assert "test 6 images of 2 classes" in caplog.text
-    assert "dog with 90 training images and cat with 9" in caplog.text
+    assert "dog has 90 training images and cat has 9" in caplog.text
     assert "no " not in caplog.text
 
 
@@ -173,11 +204,11 @@ def test_pictures_in_training_and_test_are_named(
     fill(tmp_path / "train", 5)
     fill(tmp_path / "test", 1, first=50)
     load_data(tmp_path, image_size=8)
-    assert "are training images, too" not in caplog.text
+    assert "also training images" not in caplog.text
     data = (tmp_path / "train/cat/003.png").read_bytes()
     (tmp_path / "test/dog/copy.png").write_bytes(data)
     load_data(tmp_path, image_size=8)
-    assert "1 test images are training images, too: test/dog/copy.png" in caplog.text
+    assert "some test images are also training images (1): test/dog/copy.png" in caplog.text
 
 
 def test_a_pipe_is_no_image(tmp_path: Path) -> None:

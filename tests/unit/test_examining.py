@@ -51,10 +51,10 @@ def test_a_run_is_assessed_with_its_own_preset(tmp_path: Path) -> None:
 
 
 def test_a_preset_does_nothing_to_a_stored_suite(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="preset = 'scaled' has no effect with the suite X-C"):
+    with pytest.raises(ValueError, match=r"preset = 'scaled' .*X-C is a stored suite"):
         AssessOptions(suite="X-C", preset="scaled")
     run, stored = run_folder(tmp_path / "run", 3), AssessOptions(suite="X-C")
-    with pytest.raises(UserError, match="--preset says how corruptions are generated"):
+    with pytest.raises(UserError, match="--preset applies to generated corruptions only"):
         assess_files([run], tmp_path / "found.json", None, stored, preset="cifar")
 
 
@@ -78,5 +78,5 @@ def test_of_several_runs_the_first_ones_seed_is_taken(tmp_path: Path) -> None:
 def test_a_models_file_alone_is_assessed_with_seed_0(tmp_path: Path) -> None:
     file = run_folder(tmp_path / "run", 3) / "student" / "model.safetensors"
     assert facts([file], DIGITS) == ("0", "photographs")
-    with pytest.raises(UserError, match="which data"):
+    with pytest.raises(UserError, match="no data was given"):
         facts([file])

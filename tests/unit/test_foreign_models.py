@@ -103,11 +103,21 @@ def test_channels_and_probabilities_of_an_onnx_file_are_as_declared(tmp_path: Pa
 @pytest.mark.parametrize(
     ("shape", "kind", "contract", "message"),
     [
-        (["n", 3, 16, 16], "float", {}, r"does not say how pixels are normalised;\n.*--mean"),
-        (["n", 3, 16, 16], "uint8", PLAIN, "leave out --mean and --std"),
-        (["n", 3, 16, 16], "float", {"input_size": 32} | PLAIN, "input size is 16, got .* 32"),
-        (["n", 3, 16, 16], "float", {"layout": "nhwc"} | PLAIN, "layout is nchw, got .* nhwc"),
-        (["n", 3, 16, 20], "float", PLAIN, "only squares are assessed"),
+        (["n", 3, 16, 16], "float", {}, r"does not declare how pixels are normalised;\n.*--mean"),
+        (["n", 3, 16, 16], "uint8", PLAIN, "omit --mean and --std"),
+        (
+            ["n", 3, 16, 16],
+            "float",
+            {"input_size": 32} | PLAIN,
+            "size must be 16, .* got 32",
+        ),
+        (
+            ["n", 3, 16, 16],
+            "float",
+            {"layout": "nhwc"} | PLAIN,
+            "layout must be nchw, .* got nhwc",
+        ),
+        (["n", 3, 16, 20], "float", PLAIN, "must take square images"),
     ],
 )
 def test_an_onnx_file_that_does_not_fit_is_rejected(
@@ -149,8 +159,8 @@ def test_a_functions_module_is_normalised_and_its_function_is_not(
     assert sys.path == before
     for text, message in {
         "my_models:other": "has no function other",
-        "my_models:nothing": "returns int, which is no model",
-        "my_models:broken": r"fails: KeyError: 'weights' \(my_models.py, line 6\)",
+        "my_models:nothing": "must return a model, got int",
+        "my_models:broken": r"failed: KeyError: 'weights' \(my_models.py, line 6\)",
         "no_models:network": "there is no module no_models",
     }.items():
         with pytest.raises(UserError, match=message):
@@ -176,10 +186,10 @@ def test_timm_mistakes_are_named(tmp_path: Path) -> None:
     (tmp_path / "mine.pth").write_bytes(b"PK\x03\x04")
     for text, message in {
         "timm/resnt18": r"no model resnt18;\ndid you mean timm/",
-        "timm/resnet18.none": "no weights none of resnet18",
-        f"timm/test_resnet@{path}": "does not hold the weights of timm's test_resnet",
+        "timm/resnet18.none": "no weights none for resnet18",
+        f"timm/test_resnet@{path}": "does not contain the weights of timm's test_resnet",
         f"timm/test_resnet@{tmp_path / 'none.safetensors'}": "there is no file",
-        f"timm/test_resnet@{tmp_path / 'mine.pth'}": "pickles are not read",
+        f"timm/test_resnet@{tmp_path / 'mine.pth'}": "pickles are never read",
     }.items():
         with pytest.raises(UserError, match=message):
             loaded(text)
@@ -241,7 +251,7 @@ def test_a_repository_of_another_kind_is_rejected(hub: Path, tmp_path: Path) -> 
     content = (tmp_path / "w.safetensors").read_bytes()
     config = json.dumps({"architectures": ["BertModel"]}).encode()
     cached_on_hub(hub, "me/bert", {"model.safetensors": content, "config.json": config})
-    with pytest.raises(UserError, match="describes no model of timm's"):
+    with pytest.raises(UserError, match="does not describe a timm model"):
         loaded("hf:me/bert")
 
 
@@ -257,7 +267,7 @@ def test_a_model_of_ours_comes_from_the_hubs_cache(hub: Path, tmp_path: Path) ->
 
 def test_options_without_an_effect_are_rejected(tmp_path: Path) -> None:
     path = colour_onnx(tmp_path / "mine.onnx", ["n", 3, 16, 16], kind="uint8")
-    with pytest.raises(UserError, match="--download has no effect here"):
+    with pytest.raises(UserError, match="--download has no effect"):
         loaded(path, download=True)
     for options, name in {
         ForeignOptions(Contract(layout="nchw")): "--layout",
@@ -271,7 +281,7 @@ def test_numbers_for_channels_are_one_or_three() -> None:
     assert parsed_channels("--mean", "0.5") == (0.5, 0.5, 0.5)
     assert parsed_channels("--mean", "0.1, .2,3e-1") == (0.1, 0.2, 0.3)
     for text in ("", "a", "1,2", "nan", "1,2,3,4"):
-        with pytest.raises(UserError, match="--mean must be one number or three"):
+        with pytest.raises(UserError, match="--mean must be one number, or three"):
             parsed_channels("--mean", text)
 
 

@@ -77,7 +77,7 @@ def test_an_empty_folder_is_filled(folder: Path, wheel: Path):
 
 def test_without_the_archive_nothing_is_left_and_the_way_by_hand_is_told(folder: Path, wheel: Path):
     wheel.unlink()
-    with pytest.raises(UserError, match=r"pip: .*\nwithout a network: .*\n.*RUGGEDIZE_FROST=DIR"):
+    with pytest.raises(UserError, match=r"pip: .*\nwithout a network, .*\n.*RUGGEDIZE_FROST=DIR"):
         fetch_frost()
     assert list(folder.parent.iterdir()) == []
 
@@ -99,7 +99,7 @@ def test_a_folder_with_other_files_is_left_alone(folder: Path, wheel: Path):
     folder.mkdir(parents=True)
     (folder / "mine.txt").write_text("mine")
     with pytest.raises(
-        UserError, match="nothing was downloaded;\nremove it, or set another folder"
+        UserError, match="nothing was downloaded;\nremove the folder, or choose another"
     ):
         fetch_frost()
     assert [path.name for path in folder.iterdir()] == ["mine.txt"]

@@ -42,7 +42,7 @@ def test_taking_copies():
     [
         ({"images": torch.zeros(4, 3, 2, 2)}, "uint8"),
         ({"images": torch.zeros(4, 1, 2, 2, dtype=torch.uint8)}, "convert to RGB"),
-        ({"labels": torch.tensor([0, 1])}, "4 images, 2 labels and 4 indices"),
+        ({"labels": torch.tensor([0, 1])}, "same length, got 4, 2 and 4"),
         ({"labels": torch.tensor([0, 1, 2, 0])}, r"0\.\.1, got 0\.\.2;\nlist every class"),
     ],
 )

@@ -97,4 +97,4 @@ def test_a_drive_without_locks_is_used_with_a_warning(
     monkeypatch.setattr(fcntl, "flock", refuse)
     with caplog.at_level(logging.WARNING), only_writer(tmp_path):
         pass
-    assert "without locks" in caplog.text
+    assert "does not support locks" in caplog.text

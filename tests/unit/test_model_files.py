@@ -101,7 +101,7 @@ def test_a_file_cut_short_is_rejected(path: Path, keep: int) -> None:
 
 def test_weights_without_a_description_are_rejected(path: Path) -> None:
     save_file(load_file(path), path)
-    assert "without the description" in error_message(lambda: load_model(path))
+    assert "without a description" in error_message(lambda: load_model(path))
 
 
 @pytest.mark.parametrize(

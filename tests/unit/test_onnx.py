@@ -163,7 +163,7 @@ def test_another_top_class_needs_a_margin_below_the_tolerance() -> None:
     expected[0, 0], found[0, 1] = 0.9e-4, 0.9e-4
     compared(expected, found)
     expected[0, 0], found[0, 0] = 1.5e-4, 0.6e-4
-    with pytest.raises(UserError, match="1 of 1 images in another class"):
+    with pytest.raises(UserError, match="classifies 1 of 1 images differently"):
         compared(expected, found)
 
 
@@ -253,7 +253,7 @@ def test_plain_weights_fit_the_network_and_carry_what_is_around_it(tmp_path: Pat
     torch.testing.assert_close(logits, model(images), rtol=1e-4, atol=1e-4)
     assert json.loads(facts["classes"]) == list(CLASSES)
     assert facts["model_sha256"] == "ab12"
-    with pytest.raises(UserError, match="without the description of their model"):
+    with pytest.raises(UserError, match="without a description of their model"):
         load_model(tmp_path / "w.safetensors")
 
 

@@ -77,7 +77,7 @@ def test_one_class_and_no_folder_are_rejected(tmp_path: Path) -> None:
     folder = colour_folder(tmp_path / "photos", ("",))
     for name in ("blue", "green"):
         shutil.rmtree(folder / name)
-    with pytest.raises(UserError, match="has only one class, red"):
+    with pytest.raises(UserError, match="at least two classes, got only red"):
         loaded(folder)
     with pytest.raises(UserError, match="there is no data set or folder"):
         loaded(tmp_path / "none")

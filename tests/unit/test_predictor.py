@@ -95,7 +95,7 @@ def test_the_logarithm_of_probabilities_gives_them_back() -> None:
 
 def test_scores_that_are_no_probabilities_are_rejected() -> None:
     predictor = Predictor(lambda images: torch.ones(len(images), 3), output="probabilities")
-    with pytest.raises(UserError, match="no probabilities"):
+    with pytest.raises(UserError, match="must be probabilities"):
         predictor.logits(IMAGES)
 
 
@@ -113,7 +113,7 @@ def test_numpy_scores_are_taken() -> None:
 @pytest.mark.parametrize(
     ("contract", "message"),
     [
-        ({"mean": (0.5, 0.5, 0.5)}, "mean and std belong together"),
+        ({"mean": (0.5, 0.5, 0.5)}, "mean and std must be set together"),
         ({"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.0, 0.5)}, "std must be positive"),
         ({"input_size": 32, "resize": 24}, "resize must be at least input_size = 32, got 24"),
         ({"classes": "abc"}, "classes must be a list of names"),

@@ -172,5 +172,5 @@ def test_a_choice_called_none_is_kept_when_a_resolved_recipe_is_read_again(tmp_p
 )
 def test_a_number_that_toml_does_not_know_is_rejected(change: str) -> None:
     for number in ("0x" + "f" * 5_000, "9223372036854775808"):
-        with pytest.raises(UserError, match="exceeds 64 bits"):
+        with pytest.raises(UserError, match="must fit into 64 bits"):
             load_recipe("demo", (change.format(number),))

@@ -77,11 +77,11 @@ def test_apportioning_gives_the_exact_count():
 
 @pytest.mark.parametrize("amount", [0, -1, 0.0, 1.0, 1.5, True, "5", None])
 def test_an_amount_that_is_neither_count_nor_share_is_rejected(amount):
-    with pytest.raises(ValueError, match=r"give a count \(500\) or a fraction between 0 and 1"):
+    with pytest.raises(ValueError, match=r"a count \(500\) or a fraction between 0 and 1"):
         DataOptions(name="digits", validation=amount)
 
 
 @pytest.mark.parametrize("amount", [0, 10, 11])
 def test_holding_out_everything_or_nothing_is_rejected(amount):
-    with pytest.raises(UserError, match="below 10"):
+    with pytest.raises(UserError, match=r"must be in 1\.\.9, got .*;\n"):
         hold_out(labelled([0, 1] * 5), amount)

@@ -172,7 +172,7 @@ def test_options_without_effect_are_rejected(photos: Path) -> None:
     for streaming in ("auto", False):
         with pytest.raises(ValueError, match="workers has no effect without streaming"):
             DataOptions(name="photos", workers=2, streaming=streaming)
-    with pytest.raises(UserError, match="only for folders of images, got data digits"):
+    with pytest.raises(UserError, match="folders of images only, got data digits"):
         load_splits(DataOptions(name="digits", streaming=True))
 
 

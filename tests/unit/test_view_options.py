@@ -47,11 +47,11 @@ REJECTED = {
         {"noise": [{"kind": "additive_noise"}, {"kind": "randaugment"}]},
         "move it to the front",
     ),
-    "tf beyond 10": (RandAugmentOptions, {"magnitude": 11}, "must be 0-10 with semantics 'tf'"),
+    "tf beyond 10": (RandAugmentOptions, {"magnitude": 11}, "must be in 0..10 with semantics 'tf'"),
     "torchvision beyond 30": (
         RandAugmentOptions,
         {"magnitude": 31, "semantics": "torchvision"},
-        "must be 0-30",
+        "must be in 0..30",
     ),
     "no layers": (RandAugmentOptions, {"num_layers": 0}, "greater than or equal to 1"),
     "unknown semantics": (RandAugmentOptions, {"semantics": "pil"}, "'tf', 'tf-2021'"),

@@ -1,4 +1,4 @@
-"""What an assessment found: counts for each cell, named summaries, and JSON on disk. No torch."""
+"""The results of an assessment: counts per cell, summaries, JSON on disk. Imports no torch."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,19 +20,22 @@ COMPLETE = {
     "c15": (BENCHMARK, SEVERITIES),
     "c19": (ALL, SEVERITIES),
 }
-"""Summaries that have a value only when every cell is there.
+"""Summaries that have a value only if all of their cells were assessed.
 
 Source: `severity5_top1` is the Keras example's "mean top-1"; `c15` is what RobustBench ranks by.
 """
-PRESENT = ("severity5_present", "present_mean")  # over whatever is there; never comparable to above
+PRESENT = (
+    "severity5_present",
+    "present_mean",
+)  # over the cells assessed; not comparable with the above
 FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Cell(BaseModel):
     """One model on one corruption at one severity: sums and counts over the images.
 
-    `agreeing` counts the images that get the same class as their clean version; it is null where
-    the suite's images are not those of the clean set.
+    `agreeing` counts the images classified like their clean version; it is null if the suite's
+    images are not those of the clean set.
     """
 
     model_config = FROZEN
@@ -53,17 +56,17 @@ class Cell(BaseModel):
 
     @property
     def accuracy(self) -> float:
-        """Return the fraction of images whose first class is right."""
+        """Return the top-1 accuracy, as a fraction."""
         return self.correct / self.n
 
     @property
     def negative_log_likelihood(self) -> float:
-        """Return the mean over the images, in nats."""
+        """Return the mean negative log likelihood, in nats."""
         return self.negative_log_likelihood_sum / self.n
 
 
 class Coverage(BaseModel):
-    """Over how many corruptions a summary goes: all its severities are there for `present`."""
+    """How many of a summary's corruptions were assessed at all of its severities."""
 
     model_config = FROZEN
     present: int
@@ -71,7 +74,7 @@ class Coverage(BaseModel):
 
 
 class ModelAssessment(BaseModel):
-    """All of one model's figures; a summary over an incomplete set is null."""
+    """All results of one model; a summary with missing cells is null."""
 
     model_config = FROZEN
     summary: dict[str, float | None]
@@ -81,7 +84,7 @@ class ModelAssessment(BaseModel):
 
     @model_validator(mode="after")
     def summaries(self) -> "ModelAssessment":
-        """Raise a ValueError if the summaries do not fit the cells."""
+        """Raise a ValueError if the summaries do not match the cells."""
         check_model(self, *summarised(self.clean, self.cells))
         return self
 
@@ -104,7 +107,7 @@ class Comparison(BaseModel):
 
 
 class ImageFacts(BaseModel):
-    """On which images: how many of how many, what the classes are, and the side as stored."""
+    """The test images: how many were assessed of how many, classes, and stored size in pixels."""
 
     model_config = FROZEN
     num_images: int
@@ -114,19 +117,18 @@ class ImageFacts(BaseModel):
 
 
 class InputFacts(BaseModel):
-    """How a model takes stored images.
+    """How stored images are preprocessed for a model, and what it returns.
 
     Args:
-        input_size: side in pixels of what the model sees; None: images as they are stored.
-        resize: side to which stored images are resized before the middle is cut out; None: to
-            `input_size`.
-        image_size: side of the stored images that the model was made for, if for one.
-        interpolation: how they are resized.
-        mean: subtracted from pixels in 0..1; None: the model takes uint8 pixels.
-        std: divided by after that.
-        channels: the order of the channels.
-        layout: where the channels are.
-        output: whether its scores are logits or probabilities.
+        input_size: input size in pixels; None: the stored size.
+        resize: size to which images are resized before the centre crop; None: `input_size`.
+        image_size: stored size that the model was trained on; None: any.
+        interpolation: filter for resizing.
+        mean: mean of each channel, subtracted from pixels in 0..1; None: uint8 pixels.
+        std: standard deviation of each channel, which pixels are then divided by.
+        channels: order of the channels: rgb or bgr.
+        layout: nchw or nhwc.
+        output: logits or probabilities.
     """
 
     model_config = FROZEN
@@ -142,7 +144,7 @@ class InputFacts(BaseModel):
 
 
 class UnpairedFacts(BaseModel):
-    """Of a suite with other images than the data's: how many of how many, and why it is so."""
+    """A suite whose images are not those of the clean set: why, and how many were assessed."""
 
     model_config = FROZEN
     reason: str
@@ -151,7 +153,7 @@ class UnpairedFacts(BaseModel):
 
 
 class Assessment(BaseModel):
-    """Everything measured on one suite: `assessment.json`."""
+    """Everything measured on one suite; the content of `assessment.json`."""
 
     model_config = FROZEN
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -168,13 +170,13 @@ class Assessment(BaseModel):
 
     @model_validator(mode="after")
     def parts(self) -> "Assessment":
-        """Raise a ValueError if models and comparisons do not fit together."""
+        """Raise a ValueError if models and comparisons do not match."""
         check_models(self)
         return self
 
 
 def model_assessment(clean: Cell, cells: Iterable[Cell]) -> ModelAssessment:
-    """Summarise a model's cells: counts are added up, and divided once."""
+    """Summarise a model's cells; counts are summed first and divided once."""
     cells = tuple(cells)
     summary, coverage = summarised(clean, cells)
     return ModelAssessment(summary=summary, coverage=coverage, clean=clean, cells=cells)
@@ -183,7 +185,7 @@ def model_assessment(clean: Cell, cells: Iterable[Cell]) -> ModelAssessment:
 def summarised(
     clean: Cell, cells: tuple[Cell, ...]
 ) -> tuple[dict[str, float | None], dict[str, Coverage]]:
-    """Return the value of each summary, and over how many corruptions it goes."""
+    """Return value and coverage of each summary."""
     summary: dict[str, float | None] = {CLEAN: clean.accuracy}
     coverage: dict[str, Coverage] = {}
     for name in (*COMPLETE, *PRESENT):
@@ -196,7 +198,7 @@ def summarised(
 
 
 def summary_cells(name: str, present: Iterable[tuple[str, int]]) -> frozenset[tuple[str, int]]:
-    """Name the cells that a summary is the mean of, among those that are present."""
+    """Return the cells, among those present, that a summary is the mean of."""
     cells = frozenset(present)
     if name in COMPLETE:
         corruptions, severities = COMPLETE[name]
@@ -205,7 +207,7 @@ def summary_cells(name: str, present: Iterable[tuple[str, int]]) -> frozenset[tu
 
 
 def coverage_of(name: str, cells: Iterable[Cell]) -> Coverage:
-    """Count the corruptions that are there at every severity that the summary asks for."""
+    """Count the corruptions that are present at every severity of a summary."""
     there = {(cell.corruption, cell.severity) for cell in cells}
     if name not in COMPLETE:
         corruptions = {corruption for corruption, _ in summary_cells(name, there)}
@@ -216,30 +218,32 @@ def coverage_of(name: str, cells: Iterable[Cell]) -> Coverage:
 
 
 def mean_accuracy(cells: Iterable[Cell]) -> float:
-    """Return the mean top-1 over cells of equally many images, dividing once."""
+    """Return the mean top-1 accuracy over cells with equal numbers of images."""
     cells = tuple(cells)
     return sum(cell.correct for cell in cells) / sum(cell.n for cell in cells)
 
 
 def write_assessment(path: Path, assessment: Assessment) -> None:
-    """Write `assessment.json`: equal assessments give equal bytes."""
+    """Write `assessment.json`; equal assessments have equal bytes."""
     files.write_json(path, assessment.model_dump(mode="json"))
 
 
 def load_assessment(path: Path) -> Assessment:
-    """Read `assessment.json`.
+    """Load `assessment.json`.
 
     Raises:
-        UserError: it is not there, not an assessment, or of another schema version.
+        UserError: it is missing, not an assessment, or of another schema version.
     """
     if not path.exists():
-        raise UserError(f"there is no {path}; make it with `ruggedize assess` or `ruggedize run`")
+        raise UserError(
+            f"there is no {path};\ncreate it with `ruggedize assess` or `ruggedize run`"
+        )
     content = read_json(path)
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:
         raise UserError(
-            f"{path} has schema_version {shown(repr(version))[:80]}, this ruggedize reads "
-            f"{SCHEMA_VERSION}; assess again, or use the version of ruggedize that wrote it"
+            f"{path}: schema_version must be {SCHEMA_VERSION}, got {shown(repr(version))[:80]};\n"
+            "assess again, or use the version of ruggedize that wrote it"
         )
     try:
         return Assessment.model_validate(content)
@@ -248,5 +252,5 @@ def load_assessment(path: Path) -> Assessment:
         place = shown(".".join(map(str, fault["loc"]))) or "its content"
         raise UserError(
             f"{path} is damaged at {place[:200]}: {shown(fault['msg'])};\n"
-            "delete it, and give the command that made it again"
+            "delete it and repeat the command that wrote it"
         ) from None

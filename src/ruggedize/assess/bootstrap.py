@@ -1,4 +1,4 @@
-"""How surely one model is better than another: a paired bootstrap over images. No torch."""
+"""Intervals of differences between models: a paired bootstrap over images. Imports no torch."""
 
 from typing import NamedTuple
 
@@ -12,11 +12,11 @@ METHOD = "paired bootstrap over images"
 RESAMPLES = 5_000
 LEVEL = 0.95
 SEED = 0
-VALUES_AT_ONCE = 2_000_000  # bounds the memory: 16 MB of draws
+VALUES_AT_ONCE = 2_000_000  # draws in memory at once: 16 MB
 
 
 class Interval(NamedTuple):
-    """A difference and the percentile interval around it, as fractions."""
+    """A difference and its percentile interval, as fractions."""
 
     difference: float
     low: float
@@ -28,8 +28,8 @@ def compare(
 ) -> list[Comparison]:
     """Return the difference in each summary, model minus baseline, with its interval.
 
-    An image is drawn together with all its corruptions and severities, and both models are
-    scored on the same draw, so the interval speaks of these two networks on such images.
+    Images are resampled with all their corruptions and severities, and both models are scored on
+    the same resample. The interval therefore holds for these two networks on images like these.
     """
     scores = np.stack(
         [
@@ -54,7 +54,7 @@ def compare(
 
 
 def image_scores(predictions: Predictions, summary: str) -> Float64[np.ndarray, " n"]:
-    """Return each image's share of right answers among the cells of a summary."""
+    """Return the fraction of a summary's cells in which each image is classified correctly."""
     if summary == CLEAN:
         return predictions.correct(None).astype(np.float64)
     if summary not in COMPLETE and summary not in PRESENT:
@@ -65,7 +65,7 @@ def image_scores(predictions: Predictions, summary: str) -> Float64[np.ndarray, 
 def mean_correct(
     predictions: Predictions, cells: frozenset[tuple[str, int]]
 ) -> Float64[np.ndarray, " n"]:
-    """Return each image's share of right answers among some cells."""
+    """Return the fraction of these cells in which each image is classified correctly."""
     right = np.zeros(len(predictions.labels), np.int64)
     for cell in cells:
         right += predictions.correct(cell)
@@ -81,7 +81,7 @@ def paired_intervals(
 ) -> list[Interval]:
     """Return the mean of each column and its percentile interval over resampled rows.
 
-    Every column sees the same draws. Source: Efron & Tibshirani 1993, chapter 13.
+    All columns share the same resamples. Source: Efron & Tibshirani 1993, chapter 13.
     """
     n = len(scores)
     rng = np.random.default_rng(seed)
@@ -101,7 +101,7 @@ def paired_intervals(
 def draw_counts(
     rng: np.random.Generator, resamples: int, n: int
 ) -> Float64[np.ndarray, "resamples n"]:
-    """Draw n of n rows with replacement, once a resample; say how often each row came."""
+    """Draw n of n rows with replacement per resample; return how often each row was drawn."""
     drawn = rng.integers(0, n, (resamples, n), dtype=np.int32)
     drawn = drawn + n * np.arange(resamples)[:, None]
     counts = np.bincount(drawn.ravel(), minlength=resamples * n)

@@ -1,4 +1,4 @@
-"""Models in the form in which they are assessed: views in, logits of the data's classes out."""
+"""Models prepared for assessment: they map views to logits of the data's classes."""
 
 import copy
 import logging
@@ -30,20 +30,20 @@ from ruggedize.models import (
 )
 
 Assessable = Classifier | Predictor | Callable[[Tensor], Tensor]
-NUM_TRIED = 2  # images that a model of unknown origin is tried on
+NUM_TRIED = 2  # images in the trial run of a model of other origin
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A model as it is assessed.
+    """A model prepared for assessment.
 
     Args:
         logits: maps views on `device` to logits of the data's classes.
-        view: maps stored images to what the model takes, on the CPU.
-        device: where it computes.
-        precision: what it computes in: bf16, fp32, or own where the model decides.
-        inputs: what is recorded of its preprocessing.
+        view: maps stored images to the model's views, on the CPU.
+        device: device of the model.
+        precision: "bf16" or "fp32", or "own" if the model itself decides.
+        inputs: its preprocessing, recorded in the assessment.
     """
 
     logits: Callable[[Images], Tensor]
@@ -56,10 +56,10 @@ class Candidate:
 def prepared(
     name: str, model: Assessable, options: AssessOptions, image_set: ImageSet
 ) -> Candidate:
-    """Bring a model into the form in which it is assessed, and check that it fits the data.
+    """Prepare a model for assessment and check that it fits the data.
 
     Raises:
-        UserError: it fails on an image of the data, or its classes are others.
+        UserError: it fails on an image of the data, or its classes do not match.
     """
     if isinstance(model, Classifier):
         return prepared_classifier(name, model, options, image_set)
@@ -77,8 +77,8 @@ def prepared(
         raise UserError(f"{name}: {error}") from error
     if predictor.output == "logits" and are_probabilities(scores):
         log.warning(
-            "%s returns probabilities, it seems, and they are read as logits: its calibration and "
-            "losses are wrong then; declare them (--output probabilities)",
+            "%s seems to return probabilities, but they are treated as logits, which would make "
+            "its calibration and losses wrong; if so, set --output probabilities",
             name,
         )
     places = torch.from_numpy(targets).to(scores.device)
@@ -102,12 +102,16 @@ def prepared(
 def prepared_classifier(
     name: str, model: Classifier, options: AssessOptions, image_set: ImageSet
 ) -> Candidate:
-    """Copy a classifier into the form in which it answers fastest."""
+    """Prepare a copy of a classifier, in eval mode and channels-last layout.
+
+    Raises:
+        UserError: its classes are not those of the data.
+    """
     if tuple(model.classes) != tuple(image_set.classes):
         raise UserError(
-            f"{name} knows {len(model.classes)} classes ({', '.join(model.classes[:3])}, ...), "
+            f"{name} has {len(model.classes)} classes ({', '.join(model.classes[:3])}, ...), but "
             f"the data has {len(image_set.classes)} ({', '.join(image_set.classes[:3])}, ...);"
-            "\nassess it on the data that it was trained for"
+            "\nassess it on data with the classes that it was trained on"
         )
     device = next(model.parameters()).device
     network = copy.deepcopy(model).eval().requires_grad_(False)
@@ -127,7 +131,7 @@ def prepared_classifier(
 
 
 def inputs_of(predictor: Predictor) -> InputFacts:
-    """Return what is recorded of a predictor's preprocessing."""
+    """Return a predictor's preprocessing, to be recorded in the assessment."""
     mean, std = predictor.normalisation or (None, None)
     return InputFacts(
         input_size=predictor.input_size,
@@ -144,30 +148,29 @@ def inputs_of(predictor: Predictor) -> InputFacts:
 
 @torch.no_grad()
 def tried(name: str, predictor: Predictor, image_set: ImageSet) -> Float32[Tensor, "n k"]:
-    """Run a model on its first images.
+    """Run a model on the first few images.
 
     Raises:
-        UserError: it fails.
+        UserError: it fails on them.
     """
     views = predictor.view(image_set.images[:NUM_TRIED])
     try:
         return predictor.logits(views.to(predictor.device))
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
-    except Exception as error:  # code of anyone's
+    except Exception as error:  # a user's code can raise anything
         if is_out_of_memory(error):
             raise
         message = str(error).strip().partition("\n")[0]
         raise UserError(
             f"{name} fails on uint8 images {list(views.shape)}: {type(error).__name__}: {message};"
-            "\nsee that the size is the one that it takes (--input-size), and where its channels "
-            "are (--layout)"
+            "\ncheck its input size (--input-size) and channel layout (--layout)"
         ) from error
 
 
 @contextmanager
 def in_eval_mode(model: Assessable) -> Iterator[None]:
-    """Put a predictor's module into eval mode in this block; afterwards each part is as it was."""
+    """Set a predictor's module to eval mode in this block; afterwards restore all modes."""
     network = model.model if isinstance(model, Predictor) else None
     modules = [*network.modules()] if isinstance(network, nn.Module) else []
     was = [module.training for module in modules]
@@ -181,14 +184,14 @@ def in_eval_mode(model: Assessable) -> Iterator[None]:
 
 
 def test_view(model: Candidate, images: Images) -> Views:
-    """Bring images to the model's input size, in memory that its device reads fast."""
+    """Make the model's views of images, in pinned memory if it is on a GPU."""
     view = model.view(images)
     return view.pin_memory() if model.device.type == "cuda" else view
 
 
 @torch.no_grad()
 def outcomes_for(model: Candidate, views: Views, labels: Tensor) -> Outcomes:
-    """Run one block through a model; the device is waited for once."""
+    """Run one block through a model, with a single device synchronisation."""
     parts = []
     autocast = autocast_for("bf16" if model.precision == "bf16" else "fp32", model.device)
     most = inference_batch_size(views.shape[-1])

@@ -1,4 +1,4 @@
-"""Which class of the data each output of a model stands for."""
+"""Mapping of a model's outputs to the classes of the data."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ruggedize.core.errors import UserError
 
-UNUSED = -1  # the target of an output that stands for no class of the data
+UNUSED = -1  # target of an output that matches no class of the data
 NUM_LISTED = 5  # names in a message
 
 
@@ -20,18 +20,18 @@ def output_targets(
     synonyms: Sequence[Sequence[str]] | None = None,
     class_map: Mapping[str, str] | None = None,
 ) -> Int64[np.ndarray, " k"]:
-    """Return the number of the data's class that each output stands for, or UNUSED.
+    """Return, for each output, the number of the data class that it stands for, or UNUSED.
 
     Args:
-        num_outputs: how many scores the model returns.
-        data_classes: the classes of the data.
-        classes: the names of the outputs, if they are known.
-        synonyms: other names of each output, the most exact first; they are guesses, and outputs
-            of which none fits stand for the data's classes in order.
-        class_map: data class by model class, which goes before all else.
+        num_outputs: number of scores that the model returns.
+        data_classes: names of the data's classes.
+        classes: names of the outputs, if known.
+        synonyms: other names of each output, the most specific first. They are guesses: if none
+            matches a class of the data and the numbers agree, outputs are assigned in order.
+        class_map: data class by model class; overrides all names.
 
     Raises:
-        UserError: a class of the data has no output, or more than one where that is unclear.
+        UserError: a class of the data matches no output, or its name is ambiguous.
     """
     check_number("names of classes", classes, num_outputs)
     check_number("synonyms", synonyms, num_outputs)
@@ -51,22 +51,22 @@ def output_targets(
         return in_order(num_outputs, data_classes)
     if missing:
         raise UserError(
-            f"it knows {num_outputs} classes ({listed(named(classes, synonyms))}), "
-            f"the data has {len(data_classes)} ({listed(data_classes)}); no output for "
+            f"it has {num_outputs} classes ({listed(named(classes, synonyms))}) and the data has "
+            f"{len(data_classes)} ({listed(data_classes)}), but no output matches "
             f"{listed(missing)};\ngive --class-map FILE with lines MODEL_CLASS,DATA_CLASS, or "
-            "data whose folders have the names of the model's classes"
+            "name the data's folders after the model's classes"
         )
     check_distinct(targets, data_classes)
     return targets
 
 
 def in_order(num_outputs: int, data_classes: Sequence[str]) -> Int64[np.ndarray, " k"]:
-    """Return the data's classes in their own order."""
+    """Assign the outputs to the data's classes in order; raise UserError if the numbers differ."""
     if num_outputs != len(data_classes):
         raise UserError(
-            f"it returns {num_outputs} scores and the data has {len(data_classes)} classes "
-            f"({listed(data_classes)});\ngive --classes FILE with the name of each output on a "
-            "line of its own, or --class-map FILE with lines MODEL_CLASS,DATA_CLASS"
+            f"it returns {num_outputs} scores, but the data has {len(data_classes)} classes "
+            f"({listed(data_classes)});\ngive --classes FILE with one output name per line, or "
+            "--class-map FILE with lines MODEL_CLASS,DATA_CLASS"
         )
     return np.arange(num_outputs)
 
@@ -77,7 +77,7 @@ def mapped(
     levels: list[dict[str, list[int]]],
     class_map: Mapping[str, str],
 ) -> Int64[np.ndarray, " k"]:
-    """Return what a map says of each output."""
+    """Return the targets that a class map defines; raise UserError if it does not fit."""
     numbers = {str(number): [number] for number in range(num_outputs)}
     places = {name: number for number, name in enumerate(data_classes)}
     targets = np.full(num_outputs, UNUSED, np.int64)
@@ -85,13 +85,13 @@ def mapped(
         outputs = outputs_named(name, [*levels, numbers], exact=False)
         if not outputs:
             raise UserError(
-                f"the class map names {name}, which is no class of the model;\ngive the names of "
-                f"its classes, or the numbers of its outputs, 0 to {num_outputs - 1}"
+                f"the class map names {name}, which is not a class of the model;\nuse names of its "
+                f"classes or numbers of its outputs, 0 to {num_outputs - 1}"
             )
         if data_class not in places:
             raise UserError(
-                f"the class map names {data_class}, which is no class of the data;\n"
-                f"the data has {listed(data_classes)}"
+                f"the class map names {data_class}, which is not a class of the data;\n"
+                f"use one of {listed(data_classes)}"
             )
         targets[outputs] = places[data_class]
     check_distinct(targets, data_classes)
@@ -101,7 +101,7 @@ def mapped(
 def name_levels(
     classes: Sequence[str] | None, synonyms: Sequence[Sequence[str]] | None
 ) -> list[dict[str, list[int]]]:
-    """Return the outputs by name: first the classes, then the first synonyms, then the others."""
+    """Return outputs by name, in order of precedence: classes, first synonyms, other synonyms."""
     others = synonyms or []
     levels = [
         [(name,) for name in classes or []],
@@ -119,18 +119,18 @@ def name_levels(
 
 
 def outputs_named(name: str, levels: list[dict[str, list[int]]], *, exact: bool) -> list[int]:
-    """Return the outputs of this name at the first level that has it.
+    """Return the outputs with this name, from the first level that has any.
 
     Raises:
-        UserError: there are several that merely share a synonym.
+        UserError: several outputs share the name as a synonym.
     """
     for depth, level in enumerate(levels):
         outputs = level.get(plain(name), [])
         if len(outputs) > 1 and not (exact and depth == 0):
             raise UserError(
-                f"{name} is the name of {len(outputs)} classes of the model (outputs "
-                f"{', '.join(map(str, outputs))});\nname the folder by its synset, or give "
-                "--class-map FILE with the numbers of outputs"
+                f"{name} matches {len(outputs)} classes of the model (outputs "
+                f"{', '.join(map(str, outputs))});\nname the folder after its synset, or give "
+                "--class-map FILE with output numbers"
             )
         if outputs:
             return outputs
@@ -138,12 +138,12 @@ def outputs_named(name: str, levels: list[dict[str, list[int]]], *, exact: bool)
 
 
 def plain(name: str) -> str:
-    """Return a name as it is compared: small letters, and spaces for underscores."""
+    """Normalise a name for comparison: lower case, spaces instead of underscores."""
     return " ".join(name.casefold().replace("_", " ").split())
 
 
 def named(classes: Sequence[str] | None, synonyms: Sequence[Sequence[str]] | None) -> list[str]:
-    """Return one name for each output."""
+    """Return one name per output."""
     return list(classes) if classes is not None else [names[0] for names in synonyms or []]
 
 
@@ -151,28 +151,27 @@ def check_number(what: str, names: Sequence[object] | None, num_outputs: int) ->
     """Raise UserError unless there is one entry for each output."""
     if names is not None and len(names) != num_outputs:
         raise UserError(
-            f"it returns {num_outputs} scores, and there are {len(names)} {what};\n"
-            "give one for each output, in their order"
+            f"it returns {num_outputs} scores, but there are {len(names)} {what};\n"
+            "give one per output, in the order of the outputs"
         )
 
 
 def check_distinct(targets: Int64[np.ndarray, " k"], data_classes: Sequence[str]) -> None:
-    """Raise UserError if a class of the data is left without an output."""
+    """Raise UserError if a class of the data has no output."""
     missing = sorted(set(range(len(data_classes))) - set(targets.tolist()))
     if missing:
         raise UserError(
-            f"no output stands for {listed([data_classes[number] for number in missing])};\n"
-            "give --class-map FILE with lines MODEL_CLASS,DATA_CLASS that names every class of "
-            "the data"
+            f"no output is assigned to {listed([data_classes[number] for number in missing])};\n"
+            "give --class-map FILE with a line MODEL_CLASS,DATA_CLASS for every class of the data"
         )
 
 
 def merged(
     logits: Float32[Tensor, "n k"], targets: Int64[Tensor, " k"], num_classes: int
 ) -> Float32[Tensor, "n c"]:
-    """Return logits of the data's classes: those of outputs that share one add up.
+    """Return logits of the data's classes; probabilities of outputs of one class are summed.
 
-    Unused outputs are left out, as if the model knew no other classes than the data.
+    Unused outputs are dropped, as if the model had no other classes than the data.
     """
     is_used = targets >= 0
     chosen, groups = logits[:, is_used], targets[is_used].expand(len(logits), -1)
@@ -183,6 +182,6 @@ def merged(
 
 
 def listed(names: Iterable[str]) -> str:
-    """Write the first few names."""
+    """Join the first few names."""
     found = list(names)
     return ", ".join(found[:NUM_LISTED]) + (", ..." if len(found) > NUM_LISTED else "")

@@ -1,4 +1,4 @@
-"""Checks that the parts of an assessment fit together, whoever wrote the file. No torch."""
+"""Consistency checks of an assessment, whose file may be damaged or edited. Imports no torch."""
 
 from typing import TYPE_CHECKING
 
@@ -21,16 +21,16 @@ def check_model(
     summary: "dict[str, float | None]",
     coverage: "dict[str, Coverage]",
 ) -> None:
-    """Raise ValueError if the summaries are not those of the cells, or a cell occurs twice."""
+    """Raise ValueError if the summaries do not match the cells, or a cell occurs twice."""
     if len(cells_of(model)) != len(model.cells):
-        raise ValueError("a corruption and severity must occur once")
+        raise ValueError("each cell must occur only once")
     if len({cell.n for cell in model.cells}) > 1:
         raise ValueError("all cells must have the same number of images")
     if model.coverage != coverage or model.summary.keys() != summary.keys():
-        raise ValueError("the summaries must be those of the cells")
+        raise ValueError("the summaries must match the cells")
     for name, value in model.summary.items():
         if (value is None) != (summary[name] is None) or not 0 <= (value or 0) <= 1:
-            raise ValueError(f"the summary {name} must be that of the cells")
+            raise ValueError(f"the summary {name} must match the cells")
 
 
 def check_models(assessment: "Assessment") -> None:
@@ -43,7 +43,7 @@ def check_models(assessment: "Assessment") -> None:
     first = assessment.models[baseline]
     for name, model in assessment.models.items():
         if not is_file_name(name):
-            raise ValueError(f"a model's name must be that of a folder, got {shown(name[:80])}")
+            raise ValueError(f"a model's name must be a valid folder name, got {shown(name[:80])}")
         if list(cells_of(model)) != list(cells_of(first)) or model.clean.n != first.clean.n:
             raise ValueError("all models must have the same cells and images")
     complete = [name for name, value in first.summary.items() if value is not None]
@@ -58,5 +58,5 @@ def cells_of(model: "ModelAssessment") -> dict[tuple[str, int], int]:
 
 
 def is_file_name(name: str) -> bool:
-    """Return whether a name is a single component of a path, and not a way out of its folder."""
+    """Return whether a name is a single path component that cannot leave its folder."""
     return bool(name) and name not in (".", "..") and not any(c in name for c in "/\\\0")

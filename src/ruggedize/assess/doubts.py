@@ -1,44 +1,62 @@
-"""Warnings about assessments whose figures may not mean what they seem to."""
+"""Warnings about results that may be misleading."""
 
 import logging
-import math
 from collections.abc import Mapping
 
 from ruggedize.assess.assessment import Assessment, InputFacts
+from ruggedize.assess.guessing import Guessing, no_better_than
 
 log = logging.getLogger(__name__)
-NUM_DEVIATIONS = 3.0  # above chance, so that one in a thousand random models goes unnoticed
 
 
-def near_chance(correct: int, n: int, num_classes: int) -> bool:
-    """Return whether an accuracy is no better than a random choice of a class may reach."""
-    chance = 1 / num_classes
-    spread = math.sqrt(chance * (1 - chance) / n)
-    return correct / n <= chance + NUM_DEVIATIONS * spread
-
-
-def warn_of_chance(assessment: Assessment) -> None:
-    """Warn of models whose clean accuracy is near chance level, and name what mostly causes it."""
-    num_classes = len(assessment.images.classes)
+def warn_of_guessing(assessment: Assessment, guess: Guessing) -> None:
+    """Warn about models whose clean accuracy guessing could reach; name the usual causes."""
     for name, model in assessment.models.items():
-        clean = model.clean
-        if near_chance(clean.correct, clean.n, num_classes):
-            log.warning(
-                "%s is right on %.1f %% of the clean images, and chance is %.1f %%: it has learnt "
-                "little, or its classes are in another order than the data's folders (--classes "
-                "FILE names them, one a line), or its pixels are normalised otherwise (--mean, "
-                "--std)",
-                name,
-                100 * clean.accuracy,
-                100 / num_classes,
-            )
+        percent = 100 * model.clean.accuracy
+        match no_better_than(model.clean, guess):
+            case "chance":
+                log.warning(
+                    "%s has a clean accuracy of %.1f %%, near chance level (%.1f %%): it has "
+                    "learnt little, or, if it was trained elsewhere, its classes may be in another "
+                    "order than the data's folders (--classes FILE names them, one per line) or "
+                    "its pixels normalised differently (--mean, --std)",
+                    *(name, percent, 100 * guess.chance),
+                )
+            case "majority":
+                log.warning(
+                    "%s has a clean accuracy of %.1f %%, and always predicting %s scores %.1f %%: "
+                    "check whether it predicts other classes at all, and the order of its classes "
+                    "(--classes FILE)",
+                    *(name, percent, guess.majority, 100 * guess.majority_share),
+                )
+
+
+def training_doubt(assessment: Assessment) -> str:
+    """Return under which condition figures hold, where models may have been trained on the images.
+
+    Empty if no model was trained on them. Nothing is known of models of other origin.
+    """
+    held_out = assessment.facts.held_out
+    names = [name for name in assessment.models if name not in held_out]
+    if not names:
+        return ""
+    *first, last = names
+    who = f"{', '.join(first)} and {last} were" if first else f"{last} was"
+    data = assessment.facts.data
+    is_whole = data is not None and data.is_whole_folder
+    return (
+        f"The figures hold for new images only if {who} trained on none of these "
+        f"{assessment.images.available:,} images, which cannot be checked here."
+        + " The folder has no test/ or val/, so all of its images count as test images."
+        * is_whole
+    )
 
 
 def warn_of_other_sizes(inputs: Mapping[str, InputFacts], image_size: int) -> None:
-    """Warn of models that were made for stored images of another size.
+    """Warn about models that take images of another size than the stored one.
 
-    Corruptions act on stored images, before a model's own resizing, which makes them finer or
-    coarser for that model.
+    Corruptions are applied to stored images, before a model's own resizing, which makes them finer
+    or coarser for that model.
     """
     others = [
         f"{name} ({facts.image_size or facts.resize or facts.input_size})"
@@ -47,14 +65,14 @@ def warn_of_other_sizes(inputs: Mapping[str, InputFacts], image_size: int) -> No
     ]
     if others:
         log.warning(
-            "images are stored and corrupted at %d pixels, and resized afterwards for %s; "
-            "--image-size changes the stored size",
+            "images are stored and corrupted at %d pixels, then resized for %s; use --image-size "
+            "to change the stored size",
             image_size,
             ", ".join(others),
         )
 
 
 def differs(facts: InputFacts, image_size: int) -> bool:
-    """Return whether a model's preprocessing takes stored images of another size."""
+    """Return whether a model takes images of another size than the stored one."""
     wanted = facts.image_size or facts.resize or facts.input_size
     return wanted is not None and wanted != image_size

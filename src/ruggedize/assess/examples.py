@@ -1,17 +1,17 @@
-"""Pictures on which two models disagree: clean beside corrupted, as a person may judge them."""
+"""Example pictures of disagreements and mistakes: clean next to corrupted."""
 
 import io
 from pathlib import Path
 
 import torch
 
-from ruggedize.assess.example_choice import FILE_NAME, choose_examples
+from ruggedize.assess.example_choice import FILE_NAME, chosen_examples
 from ruggedize.assess.saving import AssessmentResult
 from ruggedize.core import files
 from ruggedize.corruptions import Suite
 from ruggedize.data import ImageSet
 
-LARGEST_SIDE = 160  # larger pictures are made smaller
+LARGEST_SIDE = 160  # pixels; larger pictures are shrunk
 
 
 def save_examples(
@@ -19,19 +19,20 @@ def save_examples(
 ) -> list[Path]:
     """Write `CORRUPTION-SEVERITY-INDEX.png` for images on which first and last model disagree.
 
-    Each holds the clean image on the left and the corrupted one on the right. There are none for a
-    suite that is not paired with the clean images. Pictures of an earlier assessment are removed
-    from the folder. To keep the report to these pictures, name them in the facts of the assessment.
+    For a single model, they show images that it classifies correctly only when they are clean. Each
+    shows the clean image on the left and the corrupted one on the right. None are written for an
+    unpaired suite. Pictures of an earlier assessment are removed from the folder. A report shows
+    only the pictures listed in `AssessmentFacts.examples`, if it is set.
     """
     remove_examples(folder)
-    names = list(result.predictions)
-    if len(names) < 2 or suite.unpaired is not None:
+    if suite.unpaired is not None:
         return []
-    first, last = (result.predictions[name] for name in (names[0], names[-1]))
+    predictions = list(result.predictions.values())
+    rows = predictions[0].index
     positions = {int(index): place for place, index in enumerate(image_set.index.tolist())}
     paths = []
-    for example in choose_examples(first, last):
-        index = int(first.index[example.row])
+    for example in chosen_examples(predictions):
+        index = int(rows[example.row])
         place = positions[index]
         corrupted = suite.images(example.corruption, example.severity, place, place + 1)
         path = folder / f"{example.corruption}-{example.severity}-{index}.png"
@@ -41,14 +42,14 @@ def save_examples(
 
 
 def remove_examples(folder: Path) -> None:
-    """Remove the pictures of an earlier assessment; whatever has another name stays."""
+    """Remove the pictures of an earlier assessment; files with other names are kept."""
     for path in folder.glob("*.png"):
         if FILE_NAME.fullmatch(path.name) and path.is_file() and not path.is_symlink():
             path.unlink()
 
 
 def side_by_side(clean: torch.Tensor, corrupted: torch.Tensor) -> bytes:
-    """Draw two images `[3, h, w]` side by side as a PNG."""
+    """Encode two uint8 images `[3, h, w]` side by side as PNG."""
     from PIL import Image
 
     pixels = torch.cat([clean, corrupted], dim=2).permute(1, 2, 0).contiguous().numpy()

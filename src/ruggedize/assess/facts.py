@@ -1,4 +1,4 @@
-"""What is recorded beside the figures of an assessment. No torch."""
+"""Provenance of an assessment's results. Imports no torch."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -6,15 +6,16 @@ from ruggedize.data import DataDigest
 
 
 class AssessmentFacts(BaseModel):
-    """Where the figures come from, as far as it is known.
+    """Provenance of the results, as far as known.
 
     Args:
-        overlaps: the corruptions that each noise of the training overlaps; None: not known.
-        left_out: files of a folder that could not be decoded.
-        models: the SHA-256 of each model's file.
-        sources: where each model comes from, as it was given: `timm/resnet18`, `mine.onnx`.
-        data: what identifies the data; None: not known.
-        examples: the file names of the pictures on which models disagree; None: not known.
+        overlaps: corruptions that each training noise overlaps; None: unknown.
+        left_out: files that could not be decoded and were skipped.
+        models: SHA-256 of each model's file.
+        sources: where each model comes from, as given: `timm/resnet18`, `mine.onnx`.
+        held_out: models whose training is known to have left these images out.
+        data: digest of the data; None: unknown.
+        examples: file names of the example pictures; None: unknown.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -22,5 +23,6 @@ class AssessmentFacts(BaseModel):
     left_out: tuple[str, ...] = ()
     models: dict[str, str] = {}
     sources: dict[str, str] = {}
+    held_out: tuple[str, ...] = ()
     data: DataDigest | None = None
     examples: tuple[str, ...] | None = None

@@ -1,4 +1,4 @@
-"""From logits to what is kept of each image, and from those to the counts of a cell."""
+"""Outcomes of each image, computed from logits, and counts of a cell, computed from outcomes."""
 
 from typing import NamedTuple
 
@@ -16,9 +16,9 @@ NUM_TOP = 3
 
 
 class Outcomes(NamedTuple):
-    """What is kept of a model's answer to `n` images (`t` = 3, or fewer where classes are)."""
+    """A model's predictions for `n` images: the `t` most likely classes (3, or fewer classes)."""
 
-    classes: Int[np.ndarray, "n t"]  # likeliest first
+    classes: Int[np.ndarray, "n t"]  # most likely first
     confidences: Float32[np.ndarray, "n t"]
     negative_log_likelihoods: Float32[np.ndarray, " n"]  # nats
 
@@ -26,9 +26,9 @@ class Outcomes(NamedTuple):
 def outcomes_of(
     logits: Float32[Tensor, "n k"], labels: Int64[Tensor, " n"]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the likeliest classes, their probabilities and the labels' negative log likelihoods.
+    """Return the top classes, their probabilities and the labels' negative log likelihoods.
 
-    Stays on the device; nothing waits for it.
+    The tensors stay on the device, without synchronisation.
     """
     log_probabilities = torch.log_softmax(logits, dim=1)
     tops, classes = log_probabilities.topk(min(NUM_TOP, logits.shape[1]), dim=1)
@@ -43,7 +43,7 @@ def count_cell(
     labels: Int64[np.ndarray, " n"],
     clean_classes: Int[np.ndarray, " n"] | None,
 ) -> Cell:
-    """Count over the images of a cell; `clean_classes` are the model's own clean answers."""
+    """Count the outcomes of a cell; `clean_classes` are the model's predictions on clean images."""
     first = outcomes.classes[:, 0]
     correct = first == labels
     agreeing = None if clean_classes is None else int((first == clean_classes).sum())
@@ -62,9 +62,9 @@ def count_cell(
 def calibration_error(
     confidences: Float32[np.ndarray, " n"], correct: Bool[np.ndarray, " n"]
 ) -> float:
-    """Return the expected calibration error: how far confidence is from accuracy, over 15 bins.
+    """Return the expected calibration error (ECE) over 15 bins of confidence, a fraction.
 
-    Bins are open below and closed above. Source: Guo et al. 2017, equation 3.
+    Bins exclude their lower end and include their upper one. Source: Guo et al. 2017, equation 3.
     """
     bins = np.ceil(confidences.astype(np.float64) * NUM_BINS).astype(np.int64) - 1
     bins = bins.clip(0, NUM_BINS - 1)

@@ -1,4 +1,4 @@
-"""How models are assessed: the `[assess]` part of a recipe. Imports no torch."""
+"""Options of an assessment: the `[assess]` table of a recipe. Imports no torch."""
 
 from typing import Literal
 
@@ -18,14 +18,14 @@ GENERATED = "generated"
 
 
 class AssessOptions(BaseModel):
-    """Which cells are run on which images."""
+    """Which cells are assessed, and on which images."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     suite: str = Field(
         default=GENERATED,
-        description="where the corrupted images come from: generated makes them from the test "
-        "images; else a folder laid out as CIFAR-10-C or ImageNet-C",
+        description="source of the corrupted images: generated makes them from the test images; "
+        "otherwise a folder laid out like CIFAR-10-C or ImageNet-C",
     )
     preset: Literal["auto", Preset] = Field(
         default="auto",
@@ -34,10 +34,12 @@ class AssessOptions(BaseModel):
     )
     severities: tuple[int, ...] = Field(default=SEVERITIES, description="severities from 1 to 5")
     corruptions: tuple[str, ...] | None = Field(
-        default=None, description="names; none: all of the suite"
+        default=None, description="names of corruptions; none: all of the suite"
     )
     num_images: int | None = Field(
-        default=None, ge=1, description="test images to use, spread evenly over the set; none: all"
+        default=None,
+        ge=1,
+        description="number of test images to use, evenly spaced over the set; none: all",
     )
     corruption_options: dict[str, dict[str, str]] = Field(
         default={},
@@ -53,21 +55,21 @@ class AssessOptions(BaseModel):
 
     @model_validator(mode="after")
     def check_preset(self) -> "AssessOptions":
-        """Reject a preset for a suite that exists already."""
+        """Reject a preset for a stored suite."""
         if self.suite != GENERATED and self.preset != "auto":
             raise ValueError(
-                f"preset = {self.preset!r} has no effect with the suite {self.suite}, which exists "
-                "already; remove it"
+                f"preset = {self.preset!r} has no effect, because {self.suite} is a stored suite; "
+                "remove it"
             )
         return self
 
     @field_validator("severities")
     @classmethod
     def known_and_distinct(cls, severities: tuple[int, ...]) -> tuple[int, ...]:
-        """Reject severities that do not exist; put the others in order, each once."""
+        """Reject invalid severities; sort the others and drop duplicates."""
         for severity in severities:
             if severity not in SEVERITIES:
-                raise ValueError(f"severity must be 1-5, got {severity}; give e.g. [1, 3, 5]")
+                raise ValueError(f"severity must be in 1..5, got {severity}; give e.g. [1, 3, 5]")
         if not severities:
             raise ValueError("give at least one severity from 1 to 5")
         return tuple(sorted(set(severities)))
@@ -75,7 +77,7 @@ class AssessOptions(BaseModel):
     @field_validator("corruptions")
     @classmethod
     def at_least_one(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        """Raise if there are none; the suite knows which names it has."""
+        """Reject an empty list; the suite checks the names."""
         if names == ():
             raise ValueError("give at least one corruption, or leave the option out")
         return names
@@ -83,22 +85,22 @@ class AssessOptions(BaseModel):
     @field_validator("corruption_options")
     @classmethod
     def every_option(cls, given: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
-        """Add the options that are not given, with their defaults; raise for unknown ones."""
+        """Fill in defaults for options that are not given; reject unknown options."""
         return complete_options(given, PUBLISHED)
 
 
 def known_only(options: AssessOptions) -> AssessOptions:
-    """Return the options of a recipe, which can name corruptions of the catalogue only.
+    """Return the options of a recipe, which can only name corruptions of the catalogue.
 
     Raises:
-        ValueError: they name another one.
+        ValueError: they name another corruption.
     """
     check_known(options.corruptions or ())
     return options
 
 
 def parsed_severities(text: str) -> tuple[int, ...]:
-    """Read "5", "1-5" or "1,3,5"."""
+    """Parse "5", "1-5" or "1,3,5"; raise UserError for anything else."""
     first, dash, last = text.partition("-")
     try:
         chosen = range(int(first), int(last) + 1) if dash else map(int, text.split(","))
@@ -106,5 +108,5 @@ def parsed_severities(text: str) -> tuple[int, ...]:
     except ValueError:
         severities = ()
     if not severities or not set(severities) <= set(SEVERITIES):
-        raise UserError(f"severities must lie in 1-5, got {text}; give e.g. 5, 1-5 or 1,3,5")
+        raise UserError(f"severities must be in 1..5, got {text};\ngive e.g. 5, 1-5 or 1,3,5")
     return severities

@@ -1,4 +1,4 @@
-"""What a model said of each image: the three likeliest classes in every cell. No torch."""
+"""Predictions of a model: the top three classes of each image in each cell. Imports no torch."""
 
 import json
 from collections.abc import Mapping
@@ -18,14 +18,14 @@ METADATA_KEY = "ruggedize"
 
 
 class Top(NamedTuple):
-    """The likeliest classes of `n` images, likeliest first, and their probabilities."""
+    """The `t` most likely classes of `n` images, most likely first, and their probabilities."""
 
     classes: Int16[np.ndarray, "n t"]
     confidences: Float32[np.ndarray, "n t"]
 
 
 class Rows(NamedTuple):
-    """Which images: their indices, ascending, and their labels."""
+    """Indices of images, in ascending order, and their labels."""
 
     indices: Int64[np.ndarray, " n"]
     labels: Int64[np.ndarray, " n"]
@@ -33,16 +33,16 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """One model's answers; rows stand in ascending order of `index`."""
+    """One model's predictions; rows are in ascending order of `index`."""
 
     index: Int64[np.ndarray, " n"]
     labels: Int64[np.ndarray, " n"]
     clean: Top
     cells: Mapping[tuple[str, int], Top]  # (corruption, severity)
-    clean_rows: Rows | None = None  # where the clean images are others than the cells'
+    clean_rows: Rows | None = None  # if the clean images are not those of the cells
 
     def correct(self, cell: tuple[str, int] | None) -> Bool[np.ndarray, " n"]:
-        """Return which images were classified rightly in a cell, or clean (None)."""
+        """Return which images are classified correctly in a cell, or clean (None)."""
         if cell is not None:
             return self.cells[cell].classes[:, 0] == self.labels
         labels = self.labels if self.clean_rows is None else self.clean_rows.labels
@@ -50,7 +50,7 @@ class Predictions:
 
 
 def save_predictions(predictions: Predictions, path: Path) -> None:
-    """Write `predictions/NAME.safetensors`; equal predictions give equal bytes."""
+    """Write `predictions/NAME.safetensors`; equal predictions have equal bytes."""
     from safetensors.numpy import save
 
     tensors = {"index": predictions.index, "labels": predictions.labels}
@@ -65,7 +65,7 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
     files.write_atomically(path, save(tensors, {METADATA_KEY: json.dumps(about)}))
 
 
-AGAIN = "delete the assessment that they belong to, and give the command that made it again"
+AGAIN = "delete the assessment they belong to and repeat the command that wrote it"
 
 
 def load_predictions(path: Path, max_images: int | None = None) -> Predictions:
@@ -75,16 +75,16 @@ def load_predictions(path: Path, max_images: int | None = None) -> Predictions:
 
     Args:
         path: the file.
-        max_images: more rows are rejected before memory is allocated; a file with holes can be
-            long and take no space.
+        max_images: reject a file with more rows before memory is allocated, since a sparse file
+            can be long without taking disk space; None: no limit.
 
     Raises:
-        UserError: it is not there, or not such a file.
+        UserError: it is missing, damaged, or not a predictions file.
     """
     from safetensors import SafetensorError, safe_open
 
     if not path.exists():
-        raise UserError(f"there are no predictions {path}; {AGAIN}")
+        raise UserError(f"there are no predictions {path};\n{AGAIN}")
     check_regular(path)
     try:
         with safe_open(path, "np") as file:
@@ -94,7 +94,7 @@ def load_predictions(path: Path, max_images: int | None = None) -> Predictions:
             cells = checked_cells(about, kinds, max_images)
             tensors = {name: file.get_tensor(name) for name in kinds}
     except (SafetensorError, ValueError, UserError):
-        raise UserError(f"{path} holds no predictions, or damaged ones; {AGAIN}") from None
+        raise UserError(f"{path} is damaged, or contains no predictions;\n{AGAIN}") from None
 
     def top(name: str) -> Top:
         confidences = tensors[f"{name}/confidences"].astype(np.float32, copy=False)
@@ -110,15 +110,15 @@ def load_predictions(path: Path, max_images: int | None = None) -> Predictions:
 def checked_cells(
     about: Any, kinds: Mapping[str, tuple[str | int, ...]], max_images: int | None
 ) -> list[tuple[str, int]]:
-    """Return the cells of a file.
+    """Check the tensors of a predictions file and return its cells.
 
     Args:
-        about: its metadata.
+        about: metadata of the file.
         kinds: dtype and shape of every tensor.
-        max_images: the largest number of rows.
+        max_images: maximum number of rows.
 
     Raises:
-        ValueError: its tensors are not those of predictions.
+        ValueError: these are not the tensors of a predictions file.
     """
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise ValueError("another format")
@@ -141,12 +141,12 @@ def checked_cells(
 
 
 def rows_and_classes(kind: tuple[str | int, ...]) -> tuple[int, int]:
-    """Return the size of a tensor of likeliest classes; raise ValueError if it is none."""
+    """Return the shape of a tensor of predicted classes; raise ValueError if it is not one."""
     match kind:
         case ("I16", int(n), int(num_classes)) if n > 0 and 1 <= num_classes <= 3:
             return n, num_classes
         case _:
-            raise ValueError(f"likeliest classes must be int16 [n, 3], got {kind}")
+            raise ValueError(f"predicted classes must be int16 [n, 3], got {kind}")
 
 
 def is_cell(cell: Any) -> bool:
@@ -159,6 +159,6 @@ def is_cell(cell: Any) -> bool:
 
 
 def predictions_folder(assessment: Path) -> Path:
-    """Return where an assessment's predictions lie: beside it, apart from other assessments'."""
+    """Return the predictions folder of an assessment: next to it, and named after it."""
     stem = assessment.stem
     return assessment.parent / ("predictions" if stem == "assessment" else f"{stem}-predictions")

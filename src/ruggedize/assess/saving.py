@@ -1,4 +1,4 @@
-"""An assessment together with the predictions that it was counted from, on disk. No torch."""
+"""Saving of an assessment with the predictions it is based on. Imports no torch."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from ruggedize.core.places import user_path
 
 
 class AssessmentResult(NamedTuple):
-    """What `assess` gives: the figures, and each model's predictions."""
+    """Result of `assess`: the assessment, and each model's predictions by name."""
 
     assessment: Assessment
     predictions: dict[str, Predictions]
@@ -21,8 +21,8 @@ def save_assessment(
 ) -> Path:
     """Save the predictions, then the assessment with these facts; return its path.
 
-    `place` is a run folder (which gets `assessment.json`) or a `.json` file. The assessment is
-    written last: where it exists, all of it does.
+    `place` is a run folder (for `assessment.json`) or a `.json` file. The assessment is written
+    last: if it exists, so do its predictions.
     """
     place = user_path(place)
     path = place if place.suffix == ".json" else place / "assessment.json"

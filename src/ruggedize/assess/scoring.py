@@ -1,4 +1,4 @@
-"""Run models over clean and corrupted images, every image of every cell exactly once."""
+"""Run models on clean and corrupted images, every image of every cell exactly once."""
 
 import logging
 import time
@@ -39,7 +39,8 @@ from ruggedize.assess.cells import (
     choose_unpaired,
     chosen_cells,
 )
-from ruggedize.assess.doubts import warn_of_chance, warn_of_other_sizes
+from ruggedize.assess.doubts import warn_of_guessing, warn_of_other_sizes
+from ruggedize.assess.guessing import guessing
 from ruggedize.assess.metrics import NUM_TOP, Outcomes, count_cell
 from ruggedize.assess.options import AssessOptions
 from ruggedize.assess.predictions import Predictions, Rows, Top
@@ -64,24 +65,22 @@ def assess(
     accelerator: Accelerator | None = None,
     progress: Progress = no_progress,
 ) -> AssessmentResult:
-    """Assess models on clean images and on every cell of a suite.
+    """Assess models on clean images and on every cell of a suite; the first is the baseline.
 
-    Each corrupted block is made once, for all models, on the CPU while the models are at work on
-    the block before it. The models themselves are left as they are.
+    Each block of images is corrupted once for all models, on the CPU, while the models process the
+    previous block. The models are not modified.
 
     Args:
-        models: by name: a classifier, a `Predictor`, or a function from uint8 images to logits;
-            the first is the baseline of all comparisons.
+        models: by name: a `Classifier`, a `Predictor`, or a function from uint8 images to logits.
         image_set: labelled images, as stored.
-        suite: gives the corrupted images; default: made from `image_set` with the corruptions'
-            options of `options`. They are those of `image_set`, image for image, unless the suite
-            is unpaired.
-        options: which cells, how many images, which precision.
-        accelerator: processes that share the images and all return the result; default: one.
-        progress: called with the number of this process's images that all models have seen.
+        suite: source of the corrupted images; default: generated from `image_set` with
+            `options.corruption_options`.
+        options: cells, number of images and precision.
+        accelerator: processes that share the images; each returns the whole result. Default: one.
+        progress: called as progress(task, done, total) after every block of images.
 
     Raises:
-        UserError: unknown corruption, unlabelled images, other classes, a model that returns NaN.
+        UserError: an unknown corruption, unlabelled images, other classes, or NaN from a model.
     """
     options = options or AssessOptions()
     if suite is None:
@@ -93,7 +92,9 @@ def assess(
     shares = Shares.of(accelerator)
     work = blocks_of([CLEAN_CELL], shares.own(clean), image_set.image_size)
     work += blocks_of(cells, shares.own(other or clean), image_set.image_size)
-    work.sort(key=attrgetter("start"))  # all cells of some images: streamed ones are read once
+    work.sort(
+        key=attrgetter("start")
+    )  # all cells of a streamed image are run while it is in memory
     with ExitStack() as left_as_they_were:
         candidates = {}
         for name, model in models.items():
@@ -105,25 +106,25 @@ def assess(
         run_models(candidates, kept, image_set, suite, work, progress)
     sizes = dict.fromkeys(cells, len((other or clean).positions))
     sizes[CLEAN_CELL] = len(clean.positions)
-    answers = {name: shares.joined(own, sizes) for name, own in kept.items()}
+    outcomes = {name: shares.joined(own, sizes) for name, own in kept.items()}
     images = ImageFacts(
         num_images=len(clean.positions),
         available=len(image_set),
         classes=tuple(image_set.classes),
         image_size=image_set.image_size,
     )
-    found = result_of(answers, candidates, suite, clean, other, images)
-    warn_of_chance(found.assessment)
+    found = result_of(outcomes, candidates, suite, clean, other, images)
+    warn_of_guessing(found.assessment, guessing(images.classes, (other or clean).labels))
     return found
 
 
 def room_for(
     cells: list[tuple[str, int]], work: list[Block], num_classes: int
 ) -> Callable[[], Kept]:
-    """Return a function that allocates memory for all of a model's answers, in one piece.
+    """Return a function that allocates memory for all outcomes of a model, in one piece.
 
-    Kept block by block, they would lie between the images that come and go, and the heap would
-    grow by half of all images.
+    Allocated block by block, they would lie between short-lived image buffers and fragment the
+    heap, which would grow by half the size of all images.
     """
     sizes = dict.fromkeys(cells, 0)
     for block in work:
@@ -153,7 +154,7 @@ def run_models(
     work: list[Block],
     progress: Progress,
 ) -> None:
-    """Run every model on every block, while a thread makes the next one on all cores."""
+    """Run every model on every block, while a thread prepares the next block on all cores."""
     total, done = sum(len(block.positions) for block in work), 0
     started, waited = time.monotonic(), 0.0
 
@@ -171,25 +172,25 @@ def run_models(
             if place + 1 < len(work):
                 upcoming = ahead.submit(make, work[place + 1])
             for name, model in candidates.items():
-                answer = outcomes_for(model, views[name], torch.from_numpy(block.labels))
-                if not np.isfinite(answer.negative_log_likelihoods).all():
+                found = outcomes_for(model, views[name], torch.from_numpy(block.labels))
+                if not np.isfinite(found.negative_log_likelihoods).all():
                     raise UserError(
-                        f"{name} answers NaN or infinity on {block.cell[0]}: its training "
-                        "diverged;\ntrain it again with a lower learning rate"
+                        f"{name} returns NaN or infinity on {block.cell[0]} images: its training "
+                        "has diverged;\ntrain it again with a lower learning rate"
                     )
-                for place_of, part in zip(kept[name][block.cell], answer, strict=True):
+                for place_of, part in zip(kept[name][block.cell], found, strict=True):
                     place_of[block.start : block.start + len(part)] = part
             done += len(block.positions)
             progress("assess", done, total)
     seconds = time.monotonic() - started
     log.info(
-        "models computed for %.0f %% of the assessment and waited for images in the rest",
+        "assess: %.0f %% of the time was spent in the models, the rest waiting for images",
         100 * (1 - waited / max(seconds, 1e-9)),
     )
 
 
 def images_of(block: Block, image_set: ImageSet, suite: Suite) -> Images:
-    """Return a block's images."""
+    """Return the images of a block."""
     positions = torch.from_numpy(block.positions)
     if block.cell != CLEAN_CELL:
         return suite.images_at(*block.cell, positions)
@@ -206,7 +207,7 @@ def result_of(
     other: Chosen | None,
     images: ImageFacts,
 ) -> AssessmentResult:
-    """Count, summarise and compare what the models have answered."""
+    """Count, summarise and compare the outcomes of all models."""
     counted = {name: counted_model(own, clean, other) for name, own in kept.items()}
     predictions = {name: predictions_of(own, clean, other) for name, own in kept.items()}
     assessment = Assessment(
@@ -244,7 +245,7 @@ def counted_model(kept: Kept, clean: Chosen, other: Chosen | None) -> ModelAsses
 
 
 def predictions_of(kept: Kept, clean: Chosen, other: Chosen | None) -> Predictions:
-    """Keep what the intervals and the examples are made of, in ascending order of index."""
+    """Return a model's predictions, in ascending order of index."""
     shown = other or clean
     order, clean_order = (np.argsort(chosen.indices, kind="stable") for chosen in (shown, clean))
 
@@ -267,7 +268,7 @@ def comparisons(
     baseline, *others = models
     names = [name for name, value in models[baseline].summary.items() if value is not None]
     is_paired = predictions[baseline].clean_rows is None
-    groups = [names] if is_paired else [names[:1], names[1:]]  # clean, on other images, comes first
+    groups = [names] if is_paired else [names[:1], names[1:]]  # clean images are different ones
     return [
         found
         for other in others

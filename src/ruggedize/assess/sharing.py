@@ -1,4 +1,4 @@
-"""Several processes share the images of an assessment; each image belongs to one of them."""
+"""Division of an assessment's images between processes; each image belongs to one of them."""
 
 from typing import NamedTuple
 
@@ -10,11 +10,11 @@ from torch import Tensor
 from ruggedize.assess.cells import Chosen
 from ruggedize.assess.metrics import Outcomes
 
-Kept = dict[tuple[str, int], Outcomes]  # a model's outcomes by cell
+Kept = dict[tuple[str, int], Outcomes]  # outcomes of a model by cell
 
 
 class Shares(NamedTuple):
-    """How images are shared: process `rank` of `num_processes` has one contiguous part of them."""
+    """Division of images: process `rank` of `num_processes` has one contiguous share."""
 
     accelerator: Accelerator | None
     rank: int
@@ -22,24 +22,24 @@ class Shares(NamedTuple):
 
     @classmethod
     def of(cls, accelerator: Accelerator | None) -> "Shares":
-        """Return the shares of the processes of an accelerator; None: this one has them all."""
+        """Build the shares for an accelerator's processes; None: one process has all images."""
         if accelerator is None or accelerator.num_processes == 1:
             return cls(None, 0, 1)
         return cls(accelerator, accelerator.process_index, accelerator.num_processes)
 
     def sizes(self, n: int) -> list[int]:
-        """Return how many of n images each process has: equally many, or one more."""
+        """Return the number of images of each process; they differ by at most one."""
         whole, rest = divmod(n, self.num_processes)
         return [whole + (rank < rest) for rank in range(self.num_processes)]
 
     def own(self, chosen: Chosen) -> Chosen:
-        """Return this process's part of the images."""
+        """Return this process's share of the images."""
         sizes = self.sizes(len(chosen.positions))
         start = sum(sizes[: self.rank])
         return Chosen(*(part[start : start + sizes[self.rank]] for part in chosen))
 
     def joined(self, kept: Kept, num_images: dict[tuple[str, int], int]) -> Kept:
-        """Return all processes' outcomes, in every process, in the order of the images."""
+        """Return the outcomes of all processes, in the order of the images, in every process."""
         if self.accelerator is None:
             return kept
         return {
@@ -48,9 +48,9 @@ class Shares(NamedTuple):
         }
 
     def gathered(self, part: np.ndarray, n: int) -> np.ndarray:
-        """Return the rows of all processes, of which there are n.
+        """Return the n rows of all processes.
 
-        Collective operations want equal shapes, and no int16 on a GPU.
+        Collective operations need equal shapes, and NCCL does not support int16.
         """
         assert self.accelerator is not None
         sizes = self.sizes(n)

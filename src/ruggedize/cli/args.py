@@ -1,4 +1,4 @@
-"""Types of command-line arguments: their names in `--help` and how they are parsed."""
+"""Types of command-line arguments: how they are shown in `--help` and how they are parsed."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal

@@ -1,4 +1,4 @@
-"""The commands that use trained models: assess them, report on them, predict with them."""
+"""The commands that use trained models: assess, report and predict."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ from ruggedize.cli.args import (
     Whole,
 )
 from ruggedize.cli.display import Bars, console, print_csv, table
-from ruggedize.cli.foreign_models import NOTHING_SAID, Foreign
+from ruggedize.cli.foreign_models import UNSPECIFIED, Foreign
 from ruggedize.core import files
 from ruggedize.core.errors import UserError
 from ruggedize.core.places import is_there
@@ -54,30 +54,33 @@ def assess(
     severities: str = "1-5",
     num_images: Whole = None,
     seed: Whole = None,
-    foreign: Foreign = NOTHING_SAID,
+    foreign: Foreign = UNSPECIFIED,
     out: Path,
 ) -> None:
-    """Assess models on corruptions of the data's test images.
+    """Assess models on corrupted test images, and save the results as JSON.
 
     Args:
         models: A run folder (its teacher and student), model.safetensors, timm/NAME,
-            timm/NAME@FILE.safetensors, hf:ORG/NAME, FILE.onnx, or package.module:function of your
-            code, which is run: it returns an nn.Module, or a function from uint8 images to scores.
-        data: Name or folder of the data. Default: that of the first run folder.
-        data_root: Folder that holds the data set.
-        image_size: Side in pixels at which images are stored and corrupted. Default: that of the
+            timm/NAME@FILE.safetensors, hf:ORG/NAME, FILE.onnx, or package.module:function. The last
+            one runs your code: the function must return an nn.Module, or a function from uint8
+            images to scores.
+        data: Name of a data set, or a folder of images. Default: that of the first run folder.
+        data_root: Folder that contains the data set.
+        image_size: Size in pixels at which images are stored and corrupted. Default: that of the
             run, or 224 for a folder.
         skip_bad_images: Skip files of a folder that cannot be decoded, and list them.
-        suite: Source of the corrupted images: "generated" makes them from the test images; else a
-            folder laid out as CIFAR-10-C or ImageNet-C, given by its path or in the data folder.
-        corruptions: Corruptions to assess, separated by commas: fog,snow. Default: the suite's.
-        preset: Constants of the corruptions, as for `corrupt`. Default: the run's, else auto.
+        suite: Source of the corrupted images: "generated" makes them from the test images;
+            otherwise a folder laid out like CIFAR-10-C or ImageNet-C, given as a path or by its
+            name in the data folder.
+        corruptions: Corruptions to assess, separated by commas: fog,snow. Default: all of the
+            suite.
+        preset: Which constants to use, as for `corrupt`. Default: the run's, else auto.
         corruption_options: Set an option of a corruption. Default: the run's, else the first value.
         severities: Severities from 1 to 5: "5", "1-5" or "1,3,5".
-        num_images: Assess only this many test images.
+        num_images: Number of test images to use, evenly spaced over the set. Default: all.
         seed: Seed of generated corruptions. Default: that of the first run folder, else 0.
-        foreign: Inputs and outputs of models that do not describe them themselves.
-        out: JSON file for the assessment; predictions are written next to it.
+        foreign: How models that ruggedize did not train take images and return scores.
+        out: JSON file to write; predictions and example pictures are written next to it.
     """
     from ruggedize.assess_models import assess_files
     from ruggedize.corruptions import parsed_options
@@ -87,8 +90,8 @@ def assess(
     options = cells_to_assess(suite, severities, corruptions, num_images)
     own = {"seed": seed, "preset": preset, "corruption_options": parsed_options(corruption_options)}
     with Bars(shown=is_first()) as bars:
-        said = foreign.read()
-        wrote = assess_files(models, out, where, options, foreign=said, **own, progress=bars)
+        read = foreign.read()
+        wrote = assess_files(models, out, where, options, foreign=read, **own, progress=bars)
     if wrote:
         columns, rows = load_summary_rows(out)
         console.print(table("assessment", columns, rows))
@@ -98,12 +101,12 @@ def assess(
 def cells_to_assess(
     suite: str, severities: str, corruptions: str | None, num_images: int | None
 ) -> "AssessOptions":
-    """Return the options of an assessment as they were typed."""
+    """Parse the arguments that select cells and images."""
     from ruggedize.assess import AssessOptions, parsed_severities
     from ruggedize.corruptions import parsed_names
 
     if num_images is not None and num_images < 1:
-        raise UserError(f"--num-images must be at least 1, got {num_images}; leave it out for all")
+        raise UserError(f"--num-images must be at least 1, got {num_images};\nremove it for all")
     return AssessOptions(
         suite=suite,
         severities=parsed_severities(severities),
@@ -120,24 +123,26 @@ def is_first() -> bool:
 def place_of_data(
     name: str | None, root: Path | None, image_size: int | None, skip_bad_images: bool
 ) -> "DataOptions | None":
-    """Return where the data is; None: a run says it."""
+    """Return the options of the data; None if a run folder determines them."""
     from ruggedize.data import DataOptions
 
     if name:
         if image_size is not None and not 4 <= image_size <= LARGEST_SIZE:
             raise UserError(
                 f"--image-size must be in 4..{LARGEST_SIZE}, got {image_size};\n"
-                "leave it out for 224 pixels"
+                "remove it for 224 pixels"
             )
         return DataOptions(
             name=name, root=root, image_size=image_size, skip_bad_images=skip_bad_images
         )
     if root:
-        raise UserError("--data-root needs --data NAME: which data set lies there?")
+        raise UserError("--data-root needs --data;\nadd --data NAME")
     if image_size is not None:
-        raise UserError("--image-size needs --data DIR; a run says itself how images are stored")
+        raise UserError(
+            "--image-size needs --data;\nadd it, or remove --image-size to use the run's"
+        )
     if skip_bad_images:
-        raise UserError("--skip-bad-images needs --data DIR; a run says itself what it leaves out")
+        raise UserError("--skip-bad-images needs --data;\nadd it, or remove --skip-bad-images")
     return None
 
 
@@ -150,16 +155,17 @@ def report(
     baseline: Name = None,
     mce_baseline: Name = None,
 ) -> None:
-    """Report on assessments: one self-contained HTML page, or a table for a paper.
+    """Write a report on assessments: one self-contained HTML page, or a table for a paper.
 
     Args:
-        runs: Run folders, or assessments: a .json file with its predictions folder next to it.
-            Those of the same images are compared.
-        out: File to write. Default: an HTML page next to the first input; tables are printed.
-        format: html is a page; md, csv and latex are tables.
-        baseline: The model that differences refer to: MODEL or RUN/MODEL. Default: the first.
-        mce_baseline: The model that normalises the mean corruption error (mCE). Default: that of
-            --baseline; without either, no mCE is shown.
+        runs: Run folders, or .json assessments with their predictions folder next to them.
+            Assessments of the same images are compared.
+        out: File to write. Default: for html, a page next to the first input; otherwise the
+            terminal.
+        format: html is a web page; md, csv and latex are tables.
+        baseline: Model that differences refer to: MODEL or RUN/MODEL. Default: the first.
+        mce_baseline: Model that the mean corruption error (mCE) is normalised by. Default: that of
+            --baseline; without either, no mCE is reported.
     """
     from ruggedize.report import default_page, paper_table, reject_other_ending, write_report
 
@@ -191,14 +197,15 @@ def predict(
 ) -> None:
     """Classify images with a trained model, on the GPU if there is one.
 
-    The exit status is 1 if a file could not be classified; all others are classified.
+    If some files cannot be classified, the others still are, and the exit status is 1.
 
     Args:
         model: A run folder (its student is used), the folder of a training or a card, the
             model.safetensors file of any stage, or hf:ORG/NAME in the local Hub cache.
-        images: Image files, or folders of them.
-        skip_bad_images: Exit with 0 even if files could not be classified; they are listed.
-        max_megapixels: Limit on the size of an image; larger ones are not decoded.
+        images: Image files, or folders of image files.
+        skip_bad_images: Exit with status 0 even if some files cannot be classified; they are
+            listed.
+        max_megapixels: Reject larger images before they are decoded.
         as_csv: Print comma-separated values instead of a table.
     """
     from ruggedize.data import Stored
@@ -222,21 +229,22 @@ def predict(
         console.print(table(str(file), columns, rows, num_texts=2))
     if faults:
         listed = "".join(f"\n  {one_line(fault)}" for fault in faults)
-        log.warning("%d of the images cannot be classified:%s", len(faults), listed)
+        noun = "image" if len(faults) == 1 else "images"
+        log.warning("%d %s cannot be classified:%s", len(faults), noun, listed)
     if faults and not skip_bad_images:
         sys.exit(1)
 
 
 def one_line(fault: str) -> str:
-    """Return what is wrong with a file on one line, with the option of this command."""
+    """Return an error on one line, with the option of this command instead of the recipe's."""
     return fault.replace("\n", " ").replace("set data.max_megapixels =", "use --max-megapixels")
 
 
 def found_images(places: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """Return the image files at places, and what is wrong with places and files.
+    """Return the image files in these places, and the errors of the others.
 
     Raises:
-        UserError: there is no image at all.
+        UserError: there are no image files at all.
     """
     from ruggedize.data import list_images
 
@@ -248,7 +256,9 @@ def found_images(places: Sequence[Path]) -> tuple[list[Path], list[str]]:
         except UserError as error:
             faults.append(str(error))
     if not paths:
-        raise UserError(faults[0] if faults else "there is no image to classify;\ngive some")
+        raise UserError(
+            faults[0] if faults else "there are no images to classify;\ngive image files or folders"
+        )
     return paths, faults
 
 
@@ -264,12 +274,12 @@ def is_readable(path: Path) -> bool:
 def classified(
     paths: list[Path], classifier: "Classifier", stored: "Stored"
 ) -> tuple[list[list[str]], list[str]]:
-    """Return the rows of the images that can be decoded, and what is wrong with the others."""
+    """Classify images; return rows of those that can be decoded, and the errors of the others."""
     from ruggedize.data import FileList, decode_all, shown
 
     hidden = {path for path in paths if is_there(path) and not is_readable(path)}
     readable = [path for path in paths if path not in hidden]
-    faults = [f"{shown(path)} cannot be read; make it readable" for path in sorted(hidden)]
+    faults = [f"{shown(path)} cannot be read; change its permissions" for path in sorted(hidden)]
     if not readable:
         return [], faults
     decoded, bad = decode_all(FileList(map(os.fsencode, readable)), stored)

@@ -1,4 +1,4 @@
-"""The commands that export a model, write its card and upload it."""
+"""The commands that publish a model: export, card and push."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,19 +15,20 @@ if TYPE_CHECKING:
 OneRun = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
 CardFolder = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")]
 HubName = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ORG/NAME")]
-NUM_IMAGES = 64  # of the run, on which an ONNX file is checked
+NUM_IMAGES = 64  # of the run, for checking an ONNX file
 
 
 def export(model: OneModel, /, *, format: Literal["onnx", "state-dict"], out: Path) -> None:
-    """Write a model for use without this project: an ONNX file, or its plain weights.
+    """Export a model for use without ruggedize: as an ONNX file, or as plain weights.
 
-    An ONNX file takes uint8 images and normalises them itself. It is only kept if its results in
-    onnxruntime match the model's, on test images of the model's run or else on generated ones.
+    An ONNX file takes uint8 images; normalisation is included. Its outputs under onnxruntime are
+    compared with the model's, on test images of its run or else on generated images, and the file
+    is kept only if they agree.
 
     Args:
         model: A run folder (its student is used), a card's folder, the model.safetensors file of
             any stage, or hf:ORG/NAME in the local Hub cache.
-        format: "onnx" (needs the extra [onnx]), or "state-dict": the network's weights alone, as
+        format: "onnx" (needs the extra [onnx]) or "state-dict": only the network's weights, as
             safetensors for plain PyTorch.
         out: File to write.
     """
@@ -65,16 +66,17 @@ def export(model: OneModel, /, *, format: Literal["onnx", "state-dict"], out: Pa
 
 
 def images_to_check(file: Path) -> "tuple[Tensor | None, str]":
-    """Return stored test images of the run that a model file lies in, and what they are.
+    """Return stored test images of the run that a model file belongs to, and a description.
 
-    None where it lies in no run, or the run's data cannot be read now: generated images then.
+    The images are None if the file is in no run folder, or the run's data cannot be loaded;
+    generated images are used then.
     """
     from ruggedize.data import load_splits
     from ruggedize.recipe import load_recipe
 
     written = file.resolve().parent.parent / "recipe.toml"
     if not written.is_file():
-        return None, "generated images (the model lies in no run's folder)"
+        return None, "generated images (the model is not in a run folder)"
     try:
         data = load_recipe(written).data
         with Bars() as bars:
@@ -96,15 +98,15 @@ def card(
 ) -> None:
     """Write a folder for the Hugging Face Hub: model, recipe, assessment, report, model card.
 
-    Paths of this machine are shortened to their last part in the recipe, the assessment and the
-    report. The report shows some of the test images: look at it before you publish it.
+    Paths of this machine are removed from recipe, assessment and report. The report shows some of
+    the test images: look at it before you publish it.
 
     Args:
-        run: The folder of a finished run.
-        out: New folder; its name becomes that of the model.
-        license: Licence of the weights, preferably the Hub's identifier: apache-2.0.
-        data_license: Licence of the data that the model was trained on.
-        stage: Stage whose model is published: student, teacher or another.
+        run: Folder of a finished run.
+        out: New folder; its name becomes the model's name.
+        license: Licence of the weights, preferably an identifier of the Hub, e.g. apache-2.0.
+        data_license: Licence of the training data.
+        stage: Stage whose model is published: student, teacher or another one.
     """
     from ruggedize.card import Licenses, write_card
 
@@ -127,15 +129,16 @@ def push(
     private: Switch = False,
     dry_run: Switch = False,
 ) -> None:
-    """Upload a card's folder to the Hugging Face Hub; needs the extra [hub] and a login.
+    """Upload the folder of a model card to the Hugging Face Hub.
 
-    Log in with `hf auth login`. Only the card's own files are uploaded.
+    This needs the extra [hub] and a login (`hf auth login`). Only files that `ruggedize card` wrote
+    are uploaded.
 
     Args:
-        folder: The folder that `ruggedize card` wrote.
-        name: The repository, which is created if it does not exist.
-        private: Create the repository as a private one.
-        dry_run: Check the folder and list what would be uploaded; uses no network.
+        folder: Folder that `ruggedize card` wrote.
+        name: Repository; it is created if it does not exist.
+        private: If the repository is created, make it private.
+        dry_run: Check the folder and list what would be uploaded, without network access.
     """
     from ruggedize.models import CARD_FILES, push_folder
 

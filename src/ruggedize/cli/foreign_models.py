@@ -1,4 +1,4 @@
-"""Options for the inputs and outputs of models that were not trained with ruggedize."""
+"""Options for models that ruggedize did not train: how they take images and return scores."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,21 +15,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ForeignModels:
-    """Inputs and outputs of a model, where an ONNX file or a function does not define them.
+    """Options for models that ruggedize did not train, such as ONNX files and functions.
 
     Args:
-        classes: File with the names of the model's outputs, one per line. Default: the data's
+        classes: Text file with the names of the model's outputs, one per line. Default: the data's
             folders in alphabetical order.
-        class_map: CSV file with lines MODEL_CLASS,DATA_CLASS; model classes may share a data class.
-        input_size: Side in pixels of the model's input. Default: images as stored.
-        resize: Side to which images are resized before the central crop. Default: the input size;
-            for timm, the model's own.
-        mean: Mean of the channels, for pixels in 0..1. Default for an nn.Module: ImageNet's.
-        std: Standard deviation of the channels. Default for an nn.Module: ImageNet's.
-        layout: Layout of an ONNX file's input. Default: as its shape shows, else nchw.
-        channels: Order of the channels. Default: rgb.
-        output: Whether the model returns logits or probabilities. Default: logits.
-        download: Fetch weights of timm/NAME or hf:ORG/NAME that are not in the cache.
+        class_map: CSV file with lines MODEL_CLASS,DATA_CLASS; several model classes may map to the
+            same data class.
+        input_size: Input size of the model in pixels. Default: the stored size.
+        resize: Size in pixels to which images are resized before the centre crop. Default: the
+            input size, or timm's setting.
+        mean: Channel means, subtracted from pixels in 0..1. Default for an nn.Module: ImageNet's.
+        std: Channel standard deviations, which pixels are then divided by.
+        layout: Position of the channels in the input of an ONNX file. Default: inferred from its
+            shape.
+        channels: Order of the colour channels. Default: rgb.
+        output: What the model returns. Default: logits.
+        download: Download weights of timm/NAME or hf:ORG/NAME that are not in the cache.
     """
 
     classes: File = None
@@ -44,10 +46,10 @@ class ForeignModels:
     download: Switch = False
 
     def read(self) -> "ForeignOptions":
-        """Return the options, with the files read.
+        """Return the options, with the contents of their files.
 
         Raises:
-            UserError: a number or a file is not understood.
+            UserError: a number is out of range, or a file is invalid.
         """
         from ruggedize.models import (
             Contract,
@@ -59,9 +61,11 @@ class ForeignModels:
 
         for name, side in (("--input-size", self.input_size), ("--resize", self.resize)):
             if side is not None and side < 1:
-                raise UserError(f"{name} must be at least 1, got {side};\ngive pixels")
+                raise UserError(f"{name} must be at least 1, got {side};\ngive a size in pixels")
         if (self.mean is None) != (self.std is None):
-            raise UserError("--mean and --std belong together, got one of them;\ngive both")
+            raise UserError(
+                "--mean and --std must be given together, got only one of them;\ngive both"
+            )
         contract = Contract(
             input_size=self.input_size,
             resize=self.resize,
@@ -79,5 +83,5 @@ class ForeignModels:
         )
 
 
-NOTHING_SAID = ForeignModels()
+UNSPECIFIED = ForeignModels()
 Foreign = Annotated[ForeignModels, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="")]

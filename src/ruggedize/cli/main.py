@@ -37,6 +37,7 @@ ruggedize --version prints the version."""
 
 INFO_LOGGERS = (  # loggers whose INFO messages are shown
     "ruggedize.assess.scoring",
+    "ruggedize.assess_models",
     "ruggedize.data.oddities",
     "ruggedize.kernels.kernel",
     "ruggedize.models.precision",
@@ -49,7 +50,7 @@ RAISE_LIMIT = "saved files are intact: raise the file size limit (ulimit -f) and
 CURES = {errno.ENOSPC: MAKE_ROOM, errno.EDQUOT: MAKE_ROOM, errno.EFBIG: RAISE_LIMIT}
 SECONDS_FOR_THE_FIRST = 10.0  # lead of the first process in reporting an error
 LESS_MEMORY = "use smaller or fewer images (data.image_size), or set data.streaming = true"
-NAMES = (str, bytes)  # what the name of a file in an error may be
+NAMES = (str, bytes)  # possible types of a file name in an OSError
 OTHER_PLACE = "use a path that can be read and written"
 
 
@@ -217,13 +218,21 @@ def is_first_here() -> bool:
 def exit_with_error(message: str) -> NoReturn:
     """Print an error message and exit with status 2.
 
-    Other processes than the first wait: they mostly have the same error, and the launcher ends them
-    when the first one exits.
+    Processes other than the first wait: they usually have the same error, and the launcher ends
+    them when the first one exits.
     """
     if not is_first_here():
         time.sleep(SECONDS_FOR_THE_FIRST)
-    print(f"ruggedize: {shown_lines(with_names_on_one_line(message))}", file=sys.stderr)
+    print(f"ruggedize: {in_three_lines(with_names_on_one_line(message))}", file=sys.stderr)
     sys.exit(2)
+
+
+def in_three_lines(message: str) -> str:
+    """Return a message as printable text; line breaks beyond two are of foreign text: escaped."""
+    first, *others = message.split("\n")
+    if len(others) > 2:
+        first, others = "\n".join((first, *others[:-1])), others[-1:]
+    return "\n".join(map(shown, (first, *others)))
 
 
 def with_names_on_one_line(message: str) -> str:

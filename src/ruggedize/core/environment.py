@@ -1,4 +1,4 @@
-"""Description of the machine and the package versions behind a result."""
+"""Machine and package versions, recorded with every result."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ ENVIRONMENT_PACKAGES = (
 
 
 def environment() -> dict[str, Any]:
-    """Return machine and package versions as JSON, to be stored with results."""
+    """Return the machine and package versions as a JSON-serialisable dict."""
     import torch
 
     accelerators = range(torch.cuda.device_count())
@@ -36,7 +36,7 @@ def environment() -> dict[str, Any]:
 
 
 def source_digest() -> str:
-    """Return a digest of this package's source, which identifies unreleased versions."""
+    """Return a digest of this package's source code, to identify unreleased versions."""
     digest = hashlib.sha256()
     for file in sorted(PACKAGE.rglob("*.py")):
         digest.update(f"{file.relative_to(PACKAGE)}\0".encode())
@@ -45,7 +45,7 @@ def source_digest() -> str:
 
 
 def version(package: str) -> str | None:
-    """Return the version of an installed package, or None."""
+    """Return the version of a package, or None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

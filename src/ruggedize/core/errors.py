@@ -1,27 +1,27 @@
-"""User errors, and foreign text made printable."""
+"""The error for user mistakes, and the escaping of untrusted text."""
 
 import os
 from contextlib import suppress
 
 
 class UserError(Exception):
-    """A mistake of the user; the message has at most three lines, of which the last is the fix."""
+    """A user's mistake. The message has at most three lines; the last one is the fix."""
 
 
 def shown(text: str | bytes | os.PathLike[str]) -> str:
-    """Return a path or other foreign text as printable text on one line.
+    """Return a path or other untrusted text as a single printable line.
 
     Bytes that are not UTF-8, control characters, line breaks, lone surrogates and marks that
-    change the direction of text are escaped. Text that was escaped before does not change.
+    change the text direction are escaped. Escaped text is returned unchanged.
     """
     plain = os.fsdecode(text)
     if plain.isprintable():
         return plain
-    with suppress(UnicodeEncodeError):  # a lone surrogate, which is in no file name
+    with suppress(UnicodeEncodeError):  # a lone surrogate that no file name can contain
         plain = os.fsencode(plain).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in plain)
 
 
 def shown_lines(text: str) -> str:
-    """Return text of several lines as `shown` does, with its line breaks."""
+    """Escape text as `shown` does, but keep its line breaks."""
     return "\n".join(map(shown, text.split("\n")))

@@ -1,4 +1,4 @@
-"""Packages that only some commands need: the extras of an installation."""
+"""Optional dependencies (extras), which only some commands need."""
 
 from importlib import import_module
 
@@ -8,7 +8,7 @@ EXTRAS = {
     "hub": {"huggingface_hub": "huggingface-hub"},
     "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime", "onnxscript": "onnxscript"},
 }
-"""By extra: the modules that are imported, and the packages that they come with."""
+"""For each extra: the modules that are imported and the packages that provide them."""
 
 
 def require_extra(extra: str, purpose: str) -> None:
@@ -16,7 +16,7 @@ def require_extra(extra: str, purpose: str) -> None:
 
     Args:
         extra: a key of `EXTRAS`.
-        purpose: what needs it, as the beginning of a sentence: "the Hugging Face Hub".
+        purpose: what needs the extra, as the subject of the message: "the Hugging Face Hub".
     """
     missing = [package for name, package in EXTRAS[extra].items() if not can_import(name)]
     if missing:

@@ -1,4 +1,4 @@
-"""Atomic file writes, JSON, and lines of metrics."""
+"""Atomic file writes, JSON files and `metrics.jsonl`."""
 
 import difflib
 import errno
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ruggedize.core.errors import UserError
-from ruggedize.core.reading import open_regular, read_bytes
+from ruggedize.core.reading import open_regular, read_bytes, reject_holes
 from ruggedize.core.tables import is_too_deep
 
 PARTIAL = ".partial"  # suffix of files while they are being written
@@ -38,7 +38,7 @@ def reject_unwritable_file(path: Path) -> None:
 
 
 def reject_missing_run(folder: Path) -> None:
-    """Raise UserError if a run folder is missing; suggest a folder with a similar name."""
+    """Raise UserError if a run folder does not exist; suggest a folder with a similar name."""
     if folder.is_dir():
         return
     siblings = [path.name for path in folder.absolute().parent.glob("*") if path.is_dir()]
@@ -49,7 +49,7 @@ def reject_missing_run(folder: Path) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing; it replaces `path` once it is complete and flushed to disk.
+    """Open a temporary file that replaces `path` once it has been written and flushed to disk.
 
     Even if the process or the machine crashes, `path` is either complete or unchanged.
     """
@@ -73,13 +73,13 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def open_without_link(path: Path, flags: int) -> int:
-    """Open a file, created if missing, but not through a link; return its descriptor."""
+    """Open a file without following a link, creating it if missing; return its descriptor."""
     more = ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")  # not all exist on Windows
     return os.open(path, flags | os.O_CREAT | sum(getattr(os, n, 0) for n in more), 0o666)
 
 
 def is_own(path: Path) -> bool:
-    """Return whether a file or folder is no link and belongs to this user."""
+    """Return whether a path belongs to this user and is not a link."""
     try:
         status = path.lstat()
     except OSError:
@@ -90,7 +90,7 @@ def is_own(path: Path) -> bool:
 
 def flush_folder(folder: Path) -> None:
     """Flush a folder's entries to disk, so that a renamed file survives a power failure."""
-    if os.name == "nt":  # Windows cannot open a folder
+    if os.name == "nt":  # Windows cannot open folders
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -112,13 +112,14 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically; equal content gives equal bytes."""
+    """Write JSON atomically; equal content is written as equal bytes."""
     write_atomically(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
 def sha256(path: Path) -> str:
-    """Return a file's SHA-256 in hexadecimal."""
+    """Return a file's SHA-256 in hexadecimal; raise UserError for a huge sparse file."""
     with open_regular(path) as file:
+        reject_holes(path, os.fstat(file.fileno()))
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -130,7 +131,7 @@ def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read `metrics.jsonl`; return no rows if the file is missing."""
+    """Read `metrics.jsonl`; return an empty list if the file is missing."""
     if not path.exists():
         return []
     return [parse_row(path, n, line) for n, line in enumerate(read_bytes(path).splitlines(), 1)]

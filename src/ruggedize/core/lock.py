@@ -1,4 +1,4 @@
-"""Folder locks that allow one writer; the operating system releases them if the writer dies."""
+"""Folder locks for a single writer; the operating system releases them if the writer dies."""
 
 import errno
 import logging
@@ -16,9 +16,9 @@ from ruggedize.core.files import PARTIAL, is_own, open_without_link
 
 NAME = ".lock"
 UNSUPPORTED = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP})  # on some network drives
-HELD: set[TextIO] = set()  # open lock files; a forked child closes them, as it shares the locks
+HELD: set[TextIO] = set()  # open lock files; a forked child shares the locks, so it closes them
 MAX_SHOWN = 200  # characters of a lock file's text in an error message
-LOCKED_BYTE = 1 << 30  # on Windows: beyond the text, which stays readable for other processes
+LOCKED_BYTE = 1 << 30  # on Windows: past the text, so that other processes can still read it
 log = logging.getLogger(__name__)
 
 
@@ -34,9 +34,9 @@ if sys.platform != "win32":  # Windows has no fork
 
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """Lock a folder for this process, and delete partial files of a killed process.
+    """Lock a folder for this process, and delete partial files left by killed processes.
 
-    The lock file is never deleted: only the lock on it matters, which ends with its process.
+    The lock file is never deleted: only the lock on it counts, and that ends with the process.
 
     Raises:
         UserError: another process has locked the folder.
@@ -57,11 +57,11 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 
 def open_lock(path: Path) -> TextIO:
-    """Open a lock file, created if missing.
+    """Open a lock file, creating it if missing.
 
     Raises:
-        UserError: it is a link, a second name of another file, or no regular file: the text of the
-            lock would replace what it leads to.
+        UserError: the path is a link, a hard link or not a regular file; writing the lock's text
+            would overwrite another file.
     """
     try:
         descriptor = open_without_link(path, os.O_RDWR | os.O_APPEND)
@@ -77,8 +77,8 @@ def open_lock(path: Path) -> TextIO:
 
 
 def no_lock(path: Path) -> UserError:
-    """Build the error for something else in place of a lock file."""
-    return UserError(f"{shown(path)} is a link or no regular file;\nremove it")
+    """Build the error for a path that cannot be a lock file."""
+    return UserError(f"{shown(path)} must be a regular file, not a link;\nremove it")
 
 
 def acquire(file: TextIO, folder: Path) -> None:
@@ -90,7 +90,9 @@ def acquire(file: TextIO, folder: Path) -> None:
     except OSError as error:
         if error.errno not in UNSUPPORTED:
             raise
-        log.warning("%s is on a drive without locks: do not run a second process there", folder)
+        log.warning(
+            "%s is on a drive that does not support locks: do not run two processes in it", folder
+        )
 
 
 def lock(file: TextIO) -> None:
@@ -107,7 +109,7 @@ def lock(file: TextIO) -> None:
 
 
 def folder_in_use(file: TextIO, folder: Path) -> UserError:
-    """Build the error for a locked folder; it names the process that holds the lock, if known."""
+    """Build the error for a locked folder, naming the process that holds the lock if known."""
     file.seek(0)
     holder = shown(file.read(MAX_SHOWN).strip()) or "another process"
     return UserError(
@@ -117,7 +119,7 @@ def folder_in_use(file: TextIO, folder: Path) -> UserError:
 
 
 def partial_files(folder: Path) -> list[Path]:
-    """List this user's partial files in a folder and in its direct subfolders without a lock.
+    """List this user's partial files in a folder and in its direct subfolders that have no lock.
 
     Links are not followed.
     """

@@ -16,7 +16,7 @@ class Layout(NamedTuple):
     mount: str
     limit: str
     used: str
-    reclaimable: str  # row of memory.stat with the page cache that the kernel can free
+    reclaimable: str  # row of memory.stat that counts the page cache the kernel can free
 
 
 VERSION_2 = Layout("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file")
@@ -30,7 +30,7 @@ VERSION_1 = Layout(
 
 
 def processes_here() -> int:
-    """Return the local world size: the processes of this training on this machine."""
+    """Return the local world size: the number of this run's processes on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
@@ -42,8 +42,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 def available_memory(root: Path = Path("/")) -> int | None:
     """Return the memory in bytes that this process can still allocate; None if unknown.
 
-    On Linux this is the minimum of the kernel's estimate and what is left of the limits of the
-    process's control group and of its ancestors.
+    On Linux, this is the smaller of the kernel's estimate and what the memory limits of the
+    process's control group and its ancestors leave.
     """
     limits = [kernel_estimate(root / "proc/meminfo")]
     limits += [remaining_in(group, layout) for group, layout in control_groups(root)]
@@ -51,16 +51,16 @@ def available_memory(root: Path = Path("/")) -> int | None:
 
 
 def kernel_estimate(meminfo: Path) -> int | None:
-    """Read `MemAvailable`, the kernel's estimate."""
+    """Return the kernel's estimate, `MemAvailable`, in bytes; None if it is not listed."""
     available = rows_of(meminfo, ":").get("MemAvailable", "")
     return int(available.split()[0]) * 1024 if available else None
 
 
 def control_groups(root: Path) -> Iterator[tuple[Path, Layout]]:
-    """Yield the process's control group and its ancestors, for each mounted version.
+    """Yield the process's control group and its ancestors, for each cgroup version.
 
-    In a container the path may be that of the host and not exist in the mount. Missing groups have
-    no limit, and the mount point itself is always included.
+    In a container, the path may be the host's and not exist below the mount point. Missing groups
+    have no limit; the mount point itself is always included.
     """
     for line in text_of(root / "proc/self/cgroup").splitlines():
         _, _, group = line.partition(":")
@@ -75,7 +75,7 @@ def control_groups(root: Path) -> Iterator[tuple[Path, Layout]]:
 
 
 def remaining_in(group: Path, layout: Layout) -> int | None:
-    """Return the bytes left in a control group's limit; None without a limit."""
+    """Return how many bytes are left below a control group's limit; None if it has no limit."""
     limit, used = (number_in(group / name) for name in (layout.limit, layout.used))
     if limit is None or used is None:
         return None
@@ -84,19 +84,19 @@ def remaining_in(group: Path, layout: Layout) -> int | None:
 
 
 def number_in(file: Path) -> int | None:
-    """Read a number from a file; None if it holds none (such as `max`, no limit)."""
+    """Read a number from a file; return None for other text, such as `max` (no limit)."""
     text = text_of(file).strip()
     return int(text) if text.isdigit() else None
 
 
 def rows_of(file: Path, separator: str) -> dict[str, str]:
-    """Read a table of two columns; return no rows if the file is missing."""
+    """Read a two-column table; return an empty dict if the file is missing."""
     pairs = (line.split(separator, 1) for line in text_of(file).splitlines() if separator in line)
     return {name: value.strip() for name, value in pairs}
 
 
 def text_of(file: Path) -> str:
-    """Read a system file; return an empty string if it is missing or not readable."""
+    """Read a system file; return an empty string if it is missing or unreadable."""
     try:
         return file.read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""Progress callback, epoch tasks, and durations as text."""
+"""The progress callback and durations as text."""
 
 from typing import Protocol, runtime_checkable
 
@@ -13,11 +13,11 @@ class Progress(Protocol):
 
 
 def no_progress(task: str, done: int, total: int) -> None:
-    """Ignore progress."""
+    """Do nothing: the default callback."""
 
 
 class EpochTask(str):
-    """Task name of an epoch; displays can skip it when done, because the loop logs epochs."""
+    """Task name of an epoch; displays may clear it when done, because the loop logs each epoch."""
 
     __slots__ = ()
 

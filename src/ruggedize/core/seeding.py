@@ -1,4 +1,4 @@
-"""Random streams keyed by seed, purpose, epoch and image, not by batch or process."""
+"""Random streams keyed by seed, purpose, epoch and image, so that batching does not matter."""
 
 import hashlib
 
@@ -12,15 +12,15 @@ def stream_key(seed: int, purpose: str, epoch: int = 0) -> np.uint64:
 
 
 def generator(seed: int, purpose: str, epoch: int = 0) -> np.random.Generator:
-    """Return a NumPy generator for draws that are not per image, such as an order or a subset."""
+    """Return a NumPy generator for draws that are not per image, such as a shuffle or a subset."""
     return np.random.default_rng(int(stream_key(seed, purpose, epoch)))
 
 
 def image_generator(stream: np.uint64, index: int | np.int64) -> np.random.Generator:
-    """Return a NumPy generator for one image; it depends on stream and index only."""
+    """Return a NumPy generator for one image, which depends only on the stream and the index."""
     return np.random.default_rng((int(stream), int(index)))
 
 
 def order(seed: int, purpose: str, epoch: int, n: int) -> np.ndarray:
-    """Return the order of `n` images in an epoch: int64 `[n]`."""
+    """Return the shuffled order of `n` images in an epoch: int64 `[n]`."""
     return generator(seed, purpose, epoch).permutation(n)

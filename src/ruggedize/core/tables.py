@@ -1,12 +1,12 @@
-"""Nested tables of options, as in JSON and TOML."""
+"""Nested tables of options, as they occur in JSON and TOML."""
 
 from typing import Any
 
-MAX_DEPTH = 64  # of tables and lists in one another; ours have fewer than ten
+MAX_DEPTH = 64  # limit on the nesting of tables and lists; ours are less than ten deep
 
 
 def is_too_deep(content: Any) -> bool:
-    """Return whether tables and lists are nested deeper than functions that recurse can follow."""
+    """Return whether tables and lists are nested too deeply for recursive functions."""
     level = [content]
     for _ in range(MAX_DEPTH):
         inner = [each for each in level if isinstance(each, dict | list)]
@@ -19,7 +19,7 @@ def is_too_deep(content: Any) -> bool:
 
 
 def holds_custom(table: Any) -> bool:
-    """Return whether options in JSON contain a custom model, objective or noise."""
+    """Return whether options select a custom model, objective or noise."""
     if isinstance(table, dict):
         is_custom = "custom" in (table.get("kind"), table.get("name"))
         return is_custom or any(map(holds_custom, table.values()))
@@ -27,7 +27,7 @@ def holds_custom(table: Any) -> bool:
 
 
 def flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested tables to one table with dotted keys."""
+    """Flatten nested tables into one table with dotted keys."""
     result = {}
     for key, value in table.items():
         if isinstance(value, dict):

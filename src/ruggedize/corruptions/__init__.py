@@ -1,4 +1,4 @@
-"""The nineteen common corruptions, at five severities each, and suites of corrupted images."""
+"""The nineteen common corruptions at five severities each, and suites of corrupted images."""
 
 import lazy_loader
 

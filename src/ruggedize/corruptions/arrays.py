@@ -1,6 +1,6 @@
-"""A suite of `.npy` files in the layout of CIFAR-10-C, read from disk block by block.
+"""Suites of `.npy` files in the layout of CIFAR-10-C, read from disk block by block.
 
-Source: Hendrycks & Dietterich 2019: `CORRUPTION.npy`, uint8 `[5 n, h, w, 3]`, the n images of
+Source: Hendrycks & Dietterich 2019: `CORRUPTION.npy`, uint8 `[5 n, h, w, 3]`, with the n images of
 severity 1 first, and `labels.npy`; Zenodo records 2535967 (CIFAR-10-C) and 3555552 (CIFAR-100-C).
 """
 
@@ -22,16 +22,16 @@ from ruggedize.data import ImageSet
 from ruggedize.kernels.types import Images, Labels
 
 LABELS = "labels.npy"
-UNREADABLE = (  # what NumPy raises on damaged headers
+UNREADABLE = (  # errors that NumPy raises on damaged headers
     *(ValueError, OverflowError, TypeError, MemoryError, SyntaxError, EOFError),
     *(tokenize.TokenError, RecursionError),
 )
-CURE = "download or write the suite again, to another folder"
+CURE = "download or export the suite again, into another folder"
 
 
 @dataclass(frozen=True)
 class ArraySuite:
-    """A suite that reads each block from disk on access and caches nothing."""
+    """A suite that reads images from disk on access, without a cache."""
 
     folder: Path
     corruptions: tuple[str, ...]
@@ -50,11 +50,11 @@ class ArraySuite:
         return {"layout": "CIFAR-10-C", **self.facts}
 
     def images(self, corruption: str, severity: int, start: int, stop: int) -> Images:
-        """Return the images start..stop of one cell."""
+        """Return images start..stop-1 of one cell."""
         return self.images_at(corruption, severity, range_of(start, stop, self.num_images))
 
     def images_at(self, corruption: str, severity: int, positions: Positions) -> Images:
-        """Return the images at these positions of one cell, in this order."""
+        """Return the images of one cell at these positions, in this order."""
         check_positions(positions, self.num_images)
         rows = self.severities.index(severity) * self.num_images + positions.numpy()
         stored = mapped(self.folder / f"{corruption}.npy")[rows]
@@ -66,10 +66,11 @@ def open_arrays(
 ) -> tuple[ArraySuite, Labels]:
     """Check the files and open the suite; return it with its labels.
 
-    Files that hold the images of one severity only belong to the severity that is wanted.
+    If the files contain the images of a single severity, it is taken to be the wanted one.
 
     Raises:
-        UserError: a file is missing or damaged, or its shape or classes do not match the data.
+        UserError: a file is missing or damaged, its shape or classes do not match the data, or it
+            is unclear which severities the files contain.
     """
     stored = stored_labels(folder / LABELS)
     files = sorted(path.stem for path in folder.glob("*.npy") if path.name != LABELS)
@@ -77,10 +78,10 @@ def open_arrays(
     if unknown := [name for name in files if name not in CORRUPTIONS]:
         log = logging.getLogger(__name__)
         names = ", ".join(map(shown, unknown))
-        log.warning("%s: ignored, not a published corruption: %s", folder, names)
+        log.warning("%s: files that are not published corruptions are ignored: %s", folder, names)
     if not corruptions:
         raise UserError(
-            f"{folder} has none of the nineteen corruptions, e.g. {ALL[0]}.npy;\n{CURE}"
+            f"{folder} has none of the nineteen corruptions, such as {ALL[0]}.npy;\n{CURE}"
         )
     height, width = image_set.images.shape[2:]
     num_rows = (*mapped(folder / f"{corruptions[0]}.npy").shape, 0)[0]
@@ -101,10 +102,11 @@ def open_arrays(
 def by_severity(
     path: Path, every: np.ndarray, num_rows: int, wanted: tuple[int, ...], num_images: int
 ) -> tuple[tuple[int, ...], Labels]:
-    """Return the severities that the arrays hold, and the labels of one of them.
+    """Return the severities that the arrays contain, and the labels of one severity.
 
     Raises:
-        UserError: the labels do not repeat five times, and it is unclear which severity they are.
+        UserError: the labels do not repeat five times, or it is unclear which single severity the
+            arrays contain.
     """
     parts = every.reshape(len(SEVERITIES), -1) if len(every) % len(SEVERITIES) == 0 else None
     repeats = parts is not None and bool((parts == parts[0]).all())
@@ -119,17 +121,17 @@ def by_severity(
         raise UserError(f"{path}: {fault};\n{CURE}")
     if len(wanted) > 1:
         raise UserError(
-            f"{path.parent} has {num_rows} images of each corruption: those of one severity only;\n"
-            "name it: for example --severities 5 (assess.severities = [5])"
+            f"{path.parent} has {num_rows} images per corruption, those of a single severity;\n"
+            "say which, for example with --severities 5 (assess.severities = [5])"
         )
     labels = parts[0] if repeats and parts is not None else every
     return wanted, torch.from_numpy(labels.copy())
 
 
 def stored_labels(path: Path) -> np.ndarray:
-    """Map the labels of all rows and check their shape; the values are not read.
+    """Memory-map the labels of all rows and check their shape without reading the values.
 
-    A file with holes can be long and take no space, so its length must fit the arrays first.
+    A sparse file can be huge, so its length is compared with the arrays before it is read.
     """
     if not path.exists():
         raise UserError(f"{path.parent} has no {LABELS}, which is required;\n{CURE}")
@@ -143,37 +145,37 @@ def stored_labels(path: Path) -> np.ndarray:
 
 
 def checked_labels(path: Path, stored: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
-    """Return the labels of all rows: int64 `[m]`."""
+    """Return the labels of all rows, int64 `[m]`; raise UserError if one is not a class."""
     every = stored.astype(np.int64)
     lowest, highest = every.min(), every.max()
     if lowest < 0 or highest >= len(classes):
         raise UserError(
-            f"{path} has labels {lowest}..{highest}, but the data has classes "
-            f"0..{len(classes) - 1};\nuse a suite with the same classes as the data"
+            f"{path}: labels must be in 0..{len(classes) - 1}, the classes of the data, got "
+            f"{lowest}..{highest};\nuse a suite with the same classes as the data"
         )
     return every
 
 
 def check_array(path: Path, num_rows: int, size: tuple[int, int]) -> None:
-    """Raise a UserError if an array has an unexpected dtype or shape."""
+    """Raise UserError if an array has an unexpected dtype or shape."""
     stored, expected = mapped(path), (num_rows, *size, 3)
     if stored.dtype == np.uint8 and stored.shape == expected:
         return
     fault = f"{path} must be uint8 {list(expected)}, got {stored.dtype} {list(stored.shape)}"
     other_size = stored.shape[1:3] != size and stored.shape[::3] == expected[::3]
-    cure = "use models and data of that image size" if other_size else CURE
+    cure = "use models and data with the image size of the suite" if other_size else CURE
     raise UserError(f"{fault};\n{cure}")
 
 
 def facts_of(folder: Path, image_set: ImageSet) -> dict[str, str]:
-    """Return the facts in the manifest; for files without one, only the image size."""
+    """Return the facts in the manifest; without a manifest, only the image size."""
     manifest = read_manifest(folder)
     if manifest is None:
         height, width = image_set.images.shape[2:]
         return {"size": f"{height}x{width}"}
     if manifest.classes != image_set.classes:
         raise UserError(
-            f"{folder} was made from data with {len(manifest.classes)} classes "
+            f"{folder} was generated from data with {len(manifest.classes)} classes "
             f"({', '.join(manifest.classes[:3])}, ...), but the data has {len(image_set.classes)} "
             f"({', '.join(image_set.classes[:3])}, ...);\n"
             "use a suite with the same classes as the data"

@@ -1,4 +1,4 @@
-"""Gaussian blur, defocus blur and motion blur: convolutions with one kernel."""
+"""Gaussian blur, defocus blur and motion blur, which convolve images with one filter."""
 
 import numpy as np
 
@@ -13,15 +13,15 @@ LARGEST_ANGLE = 45.0
 
 
 def with_taps(sigma: float, height: int, width: int) -> tuple[np.ndarray]:
-    """Prepare the Gaussian blur; `sigma` in pixels."""
+    """Prepare the Gaussian blur; `sigma` is in pixels."""
     return (gaussian_taps(sigma),)
 
 
 @kernel
 def gaussian_blur(plane, out, taps, line, blurred):
-    """Blur a plane with a Gaussian kernel; edges are replicated.
+    """Blur a plane with a Gaussian filter, replicating edges.
 
-    `line` and `blurred` are the working memory of `filter_both_ways`.
+    `line` and `blurred` are work memory for `filter_both_ways`.
     """
     filter_both_ways(plane, taps, line, blurred)
     truncate_all(blurred, out)
@@ -37,9 +37,9 @@ def truncate_all(values, out):
 
 @kernel
 def gaussian_blur_block(images, out, taps):
-    """Blur images with a Gaussian kernel; edges are replicated.
+    """Blur images with a Gaussian filter, replicating edges.
 
-    Source: scikit-image's `gaussian` with its defaults: truncated at 4 standard deviations.
+    Source: scikit-image's `gaussian` with its defaults, truncated at 4 standard deviations.
     """
     _, channels, height, width = images.shape
     line = np.empty(width + len(taps) - 1, np.float32)
@@ -50,14 +50,14 @@ def gaussian_blur_block(images, out, taps):
 
 
 def with_disk(level: tuple[float, float], height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Prepare the defocus blur; `level` is (radius, softness of the edge)."""
+    """Prepare the defocus blur; `level` is (radius, softness of the edge), in pixels."""
     radius, softness = level
     return centred_boxes(disk(radius, softness))
 
 
 @kernel
 def defocus_blur_block(images, out, places, weights):
-    """Convolve images with a soft-edged disk; image edges are mirrored."""
+    """Convolve images with a soft-edged disk, mirroring image edges."""
     _, channels, height, width = images.shape
     sums = np.empty((height + 1, width + 2 * places[:, 1].max() + 1), np.float32)
     blurred = np.empty((height, width), np.float32)
@@ -68,14 +68,14 @@ def defocus_blur_block(images, out, places, weights):
 
 
 def with_motion(level: tuple[float, float], height: int, width: int) -> tuple[np.ndarray]:
-    """Prepare the motion blur; `level` is (radius, sigma)."""
+    """Prepare the motion blur; `level` is (radius, sigma), in pixels."""
     radius, sigma = level
     return (motion_weights(radius, sigma),)
 
 
 @kernel
 def motion_blur_block(images, out, weights, stream, indices):
-    """Blur each image at its own random angle."""
+    """Blur each image at a random angle in -45..45 degrees."""
     _, channels, height, width = images.shape
     rows = np.empty((height, width + 2 * len(weights)), np.float32)
     line = np.empty(width, np.float32)

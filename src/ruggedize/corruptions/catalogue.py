@@ -1,4 +1,4 @@
-"""The table of corruptions: the levels, kernel and source of each."""
+"""The table of all corruptions with their levels, kernels and sources."""
 
 from ruggedize.corruptions import (
     blur,
@@ -58,7 +58,7 @@ ROWS = (
         group="benchmark15",
         cifar=((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1.0, 0.2), (1.5, 0.1)),
         imagenet=((3.0, 0.1), (4.0, 0.5), (6.0, 0.5), (8.0, 0.5), (10.0, 0.5)),
-        source="OpenCV: filter2D by a disk (radius, standard deviation of its soft edge)",
+        source="OpenCV: filter2D with a disk (radius, standard deviation of its soft edge)",
         random=False,
         scaled=scaling.defocus_blur,
         prepare=blur.with_disk,

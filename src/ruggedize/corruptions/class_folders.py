@@ -1,4 +1,4 @@
-"""A suite of image files in the layout of ImageNet-C: CORRUPTION/SEVERITY/CLASS/*."""
+"""Suites of image files in the layout of ImageNet-C: CORRUPTION/SEVERITY/CLASS/*."""
 
 import logging
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from ruggedize.data import ImageSet, decode_image, list_classes
 from ruggedize.kernels.blocks import run_blocks
 from ruggedize.kernels.types import Images, Labels
 
-NUM_NAMED = 8  # names in a message
+NUM_NAMED = 8  # names that a message lists
 log = logging.getLogger(__name__)
 
 
@@ -28,7 +28,7 @@ class ClassFolderSuite:
     files: tuple[str, ...]  # CLASS/FILE, sorted; the same in every cell
     image_size: int
     coverage: str
-    severities: tuple[int, ...] = SEVERITIES  # those that were checked
+    severities: tuple[int, ...] = SEVERITIES  # severities that were checked
     unpaired: Unpaired | None = None
 
     @property
@@ -42,11 +42,11 @@ class ClassFolderSuite:
         return {"layout": "ImageNet-C", "size": size, "classes": self.coverage}
 
     def images(self, corruption: str, severity: int, start: int, stop: int) -> Images:
-        """Return the images start..stop of one cell: the central square, resized."""
+        """Return images start..stop-1 of one cell: the central squares, resized."""
         return self.images_at(corruption, severity, range_of(start, stop, len(self.files)))
 
     def images_at(self, corruption: str, severity: int, positions: Positions) -> Images:
-        """Return the images at these positions of one cell, in this order."""
+        """Return the images of one cell at these positions, in this order."""
         check_positions(positions, len(self.files))
         cell = self.folder / corruption / str(severity)
         paths = [cell / self.files[position] for position in positions.tolist()]
@@ -63,10 +63,10 @@ class ClassFolderSuite:
 def open_class_folders(
     folder: Path, image_set: ImageSet, severities: tuple[int, ...] = SEVERITIES
 ) -> tuple[ClassFolderSuite, Labels]:
-    """Check that all cells of these severities have the same files; return suite and labels.
+    """Open a suite and return it with its labels; all its cells must have the same files.
 
     Raises:
-        UserError: a severity or a file is missing, or the data does not have one of the classes.
+        UserError: a severity or a file is missing, or the data lacks one of the classes.
     """
     corruptions = tuple(name for name in CORRUPTIONS if (folder / name).is_dir())
     warn_of_strays(folder, corruptions)
@@ -75,7 +75,7 @@ def open_class_folders(
     if unknown := sorted(set(classes) - set(image_set.classes)):
         reject_deeper(folder / corruptions[0] / str(severities[0]), unknown, image_set.classes)
         raise UserError(
-            f"{folder} has classes that the data does not have: {', '.join(unknown[:3])}"
+            f"{folder} has classes that the data lacks: {', '.join(unknown[:3])}"
             f"{', ...' if len(unknown) > 3 else ''};\n"
             "use data with the same classes, or remove those folders"
         )
@@ -83,7 +83,9 @@ def open_class_folders(
         for severity in severities:
             check_cell(folder / name / str(severity), first)
     if missing := [name for name in image_set.classes if name not in set(classes)]:
-        log.warning("%s has no images of %d classes: %s", folder, len(missing), shortened(missing))
+        log.warning(
+            "%s has no images of some classes (%d): %s", folder, len(missing), shortened(missing)
+        )
     numbers = {name: number for number, name in enumerate(image_set.classes)}
     suite = ClassFolderSuite(
         folder=folder,
@@ -97,7 +99,7 @@ def open_class_folders(
 
 
 def warn_of_strays(folder: Path, corruptions: tuple[str, ...]) -> None:
-    """Warn of what is neither a corruption nor a severity, and is ignored."""
+    """Log a warning about files and folders that are ignored."""
     places = {folder: set(corruptions)} | {
         folder / name: {str(severity) for severity in SEVERITIES} for name in corruptions
     }
@@ -108,41 +110,44 @@ def warn_of_strays(folder: Path, corruptions: tuple[str, ...]) -> None:
         if path.name not in known and not path.name.startswith(".")
     ]
     if strays:
-        log.warning("%s: ignored, no corruption or severity: %s", folder, shortened(strays))
+        log.warning(
+            "%s: names that are neither a corruption nor a severity are ignored: %s",
+            *(folder, shortened(strays)),
+        )
 
 
 def reject_deeper(cell: Path, unknown: list[str], classes: tuple[str, ...]) -> None:
-    """Raise a UserError if the class folders lie a level deeper."""
+    """Raise UserError if the class folders are a level too deep."""
     for name in unknown:
         if any((cell / name / label).is_dir() for label in classes):
             raise UserError(
-                f"{cell / name} has the class folders: they are a level too deep;\n"
-                f"move its content to {cell}, and likewise in the other severities"
+                f"the class folders are a level too deep, in {cell / name};\n"
+                f"move its content to {cell}, and likewise for the other severities"
             )
 
 
 def shortened(names: list[str]) -> str:
-    """Return the first names, and how many more there are."""
+    """Return the first few names and how many more there are."""
     more = f" and {len(names) - NUM_NAMED} more" if len(names) > NUM_NAMED else ""
     return ", ".join(names[:NUM_NAMED]) + more
 
 
 def files_of(cell: Path) -> list[str]:
-    """Return the image files of a cell, class by class."""
+    """Return the image files of a cell, class by class; raise UserError if it is missing."""
     if not cell.is_dir():
         present = [str(s) for s in SEVERITIES if (cell.parent / str(s)).is_dir()]
         found = f"it has {', '.join(present)}" if present else "it has no severity"
-        select = f" or select what is there with --severities {','.join(present)}"
+        select = f" or select the existing ones with --severities {','.join(present)}"
         raise UserError(
-            f"{cell} is missing; every corruption needs all assessed severities, and {found};\n"
-            f"add it, remove {cell.parent},{select if present else ' or give another folder'}"
+            f"{cell} is missing: every corruption needs all assessed severities, and {found};\n"
+            f"add it, remove {cell.parent},{select if present else ' or choose another folder'}"
         )
     classes = list_classes(cell)
     return [path.relative_to(cell).as_posix() for paths in classes.values() for path in paths]
 
 
 def check_cell(cell: Path, files: list[str]) -> None:
-    """Raise a UserError if a cell does not have the same files as the first cell."""
+    """Raise UserError if a cell does not have the same files as the first cell."""
     found = files_of(cell)
     if found == files:
         return
@@ -155,6 +160,6 @@ def check_cell(cell: Path, files: list[str]) -> None:
             f"add them, or remove {cell.parent}"
         )
     raise UserError(
-        f"{cell} does not have the same files as the first cell: {len(missing)} missing, "
-        f"{len(extra)} extra, e.g. {example};\ncorrect it, or remove {cell.parent}"
+        f"{cell} must have the same files as the first cell, got {len(missing)} missing and "
+        f"{len(extra)} extra ones, such as {example};\ncorrect this, or remove {cell.parent}"
     )

@@ -1,4 +1,4 @@
-"""Apply a corruption to images, in parallel on the CPU."""
+"""Corruption of images, in parallel on the CPU."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -16,9 +16,9 @@ from ruggedize.kernels.blocks import run_blocks
 from ruggedize.kernels.inputs import Pictures, as_images, whole_number
 from ruggedize.kernels.types import Images
 
-# The geometric mean of 32 (the CIFAR constants) and 224 (the ImageNet constants).
+# The geometric mean of 32 (for the CIFAR constants) and 224 (for the ImageNet constants).
 LARGEST_CIFAR_SIDE = 84
-SMALLEST_BLOCK_PIXELS = 8 * 32 * 32  # for smaller blocks threading costs more than it gains
+SMALLEST_BLOCK_PIXELS = 8 * 32 * 32  # for smaller blocks, threading costs more than it gains
 
 
 def corrupt(
@@ -33,23 +33,23 @@ def corrupt(
 ) -> Images:
     """Return corrupted copies of the images.
 
-    Random values depend only on (seed, corruption, severity, image index), so the result does not
-    depend on batching.
+    Random values depend only on the seed, the corruption, the severity and the index of the image,
+    so the result does not depend on batching.
 
     Args:
         images: RGB, uint8 `[n, 3, h, w]`, as a tensor on the CPU or a NumPy array; or one or
-            several Pillow images of one size. The result is a tensor in each case.
+            several Pillow images of the same size. The result is always a tensor.
         corruption: a name in `CORRUPTIONS`, or a `Corruption` of your own.
         severity: 1 (mild) to 5.
         seed: seed of the random values.
         start: the index of the first image in its data set.
-        preset: which constants to use: `cifar`, `imagenet`, `scaled` (those of `cifar`, with
-            lengths scaled to the image), or `auto`: `cifar` if the shorter side is at most 84
+        preset: which constants to use: `cifar`, `imagenet`, `scaled` (`cifar` with lengths scaled
+            to the image size), or `auto`, which is `cifar` if the shorter side has at most 84
             pixels, else `imagenet`.
-        options: options of this corruption; `CORRUPTIONS[name].options` lists them.
+        options: options of this corruption, which are listed in `CORRUPTIONS[name].options`.
 
     Raises:
-        ValueError: an unknown corruption, option or value, or images of another type or range.
+        ValueError: a corruption, option or value is unknown, or the images are not uint8 RGB.
         UserError: a file that the corruption needs is missing.
     """
     pixels, start = as_images(images), whole_number(start, "start", 0)
@@ -68,7 +68,7 @@ def corrupt_indexed(
     preset: Preset | Literal["auto"],
     options: Mapping[str, str],
 ) -> Images:
-    """Return corrupted images with arbitrary indices; otherwise like `corrupt`."""
+    """Corrupt images like `corrupt`, but with arbitrary indices."""
     severity, seed = checked_severity(severity), whole_number(seed, "seed", 0)
     height, width = images.shape[2:]
     chosen = resolve_preset(preset, height, width)
@@ -87,11 +87,13 @@ def corrupt_indexed(
 
 
 def resolve_preset(preset: Preset | Literal["auto"], height: int, width: int) -> Preset:
-    """Return the preset for images of this size."""
+    """Resolve `auto` to the preset for images of this size."""
     if preset == "auto":
         return "cifar" if min(height, width) <= LARGEST_CIFAR_SIDE else "imagenet"
     if preset not in PRESETS:
-        raise ValueError(f"preset must be {', '.join(PRESETS)} or auto, got {preset!r}")
+        raise ValueError(
+            f"preset must be {', '.join(PRESETS)} or auto, got {preset!r};\nuse 'auto'"
+        )
     return preset
 
 
@@ -99,7 +101,7 @@ def find(corruption: str | Corruption) -> Corruption:
     """Return the corruption with this name, or the argument if it is a `Corruption`.
 
     Raises:
-        ValueError: there is no such corruption; suggests the nearest name.
+        ValueError: there is no such corruption; the message suggests the closest name.
     """
     if isinstance(corruption, Corruption):
         return corruption
@@ -109,10 +111,10 @@ def find(corruption: str | Corruption) -> Corruption:
 
 
 def checked_severity(severity: int) -> int:
-    """Return the severity; raise a ValueError unless it is 1-5."""
+    """Return the severity; raise ValueError unless it is in 1..5."""
     severity = whole_number(severity, "severity", 3)
     if severity not in SEVERITIES:
         raise ValueError(
-            f"severity must be 1-5, got {severity!r};\nfor severity 0 use the clean images"
+            f"severity must be in 1..5, got {severity!r};\nfor severity 0, use the clean images"
         )
     return severity

@@ -1,4 +1,4 @@
-"""The elastic transform: a random affine map, then every pixel displaced a little."""
+"""The elastic transform: a random affine map, then a small displacement of every pixel."""
 
 import math
 
@@ -11,7 +11,7 @@ from ruggedize.kernels.opencv_warp import inverse, mix, warp_affine
 from ruggedize.kernels.smoothing import Matrix, smooth_both_ways, smoothing_matrix
 from ruggedize.kernels.truncation import truncated
 
-NUM_MOVES = 6  # random values: x and y of the three points of the affine map
+NUM_MOVES = 6  # random values: x and y of the three points that define the affine map
 HALF_WORD = np.uint64(32)
 LOW_32 = np.uint64(0xFFFFFFFF)
 TO_SYMMETRIC = np.float32(2.0**-31)
@@ -28,7 +28,7 @@ def with_displacement(
 
 @kernel
 def elastic_transform_block(images, out, lengths, smoothing, stream, indices):
-    """Transform images with these `indices`; `lengths` is (alpha, largest move)."""
+    """Transform the images with these `indices`; `lengths` is (alpha, largest move)."""
     _, channels, height, width = images.shape
     alpha, largest_move = lengths
     moves, noise = np.empty((3, 2)), np.empty((2, height, width), np.float32)
@@ -45,7 +45,7 @@ def elastic_transform_block(images, out, lengths, smoothing, stream, indices):
 
 @kernel
 def draw_moves(key, largest_move, out):
-    """Draw the displacements of the three points, in `-largest_move`..`largest_move`."""
+    """Draw the displacements of the three points from -largest_move..largest_move."""
     for i in range(NUM_MOVES):
         out[i] = largest_move * (2.0 * uniform(key, i) - 1.0)
 
@@ -64,9 +64,9 @@ def draw_noise(key, out):
 def elastic_transform(image, out, draws, alpha, smoothing, memory):
     """Apply a random affine map, given by three moved points, then displace each pixel.
 
-    `draws` is (moves, noise): (right, down) of each point, `[3, 2]`; and noise in -1..1, float32
-    `[2, h, w]`, which is smoothed and scaled by `alpha` into displacements to the right and down.
-    `memory` is (fields, halfway, warped), float32 `[2, h, w]`, `[w + 1, h]` and `[3, h, w]`.
+    `draws` is (moves, noise). The moves are (right, down) for each point, `[3, 2]`. The noise in
+    -1..1, float32 `[2, h, w]`, is smoothed and scaled by `alpha` to displacements (right, down).
+    `memory` is (fields, halfway, warped): float32 `[2, h, w]`, `[w + 1, h]` and `[3, h, w]`.
     Source: the CIFAR-10-C script.
     """
     moves, noise = draws
@@ -81,10 +81,10 @@ def elastic_transform(image, out, draws, alpha, smoothing, memory):
 
 @kernel
 def map_of_points(moves, height, width):
-    """Return the affine map under which three corners of the central square move.
+    """Return the affine map that moves three corners of a central square by `moves`.
 
-    Deviation: the side of the square is at least 2 pixels, and in an image that is not square it
-    is centred; the script supports square images only.
+    Deviation: the square has a side of at least 2 pixels and is also centred in images that are
+    not square; the script supports only square images.
     """
     half = max(1, min(height, width) // 3)
     right, left = width // 2 + half, width // 2 - half
@@ -100,7 +100,7 @@ def map_of_points(moves, height, width):
 
 @kernel
 def displace(image, alpha, fields, out):
-    """Sample each pixel at its displaced position (`alpha` times the fields); edges are reflected.
+    """Sample each pixel at its position plus `alpha` times the fields, reflecting edges.
 
     Source: SciPy's `map_coordinates` of order 1 with mode `reflect`.
     """

@@ -1,4 +1,4 @@
-"""Write a suite as files in the layout of CIFAR-10-C, which other tools can read.
+"""Export of suites as files in the layout of CIFAR-10-C, which other tools can read.
 
 Source: Hendrycks & Dietterich 2019; CIFAR-10-C is Zenodo record 2535967.
 """
@@ -28,7 +28,7 @@ from ruggedize.corruptions.names import SEVERITIES
 from ruggedize.corruptions.suites import Suite, chosen_names
 from ruggedize.data import ImageSet
 
-BLOCK_BYTES = 1 << 25  # of images that are corrupted and written together
+BLOCK_BYTES = 1 << 25  # size of a block of images that are corrupted and written at a time
 
 
 def export_suite(
@@ -43,25 +43,25 @@ def export_suite(
     """Write `CORRUPTION.npy`, uint8 `[5 n, h, w, 3]`, `labels.npy` and `manifest.json`.
 
     The images of severity 1 come first, then those of severity 2, and so on. Files are written
-    atomically. Files that the manifest lists with their hash, for the same settings, are skipped.
+    atomically. Finished files, which the manifest lists with their hash, are skipped.
 
     Args:
-        suite: the suite of `image_set`.
-        image_set: the clean images, for their labels and classes.
-        folder: a new folder, or one of an earlier call, which is completed.
+        suite: the suite to write, which corrupts `image_set`.
+        image_set: the clean images, with their labels and classes.
+        folder: a new folder, or the folder of an earlier call to complete.
         data: the name of the data set, for the manifest.
-        corruptions: the corruptions to write; default: all of the suite.
-        progress: called as progress(task, images_written, total) after every block.
+        corruptions: the corruptions to write; default: all corruptions of the suite.
+        progress: called as `progress(task, images_written, total)` after every block.
 
     Raises:
         UserError: the suite lacks a corruption, or the folder contains other files or images
             made with other settings.
     """
     new = new_manifest(suite, image_set, data)
-    existing_or_new(folder, new)  # rejects a folder before anything is written
+    existing_or_new(folder, new)  # rejects an unsuitable folder before anything is written
     names = chosen_names(suite, corruptions)
     with only_writer(folder):
-        manifest = existing_or_new(folder, new)  # another writer may have finished meanwhile
+        manifest = existing_or_new(folder, new)  # another writer may have finished in the meantime
         if not (folder / NAME).exists():
             write_manifest(folder, manifest)
         manifest = with_labels(folder, manifest, image_set)
@@ -71,7 +71,7 @@ def export_suite(
 def write_corruptions(
     suite: Suite, names: list[str], folder: Path, manifest: Manifest, progress: Progress
 ) -> None:
-    """Write the arrays that are not finished yet."""
+    """Write the arrays that are not finished."""
     n, (height, width) = manifest.num_images, image_size(suite)
     total = len(names) * len(SEVERITIES) * n
     for position, name in enumerate(names):
@@ -85,7 +85,7 @@ def write_corruptions(
 
 
 def new_manifest(suite: Suite, image_set: ImageSet, data: str) -> Manifest:
-    """Return the manifest of a suite without files."""
+    """Build the manifest of a suite, without files."""
     return Manifest(
         ruggedize=str(version("ruggedize")),
         data=data,
@@ -107,13 +107,13 @@ def existing_or_new(folder: Path, new: Manifest) -> Manifest:
         if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise UserError(
                 f"{folder} is not empty and has no {NAME} of ruggedize;\n"
-                "give a new folder with --out"
+                "choose a new folder with --out"
             )
         return new
     if keys := differing_settings(existing, new):
         raise UserError(
-            f"{folder} has images made with other settings; they differ in {', '.join(keys)};\n"
-            "give another folder with --out, or delete this one"
+            f"{folder} contains images made with other settings; they differ in "
+            f"{', '.join(keys)};\nchoose another folder with --out, or delete this one"
         )
     return existing
 
@@ -131,7 +131,7 @@ def settings(manifest: Manifest) -> dict[str, Any]:
 
 
 def with_labels(folder: Path, manifest: Manifest, image_set: ImageSet) -> Manifest:
-    """Write the labels, repeated for each severity."""
+    """Write the labels, repeated for each severity; return the updated manifest."""
     if is_finished(folder, manifest, LABELS):
         return manifest
     packed = io.BytesIO()
@@ -147,7 +147,7 @@ def is_finished(folder: Path, manifest: Manifest, file: str) -> bool:
 
 
 def with_file(folder: Path, manifest: Manifest, file: str, sha256: str) -> Manifest:
-    """Add a finished file to the manifest, on disk too."""
+    """Add a finished file to the manifest, in memory and on disk."""
     updated = manifest.model_copy(update={"files": manifest.files | {file: sha256}})
     write_manifest(folder, updated)
     return updated
@@ -172,11 +172,11 @@ def image_size(suite: Suite) -> tuple[int, int]:
 def with_progress(
     blocks: Iterable[np.ndarray], done: int, total: int, progress: Progress
 ) -> Iterator[np.ndarray]:
-    """Yield the blocks and report progress after each."""
+    """Yield the blocks, reporting progress after each."""
     for block in blocks:
         yield block
         done += len(block)
-        if done < total:  # the last block is reported when the file is in place
+        if done < total:  # the last block is reported once the file is in place
             progress("corrupt", done, total)
 
 

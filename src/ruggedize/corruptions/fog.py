@@ -10,7 +10,10 @@ FIRST_WOBBLE = 100.0
 
 
 def with_cloud(level: tuple[float, float], height: int, width: int) -> tuple[float, float, int]:
-    """Prepare the fog: weight, decay per octave, and the side of the cloud (a power of two)."""
+    """Prepare the fog: its weight, its decay per octave, and the side of the cloud in pixels.
+
+    The side is the smallest power of two that covers the image.
+    """
     weight, decay = level
     side = 2
     while side < max(height, width):
@@ -20,7 +23,7 @@ def with_cloud(level: tuple[float, float], height: int, width: int) -> tuple[flo
 
 @kernel
 def fog_block(images, out, weight, decay, side, stream, indices):
-    """Add fog to images with these `indices`."""
+    """Add fog to the images with these `indices`."""
     uniforms = np.empty(side * side - 1, np.float32)
     cloud = np.empty((side, side), np.float32)
     for i in range(len(images)):
@@ -32,7 +35,7 @@ def fog_block(images, out, weight, decay, side, stream, indices):
 
 @kernel
 def fog(source, out, uniforms, weight, decay, cloud):
-    """Add a cloud, then rescale so that the maximum does not exceed that of the image."""
+    """Add a cloud, then rescale so that the maximum does not exceed the image's maximum."""
     height, width = source.shape[1:]
     grow_cloud(uniforms, decay, cloud)
     lowest, highest = cloud[0, 0], cloud[0, 0]
@@ -54,8 +57,9 @@ def fog(source, out, uniforms, weight, decay, cloud):
 def grow_cloud(uniforms, decay, cloud):
     """Fill a square, whose side is a power of two, with periodic plasma noise (diamond-square).
 
-    Each round halves the step: first the centre of each square becomes the mean of its four
-    corners plus noise, then the midpoint of each side the mean of its four neighbours plus noise.
+    Each round halves the step. First, the centre of each square is set to the mean of its four
+    corners plus noise; then, the midpoint of each side to the mean of its four neighbours plus
+    noise.
     Source: Fournier, Fussell & Carpenter 1982; random values are drawn in the order of the
     CIFAR-10-C script.
     """

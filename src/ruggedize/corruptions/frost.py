@@ -16,12 +16,12 @@ from ruggedize.kernels.draws import image_key, integer
 from ruggedize.kernels.kernel import kernel
 from ruggedize.kernels.truncation import truncated
 
-PHOTOGRAPHS = "photographs"  # a value of the option `textures`; the other is procedural
+PHOTOGRAPHS = "photographs"  # value of the option `textures`; the other value is procedural
 Textures = tuple[np.ndarray, ...]
 
 
 def check(options: Mapping[str, str]) -> None:
-    """Raise a UserError if the photographs are needed and missing."""
+    """Raise UserError if the photographs are needed but missing."""
     if options["textures"] == PHOTOGRAPHS:
         check_photographs(frost_folder())
 
@@ -39,7 +39,7 @@ def with_textures(
 def scaled_pictures(folder: Path | None, scale: float, height: int, width: int) -> Textures:
     """Scale the photographs of a folder, or the procedural textures: uint8 `[3, h, w]` each.
 
-    A texture that is too small to crop an image of this size from is enlarged.
+    A texture is enlarged if it is too small to crop an image of this size from it.
     """
     pictures = grown_pictures() if folder is None else load_photographs(folder)
     scaled = []
@@ -53,7 +53,7 @@ def scaled_pictures(folder: Path | None, scale: float, height: int, width: int) 
 def resized(picture: np.ndarray, scale: float) -> np.ndarray:
     """Resize by linear interpolation at pixel centres, without antialiasing.
 
-    Source: OpenCV's `resize` with its defaults; identical at scales 0.2 and 1.
+    Source: OpenCV's `resize` with its defaults; the results are identical at scales 0.2 and 1.
     """
     values = picture.astype(np.float32)
     for axis in (1, 2):
@@ -69,7 +69,7 @@ def resized(picture: np.ndarray, scale: float) -> np.ndarray:
 
 @kernel
 def frost_block(images, out, weight, frost_weight, textures, stream, indices):
-    """Add frost to images with these `indices`."""
+    """Add frost to the images with these `indices`."""
     height, width = images.shape[2:]
     for i in range(len(images)):
         key = image_key(stream, indices[i])
@@ -81,7 +81,7 @@ def frost_block(images, out, weight, frost_weight, textures, stream, indices):
 
 @kernel
 def frost(source, out, texture, top, left, weight, frost_weight):
-    """Blend an image with the crop of a texture at (top, left)."""
+    """Blend an image with the crop of a texture that starts at (top, left)."""
     height, width = source.shape[1:]
     for c in range(3):
         for y in range(height):

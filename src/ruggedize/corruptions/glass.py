@@ -1,4 +1,4 @@
-"""Glass blur: a Gaussian blur, random displacement of pixels, and a second Gaussian blur."""
+"""Glass blur: a Gaussian blur, a random displacement of pixels, and a second Gaussian blur."""
 
 import numpy as np
 
@@ -10,17 +10,17 @@ DRAWS_PER_HASH = 4
 DRAW_BITS = np.uint64(16)
 LOW_16 = np.uint64(0xFFFF)
 ROUNDING = 1e-8
-"""Treats 99.999999999 as 100, in float64.
+"""Treats 99.999999999 as 100 in float64.
 
-The guard of the other corruptions is 0.001. Here it would raise many values by one, twice: at
-sigma 0.25 a neighbour has a weight of 0.0003, so values often end that little below an integer.
+The other corruptions use a guard of 0.001. Here it would raise many values by one, in both blurs:
+at sigma 0.25, a neighbour weighs only 0.0003, so values are often that close below an integer.
 """
 
 
 def with_glass(
     level: tuple[float, float, float], height: int, width: int
 ) -> tuple[np.ndarray, tuple[int, int]]:
-    """Prepare the glass blur; `level` is (sigma, largest offset, rounds)."""
+    """Prepare the glass blur; `level` is (sigma, largest offset, rounds), in pixels and a count."""
     sigma, largest_offset, num_rounds = level
     return gaussian_weights(sigma), (int(largest_offset), int(num_rounds))
 
@@ -29,10 +29,10 @@ def with_glass(
 def strew(image, offsets, largest_offset):
     """Overwrite each pixel with a neighbour, starting at the lower right, in place.
 
-    `offsets` is (right, down) of each neighbour, `[rounds, rows, columns, 2]`, for the rows and
+    `offsets`, `[rounds, rows, columns, 2]`, is (right, down) to the neighbour, for the rows and
     columns that `num_strewn` counts.
-    Source: the CIFAR-10-C script. It is meant to swap the two pixels, but it assigns through views
-    of the array, so that the neighbour is unchanged; we reproduce this.
+    Source: the CIFAR-10-C script, including its bug: it is meant to swap the two pixels, but it
+    assigns through views of the array, so that the neighbour does not change.
     """
     channels, height, width = image.shape
     for k in range(offsets.shape[0]):
@@ -47,13 +47,13 @@ def strew(image, offsets, largest_offset):
 
 @kernel
 def num_strewn(size, largest_offset):
-    """Return the number of rows (or columns) whose neighbours all lie within the image."""
+    """Return the number of rows (or columns) whose neighbours are all inside the image."""
     return max(0, size - 2 * largest_offset)
 
 
 @kernel
 def draw_offsets(key, largest_offset, out):
-    """Fill a vector with random integers in `-largest_offset .. largest_offset - 1`."""
+    """Fill a vector with random integers in -largest_offset..largest_offset-1."""
     span = np.uint64(2 * largest_offset)
     for first in range(0, len(out), DRAWS_PER_HASH):
         word = bits(key, first // DRAWS_PER_HASH)
@@ -66,7 +66,7 @@ def draw_offsets(key, largest_offset, out):
 def glass_blur(image, out, taps, offsets, largest_offset, memory):
     """Blur, displace pixels by `offsets` and blur again.
 
-    `memory` is the work memory of `filter_both_ways` in float64, which the official script uses.
+    `memory` is work memory for `filter_both_ways`, in float64 as in the official script.
     """
     for c in range(len(image)):
         blur_and_truncate(image[c], out[c], taps, memory)
@@ -87,7 +87,7 @@ def blur_and_truncate(plane, out, taps, memory):
 
 @kernel
 def glass_blur_block(images, out, taps, strewing, stream, indices):
-    """Apply the glass blur to images with these `indices`.
+    """Apply the glass blur to the images with these `indices`.
 
     `strewing` is (largest offset, rounds).
     """

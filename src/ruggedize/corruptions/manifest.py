@@ -1,4 +1,4 @@
-"""`manifest.json`: the settings of a folder of corrupted images and the hashes of its files."""
+"""`manifest.json`: the settings of a folder of corrupted images, and the hashes of its files."""
 
 import hashlib
 from pathlib import Path
@@ -13,11 +13,11 @@ from ruggedize.data import ImageSet
 
 NAME = "manifest.json"
 
-HASH_BATCH = 1_000  # images per batch, since streamed images are not all in memory
+HASH_BATCH = 1_000  # images per batch, because streamed images are not all in memory
 
 
 class Manifest(BaseModel):
-    """Everything that the pixels depend on, and the finished files."""
+    """All settings that the pixels depend on, and the finished files."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     format: Literal["ruggedize-corruptions-1"] = "ruggedize-corruptions-1"
@@ -34,7 +34,7 @@ class Manifest(BaseModel):
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """Read the manifest of a folder; return None if there is none."""
+    """Read the manifest of a folder; return None if it has none."""
     path = folder / NAME
     if not path.exists():
         return None
@@ -45,7 +45,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         place = ".".join(str(part) for part in fault["loc"]) or "its JSON"
         raise UserError(
             f"{path} is damaged at {place}: {fault['msg']};\n"
-            "delete the folder and write it again with `ruggedize corrupt`"
+            "delete the folder and create it again with `ruggedize corrupt`"
         ) from None
 
 
@@ -55,7 +55,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def fingerprint(image_set: ImageSet) -> str:
-    """Return a hash of images and labels, to detect other data under the same name."""
+    """Return a hash of the images and labels, to detect different data with the same name."""
     digest = hashlib.sha256()
     for start in range(0, len(image_set), HASH_BATCH):
         batch = image_set.images[start : start + HASH_BATCH]

@@ -25,7 +25,7 @@ BENCHMARK = (
     "elastic_transform",
     "pixelate",
     "jpeg_compression",
-)  # the 15 of the published benchmark
+)  # the 15 corruptions of the published benchmark
 EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")  # published as a validation set
 ALL = BENCHMARK + EXTRA
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -42,9 +42,9 @@ def parsed_names(text: str) -> tuple[str, ...]:
 
 
 def check_known(names: Iterable[str]) -> None:
-    """Raise ValueError if one of these is no corruption of the catalogue.
+    """Raise ValueError if one of these corruptions is not in the catalogue.
 
-    The catalogue, which takes a second to import, is read only for names beyond the published ones.
+    Importing the catalogue takes a second, so it is only imported for names that are not published.
     """
     if further := [name for name in names if name not in ALL]:
         from ruggedize.corruptions.catalogue import CORRUPTIONS
@@ -55,11 +55,11 @@ def check_known(names: Iterable[str]) -> None:
 
 
 def unknown(name: str, known: Iterable[str] = ALL) -> str:
-    """Return the error message for an unknown corruption, with the nearest name."""
+    """Return the error message for an unknown corruption, with the closest name."""
     return f"unknown corruption {name}; {nearest(name, known)}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint: the nearest of the known names, or all of them."""
+    """Return a hint: the closest of the known names, or all of them if none is close."""
     near = difflib.get_close_matches(name, known := list(known), 1)
     return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"

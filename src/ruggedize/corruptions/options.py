@@ -1,22 +1,22 @@
-"""The options of the corruptions. Does not import torch."""
+"""The options of corruptions. Does not import torch."""
 
 from collections.abc import Iterable, Mapping
 
 from ruggedize.core.errors import UserError
 from ruggedize.corruptions.names import ALL, unknown
 
-Options = Mapping[str, tuple[str, ...]]  # the values of each option; the first is the default
-Chosen = Mapping[str, Mapping[str, str]]  # by corruption: the value of each option
+Options = Mapping[str, tuple[str, ...]]  # allowed values by option; the first is the default
+Chosen = Mapping[str, Mapping[str, str]]  # values of the options, by corruption and option
 
 OPTIONS: dict[str, Options] = {"frost": {"textures": ("photographs", "procedural")}}
 PUBLISHED: dict[str, Options] = {name: OPTIONS.get(name, {}) for name in ALL}
 
 
 def complete_options(given: Chosen, table: Mapping[str, Options]) -> dict[str, dict[str, str]]:
-    """Return the values of all options of the corruptions in a table.
+    """Return the values of all options of the corruptions in a table, filling in defaults.
 
     Raises:
-        ValueError: an unknown corruption, option or value; lists the allowed ones.
+        ValueError: a corruption, option or value is unknown; the message lists the allowed ones.
     """
     for name in given:
         if name not in table:
@@ -32,7 +32,7 @@ def complete(corruption: str, options: Options, given: Mapping[str, str]) -> dic
     """Return the values of all options of a corruption, filling in defaults.
 
     Raises:
-        ValueError: an unknown option or value; lists the allowed ones.
+        ValueError: an option or value is unknown; the message lists the allowed ones.
     """
     for option, value in given.items():
         if option not in options:
@@ -48,7 +48,7 @@ def parsed_options(texts: Iterable[str]) -> dict[str, dict[str, str]]:
     """Parse command-line options of the form CORRUPTION.OPTION=VALUE.
 
     Raises:
-        UserError: an option has another form, or an unknown name or value.
+        UserError: an option has the wrong form, or an unknown name or value.
     """
     parsed: dict[str, dict[str, str]] = {}
     for text in texts:
@@ -65,7 +65,7 @@ def parsed_options(texts: Iterable[str]) -> dict[str, dict[str, str]]:
 
 
 def allowed_texts() -> str:
-    """Return the allowed command-line options, formatted as "frost.textures=a|b"."""
+    """Return the allowed command-line options in the form "frost.textures=a|b"."""
     return ", ".join(
         f"{name}.{option}={'|'.join(values)}"
         for name, options in OPTIONS.items()
@@ -74,10 +74,10 @@ def allowed_texts() -> str:
 
 
 def reject_idle_options(given: Chosen, corruptions: tuple[str, ...] | None) -> None:
-    """Raise a UserError if an option belongs to a corruption that is not selected (None: all)."""
+    """Raise UserError if an option is for a corruption that is not selected (None: all are)."""
     for name, options in given.items():
         if options and corruptions is not None and name not in corruptions:
             raise UserError(
-                f"--option {name}.{next(iter(options))} does nothing without the corruption "
-                f"{name};\nremove it"
+                f"--option {name}.{next(iter(options))} has no effect without the corruption "
+                f"{name};\nomit the option"
             )

@@ -1,7 +1,7 @@
-"""The four noises, which change every value of an image independently.
+"""The four noise corruptions, which change every value of an image independently.
 
-A noise is a pure function of the image and its random values. These come from the key of the image
-or, in tests, from the generator that the official script uses.
+Each is a pure function of the image and of random values. These come from the key of the image or,
+in tests, from the generator that the official script uses.
 """
 
 import math
@@ -19,7 +19,7 @@ VALUES_PER_HASH = 4
 LOW_16 = np.uint64(0xFFFF)
 LOW_32 = np.uint64(0xFFFFFFFF)
 HALF_WORD = np.uint64(32)
-DEVIATIONS = 8.0  # range of Poisson counts in the tables, in standard deviations
+DEVIATIONS = 8.0  # range of the Poisson counts in the tables, in standard deviations
 
 Tables = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -41,13 +41,13 @@ def draw_normals(key, quantiles, out):
 
 
 def with_normals(std: float, height: int, width: int) -> tuple[float, np.ndarray]:
-    """Prepare a noise with normal random values."""
+    """Prepare a noise corruption that draws normal random values."""
     return float(std), normal_table()
 
 
 @kernel
 def gaussian_noise(source, out, normals, std):
-    """Add normal noise; `std` as a fraction of 255."""
+    """Add normal noise; `std` is a fraction of 255."""
     values, targets = source.ravel(), out.ravel()
     for i in range(len(values)):
         targets[i] = truncated(values[i] + 255.0 * std * normals[i])
@@ -55,7 +55,7 @@ def gaussian_noise(source, out, normals, std):
 
 @kernel
 def gaussian_noise_block(images, out, std, quantiles, stream, indices):
-    """Add normal noise to images with these `indices`."""
+    """Add normal noise to the images with these `indices`."""
     normals = np.empty(images.shape[1] * images.shape[2] * images.shape[3], np.float32)
     for i in range(len(images)):
         draw_normals(image_key(stream, indices[i]), quantiles, normals)
@@ -72,7 +72,7 @@ def speckle_noise(source, out, normals, std):
 
 @kernel
 def speckle_noise_block(images, out, std, quantiles, stream, indices):
-    """Scale images with these `indices` by one plus normal noise."""
+    """Scale the images with these `indices` by one plus normal noise."""
     normals = np.empty(images.shape[1] * images.shape[2] * images.shape[3], np.float32)
     for i in range(len(images)):
         draw_normals(image_key(stream, indices[i]), quantiles, normals)
@@ -81,7 +81,7 @@ def speckle_noise_block(images, out, std, quantiles, stream, indices):
 
 @kernel
 def shot_noise(source, out, counts, photons):
-    """Convert photon counts to pixel values; `photons` is the expected count of the value 255."""
+    """Convert photon counts to pixel values; `photons` is the expected count for the value 255."""
     targets = out.ravel()
     for i in range(len(targets)):
         targets[i] = truncated(255.0 * counts[i] / photons)
@@ -89,7 +89,7 @@ def shot_noise(source, out, counts, photons):
 
 @kernel
 def shot_noise_block(images, out, photons, tables, stream, indices):
-    """Add Poisson noise to images with these `indices`."""
+    """Add Poisson noise to the images with these `indices`."""
     counts = np.empty(images.shape[1] * images.shape[2] * images.shape[3], np.int32)
     for i in range(len(images)):
         draw_counts(image_key(stream, indices[i]), images[i].ravel(), tables, counts)
@@ -111,16 +111,16 @@ def draw_counts(key, values, tables, out):
 
 
 def with_counts(photons: float, height: int, width: int) -> tuple[float, Tables]:
-    """Prepare the shot noise; `photons` is the expected count of the value 255."""
+    """Prepare the shot noise; `photons` is the expected count for the value 255."""
     return float(photons), poisson_tables(float(photons))
 
 
 @cache
 def poisson_tables(photons: float) -> Tables:
-    """Return an alias table for each pixel value, over the counts from its `lowest` upwards.
+    """Return an alias table of Poisson counts for each pixel value.
 
-    A uniformly drawn column c yields the count `lowest + c` with probability `cut / 2^32`, else
-    `lowest + other`. Shapes: lowest int64 `[256]`, cuts uint32 and others uint16
+    A uniformly drawn column c yields the count `lowest + c` with probability `cut / 2^32`, or else
+    `lowest + other`. Shapes: lowest int64 `[256]`, cuts uint32 `[256, columns]` and others uint16
     `[256, columns]`.
     Source: Walker 1977, "An Efficient Method for Generating Discrete Random Variables".
     """
@@ -143,7 +143,7 @@ def poisson_tables(photons: float) -> Tables:
 
 
 def poisson_probabilities(rates: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return the Poisson probabilities of the counts in each row, normalised to sum to 1."""
+    """Return the Poisson probabilities of the counts, normalised so that each row sums to 1."""
     log_factorials = np.array([math.lgamma(k + 1.0) for k in range(int(counts.max()) + 1)])
     positive = np.maximum(rates, 1e-300)[:, None]  # avoids log(0)
     probabilities = np.exp(counts * np.log(positive) - rates[:, None] - log_factorials[counts])
@@ -152,7 +152,7 @@ def poisson_probabilities(rates: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 @kernel
 def impulse_noise(source, out, uniforms, amount):
-    """Set a fraction `amount` of the values to 255 or 0, with equal probability."""
+    """Set a fraction `amount` of the values to 255 or 0 with equal probability."""
     values, targets = source.ravel(), out.ravel()
     for i in range(len(values)):
         if uniforms[i] >= amount:
@@ -163,7 +163,7 @@ def impulse_noise(source, out, uniforms, amount):
 
 @kernel
 def impulse_noise_block(images, out, amount, stream, indices):
-    """Add salt-and-pepper noise to images with these `indices`."""
+    """Add salt-and-pepper noise to the images with these `indices`."""
     uniforms = np.empty(images.shape[1] * images.shape[2] * images.shape[3])
     for i in range(len(images)):
         key = image_key(stream, indices[i])

@@ -1,4 +1,4 @@
-"""Procedural frost textures: random ice ferns, identical on every machine."""
+"""Procedural frost textures: random ice ferns, which are identical on all machines."""
 
 from functools import cache
 
@@ -8,11 +8,11 @@ from scipy import ndimage
 HEIGHT, WIDTH = 400, 600
 NUM_BLADES = 1500
 LONGEST = 70.0  # pixels from a blade's foot to its tip
-SLOPE = np.tan(np.radians(60))  # of the side branches; ice crystals branch at 60 degrees
+SLOPE = np.tan(np.radians(60))  # slope of the side branches: ice crystals branch at 60 degrees
 PERIOD = 5.0  # pixels from one side branch to the next
-MIST = (4, 9, 20, 45, 100, 220)  # noise cells along the longer side, per octave
+MIST = (4, 9, 20, 45, 100, 220)  # noise cells along the longer side, for each octave
 
-# Mean red, green and blue, and standard deviation of the brightness, measured on the photographs.
+# Means of red, green and blue, and standard deviation of brightness, measured on the photographs.
 TONES = (
     ((77.7, 149.1, 165.7), 18.0),
     ((200.8, 205.4, 214.5), 22.0),
@@ -24,12 +24,12 @@ TONES = (
 
 @cache
 def grown_pictures() -> tuple[np.ndarray, ...]:
-    """Return one texture per photograph, with its colour and contrast: uint8 `[3, h, w]`."""
+    """Return one texture per photograph, with the same colour and contrast: uint8 `[3, h, w]`."""
     return tuple(grown_picture(seed, *tone) for seed, tone in enumerate(TONES))
 
 
 def grown_picture(seed: int, colour: tuple[float, float, float], spread: float) -> np.ndarray:
-    """Draw ice blades over mist, in one colour."""
+    """Draw ice blades over mist in one colour: uint8 `[3, h, w]`."""
     rng = np.random.RandomState(seed)
     mist = np.zeros((HEIGHT, WIDTH))
     for octave, cells in enumerate(MIST):
@@ -40,7 +40,7 @@ def grown_picture(seed: int, colour: tuple[float, float, float], spread: float) 
 
 
 def blades(rng: np.random.RandomState) -> np.ndarray:
-    """Draw overlapping feathered blades at random positions and angles: float `[h, w]`."""
+    """Draw overlapping, feathered blades at random positions and angles: float `[h, w]`."""
     plane = np.zeros((HEIGHT, WIDTH))
     for _ in range(NUM_BLADES):
         foot_y, foot_x = rng.uniform(0, HEIGHT), rng.uniform(0, WIDTH)
@@ -67,7 +67,7 @@ def reach_of(foot: float, to_tip: float, room: float, size: int) -> slice:
 
 
 def noise(rng: np.random.RandomState, cells: int) -> np.ndarray:
-    """Return smooth noise in about -1..1, with `cells` grains along the longer side."""
+    """Return smooth noise, roughly in -1..1, with `cells` grains along the longer side."""
     rows = cells * HEIGHT // WIDTH + 2
     grid = rng.uniform(-1, 1, (rows, cells + 2))
     zoom = (HEIGHT / rows, WIDTH / (cells + 2))

@@ -1,4 +1,4 @@
-"""Draw a contact sheet: one image under every corruption at every severity."""
+"""Contact sheets that show one image under every corruption at every severity."""
 
 import textwrap
 from typing import TYPE_CHECKING
@@ -12,11 +12,11 @@ from ruggedize.corruptions.suites import LENGTHS, Suite, chosen_names
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-CELL = 96  # pixels; small images are enlarged by the smallest integer that reaches this
-LARGEST_CELL = 224  # pixels; larger images are reduced to this
+CELL = 96  # pixels; small images are enlarged by the smallest integer that reaches this size
+LARGEST_CELL = 224  # pixels; larger images are reduced to this size
 GAP = 4
 MARGIN = 24
-# For cells of CELL pixels; scaled up with larger cells.
+# The sizes below are for cells of CELL pixels and grow with the cells.
 TITLE = 26  # height of the row of severities
 NAMES = 150  # width of the column of names
 FONT = 14
@@ -32,8 +32,8 @@ def corruption_sheet(
 ) -> "Image":
     """Draw one row per corruption (default: all): the clean image, then severities 1 to 5.
 
-    `clean` is the test image at `position`. Small images are enlarged without smoothing. Below, a
-    note says how the lengths of the corruptions suit images of this size, if the suite has one.
+    `clean` is the test image at `position`. Small images are enlarged without smoothing. If the
+    suite has a note on how its lengths suit images of this size, it is printed below.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -63,7 +63,7 @@ def corruption_sheet(
 
 
 def note_lines(suite: Suite, width: int, scale: float) -> list[str]:
-    """Return the note on the lengths of a suite, in lines that fit the sheet."""
+    """Return a suite's note on its lengths, wrapped to the width of the sheet; empty if none."""
     facts = suite.describe()
     if LENGTHS not in facts:
         return []

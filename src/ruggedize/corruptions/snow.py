@@ -16,7 +16,7 @@ FIRST_ANGLE, LAST_ANGLE = -135.0, -45.0  # degrees; range of the motion blur
 def with_flakes(level: tuple[float, ...], height: int, width: int) -> tuple[object, ...]:
     """Prepare the snow.
 
-    `level` is (mean, spread, zoom, threshold, radius and sigma of the motion blur, mix).
+    `level` is (mean, spread, zoom, threshold, motion-blur radius, motion-blur sigma, mix).
     """
     loc, scale, zoom, threshold, radius, sigma, mix = level
     noise = float(loc), float(scale), float(threshold)
@@ -25,10 +25,10 @@ def with_flakes(level: tuple[float, ...], height: int, width: int) -> tuple[obje
 
 
 def zoomed_places(size: int, zoom: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return where a centre zoom samples: integer positions int64 and fractions float32 `[size]`.
+    """Return the positions that a centre zoom samples: int64 `[size]`, and fractions, float32.
 
     Source: the official `clipped_zoom`: SciPy's `zoom`, which aligns the first and last pixels,
-    cropped to the original size.
+    followed by a crop to the original size.
     """
     kept = math.ceil(size / zoom)
     zoomed = round(kept * zoom)
@@ -40,7 +40,7 @@ def zoomed_places(size: int, zoom: float) -> tuple[np.ndarray, np.ndarray]:
 
 @kernel
 def snow_block(images, out, noise, places, weights, mix, quantiles, stream, indices):
-    """Add snow to images with these `indices`."""
+    """Add snow to the images with these `indices`."""
     height, width = images.shape[2:]
     normals = np.empty(height * width, np.float32)
     flakes = np.empty((height, width), np.uint8)
@@ -58,7 +58,7 @@ def snow_block(images, out, noise, places, weights, mix, quantiles, stream, indi
 
 @kernel
 def form_flakes(normals, noise, places, flakes):
-    """Zoom the noise and set values below the threshold to 0; the rest are flakes, 0..255."""
+    """Zoom the noise and set values below the threshold to 0; the others are flakes, 0..255."""
     loc, scale, threshold = noise
     row_places, down, column_places, across = places
     height, width = flakes.shape
@@ -77,7 +77,7 @@ def form_flakes(normals, noise, places, flakes):
 
 @kernel
 def snow(source, out, flakes, mix):
-    """Whiten the image by 1 - mix, and add the flakes and the flakes rotated by 180 degrees."""
+    """Whiten the image by 1 - mix, then add the flakes and a copy rotated by 180 degrees."""
     height, width = flakes.shape
     for y in range(height):
         for x in range(width):

@@ -13,14 +13,14 @@ WATER = (175.0, 238.0, 238.0)  # pale turquoise
 MUD = (63.0, 42.0, 20.0)
 LEAST_MUD = 0.8
 LOW, HIGH = 50, 150  # thresholds of the Canny edge detector
-FARTHEST = np.float32(20)  # pixels; distances from an edge are clipped to this
+FARTHEST = np.float32(20)  # pixels; distances from an edge are clipped to this value
 NINTH = 1.0 / 9.0
 EVEN = np.ones((3, 3))
 RELIEF = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], np.float64)
 
 
 def with_liquid(level: tuple[float, ...], height: int, width: int) -> tuple[object, ...]:
-    """Prepare the spatter; `level` is (mean, spread, blur, threshold, strength, 1 for mud)."""
+    """Prepare the spatter; `level` is (mean, spread, blur, threshold, strength, is_mud)."""
     loc, scale, sigma, threshold, strength, is_mud = level
     liquid = float(loc), float(scale), float(threshold), gaussian_taps(sigma)
     fading = gaussian_taps(strength) if is_mud else np.ones(1, np.float32)
@@ -29,7 +29,7 @@ def with_liquid(level: tuple[float, ...], height: int, width: int) -> tuple[obje
 
 @kernel
 def spatter_block(images, out, liquid, is_mud, strength, fading, quantiles, stream, indices):
-    """Apply spatter to images with these `indices`."""
+    """Apply spatter to the images with these `indices`."""
     height, width = images.shape[2:]
     normals = np.empty(height * width, np.float32)
     work = working_planes(height, width)
@@ -43,7 +43,7 @@ def spatter_block(images, out, liquid, is_mud, strength, fading, quantiles, stre
 
 @kernel
 def working_planes(height, width):
-    """Allocate working memory that is reused for every image."""
+    """Allocate work memory, which is reused for all images."""
     floats = np.empty((2, height, width), np.float32)
     planes, padded = np.empty((2, height, width)), np.empty((height + 2, width + 2))
     gradients = np.empty((2, height, width), np.int32)
@@ -56,7 +56,7 @@ def working_planes(height, width):
 
 @kernel
 def pour(normals, liquid, floats):
-    """Compute the liquid in `floats[1]`: blurred noise, 0 where below the threshold."""
+    """Compute the liquid in `floats[1]`: blurred noise, with 0 below the threshold."""
     loc, scale, threshold, taps = liquid
     noise, level = floats[0].ravel(), floats[1].ravel()
     for j in range(len(normals)):
@@ -89,7 +89,7 @@ def mud(source, out, normals, liquid, fading, floats):
 def water(source, out, normals, liquid, strength, work):
     """Add the highlights of water drops, lit from one side.
 
-    Deviation: without drops the image is unchanged; the official code returns black (0 / 0).
+    Deviation: without drops, the image is unchanged; the official code returns black (0 / 0).
     """
     floats, planes, _, _, _, _, _, wet, _ = work
     pour(normals, liquid, floats)
@@ -111,7 +111,7 @@ def water(source, out, normals, liquid, strength, work):
 
 @kernel
 def shade(work):
-    """Compute the shading of the drops, an emboss of the distance to edges, in `planes[0]`."""
+    """Compute the shading of the drops in `planes[0]`: the embossed distance to their edges."""
     _, planes, padded, gradients, sizes, stack, distances, wet, edges = work
     height, width = wet.shape
     find_edges(wet, LOW, HIGH, gradients, sizes, stack, edges)
@@ -136,8 +136,8 @@ def shade(work):
 def equalise(values):
     """Equalise the histogram of integers in 0..255, in place.
 
-    Source: OpenCV's `equalizeHist`: each value is replaced by the cumulative fraction of values up
-    to it, not counting the lowest value, times 255; constant input is unchanged.
+    Source: OpenCV's `equalizeHist`: each value is replaced with 255 times the cumulative fraction
+    of values up to it, not counting the lowest value; constant input does not change.
     """
     counts = np.zeros(256, np.int64)
     for value in values:

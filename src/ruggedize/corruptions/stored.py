@@ -1,4 +1,4 @@
-"""Open suites on disk: detect the layout, and check whether images pair with the test images."""
+"""Suites on disk: detection of their layout, and checks whether they match the test images."""
 
 import os
 from dataclasses import replace
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ruggedize.core.errors import UserError
-from ruggedize.core.places import user_path
+from ruggedize.core.places import absolute_path
 from ruggedize.corruptions.arrays import ArraySuite, open_arrays
 from ruggedize.corruptions.class_folders import ClassFolderSuite, open_class_folders
 from ruggedize.corruptions.corrupting import corrupt
@@ -18,35 +18,35 @@ from ruggedize.data import ImageSet, data_root
 from ruggedize.kernels.types import Labels
 
 PROBES = ("brightness", "contrast", "pixelate", "jpeg_compression")
-"""Corruptions used to recognise pairs, tried in this order.
+"""Corruptions for recognising pairs of images, in order of preference.
 
 They are deterministic and keep the image recognisable.
 """
 StoredSuite = ArraySuite | ClassFolderSuite
-NUM_COMPARED = 8  # images, to recognise reversed severities
-NUM_PROBED = 256  # images, spread evenly over the set
+NUM_COMPARED = 8  # images compared to recognise reversed severities
+NUM_PROBED = 256  # images compared to recognise pairs, evenly spread over the set
 LARGEST_DISTANCE = 12.0
 """Largest mean absolute difference (0..255) between our version of an image and the suite's.
 
-Measured on 1,000 images of CIFAR-10: official images differ from ours by less than 0.1, after
-another JPEG of quality 85 by less than 11; different images by 22 or more, on average by 60.
+Measured on 1,000 images of CIFAR-10: official images differ from ours by less than 0.1, or by less
+than 11 after another JPEG of quality 85; different images by at least 22, and by 60 on average.
 """
 
 
 def find_suite(name: str, root: str | os.PathLike[str] | None = None) -> Path:
-    """Return the folder of a suite, given its path or its name in the data folder.
+    """Return the folder of a suite from its path or its name in the data folder.
 
     Raises:
         UserError: there is no such folder.
     """
-    if user_path(name).is_dir():
-        return user_path(name)
+    if (place := absolute_path(name)).is_dir():
+        return place
     folder = data_root(root) / name
     if folder.is_dir():
         return folder
     raise UserError(
         f"there is no suite {name}: no such folder in {Path.cwd()} or {folder.parent};\n"
-        "give generated or a folder in the layout of CIFAR-10-C or ImageNet-C, or download one "
+        "use generated or a folder in the layout of CIFAR-10-C or ImageNet-C, or download a suite "
         "with `ruggedize fetch cifar10-c`"
     )
 
@@ -56,12 +56,12 @@ def stored_suite(
 ) -> Suite:
     """Open a folder in the layout of CIFAR-10-C (`CORRUPTION.npy`) or ImageNet-C (image folders).
 
-    If image i of the suite is not image i of `image_set`, `unpaired` has the labels of the suite
-    and the reason. Only `severities` need to be there.
+    If image i of the suite is not image i of `image_set`, the suite's `unpaired` holds its labels
+    and the reason. Only the wanted `severities` have to exist.
 
     Raises:
-        UserError: the layout is unknown, severities are in reversed order, or files are
-            inconsistent with each other or the data.
+        UserError: the layout is unknown, severities are in reverse order, or files are
+            inconsistent with each other or with the data.
     """
     if any(folder.glob("*.npy")):
         suite, labels = open_arrays(folder, image_set, severities)
@@ -71,7 +71,7 @@ def stored_suite(
         reject_level_above(folder)
         raise UserError(
             f"{folder} has neither {ALL[0]}.npy (CIFAR-10-C) nor {ALL[0]}/1/CLASS/* (ImageNet-C);\n"
-            "give the folder that contains the corruptions"
+            "use the folder that contains the corruptions"
         )
     reason = why_unpaired(suite, labels, image_set)
     reject_reversed(folder, suite, image_set)
@@ -84,19 +84,19 @@ def is_suite(folder: Path) -> bool:
 
 
 def reject_level_above(folder: Path) -> None:
-    """Raise a UserError if the corruptions lie in folders of this folder."""
+    """Raise UserError if the corruptions are in subfolders of this folder."""
     below = sorted(path for path in folder.iterdir() if path.is_dir() and is_suite(path))
     if len(below) == 1:
-        raise UserError(f"the corruptions are a level deeper, in {below[0]};\ngive that folder")
+        raise UserError(f"the corruptions are a level deeper, in {below[0]};\nuse that folder")
     if below:
         raise UserError(
             f"the corruptions are a level deeper, in {', '.join(path.name for path in below)} of "
-            f"{folder};\nmove them all into one folder, or give one of these"
+            f"{folder};\nmove all of them into one folder, or use one of these"
         )
 
 
 def reject_reversed(folder: Path, suite: StoredSuite, image_set: ImageSet) -> None:
-    """Raise a UserError if severity 5 comes first: its images look like ours of severity 1."""
+    """Raise UserError if severity 5 comes first, so that its images look like our severity 1."""
     probe = next((name for name in PROBES if name in suite.corruptions), None)
     mild, strong = suite.severities[0], suite.severities[-1]
     if probe is None or mild == strong or suite_length(suite) != len(image_set):
@@ -108,36 +108,37 @@ def reject_reversed(folder: Path, suite: StoredSuite, image_set: ImageSet) -> No
     )
     if crossed + crossed_too < same + same_too and crossed < LARGEST_DISTANCE * len(positions):
         raise UserError(
-            f"{folder} has its severities in reversed order: {probe} of severity {mild} looks like "
+            f"{folder} has its severities in reverse order: {probe} at severity {mild} looks like "
             f"severity {strong};\nreverse the order, so that the images of severity 1 come first"
         )
 
 
 def suite_length(suite: StoredSuite) -> int:
-    """Return the number of images of one cell."""
+    """Return the number of images per cell."""
     return suite.num_images if isinstance(suite, ArraySuite) else len(suite.files)
 
 
 def reject_incomplete(folder: Path, suite: Suite) -> None:
-    """Raise a UserError if a suite is incomplete.
+    """Raise UserError if a suite is incomplete.
 
-    It must have every file in its manifest or, without a manifest, the fifteen corruptions of the
-    benchmark.
+    A suite must have all files in its manifest or, without a manifest, the fifteen corruptions of
+    the benchmark.
     """
     manifest = read_manifest(folder)
     listed = {name.removesuffix(".npy") for name in manifest.files} if manifest else {*BENCHMARK}
     if missing := [name for name in ALL if name in listed and name not in suite.corruptions]:
         raise UserError(
             f"{folder} lacks {', '.join(missing)};\n"
-            "download or write it again, or select the corruptions to assess with --corruptions "
+            "download or export it again, or select the corruptions to assess with --corruptions "
             "(assess.corruptions)"
         )
 
 
 def why_unpaired(suite: StoredSuite, labels: Labels, image_set: ImageSet) -> str | None:
-    """Return why image i of a suite is not test image i; None if it is.
+    """Return the reason if image i of a suite is not test image i; None if it is.
 
-    Compares the number of images, the labels, and images under a mild deterministic corruption.
+    The number of images, the labels, and some images under a mild, deterministic corruption are
+    compared.
     """
     n = len(image_set)
     if len(labels) != n:
@@ -167,9 +168,10 @@ def distance(
     image_set: ImageSet,
     severities: tuple[int, int] = (1, 1),
 ) -> float:
-    """Return the mean absolute difference between the suite's image and ours (nearest preset).
+    """Return the mean absolute difference (0..255) between an image of the suite and ours.
 
-    `severities` are those of the suite's image and of ours.
+    `severities` are those of the suite's image and of ours, for which the closer of the presets
+    cifar and imagenet is used.
     """
     clean, (theirs_at, ours_at) = image_set.images[position : position + 1], severities
     theirs = suite.images(probe, theirs_at, position, position + 1).float()

@@ -1,4 +1,4 @@
-"""Suites: the sources of corrupted images for an assessment."""
+"""Suites, the sources of corrupted images for assessments."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,12 +16,12 @@ from ruggedize.corruptions.names import ALL, nearest, unknown
 from ruggedize.corruptions.options import complete_options
 from ruggedize.kernels.types import Images, ImageSource, Labels
 
-LENGTHS = "lengths"  # key of a note in the facts of a suite
+LENGTHS = "lengths"  # key of a note in the description of a suite
 Positions = Int64[Tensor, " n"]  # of images in a data set or suite
 
 
 class Unpaired(NamedTuple):
-    """The labels of a suite whose image i is not test image i, and the reason."""
+    """The labels of a suite whose image i is not test image i, and the reason for that."""
 
     labels: Labels
     reason: str
@@ -29,7 +29,7 @@ class Unpaired(NamedTuple):
 
 @runtime_checkable
 class Suite(Protocol):
-    """A source of corrupted images by cell (corruption x severity), at their stored size."""
+    """A source of corrupted images at their stored size, by cell (corruption x severity)."""
 
     @property
     def name(self) -> str:
@@ -43,25 +43,25 @@ class Suite(Protocol):
 
     @property
     def unpaired(self) -> Unpaired | None:
-        """None if image i of every cell is test image i; else the labels and the reason."""
+        """None if image i of every cell is test image i; otherwise the labels and the reason."""
         ...
 
     def describe(self) -> dict[str, str]:
-        """Return where the images come from, as recorded with every result."""
+        """Return where the images come from, to be recorded with every result."""
         ...
 
     def images(self, corruption: str, severity: int, start: int, stop: int) -> Images:
-        """Return the images start..stop of one cell."""
+        """Return images start..stop-1 of one cell."""
         ...
 
     def images_at(self, corruption: str, severity: int, positions: Positions) -> Images:
-        """Return the images at these positions of one cell, in this order."""
+        """Return the images of one cell at these positions, in this order."""
         ...
 
 
 @dataclass(frozen=True)
 class GeneratedSuite:
-    """A suite that corrupts the images of a data set on access; stores nothing."""
+    """A suite that corrupts the images of a data set on access and stores nothing."""
 
     clean: ImageSource
     seed: int
@@ -90,17 +90,17 @@ class GeneratedSuite:
         return facts | ({"own corruptions": custom} if custom else {})
 
     def check(self, corruptions: Sequence[str]) -> None:
-        """Raise a UserError if a file that one of these corruptions needs is missing."""
+        """Raise UserError if a file that one of these corruptions needs is missing."""
         for name in corruptions:
             if check := self.rows[name].check:
                 check(self.options.get(name, {}))
 
     def images(self, corruption: str, severity: int, start: int, stop: int) -> Images:
-        """Return the images start..stop of one cell; independent of the choice of blocks."""
+        """Return images start..stop-1 of one cell, whose pixels do not depend on the range."""
         return self.images_at(corruption, severity, range_of(start, stop, len(self.clean)))
 
     def images_at(self, corruption: str, severity: int, positions: Positions) -> Images:
-        """Return the images at these positions of one cell; independent of the selection."""
+        """Return the images of one cell at these positions; pixels do not depend on the others."""
         check_positions(positions, len(self.clean))
         if corruption not in self.rows:
             raise ValueError(unknown(corruption, self.rows))
@@ -110,7 +110,7 @@ class GeneratedSuite:
         return corrupt_indexed(images, positions.numpy(), row, severity, **settings)
 
     def clean_at(self, positions: Positions) -> Images:
-        """Return clean images; caches the latest selection, as all cells use the same."""
+        """Return clean images; the latest selection is cached, because all cells share it."""
         if is_range(positions):
             return self.clean[int(positions[0]) : int(positions[-1]) + 1]
         if not (self.latest and torch.equal(self.latest[0], positions)):
@@ -126,23 +126,23 @@ def generated_suite(
     options: Mapping[str, Mapping[str, str]] | None = None,
     extra: Sequence[Corruption] = (),
 ) -> GeneratedSuite:
-    """Return a suite that corrupts the images of a data set on access.
+    """Build a suite that corrupts the images of a data set on access.
 
     Args:
         images: the clean images, as stored.
         seed: seed of the random values.
         preset: which constants to use, as for `corrupt`.
         options: options by corruption: `{"frost": {"textures": "procedural"}}`.
-        extra: further corruptions, added after the published nineteen. Summaries over the
-            published ones do not include them.
+        extra: further corruptions, added after the published nineteen and not included in their
+            summaries.
 
     Raises:
-        ValueError: an unknown corruption, option or value, or a duplicate name.
+        ValueError: a corruption, option or value is unknown, or a name exists twice.
     """
     rows = {name: CORRUPTIONS[name] for name in ALL}
     for row in extra:
         if row.name in rows:
-            raise ValueError(f"a corruption {row.name} exists already; choose another name")
+            raise ValueError(f"a corruption {row.name} already exists;\nchoose another name")
         rows[row.name] = row
     complete = complete_options(options or {}, {name: row.options for name, row in rows.items()})
     height, width = images.shape[2:]
@@ -150,37 +150,40 @@ def generated_suite(
 
 
 def further_corruptions(names: Sequence[str] | None) -> list[Corruption]:
-    """Return those of the named corruptions that are in the catalogue but not published."""
+    """Return the named corruptions that are in the catalogue but not published."""
     return [CORRUPTIONS[name] for name in names or () if name in CORRUPTIONS and name not in ALL]
 
 
 def lengths_of(preset: Preset, side: int) -> dict[str, str]:
-    """Return a note on the lengths of a preset, unless they were made for images of this side."""
+    """Return a note on a preset's lengths, unless they are meant for images of this side."""
     if preset == "scaled":
         return {LENGTHS: f"scaled from {CIFAR_SIDE} to {side} pixels"}
     if preset == "cifar" and side > CIFAR_SIDE:
-        weaker = f"made for {CIFAR_SIDE} pixels: blurs are weaker at {side}"
-        return {LENGTHS: f"{weaker}; preset scaled scales them"}
+        weaker = f"meant for {CIFAR_SIDE} pixels: blurs are weaker at {side}"
+        return {LENGTHS: f"{weaker}; the preset scaled scales them"}
     return {}
 
 
 def range_of(start: int, stop: int, num_images: int) -> Positions:
-    """Return the positions start..stop - 1.
+    """Return the positions start..stop-1.
 
     Raises:
         ValueError: the range exceeds the number of images.
     """
     if not 0 <= start <= stop <= num_images:
-        raise ValueError(f"must be 0 <= start <= stop <= {num_images}, got {start} and {stop}")
+        raise ValueError(
+            f"start and stop must satisfy 0 <= start <= stop <= {num_images}, got {start} and "
+            f"{stop};\nuse a range within the images"
+        )
     return torch.arange(start, stop)
 
 
 def check_positions(positions: Positions, num_images: int) -> None:
-    """Raise a ValueError if a position is out of range."""
+    """Raise ValueError if a position is out of range."""
     if len(positions) and not 0 <= int(positions.min()) <= int(positions.max()) < num_images:
         raise ValueError(
             f"positions must be in 0..{num_images - 1}, got {int(positions.min())}.."
-            f"{int(positions.max())}"
+            f"{int(positions.max())};\nuse positions of existing images"
         )
 
 
@@ -190,7 +193,7 @@ def is_range(positions: Positions) -> bool:
 
 
 def chosen_names(suite: Suite, wanted: tuple[str, ...] | None) -> list[str]:
-    """Return the wanted corruptions (None: all), in the order of the suite.
+    """Return the wanted corruptions (None for all), in the order of the suite.
 
     Raises:
         UserError: the suite lacks one of them, or a file that one of them needs is missing.

@@ -1,7 +1,7 @@
 """Brightness, contrast and saturation.
 
-HSV value and saturation are changed without computing the hue: a change of value scales red, green
-and blue equally, a change of saturation scales their distances from the value.
+HSV value and saturation are changed without computing the hue: changing the value scales red, green
+and blue equally; changing the saturation scales their distances from the value.
 """
 
 from ruggedize.kernels.kernel import kernel
@@ -9,13 +9,13 @@ from ruggedize.kernels.truncation import truncated
 
 
 def with_level(level: float, height: int, width: int) -> tuple[float]:
-    """Prepare a corruption whose level is one number."""
+    """Prepare a corruption whose level is a single number."""
     return (float(level),)
 
 
 @kernel
 def brightness_block(images, out, addition):
-    """Add to the HSV value; `addition` as a fraction of 255."""
+    """Add to the HSV value; `addition` is a fraction of 255."""
     for i in range(len(images)):
         for y in range(images.shape[2]):
             for x in range(images.shape[3]):
@@ -55,7 +55,7 @@ def with_scale_and_shift(
 
 @kernel
 def saturate_block(images, out, scale, shift):
-    """Scale and shift the HSV saturation; grey has hue 0, so that a shift turns it red."""
+    """Scale and shift the HSV saturation; grey has hue 0, so a shift turns it red."""
     for i in range(len(images)):
         for y in range(images.shape[2]):
             for x in range(images.shape[3]):

@@ -9,7 +9,7 @@ from scipy import ndimage
 from ruggedize.kernels.kernel import kernel
 from ruggedize.kernels.truncation import truncated
 
-LANES = 48  # planes processed together, interleaved by pixel
+LANES = 48  # number of planes processed together, interleaved by pixel
 
 Taps = tuple[np.ndarray, np.ndarray]
 
@@ -17,7 +17,7 @@ Taps = tuple[np.ndarray, np.ndarray]
 def with_zooms(level: tuple[float, ...], height: int, width: int) -> tuple[Taps, Taps]:
     """Prepare the zoom blur; `level` is (end, step) of the zoom factors, which start at 1.
 
-    An optional third value is the side of the pixels to which crops are rounded.
+    An optional third value is the side, in pixels, of the units to which crops are rounded.
     """
     end, step, *coarse = level
     pixel = coarse[0] if coarse else 1.0
@@ -26,9 +26,9 @@ def with_zooms(level: tuple[float, ...], height: int, width: int) -> tuple[Taps,
 
 @cache
 def zoom_taps(end: float, step: float, size: int, pixel: float = 1.0) -> Taps:
-    """Return the two source pixels and weights of each pixel of a zoomed line, for each zoom.
+    """Return the two adjacent source pixels, and their weights, for each pixel of a zoomed line.
 
-    The index of the first pixel, int64 `[zooms, size]`, and both weights, float32
+    Returns the index of the first pixel, int64 `[zooms, size]`, and both weights, float32
     `[zooms, size, 2]`.
     """
     zooms = np.arange(1.0, end, step)
@@ -43,7 +43,7 @@ def zoom_taps(end: float, step: float, size: int, pixel: float = 1.0) -> Taps:
 
 
 def zoom_matrix(size: int, zoom: float) -> np.ndarray:
-    """Return the matrix of weights of a zoomed line: `[new, old]`.
+    """Return the matrix that zooms a line: `[new, old]`.
 
     Source: the CIFAR-10-C script: crop the centre, zoom it with SciPy's `zoom` of order 1, and crop
     the centre again.
@@ -56,9 +56,9 @@ def zoom_matrix(size: int, zoom: float) -> np.ndarray:
 
 
 def scaled_zoom_matrix(size: int, zoom: float, pixel: float) -> np.ndarray:
-    """Return the `zoom_matrix` whose crops are rounded to pixels of the side `pixel`.
+    """Return the `zoom_matrix` with crops rounded to multiples of `pixel`, as in a 32-pixel image.
 
-    In small images this rounding moves the zoomed image by up to half a pixel, which is a large
+    In small images, this rounding moves the zoomed image by up to half a pixel, which is a large
     part of the blur.
     """
     coarse = max(1, round(size / pixel))
@@ -73,7 +73,7 @@ def scaled_zoom_matrix(size: int, zoom: float, pixel: float) -> np.ndarray:
 
 @kernel
 def zoom_blur_block(images, out, down, across):
-    """Average images with their zooms; the taps are those of `zoom_taps`."""
+    """Average images with their zooms; `down` and `across` are results of `zoom_taps`."""
     _, channels, height, width = images.shape
     stack = np.zeros((height, width * LANES), np.float32)
     mixed = np.zeros((width + 1) * LANES, np.float32)
@@ -97,9 +97,9 @@ def zoom_blur_block(images, out, down, across):
 
 @kernel
 def add_zooms(stack, y, down, across, mixed, total):
-    """Sum row y of a stack of planes and of its zooms into `total`.
+    """Add row y of a stack of planes and of its zooms to `total`.
 
-    `mixed` is working memory: a row followed by one pixel of zeros.
+    `mixed` is work memory: a row followed by one pixel of zeros.
     """
     size = len(total)
     for j in range(size):

@@ -1,4 +1,4 @@
-"""Data sets, in memory or streamed: uint8 images, labels, classes and a stable index per image."""
+"""Data sets, in memory or streamed: uint8 images with labels, classes and stable indices."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 in the official binary layout; nothing is ever unpickled.
+"""CIFAR-10 and CIFAR-100 from the official binary files; nothing is ever unpickled.
 
 Source: Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html ("Binary version").
 """
@@ -21,22 +21,22 @@ NUM_PIXEL_BYTES = 3 * SIZE * SIZE
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """The file layout of one data set: each record is its label bytes, then planar RGB."""
+    """The file layout of one data set: each record consists of label bytes, then planar RGB."""
 
     name: str
     folder: str
     train: tuple[str, ...]
     test: tuple[str, ...]
-    num_train: int  # images in each training file
+    num_train: int  # images per training file
     num_test: int
     num_classes: int
-    num_label_bytes: int  # the last one is the class
+    num_label_bytes: int  # the last byte is the class
     classes_file: str
     classes: tuple[str, ...] | None = None  # used if `classes_file` is missing
 
     @property
     def record(self) -> int:
-        """Bytes of one image with its labels."""
+        """The number of bytes of one image with its labels."""
         return self.num_label_bytes + NUM_PIXEL_BYTES
 
 
@@ -71,7 +71,11 @@ CIFAR100 = Layout(
 def load_cifar(
     layout: Layout, root: str | os.PathLike[str] | None = None
 ) -> tuple[ImageSet, ImageSet]:
-    """Return the training and the test images in their official order, index 0 .. n-1 each."""
+    """Load the training and the test images in their official order, each with index 0..n-1.
+
+    Raises:
+        UserError: a file is missing or is not the official one.
+    """
     folder = find_folder(layout, root)
     if folder is None:
         raise missing(layout, root)
@@ -82,7 +86,7 @@ def load_cifar(
 
 
 def find_folder(layout: Layout, root: str | os.PathLike[str] | None) -> Path | None:
-    """Return the folder of .bin files, which is `root` or a folder in it; None if not found."""
+    """Return the folder of .bin files: `root` or its official subfolder; None if not found."""
     top = data_root(root)
     for folder in (top / layout.folder, top):
         if any((folder / name).exists() for name in (*layout.train, *layout.test)):
@@ -91,7 +95,7 @@ def find_folder(layout: Layout, root: str | os.PathLike[str] | None) -> Path | N
 
 
 def missing(layout: Layout, root: str | os.PathLike[str] | None) -> UserError:
-    """Return the error for data that was not found, with both ways to get it."""
+    """Build the error for data that was not found, with both ways to get it."""
     root_option = f" --data-root {root}" if root else ""
     return UserError(
         f"{layout.name} (binary version) is not in {data_root(root)};\n"
@@ -103,7 +107,7 @@ def missing(layout: Layout, root: str | os.PathLike[str] | None) -> UserError:
 def read_files(
     layout: Layout, paths: list[Path], num_records: int, classes: tuple[str, ...]
 ) -> ImageSet:
-    """Read the files in order; check the size and the labels of each."""
+    """Read the files in order, checking the size and the labels of each."""
     images = np.empty((len(paths) * num_records, 3, SIZE, SIZE), np.uint8)
     labels = np.empty(len(images), np.int64)
     for number, path in enumerate(paths):
@@ -114,8 +118,8 @@ def read_files(
         images[rows] = records[:, layout.num_label_bytes :].reshape(-1, 3, SIZE, SIZE)
         if labels[rows].max() >= layout.num_classes:
             raise UserError(
-                f"{path} holds label {labels[rows].max()}; {layout.name} has only labels "
-                f"0..{layout.num_classes - 1}, so this is another file;\n{cure(layout, path)}"
+                f"{path}: labels of {layout.name} must be in 0..{layout.num_classes - 1}, got "
+                f"{labels[rows].max()}, so this is another file;\n{cure(layout, path)}"
             )
     return ImageSet(
         torch.from_numpy(images), torch.from_numpy(labels), classes, torch.arange(len(images))
@@ -123,19 +127,19 @@ def read_files(
 
 
 def check_size(layout: Layout, path: Path, num_records: int) -> None:
-    """Raise a UserError if a file is missing or has the wrong size."""
+    """Raise UserError if a file is missing or has the wrong size."""
     expected = num_records * layout.record
     if not path.is_file():
         raise UserError(f"{path} is missing;\n{cure(layout, path)}")
     if path.stat().st_size != expected:
         raise UserError(
-            f"{path} has {path.stat().st_size:,} bytes, expected {expected:,};\n"
+            f"{path} must have {expected:,} bytes, got {path.stat().st_size:,};\n"
             f"{cure(layout, path)}"
         )
 
 
 def cure(layout: Layout, path: Path) -> str:
-    """Return the advice on how to replace a bad file."""
+    """Return advice on how to replace a bad file."""
     return (
         f"replace that file, or move {path.parent} away and run `ruggedize fetch {layout.name} "
         f"--data-root {path.parent.parent}`"
@@ -143,7 +147,7 @@ def cure(layout: Layout, path: Path) -> str:
 
 
 def read_classes(layout: Layout, folder: Path) -> tuple[str, ...]:
-    """Read the class names; if the file is missing, return the layout's own, if it has any."""
+    """Read the class names; if their file is missing, use the layout's names if it has any."""
     path = folder / layout.classes_file
     if not path.is_file() and layout.classes is not None:
         return layout.classes
@@ -153,7 +157,7 @@ def read_classes(layout: Layout, folder: Path) -> tuple[str, ...]:
     names = tuple(line.strip() for line in text.splitlines() if line.strip())
     if len(names) != layout.num_classes:
         raise UserError(
-            f"{path} lists {len(names)} classes, expected {layout.num_classes};\n"
+            f"{path} must list {layout.num_classes} classes, got {len(names)};\n"
             f"{cure(layout, path)}"
         )
     return names

@@ -1,4 +1,4 @@
-"""Why a file is not read as an image: what it is instead, or where it is damaged."""
+"""Diagnosis of files that are not valid images: what they are instead, or where the damage is."""
 
 import zlib
 from pathlib import Path
@@ -8,8 +8,8 @@ from ruggedize.core.reading import open_regular
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
-MOST_BYTES = 1 << 26  # of a file that are examined
-OTHERS = (  # how files of other formats begin: an offset, the bytes there, the name
+MOST_BYTES = 1 << 26  # how much of a file is read
+OTHERS = (  # signatures of other formats: offset, bytes, name
     (0, b"II*\0", "a TIFF"),
     (0, b"MM\0*", "a TIFF"),
     (0, b"GIF8", "a GIF"),
@@ -32,25 +32,25 @@ OTHERS = (  # how files of other formats begin: an offset, the bytes there, the 
 
 
 def reason_of(source: Path | bytes) -> str:
-    """Return what is wrong with a file, as the end of a sentence with its name; else nothing."""
+    """Return what is wrong with a file, to follow its name in a message; empty if unknown."""
     data = source if isinstance(source, bytes) else beginning(source)
     if not data:
         return "is empty (0 bytes); remove or replace it"
     start = data[:64].lower()
     for offset, mark, name in OTHERS:
         if start[offset:].startswith(mark.lower()):
-            return f"is {name}, whatever its name says; convert it to PNG or JPEG"
+            return f"is {name}, despite its name; convert it to PNG or JPEG"
     if data.startswith(PNG):
         return png_fault(data)
     for mark, name in ((PNG, "PNG"), (JPEG, "JPEG")):
         place = data[:1024].find(mark)
         if place > 0:
-            return f"has {place} bytes before its {name} data; remove them, or save it anew"
+            return f"has {place} bytes before its {name} data; remove them, or save the image again"
     return ""
 
 
 def beginning(file: Path) -> bytes:
-    """Read a file, or as much of it as is examined."""
+    """Read a file, up to `MOST_BYTES`; return a placeholder if it cannot be read."""
     try:
         with open_regular(file) as opened:
             return opened.read(MOST_BYTES)
@@ -59,7 +59,7 @@ def beginning(file: Path) -> bytes:
 
 
 def png_fault(data: bytes) -> str:
-    """Return what is wrong with the chunks of a PNG, or nothing."""
+    """Return what is wrong with the chunks of a PNG; empty if they are intact."""
     place = len(PNG)
     while place + 8 <= len(data):
         length, kind = int.from_bytes(data[place : place + 4]), data[place + 4 : place + 8]
@@ -68,8 +68,8 @@ def png_fault(data: bytes) -> str:
             break
         if zlib.crc32(data[place + 4 : end]) != int.from_bytes(data[end : end + 4]):
             name = kind.decode("ascii", "replace")
-            return f"is damaged: its chunk {name} has a wrong checksum; save it anew"
+            return f"is damaged: its chunk {name} has a wrong checksum; save the image again"
         if kind == b"IEND":
             return ""
         place = end + 4
-    return "is cut short: its last chunk is missing; replace it"
+    return "is truncated: its last chunk is missing; replace it"

@@ -3,9 +3,10 @@
 import errno
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -20,21 +21,25 @@ from ruggedize.data.damage import reason_of
 from ruggedize.kernels.pictures import REDUCING_GAP, Fit, square, upright_rgb
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
-MAX_MEGAPIXELS = 120.0  # by default: phones make pictures of 108
-LARGE = 16_000_000  # pixels; larger images are decoded one at a time, to bound the memory
-one_large_image = Lock()
+MAX_MEGAPIXELS = 120.0  # default; phones take pictures of up to 108
+LARGE = 16_000_000  # pixels; larger images are decoded one at a time to limit memory use
+LONG = 1 << 26  # bytes of a file; longer ones are read one at a time
+BYTES_PER_PIXEL = 8  # at most, without compression: RGBA of 16 bits
+MAX_METADATA = 1 << 26  # bytes
+one_large_image = RLock()
 Result = TypeVar("Result")
-# Pillow's own limit is a warning, ours an error that names the option; broken EXIF data are skipped
+# Pillow only warns about large images; ours is an error that names the option. Broken EXIF data is
+# ignored.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", message="Corrupt EXIF data", category=UserWarning)
 
 
 class BadImageError(UserError):
-    """The content of a file is not a valid image, as opposed to a file that cannot be read."""
+    """A file was read, but its content is not a valid image."""
 
 
 class Stored(NamedTuple):
-    """The size and shape in which images are kept, and the limit on the pixels of a file."""
+    """How images are stored: size in pixels, how they are made square, and the limit per file."""
 
     size: int
     fit: Fit = "crop"
@@ -56,9 +61,9 @@ def decode_image(
     Args:
         source: a PNG, JPEG, WebP or BMP file, or its bytes.
         image_size: side of the square in pixels.
-        fit: crop keeps the middle square; pad keeps the whole image, with grey beside it; squash
-            keeps the whole image and changes its aspect ratio.
-        max_megapixels: larger images are rejected before they are decoded.
+        fit: crop keeps the central square; pad adds grey borders to the whole image; squash
+            changes the aspect ratio of the whole image.
+        max_megapixels: limit above which images are rejected before they are decoded.
 
     Raises:
         BadImageError: the file is not an image, is damaged, or has too many pixels.
@@ -68,11 +73,13 @@ def decode_image(
 
 
 def decode(source: Path | bytes, stored: Stored) -> UInt8[Tensor, "3 s s"]:
-    """Decode a file as `decode_image` does, with its options in one object."""
-    return read_picture(source, lambda image: torch.from_numpy(squared(image, stored)))
+    """Decode a file as `decode_image` does; `stored` holds the options."""
+    return read_picture(source, stored, lambda image: torch.from_numpy(squared(image, stored)))
 
 
-def read_picture(source: Path | bytes, use: Callable[[Image.Image], Result]) -> Result:
+def read_picture(
+    source: Path | bytes, stored: Stored, use: Callable[[Image.Image], Result]
+) -> Result:
     """Open a file, not decoded yet, and return what `use` makes of it.
 
     Raises:
@@ -81,7 +88,11 @@ def read_picture(source: Path | bytes, use: Callable[[Image.Image], Result]) -> 
     """
     name = "the image" if isinstance(source, bytes) else shown(source)
     try:
-        with opened(source) as file, Image.open(file, formats=FORMATS) as image:
+        with (
+            opened(source) as file,
+            alone_if_long(file, stored),
+            Image.open(file, formats=FORMATS) as image,
+        ):
             return use(image)
     except MemoryError:
         raise
@@ -109,8 +120,26 @@ def read_picture(source: Path | bytes, use: Callable[[Image.Image], Result]) -> 
 
 
 def opened(source: Path | bytes) -> io.BytesIO | io.BufferedReader:
-    """Open a file, or its bytes, for reading."""
+    """Open a file or its bytes for reading."""
     return io.BytesIO(source) if isinstance(source, bytes) else open_regular(source)
+
+
+@contextmanager
+def alone_if_long(file: io.BytesIO | io.BufferedReader, stored: Stored) -> Iterator[None]:
+    """Hold the lock for large images while a long file is read, which WebP is as a whole.
+
+    Raises:
+        TooLargeError: the file has more bytes than an image of the allowed number of pixels.
+    """
+    length = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    if length > stored.max_megapixels * 1e6 * BYTES_PER_PIXEL + MAX_METADATA:
+        raise TooLargeError(
+            f"has {length:,} bytes, more than an image of {stored.max_megapixels:g} megapixels;\n"
+            "remove or replace it"
+        )
+    with one_large_image if length > LONG else nullcontext():
+        yield
 
 
 class TooLargeError(ValueError):
@@ -138,10 +167,10 @@ def upright(
     pixels = image.width * image.height
     if pixels > stored.max_megapixels * 1e6:
         raise TooLargeError(
-            f"has {pixels / 1e6:.1f} megapixels, more than {stored.max_megapixels:g};\n"
+            f"must have at most {stored.max_megapixels:g} megapixels, got {pixels / 1e6:.1f};\n"
             f"set data.max_megapixels = {-(-pixels // 1_000_000)} to read it"
         )
-    image.draft(None, least)  # pyright: ignore[reportArgumentType]  # None keeps the mode
+    image.draft(None, least)  # pyright: ignore[reportArgumentType]  # None: same mode
     if image.width * image.height <= LARGE:
         return use(upright_rgb(image))
     with one_large_image:

@@ -1,4 +1,4 @@
-"""Digests that identify the data of a run, to detect changed data. Does not import torch."""
+"""Digests of the data of a run, to detect changes. This module does not import torch."""
 
 import errno
 import hashlib
@@ -18,10 +18,10 @@ FROZEN = ConfigDict(frozen=True, extra="forbid")
 
 
 class PartDigest(BaseModel):
-    """The number of images of one split, and digests of their labels and of their content.
+    """The number of images in one split, and digests of their labels and content.
 
-    `content` covers names (relative to the data folder) and sizes for images in files, and pixels
-    for images in memory.
+    `content` covers file names (relative to the data folder) and sizes for images in files, and
+    pixels for images in memory.
     """
 
     model_config = FROZEN
@@ -30,8 +30,11 @@ class PartDigest(BaseModel):
     content: str
 
 
+WHOLE_FOLDER = "all"  # the name of the part that a folder without parts is
+
+
 class DataDigest(BaseModel):
-    """Digests of all splits, and where the data was read; `place` is not compared."""
+    """Digests of all splits, and the place that the data was read from, which is not compared."""
 
     model_config = FROZEN
     place: str
@@ -42,12 +45,22 @@ class DataDigest(BaseModel):
         parts = {name: part for name, part in self.parts.items() if name != "test"}
         return self.model_copy(update={"parts": parts})
 
+    @property
+    def is_whole_folder(self) -> bool:
+        """Return whether these are all images of a folder without parts."""
+        return WHOLE_FOLDER in self.parts
+
+    def same_test_images(self, other: "DataDigest") -> bool:
+        """Return whether both have the same test images: the part `test`, or else all parts."""
+        ours, theirs = self.parts.get("test"), other.parts.get("test")
+        return ours == theirs if ours or theirs else self.parts == other.parts
+
     def check_unchanged(self, now: "DataDigest", what: str) -> None:
-        """Raise UserError if the data has changed since `what` (a run or training) began."""
+        """Raise UserError if the data has changed since `what` (such as "the run") began."""
         if changes := self.changes(now):
             raise UserError(
                 f"the data of {what} has changed ({now.place}): {'; '.join(changes)};\n"
-                "restore the data, or give another folder with --out"
+                "restore the data, or start anew in another folder with --out"
             )
 
     def changes(self, now: "DataDigest") -> list[str]:
@@ -73,10 +86,10 @@ def part_changes(before: PartDigest, after: PartDigest) -> list[str]:
 
 
 def folder_digest(folder: Path, parts: Mapping[str, Mapping[str, FileList]]) -> DataDigest:
-    """Return the digest of a folder of images, from file names and sizes; nothing is decoded.
+    """Return the digest of a folder of images, from file names and sizes; decodes nothing.
 
     Args:
-        folder: the data folder, to which names are relative.
+        folder: the data folder; file names are taken relative to it.
         parts: the files by split and class.
     """
     return DataDigest(
@@ -99,7 +112,7 @@ def files_digest(folder: Path, classes: Mapping[str, FileList]) -> PartDigest:
 
 
 def size_of(file: Path) -> int:
-    """Return the size of a file in bytes, or -1 for a broken link or one to itself."""
+    """Return the size of a file in bytes; -1 for a broken link or a link to itself."""
     try:
         return file.stat().st_size
     except FileNotFoundError:
@@ -123,5 +136,5 @@ def array_digest(
 
 
 def new_hash() -> "hashlib.blake2b":
-    """Return a new hash object, the same kind for all digests."""
+    """Return a new hash object of the kind that all digests use."""
     return hashlib.blake2b(digest_size=DIGEST_BYTES)

@@ -7,13 +7,13 @@ from PIL import Image
 from ruggedize.data.image_set import ImageSet
 from ruggedize.data.split import hold_out
 
-LARGEST_VALUE = 16  # each of the 8x8 values counts the dark pixels of a 4x4 block
+LARGEST_VALUE = 16  # each of the 8 x 8 values counts the dark pixels in a 4 x 4 block
 NUM_TEST = 500
 DIGITS_SIZE = 32
 
 
 def load_digits(image_size: int | None = None) -> tuple[ImageSet, ImageSet]:
-    """Return the training and test images as RGB, resized to `image_size` (default 32).
+    """Return the training and test images as RGB, resized to `image_size` pixels (default 32).
 
     Source: Alpaydin & Kaynak 1998, "Optical Recognition of Handwritten Digits" (test set,
     1,797 images).
@@ -32,6 +32,6 @@ def load_digits(image_size: int | None = None) -> tuple[ImageSet, ImageSet]:
 
 
 def enlarge(picture: np.ndarray, size: int) -> np.ndarray:
-    """Scale values from 0..16 to 0..255 and resize (bicubic)."""
+    """Scale values from 0..16 to 0..255 and resize with bicubic interpolation."""
     scaled = np.rint(picture * (255 / LARGEST_VALUE)).astype(np.uint8)
     return np.asarray(Image.fromarray(scaled).resize((size, size), Image.Resampling.BICUBIC))

@@ -19,23 +19,23 @@ from ruggedize.core.lock import only_writer
 from ruggedize.core.progress import Progress, no_progress
 from ruggedize.data.root import data_root
 
-TIMEOUT = 30  # seconds without data
+TIMEOUT = 30  # seconds without receiving data
 CHUNK = 1 << 18  # bytes
-MAX_SUITE_BYTES = 1 << 32  # the archives of the suites have 2.9 GB, those of the data 0.17 GB
+MAX_SUITE_BYTES = 1 << 32  # suites are archives of 2.9 GB, data sets of 0.17 GB
 SCRATCH = ".fetch-"  # prefix of the temporary folders of downloads
 YOUNG_SECONDS = 60.0  # a temporary folder younger than this may not be locked yet
 
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """A tar archive on the network and the one folder in it."""
+    """A tar archive to download, which contains a single folder."""
 
     name: str
     urls: tuple[str, ...]  # mirrors, tried in this order
     md5: str
     folder: str
-    option: Literal["--data-root", "--suite"] = "--data-root"  # the option that takes the folder
-    max_bytes: int = 1 << 28  # at which a download stops
+    option: Literal["--data-root", "--suite"] = "--data-root"  # option to pass the folder to
+    max_bytes: int = 1 << 28  # a longer download is aborted
 
 
 ARCHIVES = (
@@ -75,19 +75,22 @@ def fetch(
     root: str | os.PathLike[str] | None = None,
     progress: Progress = no_progress,
 ) -> Path:
-    """Download a data set or suite unless it exists; return the folder to pass to its option.
+    """Download a data set or suite if it is missing; return the folder for its option.
 
     Args:
         name: cifar10, cifar100, cifar10-c or cifar100-c.
         root: the target folder; default: RUGGEDIZE_DATA, else a folder in the user's cache.
-        progress: called as progress(task, num_bytes, total_bytes) during the download.
+        progress: called as `progress(task, num_bytes, total_bytes)` during the download.
+
+    Raises:
+        UserError: the name is unknown, the download fails, or the folder is not writable.
     """
     for archive in ARCHIVES:
         if archive.name == name:
             place = fetch_archive(archive, data_root(root), progress)
             return place / archive.folder if archive.option == "--suite" else place
     names = ", ".join(archive.name for archive in ARCHIVES)
-    raise UserError(f"unknown data set or suite {name};\ngive one of {names}")
+    raise UserError(f"unknown data set or suite {name};\nuse one of {names}")
 
 
 def fetch_archive(archive: Archive, root: Path, progress: Progress = no_progress) -> Path:
@@ -104,17 +107,18 @@ def fetch_archive(archive: Archive, root: Path, progress: Progress = no_progress
             move_into_place(unpacked, place)
     except OSError as error:
         raise UserError(
-            f"{archive.name} cannot be written to {root}: {error.strerror or error}\n"
-            "set a writable folder with enough free space with --data-root DIR"
+            f"{archive.name} cannot be written to {root}: {error.strerror or error};\n"
+            "choose a writable folder with enough free space: --data-root DIR"
         ) from error
     return root
 
 
 @contextlib.contextmanager
 def scratch_folder(root: Path) -> Iterator[Path]:
-    """Yield a temporary folder that is removed at exit; remove those of killed downloads.
+    """Yield a temporary folder, removed at exit; also remove those left by killed downloads.
 
-    A download in progress holds the lock of its folder. Links and folders of other users stay.
+    Downloads in progress are recognised by the lock on their folder. Links and other users' folders
+    are kept.
     """
     for leftover in root.glob(f"{SCRATCH}*"):
         with contextlib.suppress(FileNotFoundError, UserError):  # removed, or in use
@@ -126,7 +130,7 @@ def scratch_folder(root: Path) -> Iterator[Path]:
 
 
 def download(archive: Archive, target: Path, progress: Progress) -> None:
-    """Download the archive from the first mirror that delivers the right hash."""
+    """Download the archive from the first mirror that sends a file with the right hash."""
     failures: list[str] = []
     for url in archive.urls:
         failure = download_from(url, archive, target, progress)
@@ -135,8 +139,8 @@ def download(archive: Archive, target: Path, progress: Progress) -> None:
         failures.append(f"{url}: {failure}")
     folder = archive.folder if archive.option == "--suite" else f"that contains {archive.folder}"
     raise UserError(
-        f"{archive.name} could not be downloaded: {'; '.join(failures)}\n"
-        f"without a network: unpack this archive (md5 {archive.md5}) yourself and pass the "
+        f"{archive.name} could not be downloaded: {'; '.join(failures)};\n"
+        f"without a network, unpack the archive (md5 {archive.md5}) yourself and pass the "
         f"folder {folder} with {archive.option} DIR"
     )
 
@@ -153,7 +157,7 @@ def download_from(url: str, archive: Archive, target: Path, progress: Progress) 
     except TooLongError:
         return f"it sent more than {archive.max_bytes:,} bytes"
     except ValueError as error:  # a header that is not a number
-        return f"it sent an invalid answer ({shortened(error)})"
+        return f"it sent an invalid response ({shortened(error)})"
     except OSError as error:
         if error.errno is not None:  # from the disk; network errors have no errno
             raise
@@ -162,20 +166,20 @@ def download_from(url: str, archive: Archive, target: Path, progress: Progress) 
         return None
     with target.open("rb") as file:
         is_page = file.read(64).lstrip().startswith(b"<")
-    return "received a web page instead of the archive" if is_page else "the hash is wrong"
+    return "it sent a web page instead of the archive" if is_page else "the hash is wrong"
 
 
 def shortened(error: Exception) -> str:
-    """Return an error's text, printable and of at most 200 characters."""
+    """Return an error's text, escaped and shortened to 200 characters."""
     return textwrap.shorten(shown(str(error)), 200)
 
 
 class TooLongError(Exception):
-    """A download has more bytes than its archive."""
+    """A download has more bytes than its archive can have."""
 
 
 class ProgressBar:
-    """Adapt a progress callback to the interface that pooch expects; enforce the size limit."""
+    """Adapter from a progress callback to the interface of pooch; enforces the size limit."""
 
     def __init__(self, archive: Archive, progress: Progress) -> None:
         self.archive = archive
@@ -185,10 +189,10 @@ class ProgressBar:
         self.total = 0  # set by pooch
 
     def update(self, num_bytes: int) -> None:
-        """Add bytes; capped at the total, because pooch counts the last chunk as a whole one.
+        """Report more bytes, up to the total, because pooch counts the last chunk as a full one.
 
         Raises:
-            TooLongError: more bytes than the archive can have were received.
+            TooLongError: the download exceeds the archive's limit.
         """
         self.received += num_bytes
         if self.received > self.archive.max_bytes + CHUNK:
@@ -197,7 +201,7 @@ class ProgressBar:
         self.progress(self.archive.name, self.done, self.total)
 
     def reset(self) -> None:
-        """Reset the count, which pooch does before it completes the bar."""
+        """Reset the count; pooch calls this before it completes the bar."""
         self.done = self.received = 0
 
     def close(self) -> None:
@@ -205,10 +209,10 @@ class ProgressBar:
 
 
 def unpack(archive: Archive, packed: Path, target: Path) -> Path:
-    """Unpack an archive below `target` and return its folder.
+    """Unpack an archive into `target` and return the path of its folder.
 
     Raises:
-        UserError: it contains links, devices or paths outside its folder, or is damaged.
+        UserError: the archive is damaged, or contains links, devices or paths outside its folder.
     """
     try:
         with tarfile.open(packed) as tar:
@@ -217,23 +221,24 @@ def unpack(archive: Archive, packed: Path, target: Path) -> Path:
                 is_plain = member.isfile() or member.isdir()
                 if not is_plain or path.is_absolute() or ".." in path.parts:
                     raise UserError(
-                        f"{archive.name}: the archive contains {member.name!r}, a link or a path "
-                        "outside its folder; nothing was unpacked, do not use this archive"
+                        f"{archive.name}: the archive contains {member.name!r}, a link, a device "
+                        "or a path outside its folder, so nothing was unpacked;\n"
+                        "do not use this archive"
                     )
             tar.extractall(target, filter="data")
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise UserError(
-            f"{archive.name}: the archive cannot be unpacked ({error}); fetch it again"
+            f"{archive.name}: the archive cannot be unpacked ({error});\nfetch it again"
         ) from error
     if not (target / archive.folder).is_dir():
         raise UserError(
-            f"{archive.name}: there is no {archive.folder} in the archive; fetch it again"
+            f"{archive.name}: the archive does not contain {archive.folder};\nfetch it again"
         )
     return target / archive.folder
 
 
 def move_into_place(unpacked: Path, place: Path) -> None:
-    """Rename atomically; if another process already put the same files there, keep those."""
+    """Move a folder atomically; if another process has already put it there, keep that one."""
     try:
         unpacked.rename(place)
     except OSError:

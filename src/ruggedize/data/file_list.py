@@ -1,4 +1,4 @@
-"""A list of many paths in little memory."""
+"""A memory-efficient list of paths."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -9,10 +9,10 @@ from jaxtyping import Int64
 
 
 class FileList:
-    """Paths by index, at about 50 bytes each instead of the 500 of a `Path`.
+    """Immutable list of paths that takes about 50 bytes per path; a `Path` takes 500.
 
-    A list of Python objects is copied in every forked worker that reads it, because reading
-    changes reference counts (copy-on-write); two arrays stay shared.
+    Reading a list of Python objects changes reference counts, so every forked worker ends up with
+    its own copy (copy-on-write). The two arrays of this list stay shared.
     """
 
     def __init__(self, names: Iterable[bytes]) -> None:
@@ -30,7 +30,7 @@ class FileList:
         return (self[number] for number in range(len(self)))
 
     def encoded(self, number: int | np.integer) -> bytes:
-        """Return one path as bytes (see `os.fsencode`)."""
+        """Return one path as bytes, as by `os.fsencode`."""
         start = self.stops[number - 1] if number else 0
         return self.characters[start : self.stops[number]]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 
 from ruggedize.core.errors import UserError, shown
 from ruggedize.core.memory import available_memory, processes_here
@@ -21,23 +22,27 @@ from ruggedize.data.oddities import report_found, warn_of_shared_pictures
 from ruggedize.data.options import DataOptions
 from ruggedize.data.originals import Originals
 from ruggedize.data.split import hold_out
-from ruggedize.data.streaming import StreamedImages, bad_files, decode_all
+from ruggedize.data.streaming import EncodedImages, StreamedImages, bad_files, decode_all
 from ruggedize.data.workers import default_workers
+from ruggedize.kernels.types import ImageSource
 
-MAX_COPIES = 3  # of all images in memory at once, while they are split
+MAX_COPIES = 3  # copies of all images that are in memory at once while they are split
 
 log = logging.getLogger(__name__)
 
 
 def load_folder(path: Path, options: DataOptions, progress: Progress = no_progress) -> Splits:
-    """Read all images, made square and resized to `options.image_size`.
+    """Load all images of a folder, made square and resized to `options.image_size`.
 
     Images are kept in memory if they fit. Otherwise they are streamed: decoded once now, to find
     bad files, and again on each access.
 
-    In a folder with train/ but without validation/, images of train/ are held out as the options
-    say; without test/, a fifth of them. The index of an image is its position among the sorted
-    files of its split.
+    If a folder with train/ has no validation/, the share of train/ that the options name is held
+    out; if it has no test/, a fifth of train/ is. The index of an image is its position among the
+    sorted files of its split.
+
+    Raises:
+        UserError: an option does not apply, the layout is wrong, or files cannot be decoded.
     """
     check_options(path, options)
     found = find_images(path, options.validation)
@@ -49,17 +54,19 @@ def load_folder(path: Path, options: DataOptions, progress: Progress = no_progre
 def load_files(
     path: Path, parts: dict[str, Files], options: DataOptions, progress: Progress
 ) -> Splits:
-    """Read image files by split and class; `path` is the folder or table that they come from."""
+    """Load image files by split and class; `path` is the folder or table that lists them."""
     classes = tuple(sorted({name for part in parts.values() for name in part}))
+    if not parts["train"]:
+        raise UserError(f"{shown(path)} has no images for training;\nadd some")
     sets = read_parts(path, parts, classes, options, progress)
     if len(classes) < 2:
         raise UserError(
-            f"{shown(path)} has only one class, {''.join(classes)}; a classifier needs two;\n"
+            f"{shown(path)} must have at least two classes, got only {''.join(classes)};\n"
             "put the images of each class in its own folder: train/CLASS/"
         )
     train = sets["train"]
     if "test" not in sets:
-        log.warning("%s has no test images: a fifth of train is held out for it", shown(path))
+        log.warning("%s has no test images: a fifth of train is held out for testing", shown(path))
         train, sets["test"] = hold_out(train, TEST_SHARE)
     if "validation" not in sets:
         train, sets["validation"] = hold_out(train, options.validation)
@@ -70,15 +77,15 @@ def load_files(
 
 
 def check_options(path: Path, options: DataOptions) -> None:
-    """Raise a UserError for options that do not apply to a folder of images."""
+    """Raise UserError for options that do not apply to a folder of images."""
     if options.image_size is None:
         raise UserError(
-            f"{shown(path)} may contain images of any size, so image_size is required;\n"
+            f"image_size is required for {shown(path)}, whose images may have any size;\n"
             "set data.image_size = 64 in a recipe, or --image-size 64"
         )
     if options.validation_choice == "last":
         raise UserError(
-            "the last images of a folder all belong to one class;\n"
+            'validation_choice = "last" would hold out a single class of a folder;\n'
             'set data.validation_choice = "stratified"'
         )
 
@@ -90,7 +97,7 @@ def read_parts(
     options: DataOptions,
     progress: Progress,
 ) -> dict[str, ImageSet]:
-    """Read every split; bad files of all splits are reported together."""
+    """Load every split, reporting the bad files of all splits together."""
     stored = Stored(options.image_size or 0, options.fit, options.max_megapixels)
     lists = {part: FileList.joined(found.values()) for part, found in parts.items()}
     streamed = must_stream(options, sum(map(len, lists.values())))
@@ -98,17 +105,11 @@ def read_parts(
     bad: list[Path] = []
     folder = path if path.is_dir() else path.parent
     for part, files in lists.items():
-        if streamed:
-            num_workers = default_workers() if options.workers is None else options.workers
-            images = StreamedImages(files, stored, num_workers)
-            is_bad = bad_files(images, progress)
-        else:
-            images, faults = decode_all(files, stored, progress)
-            is_bad = np.isin(np.arange(len(files)), [*faults])
+        images, is_bad = read_images(files, stored, options, streamed, progress)
         bad += files.select(np.flatnonzero(is_bad))
         class_sizes = [len(found) for found in parts[part].values()]
-        class_labels = torch.tensor([classes.index(name) for name in parts[part]])
-        labels = class_labels.repeat_interleave(torch.tensor(class_sizes))
+        numbers = [classes.index(name) for name in parts[part]]
+        labels = torch.from_numpy(np.repeat(np.array(numbers, np.int64), class_sizes))
         index, originals = torch.arange(len(files)), Originals(files, stored)
         everything = ImageSet(images, labels, classes, index, originals=originals)
         good = everything.select(np.flatnonzero(~is_bad)) if is_bad.any() else everything
@@ -122,10 +123,22 @@ def read_parts(
     return sets
 
 
-def must_stream(options: DataOptions, num_images: int) -> bool:
-    """Return whether to stream images: always or never, or if three times their size is not free.
+def read_images(
+    files: EncodedImages, stored: Stored, options: DataOptions, streamed: bool, progress: Progress
+) -> tuple[ImageSource, Bool[np.ndarray, " n"]]:
+    """Return the images, decoded or to be decoded on access, and which of them are bad."""
+    if streamed:
+        num_workers = default_workers() if options.workers is None else options.workers
+        images = StreamedImages(files, stored, num_workers)
+        return images, bad_files(images, progress)
+    decoded, faults = decode_all(files, stored, progress)
+    return decoded, np.isin(np.arange(len(files)), [*faults])
 
-    Splitting a set copies it, so that memory holds nearly three copies for a moment.
+
+def must_stream(options: DataOptions, num_images: int) -> bool:
+    """Return whether to stream images: as set, or if free memory cannot hold three copies of them.
+
+    Splitting a set copies it, so memory briefly holds almost three copies.
     """
     if options.streaming != "auto":
         return options.streaming
@@ -134,8 +147,8 @@ def must_stream(options: DataOptions, num_images: int) -> bool:
     if free is None or MAX_COPIES * needed <= free:
         return False
     log.warning(
-        "%s images would take %.1f GB%s of the %.1f GB of free memory, and more while they are "
-        "split: they are streamed (decoded by worker processes when needed)",
+        "%s images would take %.1f GB%s of %.1f GB of free memory, and more while they are "
+        "split: they are streamed instead (decoded by worker processes when needed)",
         f"{num_images:,}",
         needed / 1e9,
         f" in {processes} processes" if processes > 1 else "",
@@ -145,7 +158,7 @@ def must_stream(options: DataOptions, num_images: int) -> bool:
 
 
 def reject_empty_classes(sets: dict[str, ImageSet], parts: dict[str, dict[str, FileList]]) -> None:
-    """Raise a UserError if no file of a class can be decoded."""
+    """Raise UserError if none of the files of a class can be decoded."""
     for part, found in parts.items():
         present = {sets[part].classes[label] for label in sets[part].labels.unique().tolist()}
         if empty := sorted(set(found) - present):

@@ -41,10 +41,10 @@ class ImageBatch:
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images of one size, in memory or in files, with their labels, classes and indices.
+    """Images of the same size, in memory or in files, with their labels, classes and indices.
 
     `images` is a uint8 tensor `[n, 3, h, w]`, or files that are decoded on access. `take` and
-    `batches` return pixels in memory; `select` returns another set and decodes nothing.
+    `batches` load pixels into memory; `select` returns another set and decodes nothing.
 
     Raises:
         ValueError: the numbers of images, labels and indices differ, a label is out of range, or
@@ -64,8 +64,9 @@ class ImageSet:
             check_rgb(self.images)
         if not len(self.images) == len(self.labels) == len(self.index):
             raise ValueError(
-                f"{len(self.images)} images, {len(self.labels)} labels and {len(self.index)} "
-                "indices;\ngive one label and one index per image"
+                f"images, labels and index must have the same length, got {len(self.images)}, "
+                f"{len(self.labels)} and {len(self.index)};\n"
+                "pass one label and one index per image"
             )
         if len(self) and not -1 <= self.labels.min() <= self.labels.max() < len(self.classes):
             raise ValueError(
@@ -92,7 +93,7 @@ class ImageSet:
         return self._batch(chosen, self.images[chosen])
 
     def select(self, positions: Positions) -> "ImageSet":
-        """Return a set of the images at these positions; decodes nothing."""
+        """Return a set with the images at these positions, in this order; decodes nothing."""
         chosen = torch.as_tensor(positions, dtype=torch.int64)
         if isinstance(self.images, StreamedImages):
             images = self.images.select(chosen)
@@ -105,7 +106,7 @@ class ImageSet:
     def batches(self, positions: Sequence[np.ndarray]) -> Iterator[ImageBatch]:
         """Yield one batch per array of positions.
 
-        Streamed images are decoded ahead of time by worker processes.
+        Worker processes decode streamed images in advance.
         """
         if isinstance(self.images, StreamedImages):
             pairs = zip(positions, self.images.batches(positions), strict=True)
@@ -130,7 +131,7 @@ class ImageSet:
 
 
 def check_rgb(images: Tensor) -> None:
-    """Raise ValueError unless these are uint8 RGB images."""
+    """Raise ValueError unless images are uint8 RGB: `[n, 3, h, w]`."""
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
         raise ValueError(
             f"images must be uint8 [n, 3, h, w], got {images.dtype} {list(images.shape)};\n"
@@ -142,8 +143,8 @@ def check_rgb(images: Tensor) -> None:
 class Splits:
     """Training images, validation images (for model selection) and test images (only assessed).
 
-    `digest` identifies the data that they were read from; without it, changed data is not
-    detected when a training is resumed.
+    `digest` identifies the data that the images were read from; without it, resuming a run does not
+    detect that the data has changed.
     """
 
     train: ImageSet

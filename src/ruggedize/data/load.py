@@ -43,22 +43,26 @@ def load_data(  # noqa: PLR0913
     workers: int | None = None,
     skip_bad_images: bool = False,
 ) -> Splits:
-    """Load images and split them into training, validation and test images, deterministically.
+    """Load a data set and split it deterministically into training, validation and test images.
 
     Args:
-        name_or_path: digits, cifar10, cifar100 or a folder that contains train/CLASS/*.
+        name_or_path: digits, cifar10, cifar100, a folder that contains train/CLASS/* or CLASS/*, a
+            table of images (CSV or parquet), or hf:NAME.
         root: folder that contains the data; default: RUGGEDIZE_DATA, else where `fetch` puts it.
         download: download CIFAR if it is missing.
         image_size: side in pixels to which images are resized; required for a folder.
         validation: training images to hold out, as a count or a fraction between 0 and 1.
         validation_choice: stratified (every class in proportion) or last.
         fit: how a folder's images are made square: crop, pad or squash.
-        max_megapixels: larger images of a folder are not decoded.
-        streaming: decode the images of a folder on each access, instead of keeping them in
-            memory; auto: if they would take more than a third of the free memory.
-        workers: processes that decode streamed images; 0: threads of this process.
+        max_megapixels: limit above which images of a folder are rejected.
+        streaming: decode the images of a folder on each access instead of keeping them in memory;
+            auto: only if they would take more than a third of the free memory.
+        workers: number of processes that decode streamed images; 0: threads of this process.
         skip_bad_images: skip files of a folder that cannot be decoded, and list them in a
             warning.
+
+    Raises:
+        UserError: the data is missing, an option is invalid, or files cannot be decoded.
     """
     given = {
         "image_size": image_size,
@@ -78,10 +82,10 @@ def options_of(
     root: str | os.PathLike[str] | None,
     given: Mapping[str, object],
 ) -> DataOptions:
-    """Return the options of data by name or path.
+    """Build the options of a data set from its name or path.
 
     Raises:
-        UserError: one of them is invalid.
+        UserError: an option is invalid.
     """
     is_path = isinstance(name_or_path, os.PathLike)
     name = os.fspath(absolute_path(name_or_path)) if is_path else str(name_or_path)
@@ -104,7 +108,7 @@ def load_clean_images(
 ) -> ImageSet:
     """Load the test images of a data set, or all images of a folder without classes.
 
-    The images of such a folder have no labels (-1).
+    Images of a folder without classes are unlabelled (-1).
     """
     given = {"image_size": image_size, "skip_bad_images": skip_bad_images}
     options = options_of(name_or_path, root, given)
@@ -123,7 +127,7 @@ def load_clean_images(
 def load_splits(
     options: DataOptions, *, download: bool = False, progress: Progress = no_progress
 ) -> Splits:
-    """Load the splits that the options describe; like `load_data`, with every option."""
+    """Load the splits that the options describe; see `load_data`."""
     if options.name.startswith(PREFIX):
         from ruggedize.data.huggingface import load_huggingface
 
@@ -136,13 +140,17 @@ def load_splits(
 
 
 def data_digest(options: DataOptions) -> DataDigest | None:
-    """Return the digest of the current data, or None if it does not exist; decodes nothing.
+    """Return the digest of the data as it is now, without decoding image files.
+
+    Returns None if the data does not exist, or if it is a Hugging Face data set.
 
     Raises:
         UserError, OSError: the data exists but is incomplete or cannot be read.
     """
     if options.name.startswith(PREFIX):
-        return None  # its rows would have to be decoded
+        from ruggedize.data.huggingface import huggingface_digest
+
+        return huggingface_digest(options.name)
     if options.name in LAYOUTS and find_folder(LAYOUTS[options.name], options.root) is None:
         return None
     if options.name in BUILT_IN:
@@ -171,13 +179,13 @@ def load_named(options: DataOptions, download: bool) -> tuple[ImageSet, ImageSet
     """Load the training and test images of a built-in data set."""
     if options.skip_bad_images:
         raise UserError(
-            f"data.skip_bad_images is only for folders of images, got data {options.name};\n"
-            "remove it"
+            f"data.skip_bad_images applies to folders of images only, got data {options.name};\n"
+            "remove the option"
         )
     if options.streaming is True or options.workers is not None:
         raise UserError(
-            "data.streaming and data.workers are only for folders of images, got data "
-            f"{options.name}, which fits in memory;\nremove them"
+            "data.streaming and data.workers apply to folders of images only, got data "
+            f"{options.name}, which fits in memory;\nremove both options"
         )
     if options.name == "digits":
         return load_digits(options.image_size)
@@ -185,7 +193,7 @@ def load_named(options: DataOptions, download: bool) -> tuple[ImageSet, ImageSet
     if options.image_size not in (None, SIZE):
         raise UserError(
             f"data.image_size of {options.name} must be {SIZE}, got {options.image_size};\n"
-            "remove data.image_size, and resize in [views]"
+            "remove data.image_size; to resize, set views.resize"
         )
     if download and find_folder(layout, options.root) is None:
         from ruggedize.data.download import fetch
@@ -195,10 +203,10 @@ def load_named(options: DataOptions, download: bool) -> tuple[ImageSet, ImageSet
 
 
 def load_folder_splits(options: DataOptions, progress: Progress) -> Splits:
-    """Load a folder of images.
+    """Load a folder or a table of images.
 
     Raises:
-        UserError: there is no such folder; suggests the nearest built-in data set.
+        UserError: it does not exist; the message suggests the closest built-in name.
     """
     path = place_of(options)
     if path.is_file() and is_table(path):
@@ -212,18 +220,18 @@ def load_folder_splits(options: DataOptions, progress: Progress) -> Splits:
     guess = f"did you mean {near[0]}? " if near else ""
     raise UserError(
         f"there is no data set or folder {shown(options.name)}: {places} does not exist;\n"
-        f"{guess}give {', '.join(BUILT_IN)} or a folder that contains train/CLASS/*"
+        f"{guess}use {', '.join(BUILT_IN)} or a folder that contains train/CLASS/*"
     )
 
 
 def reject_hidden(path: Path) -> None:
-    """Raise a UserError if a path may exist in a folder that must not be looked into."""
+    """Raise UserError if a path may exist in a folder that this user may not access."""
     try:
         path.stat()
     except PermissionError:
         raise UserError(
-            f"{shown(path)} cannot be looked up (Permission denied);\n"
-            "make its folders accessible, or copy the data"
+            f"{shown(path)} cannot be accessed (Permission denied);\n"
+            "change the permissions of its folders, or copy the data"
         ) from None
     except (OSError, ValueError):
         return

@@ -1,4 +1,4 @@
-"""Where data lies: its names, and the folders in which a relative name is looked up. No torch."""
+"""Names of data sets, and the folders in which relative names are looked up; imports no torch."""
 
 import os
 from contextlib import suppress
@@ -7,21 +7,21 @@ from pathlib import Path
 from ruggedize.core.errors import UserError
 from ruggedize.core.places import absolute_path, is_there
 from ruggedize.data.options import DataOptions
-from ruggedize.data.root import data_root
+from ruggedize.data.root import VARIABLE, data_root
 
 BUILT_IN = ("digits", "cifar10", "cifar100")
-PREFIX = "hf:"  # of a data set of Hugging Face's library
+PREFIX = "hf:"  # prefix of Hugging Face data sets
 
 
 def is_place(name: str) -> bool:
-    """Return whether a name of data is that of a folder or a table."""
+    """Return whether a name refers to a folder or a table."""
     return name not in BUILT_IN and not name.startswith(PREFIX)
 
 
 def places_of(options: DataOptions) -> list[Path]:
-    """Return the absolute paths at which a folder or table is looked up, in this order.
+    """Return the absolute paths at which to look for a folder or table, in this order.
 
-    That is below `root` if it is set, else in the current folder and in the data folder.
+    These are below `root` if it is set, or else in the current folder and in the data folder.
     """
     if options.root is not None or os.path.isabs(options.name):
         return [absolute_path(Path(options.root or "") / options.name)]
@@ -32,15 +32,19 @@ def places_of(options: DataOptions) -> list[Path]:
 
 
 def place_of(options: DataOptions) -> Path:
-    """Return the absolute path of a folder or table: the first that exists, else the first."""
+    """Return the first path of `places_of` that exists; if none does, the first of all."""
     places = places_of(options)
     return next((place for place in places if is_there(place)), places[0])
 
 
 def with_absolute_place(options: DataOptions) -> DataOptions:
-    """Return the options with the absolute path of a folder or table that exists."""
+    """Return the options with the name of an existing folder or table made absolute.
+
+    For CIFAR, the root becomes the folder that the environment names, which may be relative.
+    """
     if options.name in BUILT_IN:
-        return options
+        named = options.name != "digits" and options.root is None and os.environ.get(VARIABLE)
+        return options.model_copy(update={"root": data_root()}) if named else options
     prefix, place = "", place_of(options)
     if options.name.startswith(PREFIX):
         prefix, place = PREFIX, absolute_path(options.name.removeprefix(PREFIX))
@@ -48,9 +52,9 @@ def with_absolute_place(options: DataOptions) -> DataOptions:
 
 
 def beside(data: object, folder: Path) -> object:
-    """Return a table of options with its relative paths below a folder, where they exist there.
+    """Return a table of options whose relative path refers to `folder`, if it exists there.
 
-    With a root the name is relative to that.
+    The path is `root` if it is set, or else `name`.
     """
     if not isinstance(data, dict):
         return data

@@ -1,4 +1,4 @@
-"""The options of the data. Does not import torch, so that a recipe loads in milliseconds."""
+"""The options of the data. Does not import torch, so that recipes load in milliseconds."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,22 +9,24 @@ from ruggedize.core.places import absolute_path, user_path
 
 
 def count_or_share(value: Any) -> int | float:
-    """Raise a ValueError for anything but an int >= 1 (a count) or a float in 0..1 (a fraction)."""
+    """Raise ValueError unless a value is an int >= 1 (a count) or a float in 0..1 (a fraction)."""
     is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
     is_share = isinstance(value, float) and 0 < value < 1
     if not (is_count or is_share):
-        raise ValueError(f"give a count (500) or a fraction between 0 and 1 (0.1), got {value!r}")
+        raise ValueError(
+            f"must be a count (500) or a fraction between 0 and 1 (0.1), got {value!r}"
+        )
     return value
 
 
 def expanded_name(name: str) -> str:
-    """Return the name of data with `~` expanded."""
+    """Return the name of a data set with `~` expanded."""
     prefix, path = ("hf:", name[3:]) if name.startswith("hf:") else ("", name)
     return prefix + str(user_path(path)) if path.startswith("~") else name
 
 
 class DataOptions(BaseModel):
-    """The images of a run and how they are split."""
+    """The images of a run, and how they are split."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,7 +50,8 @@ class DataOptions(BaseModel):
         default=120.0,
         gt=0,
         le=178,
-        description="larger images of a folder are not decoded: a small file can hold a huge one",
+        description="limit above which images of a folder are rejected, because a small file can "
+        "contain a huge image",
     )
     validation: Annotated[int | float, BeforeValidator(count_or_share)] = Field(
         default=0.1,
@@ -64,22 +67,24 @@ class DataOptions(BaseModel):
     )
     streaming: bool | Literal["auto"] = Field(
         default="auto",
-        description="decode the images of a folder in each epoch, in worker processes, instead of "
-        "keeping them in memory; auto: if they would take more than a third of the free memory",
+        description="decode the images of a folder in every epoch, in worker processes, instead of "
+        "keeping them in memory; auto: only if they would take more than a third of the free "
+        "memory",
     )
     workers: int | None = Field(
         default=None,
         ge=0,
         le=64,
-        description="worker processes that decode streamed images, per training process; needs "
-        "streaming = true; 0: threads of the process; default: its share of the cores, at most 16",
+        description="worker processes per training process that decode streamed images; requires "
+        "streaming = true; 0: threads of the training process; default: its share of the cores, "
+        "at most 16",
     )
 
     @model_validator(mode="after")
     def workers_have_work(self) -> "DataOptions":
-        """Raise a ValueError if `workers` is set but would have no effect."""
+        """Raise ValueError if `workers` is set but would have no effect."""
         if self.workers is not None and self.streaming is not True:
             raise ValueError(
-                "workers has no effect without streaming = true; set that, or remove workers"
+                "workers has no effect without streaming = true; set streaming, or remove workers"
             )
         return self

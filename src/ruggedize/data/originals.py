@@ -12,8 +12,7 @@ from torch.utils.data import Dataset
 
 from ruggedize.core.errors import UserError
 from ruggedize.data.decode import Stored
-from ruggedize.data.file_list import FileList
-from ruggedize.data.streaming import decode_all
+from ruggedize.data.streaming import EncodedImages, decode_all
 from ruggedize.data.workers import raise_fault, worker_results
 from ruggedize.kernels.blocks import stay_in_this_thread
 from ruggedize.kernels.types import Images, Index
@@ -35,7 +34,7 @@ class Originals:
         asked: if a list, the requests for views are appended to it.
     """
 
-    files: FileList
+    files: EncodedImages
     stored: Stored
     made: Mapping[Any, Tensor] = field(default_factory=dict)
     asked: list[Any] | None = None

@@ -1,11 +1,11 @@
-"""Images to assess on that no training here knows: a folder in the layouts that people have."""
+"""Test images for assessing a model that was trained elsewhere."""
 
 import logging
 from typing import NamedTuple
 
 from ruggedize.core.errors import UserError, shown
 from ruggedize.core.progress import Progress, no_progress
-from ruggedize.data.digest import DataDigest, folder_digest
+from ruggedize.data.digest import WHOLE_FOLDER, DataDigest, folder_digest
 from ruggedize.data.folder import read_parts
 from ruggedize.data.image_set import ImageSet
 from ruggedize.data.layout import (
@@ -18,13 +18,13 @@ from ruggedize.data.load import load_splits
 from ruggedize.data.location import BUILT_IN, PREFIX, place_of
 from ruggedize.data.options import DataOptions
 
-DEFAULT_SIZE = 224  # pixels at which photographs are stored: that of ImageNet-C
+DEFAULT_SIZE = 224  # pixels, as in ImageNet-C
 
 log = logging.getLogger(__name__)
 
 
 class TestImages(NamedTuple):
-    """Labelled images to assess on, and what identifies them."""
+    """Labelled images to assess on, the digest that identifies them, and skipped files."""
 
     images: ImageSet
     digest: DataDigest | None
@@ -32,16 +32,16 @@ class TestImages(NamedTuple):
 
 
 def load_test_images(options: DataOptions, progress: Progress = no_progress) -> TestImages:
-    """Load the images of a folder that a model of unknown origin is assessed on.
+    """Load the images on which a model that was trained elsewhere is assessed.
 
-    Of a folder with `test/CLASS/*` these are the test images, else those of `val/CLASS/*` (the
-    layout of ImageNet), else all images of `CLASS/*`. Training images are not read. From a folder
-    that has `train/` alone, and from data known by a name, come the images that a run here would
-    test on.
+    In a folder these are the images of `test/CLASS/*`; without `test/`, those of `val/CLASS/*` (the
+    layout of ImageNet); without both, all images of `CLASS/*`. Training images are not read. If a
+    folder has only `train/`, or if the data is a built-in or Hugging Face data set, they are the
+    test images of a run.
 
     Args:
-        options: the data; a folder's images are stored at `image_size`, by default 224 pixels.
-        progress: called as images are decoded.
+        options: the data; the images of a folder are resized to `image_size`, by default 224.
+        progress: called as `progress(task, done, total)` while images are decoded.
 
     Raises:
         UserError: the folder is missing or has no classes, or a file is damaged.
@@ -58,10 +58,10 @@ def load_test_images(options: DataOptions, progress: Progress = no_progress) -> 
     folder = stepped_into(folders[part]) if part else root
     if part == "validation":
         log.warning(
-            "%s has no folder test: the images of %s are assessed",
+            "%s has no folder test: the images of %s are assessed instead",
             *(shown(path), shown(folder.name)),
         )
-    parts = {part or "all": list_classes(folder)}
+    parts = {part or WHOLE_FOLDER: list_classes(folder)}
     if "train" in folders:
         trained = list_classes(stepped_into(folders["train"]))
         parts = with_spelling_of_train({"train": trained, **parts})
@@ -69,14 +69,14 @@ def load_test_images(options: DataOptions, progress: Progress = no_progress) -> 
     parts.pop("train", None)
     if len(classes) < 2:
         raise UserError(
-            f"{shown(folder)} has only one class, {''.join(classes)}; a classifier needs two;\n"
+            f"{shown(folder)} must have at least two classes, got only {''.join(classes)};\n"
             "put the images of each class in its own folder"
         )
-    images = read_parts(path, parts, classes, sized, progress)[part or "all"]
+    images = read_parts(path, parts, classes, sized, progress)[part or WHOLE_FOLDER]
     return TestImages(images, folder_digest(path, parts), images.left_out)
 
 
 def of_a_run(options: DataOptions, progress: Progress) -> TestImages:
-    """Load the images that a run would test on."""
+    """Load the images that a run would be tested on."""
     data = load_splits(options, progress=progress)
     return TestImages(data.test, data.digest, data.left_out)

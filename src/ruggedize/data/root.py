@@ -1,4 +1,4 @@
-"""The folder of the data on this machine."""
+"""The data folder on this machine."""
 
 import os
 from pathlib import Path

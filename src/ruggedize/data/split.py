@@ -1,4 +1,4 @@
-"""Split a set of images in two, deterministically."""
+"""Deterministic split of a set of images in two."""
 
 import numpy as np
 
@@ -13,16 +13,19 @@ def hold_out(
 ) -> tuple[ImageSet, ImageSet]:
     """Return the remaining and the held-out images, both in the order of the set.
 
-    `amount` is a count, or a fraction between 0 and 1.
+    `amount` is a count, or a fraction between 0 and 1; `choice` is stratified or last.
+
+    Raises:
+        UserError: nothing would remain, of all images or of one class.
     """
     n = len(image_set)
     count = amount if isinstance(amount, int) else max(1, round(amount * n))
     if n < 2:
-        raise UserError(f"cannot hold out images of {n}, at least 2 are needed;\nadd images")
+        raise UserError(f"holding out images needs at least 2, got {n};\nadd images")
     if not 0 < count < n:
         raise UserError(
-            f"cannot hold out {count} of {n} images;\n"
-            f"set a count below {n}, or a fraction: data.validation = 0.1"
+            f"the number of images to hold out must be in 1..{n - 1}, got {count};\n"
+            "set data.validation to such a count, or to a fraction such as 0.1"
         )
     labels = image_set.labels.numpy()
     is_stratified = choice == "stratified"
@@ -38,9 +41,9 @@ def last(n: int, count: int) -> np.ndarray:
 
 
 def stratified_positions(labels: np.ndarray, count: int) -> np.ndarray:
-    """Choose random positions, every class in proportion; always the same for the same labels.
+    """Choose random positions, every class in proportion; the same for the same labels.
 
-    Uses `RandomState` because NumPy guarantees its stream across versions, unlike `default_rng`.
+    Uses `RandomState`, whose stream NumPy guarantees across versions, unlike `default_rng`'s.
     """
     _, class_numbers, class_sizes = np.unique(labels, return_inverse=True, return_counts=True)
     counts = apportion(class_sizes, count)
@@ -52,11 +55,11 @@ def stratified_positions(labels: np.ndarray, count: int) -> np.ndarray:
 
 
 def apportion(class_sizes: np.ndarray, count: int) -> np.ndarray:
-    """Distribute `count` over classes by largest remainder; each class keeps at least one image."""
+    """Distribute `count` over classes by largest remainder, leaving each at least one image."""
     if count > (class_sizes - 1).sum():
         raise UserError(
             f"holding out {count} of {class_sizes.sum()} images would leave a class empty;\n"
-            "hold out fewer, or add images"
+            "hold out fewer images, or add some"
         )
     quotas = class_sizes * count / class_sizes.sum()
     shares = np.floor(quotas).astype(np.int64)

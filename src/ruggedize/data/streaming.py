@@ -1,11 +1,11 @@
-"""Images that stay in their files and are decoded on access."""
+"""Images that are decoded from their files on access."""
 
 import logging
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import SupportsIndex
+from typing import Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,30 +16,42 @@ from torch.utils.data import Dataset
 from ruggedize.core.errors import UserError
 from ruggedize.core.progress import Progress, no_progress
 from ruggedize.data.decode import BadImageError, Stored, decode
-from ruggedize.data.file_list import FileList
 from ruggedize.data.workers import PREFETCH, raise_fault, worker_results
 from ruggedize.kernels.blocks import run_blocks
 from ruggedize.kernels.types import Images
 
 PREFETCH_BYTES = 1 << 29  # limit for all workers together
-CHECK_BATCH = 256  # files that a worker process checks per progress report
-DECODE_BATCH = 2_000  # files that the threads decode per progress report
-CACHE_BYTES = 1 << 26  # for slices: an assessment reads the same slice for every cell
+CHECK_BATCH = 256  # files that a worker process checks per progress update
+DECODE_BATCH = 2_000  # files that threads decode per progress update
+CACHE_BYTES = 1 << 26  # for slices, because an assessment reads the same slice for every cell
 
 log = logging.getLogger(__name__)
 
 
+@runtime_checkable
+class EncodedImages(Protocol):
+    """Images by index, as files or as the bytes of files; must be copied to worker processes."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int | np.integer, /) -> Path | bytes: ...
+
+    def select(self, numbers: Int64[np.ndarray, " n"], /) -> "EncodedImages":
+        """Return the images at these indices, in this order."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class StreamedImages:
-    """Image files that are used like a tensor `[n, 3, image_size, image_size]`.
+    """Encoded images that can be used like a uint8 tensor `[n, 3, image_size, image_size]`.
 
-    Indexing decodes in threads of this process, `batches` in worker processes. The pixels are
-    the same as those of the tensor of all decoded images.
+    Indexing decodes in threads of this process, `batches` in worker processes. Both yield the same
+    pixels as `decode_all`.
     """
 
-    files: FileList
+    files: EncodedImages
     stored: Stored
-    num_workers: int  # processes; 0: threads of this process
+    num_workers: int  # worker processes; 0: threads of this process
     cache: dict[tuple[int, int], Images] = field(default_factory=dict, repr=False)
 
     @property
@@ -65,7 +77,7 @@ class StreamedImages:
         return self.decoded(np.arange(len(self))[[operator.index(which)]])[0]
 
     def cached_slice(self, start: int, stop: int) -> Images:
-        """Return the images start..stop, from a cache of recent slices if possible."""
+        """Return images start..stop-1, from a cache of recent slices if possible."""
         if (start, stop) in self.cache:
             return self.cache[start, stop]
         images = self.decoded(np.arange(start, stop))
@@ -76,7 +88,7 @@ class StreamedImages:
         return images
 
     def decoded(self, numbers: Int64[np.ndarray, " n"]) -> Images:
-        """Decode the images at these positions in threads."""
+        """Decode the images at these positions in several threads."""
         files = self.files.select(numbers)
         images, bad = decode_all(files, self.stored)
         if bad:  # damaged since the set was loaded
@@ -89,7 +101,7 @@ class StreamedImages:
         return StreamedImages(files, self.stored, self.num_workers)
 
     def batches(self, positions: Sequence[np.ndarray]) -> Iterator[Images]:
-        """Yield one batch per array of positions, decoded ahead of time by worker processes."""
+        """Yield one batch per array of positions; worker processes decode in advance."""
         if not self.num_workers:
             return (self.decoded(chosen) for chosen in positions)
         largest = 3 * self.image_size**2 * max(map(len, positions), default=1)
@@ -102,11 +114,11 @@ class StreamedImages:
 class Decoding(Dataset[Tensor]):
     """Dataset that decodes files in a worker process."""
 
-    files: FileList
+    files: EncodedImages
     stored: Stored
 
     def __getitems__(self, numbers: Int64[np.ndarray, " n"]) -> tuple[Tensor, str]:
-        """Decode a batch; an error is returned as text, as exceptions do not pickle reliably."""
+        """Decode a batch; errors are returned as text, because exceptions may not pickle."""
         size = self.stored.size
         images = torch.zeros(len(numbers), 3, size, size, dtype=torch.uint8)
         try:
@@ -121,11 +133,11 @@ class Decoding(Dataset[Tensor]):
 class Checking(Dataset[Tensor]):
     """Dataset that decodes files in a worker process to find bad ones."""
 
-    files: FileList
+    files: EncodedImages
     stored: Stored
 
     def __getitems__(self, numbers: Int64[np.ndarray, " n"]) -> tuple[Tensor, str]:
-        """Return which files are bad, bool `[n]`, and the error if a file could not be read."""
+        """Return which files are bad, bool `[n]`, and an error if a file could not be read."""
         try:
             bad = [is_bad(self.files[number], self.stored) for number in numbers]
         except UserError as error:
@@ -161,19 +173,19 @@ def bad_files_in_threads(
     return found
 
 
-def is_bad(path: Path, stored: Stored) -> bool:
+def is_bad(source: Path | bytes, stored: Stored) -> bool:
     """Return whether a file cannot be decoded."""
     try:
-        decode(path, stored)
+        decode(source, stored)
     except BadImageError:
         return True
     return False
 
 
 def decode_all(
-    files: FileList, stored: Stored, progress: Progress = no_progress
+    files: EncodedImages, stored: Stored, progress: Progress = no_progress
 ) -> tuple[Images, dict[int, BadImageError]]:
-    """Decode files in parallel threads; return the images and the errors of bad files by index."""
+    """Decode files in several threads; return the images, and the errors of bad files by index."""
     images = np.zeros((len(files), 3, stored.size, stored.size), np.uint8)
     bad: dict[int, BadImageError] = {}
 
@@ -188,6 +200,6 @@ def decode_all(
     for start in range(0, len(files), DECODE_BATCH):
         stop = min(start + DECODE_BATCH, len(files))
         run_blocks(lambda a, b, at=start: decode_some(at + a, at + b), stop - start, smallest=1)
-        if len(files) > DECODE_BATCH:  # a small set is done before a bar could be drawn
+        if len(files) > DECODE_BATCH:  # a small set is done before a progress bar could be drawn
             progress("decode images", stop, len(files))
     return torch.from_numpy(images), bad

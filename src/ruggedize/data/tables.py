@@ -1,4 +1,4 @@
-"""Images named in a table, CSV or parquet: a path, a class and perhaps a part in each row."""
+"""Tables of images (CSV or parquet): a path, a class and optionally a split in each row."""
 
 import csv
 import io
@@ -12,41 +12,45 @@ from ruggedize.data.file_list import FileList
 from ruggedize.data.layout import PARTS, Files, class_name, composed, divided
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
-COLUMNS = {  # what people call them, in small letters
+COLUMNS = {  # usual names of each column, in lower case
     "path": ("path", "file", "filename", "file_name", "filepath", "image", "image_path"),
     "label": ("label", "class", "category", "target", "species"),
     "part": ("split", "part", "subset", "partition"),
 }
 Row = dict[str, str]
+MAX_LINE = 1 << 17  # characters; as the csv module's limit for a cell
+MAX_ROWS = 1 << 24  # of a parquet file; a small one may repeat a row any number of times
 
 
 def is_table(path: Path) -> bool:
-    """Return whether a path is that of a table of images."""
+    """Return whether a path has the suffix of a table."""
     return path.suffix.lower() in SUFFIXES
 
 
 def read_table(path: Path, validation: float | int) -> dict[str, Files]:
-    """Return the files that a table names, by part and class.
+    """Return the files that a table lists, by split and class.
 
-    Paths are relative to the table. Without a column for the part every file belongs to the part
-    that the hash of its bytes names, as in a folder of class folders.
+    Paths are relative to the table. If there is no column for the split, the hash of a file's bytes
+    decides its split, as in a folder of class folders.
 
     Args:
-        path: a `.csv`, `.tsv` or `.parquet` file whose first row names the columns.
-        validation: the share that is held out where the table has no parts.
+        path: a `.csv`, `.tsv` or `.parquet` file with column names.
+        validation: fraction of the training images to hold out if the table has no splits.
 
     Raises:
-        UserError: a column is missing, a part has another name, or nothing is for training.
+        UserError: a column is missing, a split has an unknown name, or no image is for training.
     """
     rows = list(rows_of(path))
     if not rows:
-        raise UserError(f"{shown(path)} has no rows;\ngive a path and a class in each")
+        raise UserError(f"{shown(path)} has no rows;\nadd rows with a path and a class")
     columns = columns_of(path, list(rows[0]))
     found: dict[str, dict[str, list[bytes]]] = {}
     for number, row in enumerate(rows, 2):
         file, label = row[columns["path"]], row[columns["label"]]
         if not file or not label or "\0" in file:
-            raise UserError(f"{shown(path)}: row {number} has no path or no class;\nfill it in")
+            raise UserError(
+                f"{shown(path)}: row {number} has no valid path or no class;\nfill them in"
+            )
         part = part_named(path, number, row[columns["part"]]) if "part" in columns else "all"
         place = os.fsencode(path.parent / file)
         found.setdefault(part, {}).setdefault(composed(class_name(label)), []).append(place)
@@ -57,15 +61,15 @@ def read_table(path: Path, validation: float | int) -> dict[str, Files]:
     if "all" in parts:
         return divided(parts["all"], validation)
     if "train" not in parts:
-        raise UserError(f"{shown(path)} has no row with the part train;\nadd some")
+        raise UserError(f"{shown(path)} has no row with the split train;\nadd some")
     return {part: parts[part] for part in PARTS if part in parts}
 
 
 def rows_of(path: Path) -> Iterator[Row]:
-    """Yield the rows of a table as texts by column.
+    """Yield the rows of a table: text by column name.
 
     Raises:
-        UserError: the file is damaged, or not of the kind that its name says.
+        UserError: the file is damaged, or is not of the type that its suffix names.
     """
     read = parquet_rows if path.suffix.lower() == ".parquet" else text_rows
     try:
@@ -74,7 +78,7 @@ def rows_of(path: Path) -> Iterator[Row]:
         if isinstance(error, OSError) and error.errno is not None:  # the file cannot be read
             raise
         raise UserError(
-            f"{shown(path)} is not a table ({shown(str(error))});\n"
+            f"{shown(path)} is not a valid table ({shown(str(error))});\n"
             "save it as CSV in UTF-8, or as parquet"
         ) from None
 
@@ -85,10 +89,18 @@ def parquet_rows(path: Path) -> Iterator[Row]:
         from pyarrow import parquet
     except ImportError:
         raise UserError(
-            f"{shown(path)} is read with pyarrow;\npip install 'ruggedize[hub]'"
+            f"{shown(path)} needs the package pyarrow;\npip install 'ruggedize[hub]'"
         ) from None
     with open_regular(path) as file:
-        for batch in parquet.ParquetFile(file).iter_batches():
+        table = parquet.ParquetFile(file)
+        if table.metadata.num_rows > MAX_ROWS:
+            raise ValueError(f"it has {table.metadata.num_rows:,} rows, more than {MAX_ROWS:,}")
+        if any("bytes" in str(field.type) for field in table.schema_arrow):  # in a struct
+            raise UserError(
+                f"{shown(path)} holds the images themselves;\n"
+                f"set data.name = {f'hf:{path}'!r}, which needs pip install 'ruggedize[hub]'"
+            )
+        for batch in table.iter_batches():
             for row in batch.to_pylist():
                 yield {name: "" if value is None else str(value) for name, value in row.items()}
 
@@ -97,12 +109,20 @@ def text_rows(path: Path) -> Iterator[Row]:
     """Yield the rows of a file of comma- or tab-separated values."""
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="") as file:
-        for row in csv.DictReader(file, delimiter=delimiter):
+        for row in csv.DictReader(lines_of(file), delimiter=delimiter):
             yield {name: value or "" for name, value in row.items() if name is not None}
 
 
+def lines_of(file: io.TextIOBase) -> Iterator[str]:
+    """Yield lines; raise ValueError for one so long that it is none of a table of paths."""
+    while line := file.readline(MAX_LINE):
+        if len(line) == MAX_LINE:
+            raise ValueError(f"a line has more than {MAX_LINE:,} characters")
+        yield line
+
+
 def columns_of(path: Path, names: list[str]) -> Row:
-    """Return the names of the columns of paths, classes and, if there is one, parts."""
+    """Return the names of the columns for the path, the class and, if there is one, the split."""
     found: Row = {}
     for meaning, spellings in COLUMNS.items():
         there = [name for name in names if name.strip().lower() in spellings]
@@ -110,18 +130,19 @@ def columns_of(path: Path, names: list[str]) -> Row:
             found[meaning] = there[0]
         elif meaning != "part":
             raise UserError(
-                f"{shown(path)} has no column {meaning}; it has {', '.join(map(shown, names))};\n"
-                f"name one of them {' or '.join(spellings[:3])}"
+                f"{shown(path)} must have a column {meaning}, got "
+                f"{', '.join(map(shown, names))};\n"
+                f"rename one of them to {' or '.join(spellings[:3])}"
             )
     return found
 
 
 def part_named(path: Path, number: int, name: str) -> str:
-    """Return the part that a row belongs to."""
+    """Return the split that a row belongs to."""
     for part, spellings in PARTS.items():
         if name.strip().lower() in spellings:
             return part
     raise UserError(
-        f"{shown(path)}: row {number} has the part {shown(name)!r};\n"
-        f"write one of {', '.join(PARTS)}"
+        f"{shown(path)}: the split in row {number} must be one of {', '.join(PARTS)}, got "
+        f"{shown(name)!r};\nchange it to one of them"
     )

@@ -1,4 +1,4 @@
-"""Worker processes that decode images: how they are started, named, and ended."""
+"""Starting and stopping of the worker processes that decode images."""
 
 import atexit
 import multiprocessing
@@ -22,14 +22,14 @@ from ruggedize.kernels.blocks import available_cores
 from ruggedize.kernels.types import Images
 
 MOST_WORKERS = 16
-PREFETCH = 2  # batches that each worker process decodes ahead
+PREFETCH = 2  # batches that each worker process decodes in advance
 WORKER_NAME = "decoding images"
 
 
 def worker_results(
     dataset: Dataset[Tensor], batches: Sequence[np.ndarray], num_workers: int
 ) -> Iterator[Any]:
-    """Start worker processes and return an iterator over their results, in order of the batches."""
+    """Start worker processes and return an iterator over their results, in the batches' order."""
     earlier = set(active_children())
     loader = DataLoader(
         dataset,
@@ -47,14 +47,14 @@ def worker_results(
 
 
 def with_short_errors(results: Any) -> Iterator[Any]:
-    """Yield the results; raise a UserError if a worker process has died."""
+    """Yield the results; raise UserError if a worker process has died."""
     try:
         yield from results
     except (RuntimeError, ConnectionError, EOFError) as error:
         if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
         cause = str(error).partition("\n")[0]
-        with suppress(RuntimeError):  # from another dead worker; Python would print it at exit
+        with suppress(RuntimeError):  # of another dead worker, which Python would print at exit
             results._shutdown_workers()
         raise UserError(
             f"a worker process that decodes images has died ({cause});\n"
@@ -64,13 +64,13 @@ def with_short_errors(results: Any) -> Iterator[Any]:
 
 
 def raise_fault(fault: str) -> Images:
-    """Raise the error of a worker process in this process."""
+    """Raise a worker process's error in this process."""
     raise UserError(fault)
 
 
 @atexit.register
 def end_workers() -> None:
-    """Kill worker processes at exit; multiprocessing would wait for them forever."""
+    """Kill worker processes at exit, because multiprocessing would wait for them forever."""
     for process in active_children():
         if process.name == WORKER_NAME:
             process.kill()
@@ -80,9 +80,9 @@ def end_workers() -> None:
 def signals_blocked() -> Iterator[None]:
     """Block SIGINT and SIGTERM while worker processes are started; the workers inherit this.
 
-    An exception that a handler raises during a fork would be lost. A signal often reaches the
-    whole process group, but only the main process should handle it, after finishing its step;
-    workers end when the main process stops them or is gone.
+    An exception that a signal handler raises during a fork would be lost. Signals often reach the
+    whole process group, but only the main process should handle them, after finishing its step;
+    workers end when the main process stops them or exits.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows, where worker processes are not forked
         yield
@@ -96,10 +96,10 @@ def signals_blocked() -> Iterator[None]:
 
 @contextmanager
 def main_hidden() -> Iterator[None]:
-    """Hide the script while worker processes are started, so that it needs no main guard.
+    """Hide the main script while worker processes are started, so that it needs no main guard.
 
-    With the start methods spawn and forkserver every worker would run the script again from its
-    first line, up to the call that starts workers. Ours use nothing of the script.
+    With the start methods spawn and forkserver, every worker would otherwise run the script again,
+    up to the call that starts workers. Our workers need nothing from the script.
     """
     if multiprocessing.get_start_method() == "fork":
         yield
@@ -113,12 +113,15 @@ def main_hidden() -> Iterator[None]:
 
 
 def unchanged(batch: object) -> object:
-    """Return a batch as it is, in place of the default collation."""
+    """Return a batch unchanged, to replace the default collation."""
     return batch
 
 
 def default_workers() -> int:
-    """Return the number of workers: the cores of the CPU affinity, or a share of all cores."""
+    """Return the default number of workers: this process's share of the cores, at most 16.
+
+    If a CPU affinity is set, the share is all of its cores.
+    """
     cores = available_cores()
     share = cores // processes_here() if cores == os.cpu_count() else cores
     return max(1, min(MOST_WORKERS, share))

@@ -1,8 +1,8 @@
-"""Affine maps of one image, bit for bit as in PIL: uint8 `[3, h, w]` in and out.
+"""Affine transforms of one image, bit for bit as in PIL: uint8 `[3, h, w]` in and out.
 
 A matrix `(a, b, c, d, e, f)` maps the centre (x, y) of a target pixel to its source position
-`(a x + b y + c, d x + e y + f)`; the centre of the first pixel is (0.5, 0.5). Pixels from outside
-the source get the fill value. `out` must not overlap `source`.
+`(a x + b y + c, d x + e y + f)`; the centre of the first pixel is (0.5, 0.5). Pixels whose source
+position lies outside the image get the fill value. `out` must not overlap `source`.
 """
 
 import math
@@ -13,7 +13,7 @@ from ruggedize.kernels.borders import reflected
 from ruggedize.kernels.color import fill_all
 from ruggedize.kernels.kernel import kernel
 
-MIRROR = -1  # fill value for mirrored images: d c b a | a b c d
+MIRROR = -1  # fill value that extends the image by its mirror image: d c b a | a b c d
 FRACTION_BITS = 16  # PIL's fixed point
 ONE = 1 << FRACTION_BITS
 
@@ -36,7 +36,7 @@ def rotation(angle_degrees, height, width):
 
 @kernel
 def fixed_point(value):
-    """Convert to fixed point with 16 fractional bits, rounded."""
+    """Convert to fixed point with 16 fractional bits, rounding to nearest."""
     return math.floor(value * ONE + 0.5)
 
 
@@ -53,7 +53,7 @@ def inside(start, step, limit, n):
 
 @kernel
 def sample_nearest(source, out, matrix, fill):
-    """Sample the nearest source pixel of each target pixel's centre.
+    """Transform an image with nearest-neighbour sampling.
 
     Source: PIL, `Geometry.c`, `affine_fixed`.
     """
@@ -81,7 +81,7 @@ def sample_nearest(source, out, matrix, fill):
 
 @kernel
 def copy_run(source, out, y, line, first, stop):
-    """Copy the pixels first..stop of a target row from a row of the source."""
+    """Copy pixels first..stop-1 of a target row from a row of the source."""
     x_in, y_in = line[0] >> FRACTION_BITS, line[1] >> FRACTION_BITS
     if first == stop:
         return
@@ -93,7 +93,7 @@ def copy_run(source, out, y, line, first, stop):
 
 @kernel
 def sample_run(values, targets, width, row, line, first, stop):
-    """Sample the pixels first..stop of a target row along a line in the source."""
+    """Sample pixels first..stop-1 of a target row along a line in the source."""
     x_in, y_in, step_x, step_y = line
     plane = np.uint64(values.size // 3)
     for x in range(first, stop):
@@ -106,7 +106,7 @@ def sample_run(values, targets, width, row, line, first, stop):
 
 @kernel
 def fill_mirrored(source, out, y, line, first, stop):
-    """Fill all but the pixels first..stop of a target row from the mirrored source."""
+    """Fill a target row, except for pixels first..stop-1, from the mirrored source."""
     height, width = source.shape[1:]
     x_in, y_in, step_x, step_y = line
     for x in range(width):

@@ -1,4 +1,4 @@
-"""Run a kernel on blocks of images in several threads."""
+"""Run kernels on blocks of images in several threads."""
 
 import os
 from collections.abc import Callable
@@ -8,8 +8,8 @@ from functools import cache
 
 BLOCKS_PER_THREAD = 4  # balances blocks of unequal cost
 SMALLEST_BLOCK = 16  # for smaller blocks the threading overhead outweighs the gain
-FEW_BLOCKS = 4  # beside a thread that needs the GIL (docs/performance.md)
-few_blocks: ContextVar[int | None] = ContextVar("few_blocks", default=None)  # set in one thread
+FEW_BLOCKS = 4  # used while another thread needs the GIL (docs/performance.md)
+few_blocks: ContextVar[int | None] = ContextVar("few_blocks", default=None)  # set per thread
 
 
 def run_blocks(
@@ -19,11 +19,11 @@ def run_blocks(
     *,
     smallest: int = SMALLEST_BLOCK,
 ) -> None:
-    """Call `block(start, stop)` on blocks that cover 0..n, in `num_threads` threads.
+    """Call `block(start, stop)` on blocks that cover 0..n-1, in `num_threads` threads.
 
-    The default is one thread per core. Blocks hold at least `smallest` images, except for the last
-    one; set it to 1 for expensive kernels. The kernels must release the GIL, and their output must
-    not depend on the block boundaries, so random values are drawn per image.
+    The default is one thread per core. All blocks except the last hold at least `smallest` images;
+    use 1 for expensive kernels. Kernels must release the GIL, and their output must not depend on
+    the block boundaries, so draw random values per image.
     """
     few = few_blocks.get()
     threads = num_threads or min(few or available_cores(), available_cores())
@@ -38,10 +38,10 @@ def run_blocks(
 
 
 def prefer_few_blocks() -> None:
-    """Split all later work of the calling thread into a few large blocks.
+    """Use a few large blocks for all later calls from this thread.
 
-    For a thread that makes views while another one launches kernels on a GPU: each block takes the
-    GIL when it starts and when it ends, which delays the launches.
+    Call this in a thread that makes views while another one launches GPU kernels: every block takes
+    the GIL when it starts and ends, which delays the launches.
     """
     few_blocks.set(FEW_BLOCKS)
 
@@ -58,5 +58,5 @@ def available_cores() -> int:
 
 @cache
 def pool(process: int, num_threads: int) -> ThreadPoolExecutor:
-    """Return the process's thread pool; keyed by process, as threads do not survive a fork."""
+    """Return the process's thread pool; one per process, because threads do not survive a fork."""
     return ThreadPoolExecutor(num_threads, thread_name_prefix=f"pixels-{process}")

@@ -1,4 +1,4 @@
-"""Indices of the pixels that replace those beyond the edge."""
+"""Indices of the pixels that stand in for those beyond the edge."""
 
 from ruggedize.kernels.kernel import kernel
 

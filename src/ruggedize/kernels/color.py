@@ -1,7 +1,7 @@
 """Colour operations on one image, bit for bit as in PIL: uint8 `[3, h, w]` in and out.
 
-Every kernel writes to `out`, which must not overlap `source`. `table` (uint8 [256]), `grey`
-(uint8 [h, w]) and `counts` (int32 [4, 256]) are work memory; the kernels allocate nothing.
+Every kernel writes to `out`, which must not overlap `source`. `table` (uint8 `[256]`), `grey`
+(uint8 `[h, w]`) and `counts` (int32 `[4, 256]`) are work memory; kernels do not allocate any.
 """
 
 import numpy as np
@@ -30,16 +30,17 @@ def fill_all(out, value):
 
 @kernel
 def look_up(values, targets, table):
-    """Replace every value of a flat array by its entry in the table."""
+    """Replace every value of a flat array with its entry in a table."""
     for i in range(values.size):
         targets[i] = table[values[i]]
 
 
 @kernel
 def blend(degenerate, value, factor):
-    """Interpolate or extrapolate from `degenerate` to `value` by a float32 factor; truncate.
+    """Interpolate or extrapolate from `degenerate` to `value` by a float32 factor.
 
-    Source: PIL, `Blend.c`: single precision, clipped to 0..255.
+    The result is clipped to 0..255 and truncated.
+    Source: PIL, `Blend.c`, in single precision.
     """
     start = np.float32(degenerate)
     mixed = start + factor * (np.float32(value) - start)
@@ -74,7 +75,7 @@ def solarize(source, out, threshold, table):
 
 @kernel
 def solarize_add(source, out, addition, table):
-    """Add to values below 128 and clip to 255.
+    """Add `addition` to values below 128 and clip to 255.
 
     Source: TensorFlow's AutoAugment; PIL has no such operation.
     """
@@ -104,17 +105,17 @@ def mean_grey(source, grey):
 
 @kernel
 def area_as_grey(source):
-    """Return the number of pixels / 256, which TensorFlow used as the mean grey in 2021.
+    """Return the number of pixels / 256, the "mean grey" of TensorFlow's contrast in 2021.
 
-    Source: TensorFlow model garden 2021, `augment.contrast`: a bug sums the histogram's counts
-    instead of counts times values. At 72 x 72 pixels its "mean" is 20 for every image.
+    Source: TensorFlow model garden 2021, `augment.contrast`: because of a bug, it sums the counts
+    of the histogram instead of counts times values. At 72 x 72 pixels it returns 20 for any image.
     """
     return min(255, source[0].size // 256)
 
 
 @kernel
 def color(source, out, factor, grey):
-    """Blend with the grey image: factor 0 is grey, 1 the image, above 1 more saturated."""
+    """Blend with the grey image: factor 0 is grey, 1 the original, above 1 more saturated."""
     fill_grey(source, grey)
     single = np.float32(factor)
     greys = grey.ravel()
@@ -126,7 +127,7 @@ def color(source, out, factor, grey):
 
 @kernel
 def fill_grey(source, grey):
-    """Write the luma of ITU-R 601 in 16-bit fixed point, as PIL's `convert("L")` does."""
+    """Compute the ITU-R 601 luma in 16-bit fixed point, as PIL's `convert("L")` does."""
     red, green, blue = source[0].ravel(), source[1].ravel(), source[2].ravel()
     target = grey.ravel()
     for i in range(target.size):
@@ -140,7 +141,7 @@ def fill_grey(source, grey):
 
 @kernel
 def sharpness(source, out, factor):
-    """Blend with the smoothed image; a border of one pixel is unchanged.
+    """Blend with the smoothed image; the outermost pixels are unchanged.
 
     Source: PIL, `ImageFilter.SMOOTH`: (1 1 1 / 1 5 1 / 1 1 1) / 13, rounded.
     """
@@ -177,7 +178,7 @@ def auto_contrast(source, out, table):
 
 @kernel
 def fill_stretch(table, lowest, highest):
-    """Fill the table that maps lowest..highest to 0..255, truncated; identity if equal."""
+    """Fill a table that maps lowest..highest to 0..255, truncated; identity if they are equal."""
     if lowest == highest:
         lowest, highest = np.uint8(0), np.uint8(255)
     scale = 255.0 / (np.float64(highest) - np.float64(lowest))
@@ -198,7 +199,7 @@ def equalize(source, out, counts, table):
 
 @kernel
 def count_values(values, counts):
-    """Compute the histogram in `counts[0]`; four rows avoid waiting for dependent additions."""
+    """Compute the histogram in `counts[0]`; four partial histograms keep additions independent."""
     for value in range(256):
         counts[0, value] = counts[1, value] = counts[2, value] = counts[3, value] = 0
     whole = values.size - values.size % 4
@@ -215,7 +216,7 @@ def count_values(values, counts):
 
 @kernel
 def fill_equal(table, counts, num_values):
-    """Fill the table that equalises a histogram; identity if its step would be zero.
+    """Fill a table that equalises a histogram; identity if its step would be zero.
 
     Source: PIL, `ImageOps.equalize`.
     """

@@ -6,17 +6,18 @@ from scipy import ndimage
 from ruggedize.kernels.borders import mirrored
 from ruggedize.kernels.kernel import kernel
 
-SMALL_RADIUS = 8  # smaller disks lie on a grid of this radius
-SMALL_SOFTNESS = 0.6  # the largest in the scripts, whose Gaussian has a fixed number of pixels
+SMALL_RADIUS = 8  # smaller disks are placed on a grid of this radius
+SMALL_SOFTNESS = 0.6  # the largest in the CIFAR-10-C script, whose Gaussian has a fixed size
 NEGLIGIBLE = 1e-9
 
 
 def disk(radius: float, softness: float) -> np.ndarray:
-    """Return a disk of sum 1, smoothed by a Gaussian of standard deviation `softness`.
+    """Return a disk-shaped filter with sum 1, smoothed by a Gaussian: float64 `[side, side]`.
 
+    `radius` and `softness`, the Gaussian's standard deviation, are in pixels.
     Source: the CIFAR-10-C script, with OpenCV's `GaussianBlur` of 3 x 3 or, for larger disks,
     5 x 5 pixels. Large disks touch the edge of their grid, where the Gaussian is mirrored.
-    A Gaussian wider than those of the script has 4 standard deviations on each side.
+    Deviation: a Gaussian wider than any in the script is truncated at 4 standard deviations.
     """
     reach, soft_reach = (SMALL_RADIUS, 1) if radius <= SMALL_RADIUS else (int(radius), 2)
     if softness > SMALL_SOFTNESS:
@@ -31,10 +32,10 @@ def disk(radius: float, softness: float) -> np.ndarray:
 
 
 def centred_boxes(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Decompose a symmetric filter into weighted boxes of one row each, centred horizontally.
+    """Decompose a symmetric filter into weighted one-row boxes, centred horizontally.
 
     Returns the row offset from the middle and the half width of each box, int64 `[boxes, 2]`, and
-    its weight, float32 `[boxes]`. A box also stands for the one mirrored at the middle row.
+    the weights, float32 `[boxes]`. Each box also represents its mirror image in the upper half.
     """
     middle = len(weights) // 2
     quarter = weights[middle:, middle:]
@@ -45,10 +46,10 @@ def centred_boxes(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @kernel
 def filter_by_boxes(plane, places, weights, sums, pair, out):
-    """Filter a plane by `centred_boxes`, with mirrored edges; `out` is float32 `[h, w]`.
+    """Filter a plane with the boxes of `centred_boxes`, mirroring edges; `out` is float32 `[h, w]`.
 
-    `sums`, float32 `[h, w + 2 * reach + 1]`, and `pair`, with the shape of one row of it, are work
-    memory; the reach is the half width of the widest box.
+    `sums`, float32 `[h, w + 2 * reach + 1]`, and `pair`, shaped like one of its rows, are work
+    memory; `reach` is the half width of the widest box.
     """
     height, width = plane.shape
     reach = (len(pair) - 1 - width) // 2
@@ -72,7 +73,7 @@ def filter_by_boxes(plane, places, weights, sums, pair, out):
 
 @kernel
 def add_up_rows(plane, reach, sums):
-    """Compute the cumulative sums of each row, extended by `reach` mirrored pixels on each side."""
+    """Compute cumulative sums of each row, extended by `reach` mirrored pixels on each side."""
     height, width = plane.shape
     for y in range(height):
         total = 0

@@ -1,4 +1,4 @@
-"""Counter-based random numbers: each is a 64-bit hash of key and counter, without any state."""
+"""Stateless random numbers: each one is a 64-bit hash of a key and a counter."""
 
 from functools import cache
 from statistics import NormalDist
@@ -14,14 +14,14 @@ TO_UNIT = 1.0 / 9007199254740992.0  # 2^-53
 
 @cache
 def normal_quantiles(number: int) -> Float64[np.ndarray, " number"]:
-    """Return equally likely values of the standard normal distribution, in ascending order."""
+    """Return `number` equally likely quantiles of the standard normal distribution, ascending."""
     chances = (np.arange(number) + 0.5) / number
     return np.array([NormalDist().inv_cdf(chance) for chance in chances])
 
 
 @kernel
 def mix64(value):
-    """Hash 64 bits, such that every input bit affects every output bit.
+    """Hash 64 bits so that every input bit affects every output bit.
 
     Source: Steele, Lea & Flood 2014, SplitMix64's finaliser (Stafford's variant 13).
     """
@@ -38,7 +38,7 @@ def image_key(stream, index):
 
 @kernel
 def bits(key, counter):
-    """Return the 64 random bits of a key and counter."""
+    """Return 64 random bits for a key and a counter."""
     return mix64(key + (np.uint64(counter) + np.uint64(1)) * GOLDEN)
 
 
@@ -50,5 +50,5 @@ def uniform(key, counter):
 
 @kernel
 def integer(key, counter, n):
-    """Return a uniform integer in 0..n-1 (for n below 2^20 the bias is under 2^-44)."""
+    """Return a uniform integer in 0..n-1, with negligible bias for n below 2^20."""
     return int(uniform(key, counter) * n)

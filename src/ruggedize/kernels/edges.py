@@ -1,4 +1,4 @@
-"""Edge detection and distance transform of a plane, with OpenCV's results."""
+"""Edge detection and distance transform of a plane, with the same results as OpenCV."""
 
 import numpy as np
 
@@ -17,10 +17,10 @@ MARGIN = 2  # reach of a step in pixels
 
 @kernel
 def find_edges(plane, low, high, gradients, sizes, stack, edges):
-    """Mark the edges of a plane with 255, all other pixels with 0.
+    """Mark the edges of a plane: 255 on edges, 0 elsewhere.
 
     Source: Canny 1986, "A Computational Approach to Edge Detection", as in OpenCV's `Canny`: Sobel
-    gradients with magnitude |x| + |y|, edges replicated, magnitude 0 outside.
+    gradients with replicated borders and magnitude |x| + |y|, which is 0 outside the image.
     Work memory: `gradients` int32 `[2, h, w]`, `sizes` int32 `[h + 2, w + 2]`, `stack` int32
     `[h * w]`.
     """
@@ -58,7 +58,7 @@ def find_gradients(plane, gradients, sizes):
 
 @kernel
 def is_ridge(sizes, y, x, across, down):
-    """Return whether the magnitude is a local maximum along the gradient (of four directions)."""
+    """Return whether the magnitude is a local maximum along the gradient, in four directions."""
     size = sizes[y, x]
     rise = abs(np.int64(down)) << TANGENT_BITS
     flat = abs(np.int64(across)) * TANGENT
@@ -92,7 +92,7 @@ def follow(stack, num_open, edges):
 def measure_distances(edges, distances):
     """Compute the distance of every pixel from the nearest edge, in pixels.
 
-    `distances` is float32 `[h + 4, w + 4]`: the plane with a margin of two.
+    `distances` is float32 `[h + 4, w + 4]`: the plane with a margin of two pixels.
     Source: Borgefors 1986, "Distance Transformations in Digital Images", with the steps of
     OpenCV's `distanceTransform(DIST_L2, 5)`.
     """
@@ -116,7 +116,7 @@ def measure_distances(edges, distances):
 
 @kernel
 def relax_from_rows(row, near, far):
-    """Lower the distances in a row to those via the two neighbouring rows."""
+    """Lower the distances in a row where a path through the two rows beside it is shorter."""
     for x in range(len(row) - 2 * MARGIN):  # counted from 0, so that the loop is vectorised
         diagonal = smaller(near[x + 1], near[x + 3]) + DIAGONAL
         long = smaller(smaller(near[x], near[x + 4]), smaller(far[x + 1], far[x + 3])) + LONG
@@ -126,5 +126,5 @@ def relax_from_rows(row, near, far):
 
 @kernel
 def smaller(one, other):
-    """Return the smaller of two numbers; faster than `min`, which handles NaN."""
+    """Return the smaller of two numbers; faster than `min`, which also handles NaN."""
     return one if one < other else other

@@ -4,12 +4,12 @@ import numpy as np
 
 from ruggedize.kernels.kernel import kernel
 
-FRACTION_BITS = 22  # of PIL's weights: 32 bits, minus 8 for the value and 2 spare
+FRACTION_BITS = 22  # of PIL's weights: 32 bits minus 8 for the value and 2 to spare
 HALF = 1 << (FRACTION_BITS - 1)
 
 
 def gaussian_weights(sigma: float, truncate: float = 4.0) -> np.ndarray:
-    """Return the weights of a Gaussian filter, of sum 1: float64 `[2 * radius + 1]`.
+    """Return the weights of a Gaussian filter, with sum 1: float64 `[2 * radius + 1]`.
 
     Source: SciPy's `gaussian_filter`: truncated at `truncate` standard deviations.
     """
@@ -20,15 +20,15 @@ def gaussian_weights(sigma: float, truncate: float = 4.0) -> np.ndarray:
 
 
 def gaussian_taps(sigma: float, truncate: float = 4.0) -> np.ndarray:
-    """Return the `gaussian_weights` as float32."""
+    """Return `gaussian_weights` as float32."""
     return gaussian_weights(sigma, truncate).astype(np.float32)
 
 
 @kernel
 def filter_both_ways(source, taps, line, out):
-    """Filter a plane by the same taps vertically, then horizontally, with replicated edges.
+    """Filter a plane with the same taps vertically, then horizontally, replicating edges.
 
-    `out` is `[h, w]`; `line`, `[w + len(taps) - 1]`, is work memory: both float32, or float64.
+    `out` is `[h, w]`; `line`, `[w + len(taps) - 1]`, is work memory. Both are float32 or float64.
     """
     height, width = source.shape
     radius = len(taps) // 2
@@ -49,7 +49,7 @@ def filter_both_ways(source, taps, line, out):
 
 @kernel
 def filter_3x3(source, weights, padded, out):
-    """Filter a plane by 3 x 3 weights, with edges as in OpenCV's BORDER_REFLECT_101.
+    """Filter a plane with 3 x 3 weights and the edges of OpenCV's `BORDER_REFLECT_101`.
 
     `padded`, `[h + 2, w + 2]`, is work memory.
     """
@@ -73,9 +73,9 @@ def box_windows(size: int, new_size: int) -> np.ndarray:
     """Return first pixel, number of pixels and weight for each new pixel: int64 `[new_size, 3]`.
 
     The weight has `FRACTION_BITS` fractional bits.
-    Source: PIL, `Resample.c`: the window is as wide as the scale, but at least one pixel, and
-    contains the pixels whose centres lie in it, excluding its left border. Rounding errors decide
-    about centres on the border, so the order of floating-point operations is PIL's.
+    Source: PIL, `Resample.c`: the window is as wide as the scale, but at least one pixel wide. It
+    contains the pixels whose centres lie inside it, not on its left border. Because rounding errors
+    decide for centres on a border, the floating-point operations must stay in PIL's order.
     """
     scale = size / new_size
     stretch = max(1.0, scale)
@@ -93,9 +93,9 @@ def box_windows(size: int, new_size: int) -> np.ndarray:
 
 @kernel
 def resize_by_boxes(source, columns, rows, narrow, out):
-    """Resize a plane by box averages, first horizontally, then vertically.
+    """Resize a plane by averaging boxes, first horizontally, then vertically.
 
-    Source: PIL's `Image.resize(..., BOX)`: integer arithmetic, rounded after each pass.
+    Source: PIL's `Image.resize(..., BOX)`, with integer arithmetic and rounding after each pass.
     `narrow`, uint8 `[source height, new width]`, is work memory.
     """
     for y in range(source.shape[0]):

@@ -1,6 +1,6 @@
-"""Images and numbers as callers have them: converted where that is safe, else rejected with a fix.
+"""Conversion of callers' images and numbers; whatever is ambiguous is rejected with a fix.
 
-A fix is chosen by what came, so that following it never turns a picture black.
+The fix depends on the values that were passed, so that following it never blackens a picture.
 """
 
 import operator
@@ -23,11 +23,11 @@ def as_images(images: object) -> Images:
     """Return images as a uint8 tensor `[n, 3, h, w]` on the CPU; a tensor or array is not copied.
 
     Args:
-        images: uint8 RGB `[n, 3, h, w]`, tensor or NumPy array; or a Pillow image or several of
-            one size and any mode; or a list of `[3, h, w]`.
+        images: a uint8 RGB tensor or NumPy array `[n, 3, h, w]`; one Pillow image of any mode, or
+            a list of them of the same size; or a list of uint8 tensors or arrays `[3, h, w]`.
 
     Raises:
-        ValueError: anything else; the message names the conversion.
+        ValueError: images are anything else; the message says how to convert them.
     """
     found = stacked(images)
     check_shape(found)
@@ -36,11 +36,12 @@ def as_images(images: object) -> Images:
         if found.device.type != "cpu":
             raise ValueError(f"images must be on the CPU, got {found.device};\nuse images.cpu()")
         return found
-    return torch.from_numpy(found if found.flags.writeable else found.copy())
+    is_taken = found.flags.writeable and min(found.strides) >= 0  # by torch; BGR[..., ::-1] is not
+    return torch.from_numpy(found if is_taken else found.copy())
 
 
 def stacked(images: object) -> Tensor | np.ndarray:
-    """Return one tensor or array for a picture or a list of pictures."""
+    """Stack a picture or a list of pictures into one tensor or array."""
     if isinstance(images, Tensor | np.ndarray):
         return images
     if isinstance(images, Image.Image):
@@ -48,10 +49,10 @@ def stacked(images: object) -> Tensor | np.ndarray:
     if not isinstance(images, list | tuple):
         raise ValueError(
             f"images must be a tensor, an array or Pillow images, got {type(images).__name__};\n"
-            "open files with PIL.Image.open; an ImageSet has them as .images"
+            "open files with PIL.Image.open; for an ImageSet, pass its .images"
         )
     if not images:
-        raise ValueError("images must hold at least one image, got an empty list;\nadd one")
+        raise ValueError("images must contain at least one image, got an empty list;\nadd one")
     kinds = {type(image).__name__ for image in images}
     if all(isinstance(image, Image.Image) for image in images):
         arrays: list[Any] = [from_pillow(image) for image in images]
@@ -59,25 +60,25 @@ def stacked(images: object) -> Tensor | np.ndarray:
         arrays = list(images)
     else:
         raise ValueError(
-            f"images must be Pillow images, or tensors, or arrays, got {', '.join(sorted(kinds))};"
-            "\nopen files with PIL.Image.open"
+            "images must be all Pillow images, all tensors or all arrays, got "
+            f"{', '.join(sorted(kinds))};\nopen files with PIL.Image.open"
         )
     sizes = sorted({tuple(array.shape) for array in arrays})
     if len(sizes) > 1:
         shapes = " and ".join(str(list(size)) for size in sizes[:2])
         raise ValueError(
-            f"images must be of one size, got {shapes};\nresize them, or pass them one by one"
+            f"images must have the same size, got {shapes};\nresize them, or pass them one by one"
         )
     return torch.stack(arrays) if isinstance(arrays[0], Tensor) else np.stack(arrays)
 
 
 def from_pillow(image: Image.Image) -> np.ndarray:
-    """Convert a Pillow image to uint8 `[3, h, w]`: upright, RGB, on white where transparent."""
+    """Convert a Pillow image to upright RGB on a white background: uint8 `[3, h, w]`."""
     return np.ascontiguousarray(np.asarray(upright_rgb(image)).transpose(2, 0, 1))
 
 
 def check_shape(images: Tensor | np.ndarray) -> None:
-    """Raise a ValueError unless the shape is `[n, 3, h, w]` and there are pixels."""
+    """Raise ValueError unless the shape is `[n, 3, h, w]` without an empty dimension."""
     shape = list(images.shape)
     if len(shape) == RGBA and shape[1] == RGB and 0 not in shape[1:]:
         return
@@ -88,16 +89,19 @@ def check_shape(images: Tensor | np.ndarray) -> None:
 
 
 def shape_fix(shape: list[int], is_tensor: bool) -> str:
-    """Return how images of another shape become `[n, 3, h, w]`."""
+    """Return advice on how to convert images of another shape to `[n, 3, h, w]`."""
     turned = "permute" if is_tensor else "transpose"
     grey = ".expand(-1, 3, -1, -1)" if is_tensor else ".repeat(3, axis=1)"
     if 0 in shape:
-        return "there is no image in them, or one without pixels: see how they were made"
+        return "one of the dimensions is empty: check how the images were made"
     match shape:
         case [_, 1, _, _]:
             return f"they are grey: use images{grey}"
         case [_, 4, _, _]:
-            return "they have an alpha channel: use images[:, :3]"
+            return (
+                "they have an alpha channel, which Pillow images may keep (they are blended with "
+                "white); to drop it, use images[:, :3]"
+            )
         case [_, _, _, 3]:
             return f"their channels come last: use images.{turned}(0, 3, 1, 2)"
         case [_, _, _, 4]:
@@ -122,11 +126,11 @@ def shape_fix(shape: list[int], is_tensor: bool) -> str:
         case [_, _]:
             return f"this is a single grey image: use images[None, None]{grey}"
         case _:
-            return "choose three of the channels and one dimension for the images"
+            return "select three channels, and arrange the dimensions as [n, 3, h, w]"
 
 
 def check_values(images: Tensor | np.ndarray) -> None:
-    """Raise a ValueError unless the images are uint8."""
+    """Raise ValueError unless the images are uint8."""
     dtype = dtype_of(images)
     if dtype != "uint8":
         raise ValueError(
@@ -136,7 +140,7 @@ def check_values(images: Tensor | np.ndarray) -> None:
 
 
 def value_fix(images: Tensor | np.ndarray, dtype: str) -> str:
-    """Return the range of the values, and how they become whole numbers from 0 to 255."""
+    """Return the value range and advice on how to convert it to whole numbers from 0 to 255."""
     cast = ".to(torch.uint8)" if isinstance(images, Tensor) else '.astype("uint8")'
     if dtype == "object" or "complex" in dtype:
         return ";\nconvert them to real numbers from 0 to 255 first"
@@ -148,14 +152,14 @@ def value_fix(images: Tensor | np.ndarray, dtype: str) -> str:
     is_float = "float" in dtype
     near = ".round()" if is_float else ""
     if not (np.isfinite(low) and np.isfinite(high)):
-        return f"{text}remove the images with values that are no numbers"
+        return f"{text}remove images with NaN or infinite values"
     if low >= 0 and high <= 1:
         scaled = "(images * 255).round()" if is_float else "(images * 255)"
         return f"{text}use {scaled}{cast}"
     if low >= 0 and high <= 255:
         return f"{text}use images{near}{cast}"
     if low >= -1 and high <= 1:
-        return f"{text}if -1 is black and 1 white, use ((images + 1) * 127.5).round(){cast}"
+        return f"{text}if -1 is black and 1 is white, use ((images + 1) * 127.5).round(){cast}"
     if low >= 0 and not is_float:
         return f"{text}if 65535 is white, use (images / 257).round(){cast}"
     if low >= 0:
@@ -166,19 +170,19 @@ def value_fix(images: Tensor | np.ndarray, dtype: str) -> str:
 
 
 def is_array(images: object) -> bool:
-    """Return whether these are NumPy's, of which torch does not take every dtype."""
+    """Return whether images are a NumPy array, whose dtype torch may not support."""
     return isinstance(images, np.ndarray)
 
 
 def dtype_of(images: Tensor | np.ndarray) -> str:
-    """Return the name of a dtype without that of its library."""
+    """Return the name of the dtype, without the prefix `torch.`."""
     return str(images.dtype).removeprefix("torch.")
 
 
 def whole_number(value: Any, name: str, example: int) -> int:
-    """Return a whole number as an int; raise a ValueError for anything else.
+    """Return a whole number as an int; raise ValueError for anything else.
 
-    NumPy's integers and integer tensors of one element are taken; floats and booleans are not.
+    NumPy integers and one-element integer tensors are accepted; floats and booleans are not.
     """
     is_bool = isinstance(value, bool | np.bool_) or getattr(value, "dtype", None) == torch.bool
     try:
@@ -191,5 +195,5 @@ def whole_number(value: Any, name: str, example: int) -> int:
 
 
 def nearest(value: object, example: int) -> int:
-    """Return the whole number that a float is, or an example."""
+    """Return a float without fraction as an int; for anything else, return the example."""
     return int(value) if isinstance(value, float) and value.is_integer() else example

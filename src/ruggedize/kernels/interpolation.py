@@ -1,7 +1,7 @@
 """Bilinear and bicubic sampling of one image, as in PIL: uint8 `[3, h, w]` in and out.
 
-Positions outside the source get the fill value; taps beyond its edge repeat the edge pixels.
-Bilinear interpolation uses four taps, too, of which the outer two are zero.
+Pixels whose source position lies outside the image get the fill value; taps beyond the edge repeat
+the edge pixels. Bilinear interpolation also uses four taps; its outer two are zero.
 """
 
 import math
@@ -16,12 +16,12 @@ MARGIN = 2  # reach of four taps beyond the source, in pixels
 GUARD = np.float32(1e-3)  # so that 99.9999 is not truncated to 99
 FRACTION_BITS = 32
 ONE = 1 << FRACTION_BITS
-FIRST_TAP = (MARGIN - 1) * ONE - ONE // 2  # from a position to the first of its four taps
+FIRST_TAP = (MARGIN - 1) * ONE - ONE // 2  # offset from a position to the first of its four taps
 
 
 @kernel
 def taps(distance, cubic):
-    """Return the weights of the four pixels around a position `distance` (0..1) past the second.
+    """Return the weights of the four pixels around a position, `distance` (0..1) past the second.
 
     Source: PIL, `Geometry.c`, `BICUBIC`: Keys 1981 with a = -1.
     """
@@ -81,7 +81,7 @@ def slide_row(source, out, shift, cubic, line):
 
 @kernel
 def repeat_edges(row, line):
-    """Copy a row to `line`, with a margin of repeated edge pixels."""
+    """Copy a row to `line`, adding a margin of repeated edge pixels."""
     for x in range(row.size):
         line[MARGIN + x] = row[x]
     for x in range(MARGIN):
@@ -111,7 +111,7 @@ def transpose(source, out):
 
 @kernel
 def sample_interpolated(source, out, matrix, cubic, fill, padded):
-    """Interpolate the source at each target pixel's centre.
+    """Transform an image with bilinear or bicubic interpolation.
 
     `padded` (float32 `[3, h + 4, w + 4]`) is work memory for the image with repeated edges.
     """
@@ -131,7 +131,7 @@ def sample_interpolated(source, out, matrix, cubic, fill, padded):
 
 @kernel
 def interpolate_run(padded, out, y, line, cubic):
-    """Interpolate the pixels of a target row whose positions lie within the source."""
+    """Interpolate the pixels of a target row whose source positions lie inside the image."""
     height, width = out.shape[1:]
     x_in, y_in, step_x, step_y = line
     left, right = inside(x_in, step_x, width << FRACTION_BITS, width)
@@ -151,7 +151,7 @@ def interpolate_run(padded, out, y, line, cubic):
 
 @kernel
 def weighted(values, first, stride, across, down):
-    """Return the sum of 4 x 4 pixels with horizontal and vertical weights."""
+    """Return the sum of 4 x 4 pixels, weighted horizontally and vertically."""
     total = np.float32(0)
     for weight in down:
         total += weight * (

@@ -1,9 +1,9 @@
-"""JPEG compression and decompression without the lossless entropy coding.
+"""JPEG compression and decompression without the entropy coding, which is lossless.
 
 Colour transform, 4:2:0 chroma subsampling, integer 8 x 8 cosine transform, quantisation and their
 inverses, bit for bit as in libjpeg-turbo with PIL's defaults.
-Source: ITU-T T.81 (the standard and its tables of annex K), JFIF 1.02 (the colours), and the
-rounding of libjpeg's accurate integer transform and triangle upsampling.
+Source: ITU-T T.81 (the standard, with the tables of annex K) and JFIF 1.02 (the colours); rounding
+as in libjpeg's accurate integer transform and triangle upsampling.
 """
 
 import numpy as np
@@ -25,8 +25,8 @@ LUMA = np.array(
 CHROMA = np.full((8, 8), 99)
 CHROMA[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
 
-# Row u: the cosine of frequency u, times sqrt(8) * 2^13, with libjpeg's rounding: the matrix form
-# of its fast algorithm (Loeffler, Ligtenberg & Moschytz 1989) with 13-bit constants.
+# Row u is the cosine of frequency u, scaled by sqrt(8) * 2^13: the matrix form of libjpeg's fast
+# algorithm (Loeffler, Ligtenberg & Moschytz 1989) with its 13-bit constants and rounding.
 COSINES = np.array(
     [
         [8192, 8192, 8192, 8192, 8192, 8192, 8192, 8192],
@@ -42,12 +42,12 @@ COSINES = np.array(
 )
 COSINES_DOWN = np.ascontiguousarray(COSINES.T)
 FIRST_PASS = 11  # bits dropped after the first pass, which keeps 2 of 13 fractional bits
-FORWARD = 15  # bits dropped after the second: coefficients stay scaled by 8; see `quantise`
+FORWARD = 15  # bits dropped after the second pass: coefficients stay scaled by 8 (see `quantise`)
 INVERSE = 18  # bits dropped after the second pass of the inverse transform
 
 
 def quantisation(table: np.ndarray, quality: int) -> np.ndarray:
-    """Scale a table of annex K to a quality of 1-100, as libjpeg does: int32 `[8, 8]`."""
+    """Scale a table of annex K to a quality in 1..100, as libjpeg does: int32 `[8, 8]`."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
     return np.clip((table * percent + 50) // 100, 1, 255).astype(np.int32)
 
@@ -76,7 +76,7 @@ def through_jpeg(images, out, luma_steps, chroma_steps):
 
 @kernel
 def separate_colours(source, planes):
-    """Convert RGB to luma and two chroma planes, padded with the last pixel."""
+    """Convert RGB to a luma and two chroma planes, padded by repeating the last pixel."""
     height, width = source.shape[1:]
     shift = (128 << 16) + 32767
     for y in range(planes.shape[1]):
@@ -94,9 +94,9 @@ def separate_colours(source, planes):
 
 @kernel
 def halve(plane, height, out):
-    """Average 2 x 2 pixels; the rounding offset alternates between columns (1/4 and 1/2).
+    """Average 2 x 2 pixels; the rounding offset alternates between 1/4 and 1/2 along a row.
 
-    Padding rows below the image repeat the last row of averages.
+    The padding rows below the image repeat the last row of averages.
     """
     for y in range(out.shape[0]):
         top = 2 * min(y, (height - 1) // 2)
@@ -110,8 +110,8 @@ def halve(plane, height, out):
 def quantise_plane(plane, steps, source, target):
     """Transform, quantise and transform back each 8 x 8 block of a plane, in place.
 
-    Transforms run vertically on all blocks of a strip; for the horizontal pass the plane is
-    transposed. `source` and `target` (int32, square) are work memory.
+    Transforms run vertically on all blocks of a strip; the plane is transposed for the horizontal
+    pass. `source` and `target` (int32, square) are work memory.
     """
     height, width = plane.shape
     for y in range(height):
@@ -140,9 +140,9 @@ def transform_both_ways(matrix, source, height, width, bits, target):
 
 @kernel
 def transform(matrix, source, height, width, bits, target):
-    """Multiply every 8 rows by a matrix `[8, 8]` and drop `bits` bits, rounding halves up.
+    """Multiply each group of 8 rows by a matrix `[8, 8]` and drop `bits` bits, rounding halves up.
 
-    The arithmetic is 32-bit as in libjpeg, which also allows vectorisation.
+    The arithmetic is 32-bit, as in libjpeg; this also allows vectorisation.
     """
     half = np.int32(1 << (bits - 1))
     for y in range(height):
@@ -164,7 +164,7 @@ def transpose(source, height, width, target):
 
 @kernel
 def quantise(coefficients, height, width, steps):
-    """Round coefficients (scaled by 8) to multiples of their steps and remove the scale.
+    """Round coefficients, which are scaled by 8, to multiples of their steps; remove the scale.
 
     Halves are rounded away from zero.
     """
@@ -178,9 +178,9 @@ def quantise(coefficients, height, width, steps):
 
 @kernel
 def double(chroma, height, width, line, out):
-    """Upsample a chroma plane by 2: the four nearest pixels have weights 9, 3, 3 and 1 / 16.
+    """Upsample a chroma plane by 2: the four nearest pixels weigh 9, 3, 3 and 1 sixteenths.
 
-    At the border the pixel itself replaces the missing neighbour.
+    At the border, the pixel itself replaces a missing neighbour.
     """
     low_height, low_width = (height + 1) // 2, (width + 1) // 2
     for y in range(height):

@@ -1,4 +1,4 @@
-"""The `kernel` decorator, which compiles pixel code by Numba."""
+"""The `kernel` decorator, which compiles pixel code with Numba."""
 
 import hashlib
 import logging
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class FirstCompilation(event.Listener):
-    """Logs a message when a process starts to compile kernels."""
+    """Listener that logs a message when a process starts to compile kernels."""
 
     def on_start(self, event: event.Event) -> None:
         """Log the message if the kernel is ruggedize's and this is not a worker process."""
@@ -40,7 +40,7 @@ class FirstCompilation(event.Listener):
 @cache
 def log_compilation() -> None:
     """Log that kernels are being compiled; once per process."""
-    log.info("compiling kernels for the first time; this takes up to half a minute, once")
+    log.info("compiling kernels; this happens once and takes up to half a minute")
 
 
 event.register(COMPILATION, FirstCompilation())
@@ -50,8 +50,8 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a pixel function without the GIL and without fast-math; cache it on disk.
 
     Numba detects changes in a kernel's own file but not in the kernels that it calls, so the cache
-    folder is named by a digest of all kernel sources. If no folder is writable, a warning is logged
-    and kernels are compiled in every process.
+    folder is named after a digest of all kernel sources. If no folder is writable, a warning is
+    logged and every process compiles the kernels again.
     """
     before, folder = settings.CACHE_DIR, kernel_folder()
     if folder is not None and not is_private(folder):
@@ -71,9 +71,9 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @cache
 def kernel_folder() -> Path | None:
-    """Return the folder for compiled kernels; None for a user without a home folder.
+    """Return the folder for compiled kernels; None if the user has no home folder.
 
-    `NUMBA_CACHE_DIR` overrides the user's cache.
+    `NUMBA_CACHE_DIR` overrides the default, a folder in the user's cache.
     """
     override, kept = os.environ.get("NUMBA_CACHE_DIR"), cache_folder()
     if not override and kept is None:
@@ -91,9 +91,9 @@ def kernel_folder() -> Path | None:
 def is_private(folder: Path) -> bool:
     """Create the cache folder and return whether only this user (or root) can write to it.
 
-    A compiled kernel is code: whoever can replace one in the cache runs code as this user.
+    A compiled kernel is code: anyone who can replace one in the cache can run code as this user.
     """
-    if os.name == "nt":  # has no such permissions
+    if os.name == "nt":  # Windows has no such permissions
         return True
     with suppress(OSError):  # then there is no cache
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -114,8 +114,8 @@ def is_private(folder: Path) -> bool:
 def warn_once_of_shared_cache(folder: Path) -> None:
     """Log a warning that compiled kernels are not cached in a folder that others can write to."""
     log.warning(
-        "%s can be written by other users, who could run code as you through it: it is not used, "
-        "and kernels are compiled again in every process; set NUMBA_CACHE_DIR to your own folder",
+        "%s is not used as a cache, because other users can write to it and could run code as you: "
+        "kernels are compiled again in every process; set NUMBA_CACHE_DIR to a folder of your own",
         shown(folder),
     )
 
@@ -124,6 +124,6 @@ def warn_once_of_shared_cache(folder: Path) -> None:
 def warn_once_of_missing_cache() -> None:
     """Log a warning that compiled kernels cannot be cached."""
     log.warning(
-        "no writable folder to cache compiled kernels: they are compiled again in every process; "
+        "no folder for compiled kernels is writable: they are compiled again in every process; "
         "set NUMBA_CACHE_DIR to a writable folder"
     )

@@ -11,7 +11,7 @@ HALF_QUANTUM = np.float32(0.5 / 257)  # ImageMagick rounds to 16 bits, then drop
 
 
 def motion_line(radius: float, sigma: float) -> np.ndarray:
-    """Return the weights along the line, starting with the pixel itself, of sum 1: float64.
+    """Return the weights along the line, starting with the pixel itself; float64 with sum 1.
 
     Source: ImageMagick, `GetMotionBlurKernel`: half a Gaussian of `2 * ceil(radius) + 1` pixels.
     """
@@ -21,7 +21,7 @@ def motion_line(radius: float, sigma: float) -> np.ndarray:
 
 
 def motion_weights(radius: float, sigma: float) -> np.ndarray:
-    """Return the `motion_line` as float32, without its negligible end."""
+    """Return `motion_line` as float32, without its negligible tail."""
     weights = motion_line(radius, sigma)
     return weights[weights > SMALLEST_WEIGHT].astype(np.float32)
 
@@ -30,7 +30,7 @@ def motion_weights(radius: float, sigma: float) -> np.ndarray:
 def motion_blur(plane, out, weights, angle_degrees, rows, line):
     """Blur a plane of values 0..255 along a line, with replicated edges; `out` is uint8.
 
-    Angle 0 points to the right, 90 downwards. `rows`, float32 `[h, w + 2 * len(weights)]`, and
+    Angle 0 points right and 90 down. `rows`, float32 `[h, w + 2 * len(weights)]`, and
     `line`, float32 `[w]`, are work memory.
     Source: ImageMagick, `MotionBlurImage`: steps of whole pixels, values truncated.
     """

@@ -5,16 +5,16 @@ import numpy as np
 from ruggedize.kernels.borders import mirrored
 from ruggedize.kernels.kernel import kernel
 
-FRACTION_BITS = 10  # of positions while they are summed
-KEPT_BITS = 5  # of positions in the interpolation
+FRACTION_BITS = 10  # fractional bits of positions while they are summed
+KEPT_BITS = 5  # fractional bits of positions that the interpolation uses
 HALF_KEPT = 1 << (FRACTION_BITS - KEPT_BITS - 1)
 LAST_KEPT = (1 << KEPT_BITS) - 1
-SINGULAR = 1e-9  # smaller determinants lead to positions that overflow integers
+SINGULAR = 1e-9  # with a smaller determinant, positions would overflow integers
 
 
 @kernel
 def warp_affine(image, out, matrix):
-    """Sample the image at `matrix` times each pixel's position, with mirrored edges.
+    """Sample an image at `matrix` times each pixel's position, mirroring its edges.
 
     `matrix` is (a, b, c, d, e, f): x' = a x + b y + c, y' = d x + e y + f; `out` is float32
     `[3, h, w]`.
@@ -41,7 +41,7 @@ def warp_affine(image, out, matrix):
 
 @kernel
 def fixed_point(position):
-    """Convert a position to fixed point, rounded."""
+    """Convert a position to fixed point, rounding to nearest."""
     return np.int64(np.rint(position * (1 << FRACTION_BITS)))
 
 

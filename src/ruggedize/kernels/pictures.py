@@ -1,21 +1,21 @@
-"""Pictures of Pillow: to RGB, and to the square of one size that a model is trained on."""
+"""Conversion of Pillow images to RGB and to the square size that models are trained on."""
 
 from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageOps
 
-STRIP = 1 << 20  # pixels that are converted together
-REDUCING_GAP = 2.0  # large images are first reduced cheaply to twice the final size (Pillow)
-PADDING = (128, 128, 128)  # beside images with `fit = "pad"`
+STRIP = 1 << 20  # pixels that are converted at a time
+REDUCING_GAP = 2.0  # Pillow first reduces large images cheaply, to twice the final size
+PADDING = (128, 128, 128)  # grey padding for `fit = "pad"`
 Fit = Literal["crop", "pad", "squash"]
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation and convert any mode to 8-bit RGB, strip by strip.
+    """Apply the EXIF orientation and convert any mode to 8-bit RGB.
 
-    Conversions need several copies of what they convert; whole ones of large images would take
-    gigabytes.
+    Large images are converted in strips: a conversion makes several copies, which would take
+    gigabytes for a whole image.
     """
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode == "RGB" and not image.has_transparency_data:
@@ -32,7 +32,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Convert any mode to 8-bit RGB."""
-    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scaling
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scale
         return from_16_bit(image)
     if image.has_transparency_data:
         layer = image.convert("RGBA")
@@ -50,7 +50,7 @@ def from_16_bit(image: Image.Image) -> Image.Image:
 
 
 def square(upright: Image.Image, size: int, fit: Fit) -> np.ndarray:
-    """Make an RGB image square as `fit` says and resize it: uint8 `[3, size, size]`."""
+    """Make an RGB image square according to `fit` and resize it: uint8 `[3, size, size]`."""
     width, height = upright.size
     box, inner = (0, 0, width, height), (size, size)
     if fit == "crop":

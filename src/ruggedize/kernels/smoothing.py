@@ -1,4 +1,4 @@
-"""Gaussian smoothing of random fields by matrix products, with a cost bounded for any width."""
+"""Gaussian smoothing of random fields by matrix products, whose cost is bounded for any sigma."""
 
 from functools import cache
 
@@ -14,7 +14,7 @@ Matrix = tuple[np.ndarray, np.ndarray]
 def smoothing_matrix(size: int, sigma: float) -> Matrix:
     """Return the matrix that smooths a line, float32 `[size, size]`, and its non-zero ranges.
 
-    The ranges are start and stop of the non-zero entries in each row: int64 `[size, 2]`.
+    The ranges, int64 `[size, 2]`, are the start and stop of the non-zero entries in each row.
     Source: scikit-image's `gaussian`: edges reflected, truncated at 3 standard deviations.
     """
     weights = ndimage.gaussian_filter(np.eye(size), (0, sigma), mode="reflect", truncate=3.0)
@@ -50,7 +50,7 @@ def smooth_and_transpose(field, matrix, out, line):
 
 @kernel
 def add_four(weights, rows, line):
-    """Add four weighted rows to a line; four at a time reduce memory traffic."""
+    """Add four weighted rows to a line; adding four at a time reduces memory traffic."""
     first, second, third, fourth = rows[0], rows[1], rows[2], rows[3]
     for x in range(len(line)):
         line[x] += (

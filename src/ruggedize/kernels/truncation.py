@@ -4,7 +4,7 @@ import numpy as np
 
 from ruggedize.kernels.kernel import kernel
 
-GUARD = 1e-3  # treats 99.9999 as 100: rounding errors differ between implementations
+GUARD = 1e-3  # treats 99.9999 as 100, because rounding errors differ between implementations
 
 
 @kernel

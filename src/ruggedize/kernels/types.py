@@ -1,4 +1,4 @@
-"""Tensor types shared by all parts."""
+"""Tensor types that all packages share."""
 
 from collections.abc import Sequence
 from typing import Protocol, SupportsIndex, runtime_checkable
@@ -9,12 +9,12 @@ from torch import Tensor
 Images = UInt8[Tensor, "n c h w"]  # RGB, 0..255, planar
 Views = UInt8[Tensor, "n c side side"]  # model inputs: cropped or resized images
 Labels = Int64[Tensor, " n"]  # -1 = unlabelled
-Index = Int64[Tensor, " n"]  # index of an image in its data set, also within subsets
+Index = Int64[Tensor, " n"]  # index of each image in its data set; subsets keep it
 
 
 @runtime_checkable
 class ImageSource(Protocol):
-    """Images of one size, accessed by position: a tensor, or files that are decoded on access."""
+    """Images of the same size, accessed by position: a tensor, or files decoded on access."""
 
     @property
     def shape(self) -> Sequence[int]:
@@ -26,5 +26,5 @@ class ImageSource(Protocol):
         ...
 
     def __getitem__(self, which: SupportsIndex | slice | Tensor, /) -> Tensor:
-        """Return one image `[3, h, w]`, or the images of a slice or of int64 positions `[m]`."""
+        """Return one image `[3, h, w]`, or the images at a slice or at int64 positions `[m]`."""
         ...

@@ -11,7 +11,7 @@ from ruggedize.kernels.types import Images
 
 
 class Placements(NamedTuple):
-    """Flip of each image, and position of its crop in the flipped and resized or padded image."""
+    """Flips, and positions of the crops in the flipped and resized (or padded) images."""
 
     flip: np.ndarray  # bool [n], horizontal, applied first
     top: np.ndarray  # int64 [n]
@@ -27,12 +27,12 @@ class Taps(NamedTuple):
 
 
 def resize(images: Images, size: int | tuple[int, int]) -> Images:
-    """Resize to `size` (a side, or height and width); images of that size are returned unchanged.
+    """Resize to `size` (a side, or height and width); images of that size are returned as they are.
 
-    Bilinear with half-pixel centres and without antialiasing, also when downsampling.
+    Bilinear, with half-pixel centres and without antialiasing even when downsampling.
 
     Source: `tf.image.resize(method="bilinear")`, which the Keras example uses.
-    Deviation: rounded to uint8 (halves up), where TensorFlow returns floats.
+    Deviation: the result is rounded to uint8 (halves up), whereas TensorFlow returns floats.
     """
     height, width = (size, size) if isinstance(size, int) else size
     if tuple(images.shape[2:]) == (height, width):
@@ -48,7 +48,7 @@ def resize_and_crop(images: Images, size: int, crop: int, placements: Placements
 
 
 def pad_and_crop(images: Images, pad: int, crop: int, placements: Placements) -> Images:
-    """Flip, pad each side by `pad` black pixels and crop to `crop` x `crop`; no resampling."""
+    """Flip, pad each side with `pad` black pixels and crop to `crop` x `crop`; no resampling."""
     source = np.ascontiguousarray(images.numpy())
     out = np.empty((*source.shape[:2], crop, crop), np.uint8)
     run_blocks(
@@ -60,7 +60,7 @@ def pad_and_crop(images: Images, pad: int, crop: int, placements: Placements) ->
 def warp(
     images: Images, size: tuple[int, int], crop: tuple[int, int], placements: Placements
 ) -> Images:
-    """Flip, resize to `size` and crop to `crop` (both height and width)."""
+    """Flip, resize to `size` and crop to `crop`; both are (height, width)."""
     source = np.ascontiguousarray(images.numpy())
     rows, columns = taps(source.shape[2], size[0]), taps(source.shape[3], size[1])
     out = np.empty((*source.shape[:2], *crop), np.uint8)
@@ -72,14 +72,14 @@ def warp(
 
 
 def no_placements(n: int) -> Placements:
-    """Return placements without flip and offset."""
+    """Return placements that neither flip nor shift."""
     return Placements(np.zeros(n, np.bool_), np.zeros(n, np.int64), np.zeros(n, np.int64))
 
 
 def taps(source: int, target: int) -> Taps:
-    """Return the taps that resize a side from `source` to `target` pixels; exact until rounded.
+    """Return the taps that resize a side from `source` to `target` pixels.
 
-    The centre of target pixel x lies at (x + 1/2) source / target - 1/2.
+    The centre of target pixel x lies at (x + 1/2) source / target - 1/2, which is computed exactly.
     """
     numerator = (2 * np.arange(target) + 1) * source - target
     floor, remainder = np.divmod(numerator, 2 * target)
@@ -92,7 +92,7 @@ def taps(source: int, target: int) -> Taps:
 
 @kernel
 def warp_images(source, out, rows, columns, placements, start, stop):
-    """Flip, resize and crop the images start..stop."""
+    """Flip, resize and crop images start..stop-1."""
     last = source.shape[3] - 1
     width = out.shape[3]
     lines = np.empty((2, width), np.float32)
@@ -111,8 +111,8 @@ def warp_images(source, out, rows, columns, placements, start, stop):
 
 @kernel
 def warp_plane(source, out, rows, top, near, far, weight, lines):
-    """Interpolate one plane: horizontally each source row once, then vertically between two."""
-    held = (-1, -1)  # source rows in the two lines: one even, one odd
+    """Interpolate one plane: each source row once horizontally, then vertically between two."""
+    held = (-1, -1)  # which source rows the two lines hold: an even and an odd one
     for y in range(out.shape[0]):
         lower, upper = rows.lower[top + y], rows.upper[top + y]
         for row in (lower, upper):
@@ -140,7 +140,7 @@ def blend_rows(first, second, weight, out):
 
 @kernel
 def shift_images(source, out, pad, placements, start, stop):
-    """Flip, pad with black and crop the images start..stop."""
+    """Flip, pad with black and crop images start..stop-1."""
     height = source.shape[2]
     for i in range(start, stop):
         top, left = placements.top[i] - pad, placements.left[i] - pad
@@ -153,7 +153,7 @@ def shift_images(source, out, pad, placements, start, stop):
 
 @kernel
 def shift_row(source, out, left, flip, inside):
-    """Copy the part of a row that starts at `left`; black outside the image."""
+    """Copy the part of a row that starts at `left`; pixels outside the image are black."""
     width = source.size
     for x in range(out.size):
         column = left + x

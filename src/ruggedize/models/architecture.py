@@ -10,7 +10,7 @@ from torch import Tensor, nn
 class Architecture(NamedTuple):
     """How a network is built and initialised.
 
-    Every module of `models.nets` defines one as `ARCHITECTURE`; the module's name is the model name
+    Every module in `models.nets` defines one as `ARCHITECTURE`; the module is named after the model
     in the options.
 
     Args:

@@ -1,4 +1,4 @@
-"""Ghost and synchronised batch norm; parameter names and file format are those of batch norm."""
+"""Ghost and synchronised batch norm, with the parameter names and file format of batch norm."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,23 +12,23 @@ AnyBatchNorm = nn.modules.batchnorm._BatchNorm
 
 
 class GhostBatchNorm(nn.BatchNorm2d):
-    """Normalise equal groups of a batch separately, as the same number of processes would.
+    """Batch norm that normalises equal groups of a batch separately, like that many processes.
 
-    Running statistics are updated from the first group only, just as the first process's are kept
-    in distributed training. In the batch-norm refresh (momentum None) batches are not split.
+    Only the first group updates the running statistics, just as distributed training keeps those of
+    the first process. The batch-norm refresh (momentum None) does not split batches.
 
     Source: Hoffer et al. 2017, "Train longer, generalize better", algorithm 1.
-    Deviation: there every group updates the running statistics.
+    Deviation: in the paper, every group updates the running statistics.
     """
 
     def __init__(self, layer: nn.BatchNorm2d, num_groups: int) -> None:
         super().__init__(layer.num_features, layer.eps, layer.momentum)
         self.num_groups = num_groups
-        self.rows_per_image = 1  # adjacent rows that must stay in the same group
-        self.updates_statistics = True  # False for all but the first micro-batch of a step
+        self.rows_per_image = 1  # number of adjacent rows that stay in the same group
+        self.updates_statistics = True  # True only for the first micro-batch of a step
 
     def forward(self, input: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """Normalise each group by its own statistics; in eval mode use the running statistics."""
+        """Normalise each group with its own statistics; in eval mode, use the running ones."""
         if not self.training or self.momentum is None:
             return super().forward(input)
         quotient, remainder = divmod(len(input) // self.rows_per_image, self.num_groups)
@@ -38,22 +38,22 @@ class GhostBatchNorm(nn.BatchNorm2d):
         return torch.cat([update(first), *map(self.normalise, others)])
 
     def normalise(self, group: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """Normalise by the group's own mean and variance."""
+        """Normalise with the group's own mean and variance."""
         return F.batch_norm(group, None, None, self.weight, self.bias, training=True, eps=self.eps)
 
 
 class SynchronisedBatchNorm(nn.SyncBatchNorm):
-    """Normalise by the statistics over the batches of all processes (torch's, GPUs only).
+    """Torch's batch norm over the batches of all processes; GPUs only.
 
-    The batch-norm refresh (momentum None) is not synchronised: processes may have different numbers
-    of batches there, and would deadlock.
+    The batch-norm refresh (momentum None) is not synchronised, because processes may have different
+    numbers of batches and would deadlock.
     """
 
     def __init__(self, layer: nn.BatchNorm2d) -> None:
         super().__init__(layer.num_features, layer.eps, layer.momentum)
 
     def forward(self, input: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """Normalise by the statistics of all processes; in eval mode use the running statistics."""
+        """Normalise with the statistics of all processes; in eval mode, use the running ones."""
         if self.momentum is None:
             return AnyBatchNorm.forward(self, input)
         return super().forward(input)
@@ -61,9 +61,9 @@ class SynchronisedBatchNorm(nn.SyncBatchNorm):
 
 @contextmanager
 def several_views(network: nn.Module, number: int) -> Iterator[None]:
-    """Keep the views of an image in the same group of ghost batch norm within the `with` block.
+    """Keep the views of an image in one group of ghost batch norm, within a `with` block.
 
-    The `number` views of an image are adjacent rows of the batch.
+    The `number` views of an image must be adjacent rows of the batch.
     """
     layers = [module for module in network.modules() if isinstance(module, GhostBatchNorm)]
     for layer in layers:
@@ -77,7 +77,7 @@ def several_views(network: nn.Module, number: int) -> Iterator[None]:
 
 @contextmanager
 def updating_statistics(network: nn.Module, update: bool) -> Iterator[None]:
-    """Set whether ghost batch norm updates its running statistics within the `with` block."""
+    """Set whether ghost batch norm updates its running statistics, within a `with` block."""
     layers = [module for module in network.modules() if isinstance(module, GhostBatchNorm)]
     for layer in layers:
         layer.updates_statistics = update
@@ -94,7 +94,7 @@ def batch_norms(network: nn.Module) -> list[AnyBatchNorm]:
 
 
 def replace_batch_norm(network: nn.Module, make: Callable[[nn.BatchNorm2d], AnyBatchNorm]) -> None:
-    """Replace every batch-norm layer by another kind of layer that shares its tensors."""
+    """Replace every batch-norm layer with a layer of another kind that shares its tensors."""
     places = [
         (parent, name, layer)
         for parent in network.modules()

@@ -35,11 +35,12 @@ class Classifier(nn.Module):
     Args:
         network: maps normalised float images `[n, 3, h, w]` to logits `[n, k]`.
         classes: the names of the k classes, in the order of the logits.
-        input_size: side in pixels of the square images that the network sees.
+        input_size: side in pixels of the network's square inputs.
         image_size: side in pixels of stored images, before the test view; default: `input_size`.
-        mean: subtracted from pixels in 0..1, for red, green and blue.
-        std: divided by after that; the defaults map pixels to -1..1.
-        fit: how images that are not square were made square for the training.
+        mean: mean of red, green and blue, subtracted from pixels in 0..1.
+        std: standard deviation, by which the differences are divided; the defaults map pixels to
+            -1..1.
+        fit: how training images were made square.
         crop_pct: share of the side that the test view keeps: the middle.
         test_filter: how the test view is resized: "tf" (bilinear, not antialiased), "bilinear"
             or "bicubic" (antialiased).
@@ -69,7 +70,8 @@ class Classifier(nn.Module):
         super().__init__()
         if isinstance(classes, str) or min(std) <= 0:
             raise ValueError(
-                f"classes must be a list of names and std positive, got {classes!r} and {std}"
+                f"classes must be a list of names and std positive, got {classes!r} and {std};\n"
+                "pass Classifier(..., classes=[...], std=(...))"
             )
         self.network = network
         self.architecture: ModelOptions = architecture or CustomModel()
@@ -87,23 +89,23 @@ class Classifier(nn.Module):
     if TYPE_CHECKING:  # nn.Module.__call__ is untyped
 
         def __call__(self, images: Images) -> Float32[Tensor, "n k"]:
-            """Return float32 logits of uint8 images of the input size."""
+            """Return float32 logits for uint8 images of the input size."""
             ...
 
     def forward(self, images: Images) -> Float32[Tensor, "n k"]:
-        """Return float32 logits of uint8 images of the input size."""
+        """Return float32 logits for uint8 images of the input size."""
         if images.dtype != torch.uint8:
             raise TypeError(
                 f"images must be uint8 (0..255), got {images.dtype};\n"
-                "do not normalise them: the Classifier does"
+                "do not normalise them, because the Classifier does"
             )
         return self.network(self.normalised(images)).float()
 
     def normalised(self, images: Images) -> Tensor:
         """Return normalised pixels in the dtype and memory layout of the network.
 
-        Values are rounded only once. The default is Keras' `Rescaling(1 / 127.5, -1)`, in which
-        the subtraction of 127.5 is exact even in bfloat16.
+        Values are rounded only once. The default normalisation is Keras' `Rescaling(1 / 127.5, -1)`
+        with the subtraction first, which is exact even in bfloat16.
         """
         weight = next(self.network.parameters())
         device = weight.device.type
@@ -120,7 +122,7 @@ class Classifier(nn.Module):
         return resized_middle(images, self.input_size, self.crop_pct, self.test_filter)
 
     def stored_images(self, images: Pictures) -> Images:
-        """Return images on the CPU, square; Pillow's also have the size of the training's."""
+        """Return square images on the CPU; Pillow images are also resized to `image_size`."""
         if isinstance(images, Image.Image):
             images = [images]
         if isinstance(images, list | tuple) and images:
@@ -134,7 +136,7 @@ class Classifier(nn.Module):
         return self.squares([Image.fromarray(np.ascontiguousarray(image)) for image in planes])
 
     def squares(self, pictures: Sequence[Image.Image]) -> Images:
-        """Make RGB images square as for the training, at the size of its stored images."""
+        """Make RGB images square as in training, and resize them to `image_size`."""
         arrays = [square(picture, self.image_size, self.fit) for picture in pictures]
         return torch.from_numpy(np.stack(arrays))
 
@@ -142,17 +144,25 @@ class Classifier(nn.Module):
     def predict(self, images: Pictures, batch_size: int | None = None) -> Prediction:
         """Classify images of any size.
 
-        They are uint8 RGB `[n, 3, h, w]` (a tensor or NumPy array), or one or several Pillow
-        images of any mode and size. Images that are not square are made so as for the training.
+        The network runs in eval mode without gradients, and its previous mode is restored. Results
+        are on the CPU. Images that are not square are made square as in training.
 
-        Runs in eval mode without gradients and restores the previous mode. The result is on the
-        CPU. The default batch size depends on the input size; a batch that does not fit into
-        memory is halved.
+        Args:
+            images: uint8 RGB `[n, 3, h, w]`, as a tensor or NumPy array; or one or several Pillow
+                images of any mode and size.
+            batch_size: images per batch; default: chosen by input size. A batch that does not fit
+                into memory is halved.
+
+        Raises:
+            ValueError: the images or the batch size are invalid; the message contains the fix.
+            UserError: not even a single image fits into memory.
         """
         stored = self.stored_images(images)
         size = whole_number(batch_size or inference_batch_size(self.input_size), "batch_size", 256)
         if size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {size};\nomit it")
+            raise ValueError(
+                f"batch_size must be at least 1, got {size};\nomit it to use the default"
+            )
         device = next(self.network.parameters()).device
         was_training = self.training
         self.eval()
@@ -167,5 +177,5 @@ class Classifier(nn.Module):
 
 
 def per_channel(values: Channels) -> Float32[Tensor, "1 3 1 1"]:
-    """Scale per-channel values from the pixel range 0..1 to 0..255."""
+    """Scale one value per channel from the pixel range 0..1 to 0..255."""
     return torch.tensor(values, dtype=torch.float32).mul(255).reshape(1, 3, 1, 1)

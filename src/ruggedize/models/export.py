@@ -1,4 +1,4 @@
-"""Write a classifier for use without this project: an ONNX file, or plain weights."""
+"""Export of classifiers for use without this project, as ONNX files or plain weights."""
 
 import copy
 import json
@@ -23,8 +23,8 @@ from ruggedize.models.classifier import Classifier
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
 
-INPUT, OUTPUT = "images", "logits"  # of the ONNX graph
-NUM_CHECKED = 64  # images on which a file is run before it is kept
+INPUT, OUTPUT = "images", "logits"  # names in the ONNX graph
+NUM_CHECKED = 64  # number of images on which a file is tested before it is written
 LOGITS_RTOL, LOGITS_ATOL, PROBABILITIES_ATOL = 1e-3, 1e-4, 1e-5
 LARGEST_ONNX = 2_000_000_000  # bytes; a protobuf message ends at 2 GiB
 
@@ -45,17 +45,18 @@ def export_onnx(
 ) -> Difference:
     """Write an ONNX file that maps uint8 pixels `[n, 3, s, s]` of the input size to logits.
 
-    It normalises inside. Before it is kept, onnxruntime runs it on images, and its logits,
-    probabilities and top-1 classes are compared with the model's.
+    The ONNX graph includes the normalisation. Before the file is written, onnxruntime runs it on
+    images, and its logits, probabilities and top-1 classes are compared with the model's.
 
     Args:
         classifier: the model; it is not changed.
-        path: the file.
-        images: stored images to compare on; default: generated ones.
-        model_sha256: of the model's own file, for the metadata.
+        path: the file to write.
+        images: stored images to compare on; default: generated images.
+        model_sha256: SHA-256 of the model's own file, to include in the metadata.
 
     Raises:
-        UserError: a package is missing, or the file computes something else; nothing is written.
+        UserError: a package is missing, the model is too large, or the outputs differ; nothing is
+            written.
     """
     require_extra("onnx", "an ONNX export")
     reject_unwritable_file(user_path(path))
@@ -73,7 +74,7 @@ def export_state_dict(
 ) -> None:
     """Write the network's weights under their own names, for plain PyTorch code.
 
-    The safetensors metadata hold what the classifier does around its network: see `facts_of`.
+    The safetensors metadata describes what the classifier does around its network; see `facts_of`.
     """
     weights = {
         name: tensor.detach().cpu().contiguous()
@@ -84,7 +85,7 @@ def export_state_dict(
 
 
 def facts_of(classifier: Classifier, model_sha256: str | None) -> dict[str, str]:
-    """Describe a classifier in metadata: texts, of which lists and numbers are JSON.
+    """Describe a classifier as metadata: text values, with lists and numbers encoded as JSON.
 
     `image_size` is the side of stored images, which are then resized to `input_size` / `crop_pct`,
     of which the middle is cut out; `mean` and `std` are for pixels in 0..1.
@@ -108,7 +109,7 @@ def facts_of(classifier: Classifier, model_sha256: str | None) -> dict[str, str]
 
 
 def with_metadata(packed: bytes, metadata: dict[str, str]) -> bytes:
-    """Return a safetensors file with metadata in this order, which `save` does not keep."""
+    """Add metadata to a safetensors file in a fixed order, which `save` does not guarantee."""
     start = 8 + int.from_bytes(packed[:8], "little")
     header = json.dumps({"__metadata__": metadata, **json.loads(packed[8:start])}).encode()
     header += b" " * (-len(header) % 8)
@@ -116,15 +117,14 @@ def with_metadata(packed: bytes, metadata: dict[str, str]) -> bytes:
 
 
 def packed_onnx(model: Classifier, model_sha256: str | None = None) -> bytes:
-    """Return the bytes of an ONNX file; the model is on the CPU, in eval mode.
+    """Return the bytes of an ONNX file; the model must be on the CPU and in eval mode.
 
     Raises:
         UserError: the model is larger than an ONNX file can be.
     """
     if sum(tensor.nbytes for tensor in model.state_dict().values()) > LARGEST_ONNX:
         raise UserError(
-            "the weights take more than 2 GB, which one ONNX file cannot hold;\n"
-            "use --format state-dict"
+            "the weights take more than 2 GB, the limit of an ONNX file;\nuse --format state-dict"
         )
     graph = traced(model)
     strip_traces(graph.graph)
@@ -136,10 +136,10 @@ def packed_onnx(model: Classifier, model_sha256: str | None = None) -> bytes:
 
 
 def traced(model: Classifier) -> "ModelProto":
-    """Return the model as an ONNX graph whose batch size is free."""
+    """Trace the model to an ONNX graph with a dynamic batch size."""
     example = torch.zeros(2, 3, model.input_size, model.input_size, dtype=torch.uint8)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own, about its own code
+        warnings.simplefilter("ignore")  # torch warns about its own code
         program = torch.onnx.export(
             model,
             (example,),
@@ -154,7 +154,7 @@ def traced(model: Classifier) -> "ModelProto":
 
 
 def strip_traces(graph: "GraphProto") -> None:
-    """Remove what torch notes of its tracing: it names source files of this machine."""
+    """Remove torch's notes on the tracing, which name source files on this machine."""
     del graph.metadata_props[:]
     entries = [*graph.node, *graph.value_info, *graph.input, *graph.output]
     for entry in entries:
@@ -166,10 +166,10 @@ def strip_traces(graph: "GraphProto") -> None:
 
 
 def check_onnx(packed: bytes, model: Classifier, views: Views) -> Difference:
-    """Run an ONNX file on views, one alone and the others together; compare with the model.
+    """Run an ONNX file on the first view, then on the others, and compare it with the model.
 
     Raises:
-        UserError: they differ by more than is allowed.
+        UserError: the outputs differ by more than the tolerance.
     """
     from onnxruntime import InferenceSession
 
@@ -185,8 +185,8 @@ def compared(expected: Float32[Tensor, "n k"], found: Float32[Tensor, "n k"]) ->
     """Return the largest differences between logits.
 
     Raises:
-        UserError: logits or probabilities are too far apart, or a top-1 class differs where the
-            margin over the second class is above the tolerance.
+        UserError: logits or probabilities differ by more than the tolerance, or a top-1 class
+            differs although its margin over the second class is above the tolerance.
     """
     probabilities, others = expected.softmax(1), found.softmax(1)
     differences = (found - expected).abs(), (others - probabilities).abs()
@@ -199,16 +199,16 @@ def compared(expected: Float32[Tensor, "n k"], found: Float32[Tensor, "n k"]) ->
     largest = Difference(float(differences[0].max()), float(differences[1].max()), len(expected))
     if not close or num_moved:
         raise UserError(
-            f"the ONNX file differs from the model by {largest.logits:.2g} in logits and "
-            f"{largest.probabilities:.2g} in probabilities, with {num_moved} of "
-            f"{len(expected)} images in another class; nothing was written\n"
+            f"the ONNX file differs from the model by up to {largest.logits:.2g} in logits and "
+            f"{largest.probabilities:.2g} in probabilities, and classifies {num_moved} of "
+            f"{len(expected)} images differently; nothing was written;\n"
             "try other versions of torch and onnxruntime, or --format state-dict"
         )
     return largest
 
 
 def generated_images(n: int, size: int) -> Images:
-    """Return smooth coloured pictures with some grain, always the same ones."""
+    """Generate smooth coloured pictures with some grain, the same ones on every call."""
     generator = torch.Generator().manual_seed(0)
     coarse = 255 * torch.rand(n, 3, 4, 4, generator=generator)
     smooth = functional.interpolate(coarse, size=(size, size), mode="bilinear")

@@ -1,4 +1,4 @@
-"""Models that ruggedize did not write, by what the command line calls them."""
+"""Loading of models that ruggedize did not write, by the names used on the command line."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from ruggedize.models.predictor import Predictor
 from ruggedize.models.timm_models import load_timm, load_timm_folder
 
 Kind = Literal["timm", "hf", "onnx", "module", "function"]
-TAKEN: Mapping[Kind, frozenset[str]] = {  # the parts of a contract that have an effect
+TAKEN: Mapping[Kind, frozenset[str]] = {  # which properties of a contract have an effect
     "timm": frozenset({"resize"}),
     "hf": frozenset({"resize"}),
     "onnx": frozenset(Contract._fields),
@@ -34,13 +34,13 @@ NOTHING_SAID = Contract()
 
 @dataclass(frozen=True)
 class ForeignOptions:
-    """What the user says of models that ruggedize did not write.
+    """Options for models that ruggedize did not write.
 
     Args:
-        contract: how they take images and return scores, where they do not say it.
-        classes: the names of the outputs, in their order.
-        class_map: data class by model class.
-        download: fetch published weights that are not in the cache.
+        contract: how the models take images and return scores, as far as they do not declare it.
+        classes: the names of the outputs, in order.
+        class_map: the data class of each model class.
+        download: download published weights that are not in the cache.
     """
 
     contract: Contract = NOTHING_SAID
@@ -50,10 +50,10 @@ class ForeignOptions:
 
 
 def kind_of(text: str) -> Kind | None:
-    """Return what a text names; None: a file or folder of ours.
+    """Return what kind of model a text names; None for a file or folder written by ruggedize.
 
     Raises:
-        UserError: it is a file whose loader unpickles.
+        UserError: the text names a file whose loader would unpickle it.
     """
     if text.startswith("timm/"):
         return "timm"
@@ -65,8 +65,8 @@ def kind_of(text: str) -> Kind | None:
         return "function"
     if text.lower().endswith(UNPICKLED) and not Path(text).is_dir():
         raise UserError(
-            f"{text} is a pickle or an archive of one, which can run code when it is opened;\n"
-            "write a function that builds the network and loads it, and give "
+            f"{text} is a pickle or contains one, which can run code when it is opened;\n"
+            "write a function that builds the network and loads its weights, and pass "
             "package.module:function (or timm/NAME@FILE.safetensors)"
         )
     return None
@@ -75,7 +75,7 @@ def kind_of(text: str) -> Kind | None:
 def load_foreign(
     texts: Sequence[str], options: ForeignOptions, device: torch.device
 ) -> dict[str, Classifier | Predictor]:
-    """Load models that ruggedize did not write, onto a device, by their texts.
+    """Load models that ruggedize did not write onto a device; return them by their texts.
 
     Raises:
         UserError: a model cannot be loaded, or an option has no effect on any of them.
@@ -99,7 +99,7 @@ def load_foreign(
 def load_one(
     text: str, options: ForeignOptions, device: torch.device
 ) -> tuple[Classifier | Predictor, Kind | None]:
-    """Load one model; its kind is None where it says of itself all that there is to say."""
+    """Load one model and return its kind, which is None if it declares its whole contract."""
     kind, contract = kind_of(text), options.contract
     if kind == "timm":
         name, _, file = text.removeprefix("timm/").partition("@")
@@ -121,30 +121,36 @@ def load_one(
 
 
 def load_hub(repository: str, *, download: bool) -> Classifier | Predictor:
-    """Load a model of ours or of timm's from the Hugging Face Hub; it brings no code along."""
-    from safetensors import safe_open
+    """Load a ruggedize or timm model from the Hugging Face Hub, without running code from there."""
+    from safetensors import SafetensorError, safe_open
 
     file = hub_file(repository, MODEL, download=download)
-    with safe_open(file, "pt") as weights:
-        is_ours = METADATA_KEY in (weights.metadata() or {})
+    try:
+        with safe_open(file, "pt") as weights:
+            is_ours = METADATA_KEY in (weights.metadata() or {})
+    except SafetensorError as error:
+        raise UserError(
+            f"{MODEL} of {repository} is not a whole safetensors file ({error});\n"
+            "download it again, or use another model"
+        ) from None
     if is_ours:
         return load_model(file)
     config = hub_file(repository, "config.json", download=download)
     if config.parent != file.parent:
         raise UserError(
-            f"config.json and {MODEL} of {repository} lie in the cache in two versions;\n"
-            "give --download once"
+            f"config.json and {MODEL} of {repository} are cached in different versions;\n"
+            "add --download once"
         )
     return load_timm_folder(config.parent)
 
 
 def with_resize(model: Predictor, resize: int | None) -> Predictor:
-    """Return a predictor that resizes to another side before it cuts out its own."""
+    """Return the predictor with another resize before its centre crop; None changes nothing."""
     return model if resize is None else replace(model, resize=resize)
 
 
 def with_classes(model: Classifier | Predictor, options: ForeignOptions) -> Classifier | Predictor:
-    """Return a predictor with the names and the map that the user gives."""
+    """Return the predictor with the class names and the class map from the options."""
     if isinstance(model, Classifier):
         return model
     if options.classes is not None:
@@ -158,14 +164,16 @@ def reject_idle(kinds: Mapping[str, Kind | None], options: ForeignOptions) -> No
     for name in options.contract.given:
         if not any(name in TAKEN[kind] for kind in kinds.values() if kind):
             raise UserError(
-                f"{option(name)} has no effect on {named}: it is known of them, or for them to do;"
-                "\nleave it out"
+                f"{option(name)} has no effect on {named}: the models define it themselves;\n"
+                "omit the option"
             )
     if not any(kinds.values()) and (options.classes is not None or options.class_map is not None):
         name = "--class-map" if options.classes is None else "--classes"
-        raise UserError(f"{name} has no effect on {named}: they name their classes;\nleave it out")
+        raise UserError(
+            f"{name} has no effect on {named}: the models define their classes;\nomit the option"
+        )
     if options.download and not any(text.startswith(("timm/", "hf:")) for text in kinds):
         raise UserError(
-            "--download has no effect here: only timm/NAME and hf:ORG/NAME are downloaded;\n"
-            "leave it out"
+            "--download has no effect: only timm/NAME and hf:ORG/NAME can be downloaded;\n"
+            "omit the option"
         )

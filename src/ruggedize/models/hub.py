@@ -1,4 +1,4 @@
-"""Where a model is: in a file, in a folder, or on the Hugging Face Hub. No torch."""
+"""Places of models: files, folders and the Hugging Face Hub. Does not import torch."""
 
 import os
 import re
@@ -9,26 +9,27 @@ from pathlib import Path
 from ruggedize.core.errors import UserError
 from ruggedize.core.extras import require_extra
 from ruggedize.core.places import user_path
+from ruggedize.core.reading import reject_outside
 
 PREFIX = "hf:"
-MODEL = "model.safetensors"  # the only file that is read of the Hub
+MODEL = "model.safetensors"  # name of the weights, locally and on the Hub
 CARD_FILES = ("README.md", "assessment.json", MODEL, "recipe.toml", "report.html")
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def model_file(place: Path | str, *, download: bool = False) -> Path:
-    """Return the model file of a place: a file, a folder that holds one, or `hf:ORG/NAME`.
+    """Return the path of a model in a file, in a folder that contains one, or at `hf:ORG/NAME`.
 
-    A run folder stands for its student. `hf:ORG/NAME@REVISION` names a branch, tag or commit.
+    For a run folder, it is the student. `hf:ORG/NAME@REVISION` names a branch, tag or commit.
 
     Raises:
-        UserError: the folder holds no model, the Hub's file is not in the local cache, or it
+        UserError: the folder contains no model, or the file on the Hub is not in the local cache or
             cannot be downloaded.
     """
     if os.fspath(place).startswith(PREFIX):
         return hub_file(os.fspath(place).removeprefix(PREFIX), download=download)
     if download:
-        raise UserError(f"download=True is for {PREFIX}ORG/NAME, got {place};\nleave it out")
+        raise UserError(f"download=True requires {PREFIX}ORG/NAME, got {place};\nomit download")
     path = user_path(place)
     if not path.is_dir():
         return path
@@ -36,14 +37,15 @@ def model_file(place: Path | str, *, download: bool = False) -> Path:
         if file.is_file():
             return file
     raise UserError(
-        f"{path} holds no {MODEL};\ngive the folder of a run, of one of its stages or of a card"
+        f"{path} contains no {MODEL};\nuse the folder of a run, of one of its stages or of a card"
     )
 
 
 def hub_file(name: str, file: str = MODEL, *, download: bool) -> Path:
     """Return the path of a Hub repository's file in the local cache.
 
-    `hf_hub_download(..., local_files_only=True)` would still connect, for its user agent.
+    `hf_hub_download(..., local_files_only=True)` is not used, because it may still connect to
+    determine its user agent.
 
     Args:
         name: `ORG/NAME`, with `@REVISION` for a branch, tag or commit.
@@ -65,20 +67,20 @@ def hub_file(name: str, file: str = MODEL, *, download: bool) -> Path:
             return Path(hf_hub_download(repository, file, revision=revision or None))
     if not isinstance(found, str):
         raise UserError(
-            f"{file} of {name} is not in the local Hub cache;\ngive --download (download=True in "
-            f"Python), or fetch it with `hf download {repository} {file}`"
+            f"{file} of {name} is not in the local Hub cache;\nadd --download (download=True in "
+            f"Python), or run `hf download {repository} {file}`"
         )
     return Path(found)
 
 
 def push_folder(folder: Path, name: str, *, private: bool = False, dry_run: bool = False) -> str:
-    """Upload a model card's folder as `ORG/NAME` to the Hugging Face Hub; return its address.
+    """Upload the folder of a model card to the Hugging Face Hub as `ORG/NAME`; return its URL.
 
-    Only the files of a card are uploaded. A dry run checks the folder and uses no network.
+    Only the files of a card are uploaded. A dry run checks the folder without using the network.
 
     Raises:
-        UserError: the folder is no card's, the name is not allowed, the repository is public and
-            should be private, or the Hub cannot be reached or denies access.
+        UserError: the folder is not that of a card, the name is invalid, the repository is public
+            although `private` is set, or the Hub cannot be reached or denies access.
     """
     require_extra("hub", "the Hugging Face Hub")
     from huggingface_hub import HfApi
@@ -87,8 +89,10 @@ def push_folder(folder: Path, name: str, *, private: bool = False, dry_run: bool
     missing = [file for file in CARD_FILES if not (folder / file).is_file()]
     if missing:
         raise UserError(
-            f"{folder} lacks {', '.join(missing)};\nmake it with `ruggedize card RUN --out DIR`"
+            f"{folder} lacks {', '.join(missing)};\ncreate it with `ruggedize card RUN --out DIR`"
         )
+    for file in CARD_FILES:  # a link could publish a private file
+        reject_outside(folder / file, folder)
     api = HfApi()
     if dry_run:
         return f"{api.endpoint}/{name}"
@@ -96,8 +100,8 @@ def push_folder(folder: Path, name: str, *, private: bool = False, dry_run: bool
         api.create_repo(name, private=private, exist_ok=True)
         if private and not api.model_info(name).private:
             raise UserError(
-                f"{name} exists and is public, nothing was uploaded;\n"
-                "make it private in its settings, or leave out --private"
+                f"{name} already exists and is public, so nothing was uploaded;\n"
+                "make it private in its settings, or omit --private"
             )
         api.upload_folder(
             repo_id=name,
@@ -109,36 +113,36 @@ def push_folder(folder: Path, name: str, *, private: bool = False, dry_run: bool
 
 
 def reject_other_name(name: str) -> None:
-    """Raise UserError for what cannot name a repository of the Hub."""
+    """Raise UserError unless a name can be that of a Hub repository."""
     if not NAME.fullmatch(name):
         raise UserError(
-            f"a model of the Hub is named ORG/NAME, got {name!r};\n"
-            "use letters, digits, and . _ - within both"
+            f"the name of a model on the Hub must be ORG/NAME, got {name!r};\n"
+            "use letters, digits and . _ - in both"
         )
 
 
 @contextmanager
 def naming_hub_errors(repository: str) -> Iterator[None]:
-    """Turn the Hub's errors into a UserError with the fix."""
+    """Convert errors of the Hub into a UserError with the fix."""
     from huggingface_hub import errors
 
     try:
         yield
     except errors.HFValidationError as error:
-        raise UserError(f"{error};\ngive a name that the Hub allows") from None
+        raise UserError(f"{error};\nuse a name that the Hub allows") from None
     except errors.LocalEntryNotFoundError:
         raise UserError(
             f"{repository} is not in the local Hub cache, and the Hub could not be reached;\n"
-            "check the connection (and that HF_HUB_OFFLINE is not set)"
+            "check the connection, and that HF_HUB_OFFLINE is not set"
         ) from None
     except errors.EntryNotFoundError as error:
         raise UserError(
-            f"{repository} lacks a file ({str(error).partition(chr(10))[0]}), and pickles are not "
-            "read;\nuse a model that is published as safetensors"
+            f"{repository} lacks a file ({str(error).partition(chr(10))[0]}), and pickles are "
+            "never read;\nuse a model that is published as safetensors"
         ) from None
     except errors.RepositoryNotFoundError:
         raise UserError(
-            f"the Hub has no {repository} that you may see;\n"
+            f"{repository} does not exist on the Hub, or you may not access it;\n"
             "check the name, and log in with `hf auth login`"
         ) from None
     except errors.HTTPError as error:  # pyright: ignore[reportPrivateImportUsage]

@@ -1,4 +1,4 @@
-"""Batched inference: batch sizes, and smaller batches on out-of-memory."""
+"""Batched inference, with smaller batches on out-of-memory."""
 
 from collections.abc import Callable
 
@@ -11,11 +11,11 @@ from ruggedize.core.memory import is_out_of_memory
 from ruggedize.kernels.types import Views
 
 MAX_IMAGES = 500  # per batch; larger batches are not faster
-MAX_PIXELS = MAX_IMAGES * 72**2  # per batch; far less memory than a training step needs
+MAX_PIXELS = MAX_IMAGES * 72**2  # per batch; takes far less memory than a training step
 
 
 def inference_batch_size(input_size: int) -> int:
-    """Return the batch size for inference on square images with this side in pixels."""
+    """Return the batch size for inference on square images with this side (in pixels)."""
     return max(1, min(MAX_IMAGES, MAX_PIXELS // input_size**2))
 
 
@@ -41,7 +41,7 @@ def logits_of(network: Callable[[Views], Tensor], views: Views) -> Float[Tensor,
 
 
 def out_of_memory(device: torch.device) -> UserError:
-    """Build the error for a device whose memory is too small for a single image."""
+    """Build the error for a device without enough memory for a single image."""
     on_cpu = (
         ", or use the CPU: CUDA_VISIBLE_DEVICES= ruggedize ..." if device.type == "cuda" else ""
     )

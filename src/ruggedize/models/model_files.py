@@ -20,13 +20,16 @@ from ruggedize.models.hub import model_file
 from ruggedize.models.options import CustomModel, ModelOptions
 from ruggedize.models.registry import meta_model, reject_too_small
 
-LARGEST_SIDE = 1024  # of images, as in recipes; a damaged file could request all memory
-METADATA_KEY = "ruggedize"  # a single key: safetensors does not preserve their order
+LARGEST_SIDE = 1024  # of images, as in recipes, so that a damaged file cannot exhaust memory
+METADATA_KEY = "ruggedize"  # a single key, because safetensors does not preserve their order
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 class Description(BaseModel):
-    """Description of the weights in a model file, without date or path: equal runs, equal files."""
+    """Description of the weights in a model file.
+
+    It contains neither dates nor paths, so that equal runs write equal files.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     format: Literal["ruggedize-model-1"] = "ruggedize-model-1"
@@ -53,7 +56,7 @@ def save_model(
 
 
 def packed_model(classifier: Classifier, parents: Mapping[str, str] | None = None) -> bytes:
-    """Return the bytes of a model file; they depend on weights and description only."""
+    """Return the bytes of a model file, which depend only on the weights and the description."""
     is_custom = isinstance(classifier.architecture, CustomModel)  # its code is not in the file
     description = Description(
         architecture=CustomModel() if is_custom else classifier.architecture,
@@ -89,7 +92,7 @@ def load_model(
 
     Args:
         path: a model file, a folder that contains one, or `hf:ORG/NAME` on the Hugging Face Hub;
-            of a run folder the student is loaded.
+            from a run folder, the student is loaded.
         architecture: required architecture.
         classes: required class names.
         network: the network to load the weights into; required for a custom model only.
@@ -102,18 +105,19 @@ def load_model(
     description, weights = read(path)
     if architecture is not None and description.architecture != architecture:
         raise UserError(
-            f"{path} must hold {spelled(architecture)}, got {spelled(description.architecture)};\n"
+            f"{path} must contain {spelled(architecture)}, got "
+            f"{spelled(description.architecture)};\n"
             "use another model file, or change the recipe's model"
         )
     if classes is not None and description.classes != tuple(classes):
         raise UserError(
-            f"{path} knows {len(description.classes)} classes ({listed(description.classes)}), "
+            f"{path} has {len(description.classes)} classes ({listed(description.classes)}), but "
             f"the data has {len(classes)} ({listed(classes)});\n"
             "use a model that was trained on these classes"
         )
     if network is not None and description.architecture.name != "custom":
         raise UserError(
-            f"{path} holds {spelled(description.architecture)}, not a custom model;\n"
+            f"{path} contains {spelled(description.architecture)}, not a custom model;\n"
             "remove the argument network"
         )
     target = network
@@ -143,7 +147,7 @@ def read_description(path: Path | str) -> Description:
 
 
 def read(path: Path) -> tuple[Description, dict[str, Tensor]]:
-    """Read description and weights; raise UserError if this is not a ruggedize model file."""
+    """Read the description and the weights; raise UserError if this is no ruggedize model file."""
     if not path.is_file():
         raise UserError(f"there is no model file {path};\nuse the path of a model.safetensors")
     with open_regular(path) as file:
@@ -169,7 +173,7 @@ def parsed_description(path: Path, metadata: Mapping[str, str]) -> Description:
     """Parse the description in a file's metadata."""
     if METADATA_KEY not in metadata:
         raise UserError(
-            f"{path} holds weights without the description of their model;\n"
+            f"{path} contains weights without a description of their model;\n"
             "use a model.safetensors written by ruggedize"
         )
     try:
@@ -189,7 +193,7 @@ def reject_other_weights(
     expected: Mapping[str, Tensor],
     found: Mapping[str, Tensor],
 ) -> None:
-    """Raise UserError if names or shapes of the weights do not fit the described model."""
+    """Raise UserError if the names or shapes of the weights do not match the described model."""
     for name in sorted(expected.keys() | found.keys()):
         required, got = (
             tuple(weights[name].shape) if name in weights else "missing"
@@ -204,7 +208,7 @@ def reject_other_weights(
 
 
 def spelled(architecture: ModelOptions) -> str:
-    """Format an architecture in one line, such as `wide_resnet(depth=28, width=10)`."""
+    """Format an architecture on one line, such as `wide_resnet(depth=28, width=10)`."""
     options = architecture.model_dump(exclude={"name"})
     inside = ", ".join(f"{name}={value}" for name, value in options.items())
     return f"{architecture.name}({inside})" if inside else architecture.name

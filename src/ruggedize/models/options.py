@@ -1,4 +1,4 @@
-"""Model options. Torch is not imported, so that reading a recipe takes milliseconds."""
+"""The options of models. Does not import torch, so that recipes load in milliseconds."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from torch import nn
 
 FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-MAX_SIZE = 1024  # layers or channels; a typing error should not fill the memory
+MAX_SIZE = 1024  # layers or channels, so that a typo does not exhaust memory
 
 
 def table_from_name(value: Any) -> Any:
-    """Read `model = "resnet9"` as `model = { name = "resnet9" }`."""
+    """Convert `model = "resnet9"` to `model = { name = "resnet9" }`."""
     return {"name": value} if isinstance(value, str) else value
 
 
 class ResNet50V2Options(BaseModel):
-    """ResNet50V2, identical to Keras' application, for images of 64 pixels and more."""
+    """ResNet50V2, identical to Keras' application, for images of at least 64 pixels."""
 
     model_config = FROZEN
     name: Literal["resnet50v2"] = "resnet50v2"
 
 
 class ResNet9Options(BaseModel):
-    """Small, fast residual network for 32-pixel images on a CPU."""
+    """Small, fast residual network, for training on 32-pixel images on a CPU."""
 
     model_config = FROZEN
     name: Literal["resnet9"] = "resnet9"
@@ -46,7 +46,7 @@ class ResNet9Options(BaseModel):
 
 
 class AirbenchOptions(BaseModel):
-    """Small network for 32-pixel images and few epochs; its first layer is fitted to the images."""
+    """Small network for 32-pixel images and few epochs, whose first layer is fitted to images."""
 
     model_config = FROZEN
     name: Literal["airbench"] = "airbench"
@@ -78,16 +78,16 @@ class WideResNetOptions(BaseModel):
     model_config = FROZEN
     name: Literal["wide_resnet"] = "wide_resnet"
     depth: int = Field(
-        default=28, ge=10, le=MAX_SIZE, description="number of layers, of the form 6 k + 4"
+        default=28, ge=10, le=MAX_SIZE, description="number of layers; must be of the form 6 k + 4"
     )
     width: int = Field(
-        default=10, ge=1, le=MAX_SIZE, description="factor on the channels 16, 32 and 64"
+        default=10, ge=1, le=MAX_SIZE, description="factor for the numbers of channels 16, 32, 64"
     )
 
     @field_validator("depth")
     @classmethod
     def check_depth(cls, depth: int) -> int:
-        """Reject a depth that is not 6 k + 4: three equal stages of two-layer blocks."""
+        """Reject a depth that is not 6 k + 4, which does not make three equal stages."""
         if (depth - 4) % 6:
             below = depth - (depth - 4) % 6
             raise ValueError(
@@ -97,19 +97,19 @@ class WideResNetOptions(BaseModel):
 
 
 class CustomModel(BaseModel):
-    """A user-defined network, passed from Python: subclass this and define `layout`."""
+    """A user-defined network, passed from Python; subclass this and define `layout`."""
 
     model_config = FROZEN
     name: Literal["custom"] = "custom"
 
     def layout(self, num_classes: int) -> "nn.Module":
-        """Return the network: it maps normalised float images `[n, 3, h, w]` to logits `[n, k]`.
+        """Return the network, which maps normalised float images `[n, 3, h, w]` to logits `[n, k]`.
 
         Raises:
-            UserError: it was named in a recipe or a model file, which cannot contain its code.
+            UserError: a recipe or a model file named the network but cannot contain its code.
         """
         raise UserError(
-            "a custom network cannot be built from its name;\n"
+            "a custom network cannot be built from its name alone;\n"
             "pass it from Python: load_model(..., network=...), or a subclass of CustomModel that "
             "defines layout"
         )

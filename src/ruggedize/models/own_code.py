@@ -1,4 +1,4 @@
-"""Models that the user's own code makes: `package.module:function`. This runs that code."""
+"""Models that the user's own code builds, `package.module:function`; loading runs that code."""
 
 import importlib
 import re
@@ -24,10 +24,10 @@ def names_function(text: str) -> bool:
 
 
 def made_by(text: str) -> Made:
-    """Import a function, from the current folder too, and return the model that it makes.
+    """Import a function, also from the current folder, call it and return the model that it builds.
 
     Raises:
-        UserError: there is no such module or function, it fails, or it makes no model.
+        UserError: the module or function does not exist, fails, or does not return a model.
     """
     module_name, _, function_name = text.partition(":")
     with importing_from(Path.cwd()):
@@ -37,8 +37,8 @@ def made_by(text: str) -> Made:
             if not module_name.startswith(str(error.name)):
                 raise failed(text, error) from error
             raise UserError(
-                f"there is no module {error.name}, here or among the installed packages;\n"
-                f"give package.module:function, and start in the folder that holds the package"
+                f"there is no module {error.name} in this folder or among the installed packages;\n"
+                f"use package.module:function, and start in the folder that contains the package"
             ) from error
         except Exception as error:
             raise failed(text, error) from error
@@ -46,7 +46,7 @@ def made_by(text: str) -> Made:
         if not callable(function):
             raise UserError(
                 f"{module_name} has no function {function_name};\n"
-                "give one that takes nothing and returns the model"
+                "name a function that takes no arguments and returns the model"
             )
         try:
             made: Any = function()
@@ -57,25 +57,25 @@ def made_by(text: str) -> Made:
 
 
 def check_model(text: str, made: object) -> None:
-    """Raise UserError unless this can be a model."""
+    """Raise UserError unless an object can be used as a model."""
     if not isinstance(made, Predictor) and not callable(made):
         raise UserError(
-            f"{text} returns {type(made).__name__}, which is no model;\n"
-            "return an nn.Module, or a function from uint8 images to scores"
+            f"{text} must return a model, got {type(made).__name__};\n"
+            "return an nn.Module, or a function that maps uint8 images to scores"
         )
 
 
 def failed(text: str, error: Exception) -> UserError:
-    """Return what is reported where the user's own code fails; its traceback stays attached."""
+    """Build the error for a failure in the user's own code; raise it from the original error."""
     place = deepest_line(error)
     return UserError(
-        f"{text} fails: {type(error).__name__}: {str(error).partition(chr(10))[0]}{place};\n"
-        "mend that code; it is called without arguments and returns the model"
+        f"{text} failed: {type(error).__name__}: {str(error).partition(chr(10))[0]}{place};\n"
+        "fix that code: it is called without arguments and must return the model"
     )
 
 
 def deepest_line(error: BaseException) -> str:
-    """Return where an error was raised."""
+    """Return the file and line that raised an error, as text."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -86,7 +86,7 @@ def deepest_line(error: BaseException) -> str:
 
 @contextmanager
 def importing_from(folder: Path) -> Iterator[None]:
-    """Import from a folder as well in this block, before all other places."""
+    """Add a folder to the front of the import path, within a `with` block."""
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
     try:

@@ -1,4 +1,4 @@
-"""Numeric precision; on a CPU the faster one is chosen, measured once per machine."""
+"""Numeric precision; on a CPU, the faster one is chosen by a measurement, once per machine."""
 
 import json
 import logging
@@ -23,16 +23,16 @@ from ruggedize.core.reading import read_json
 
 Precision = Literal["bf16", "fp32"]
 RequestedPrecision = Literal["auto", "bf16", "fp32"]
-GAIN = 1.1  # bfloat16 is less exact: it is used only if it is faster by more than 10 %
+GAIN = 1.1  # bfloat16 is less exact, so it is used only if it is more than 10 % faster
 CHANNELS, SIDE, IMAGES = 64, 16, 16  # shape of the timed convolutions
-MIN_SECONDS, MIN_REPEATS = 0.5, 3  # for both precisions together, and for each
+MIN_SECONDS, MIN_REPEATS = 0.5, 3  # time for both precisions together, repeats of each
 CACHE_FILE = "precision.json"
 
 log = logging.getLogger(__name__)
 
 
 class Timing(NamedTuple):
-    """Seconds for a block of convolutions in each precision, forward and backward."""
+    """Seconds for the forward and backward pass of a convolution block in each precision."""
 
     fp32: float
     bf16: float
@@ -46,14 +46,14 @@ def resolved_precision(requested: RequestedPrecision, device: torch.device) -> P
         has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
         return "bf16" if has_bf16 else "fp32"
     if device.type == "cpu":
-        folder = cache_folder() or Path(os.devnull)  # where nothing can be written
+        folder = cache_folder() or Path(os.devnull)  # nothing can be written below it
         return processor_precision(torch.get_num_threads(), folder)
     return "fp32"
 
 
 @cache
 def processor_precision(num_threads: int, folder: Path) -> Precision:
-    """Return the faster precision of this processor, measured once and cached in a folder."""
+    """Return the faster precision on this processor, measured once and cached in a folder."""
     path = folder / CACHE_FILE
     key = f"{processor()}, torch {torch.__version__}, threads: {num_threads}"
     timing = cached_timing(path, key)
@@ -71,7 +71,7 @@ def processor_precision(num_threads: int, folder: Path) -> Precision:
 
 
 def faster_precision(timing: Timing) -> Precision:
-    """Return bfloat16 if it is faster by more than 10 %, else float32."""
+    """Return bfloat16 if it is more than 10 % faster than float32, else float32."""
     return "bf16" if timing.fp32 > GAIN * timing.bf16 else "fp32"
 
 
@@ -86,7 +86,7 @@ def cached_timing(path: Path, key: str) -> Timing | None:
 
 
 def cached_entries(path: Path) -> dict[str, Any]:
-    """Read the whole cache; return an empty dict if it is damaged or missing."""
+    """Read the whole cache; return an empty dict if it is missing or damaged."""
     try:
         entries = read_json(path)
     except (OSError, UserError):
@@ -95,12 +95,12 @@ def cached_entries(path: Path) -> dict[str, Any]:
 
 
 def cache_timing(path: Path, key: str, timing: Timing) -> Timing:
-    """Write a timing to the cache and return it, or one that another process has just written."""
+    """Cache and return a timing, unless another process has just cached one: return that one."""
     earlier = cached_timing(path, key)
     if earlier is not None:
         return earlier
     entries = cached_entries(path) | {key: timing._asdict()}
-    with suppress(OSError):  # then it is measured again next time
+    with suppress(OSError):  # without a cache, it is measured again next time
         write_atomically(path, json.dumps(entries, indent=1).encode())
     return timing
 
@@ -110,7 +110,7 @@ def cache_timing(path: Path, key: str, timing: Timing) -> Timing:
 def measured_timing() -> Timing:
     """Time a block of convolutions, alternating between the precisions.
 
-    The minimum of each is used: other load on the machine can only increase a time.
+    The minimum of each is used, because other load on the machine can only make it slower.
     """
     timed: dict[Precision, list[float]] = {"fp32": [], "bf16": []}
     run = convolution_block()
@@ -126,9 +126,9 @@ def measured_timing() -> Timing:
 
 
 def convolution_block() -> Callable[[Precision], None]:
-    """Build two 3x3 convolutions with batch norm; return a function that runs them.
+    """Build two 3x3 convolutions with batch norm and return a function that runs them.
 
-    The weights come from a separate generator, so that torch's global generator does not change.
+    Weights are drawn from a separate generator, so that torch's global generator does not change.
     """
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(IMAGES, CHANNELS, SIDE, SIDE, generator=generator)
@@ -138,7 +138,7 @@ def convolution_block() -> Callable[[Precision], None]:
 
 
 def run_block(images: Tensor, kernels: list[Tensor], precision: Precision) -> None:
-    """Run the block forward and backward in a precision."""
+    """Run the block forward and backward in the given precision."""
     kernels = [kernel.detach().requires_grad_() for kernel in kernels]
     values = images
     with autocast_for(precision, images.device):

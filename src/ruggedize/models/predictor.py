@@ -1,4 +1,4 @@
-"""Models of any origin: what they take, what they return, and how stored images reach them."""
+"""Predictors: models of any origin, with their preprocessing and the meaning of their outputs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -16,7 +16,7 @@ from ruggedize.models.resizing import Interpolation, crop_middle, resize_square
 
 IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
 IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
-SMALLEST = torch.finfo(torch.float32).tiny  # probabilities below it count as it: log(0) is infinite
+SMALLEST = torch.finfo(torch.float32).tiny  # lower bound of probabilities: log(0) is infinite
 Layout = Literal["nchw", "nhwc"]
 ChannelOrder = Literal["rgb", "bgr"]
 Output = Literal["logits", "probabilities"]
@@ -24,30 +24,35 @@ Output = Literal["logits", "probabilities"]
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """A model of any origin that can be assessed, with the contract that it was made for.
+    """A model of any origin, with everything that is needed to assess it.
 
     Args:
-        model: an `nn.Module` or a function that returns scores `[n, k]`. A module is fed with
-            floats that are normalised by `mean` and `std`, a function with uint8 `[n, 3, h, w]`
-            on the CPU unless they are given.
-        classes: the names of the k outputs; default: those of the data, in alphabetical order.
-        synonyms: other names of each output, the most exact first: `(("tench, Tinca tinca",
-            "tench"), ...)`. Where none fits, the outputs count as the data's classes in order.
-        class_map: data class by model class (a name, or the number of an output); several may
-            have one data class, and outputs without one are not used.
-        input_size: side in pixels of what the model sees; default: images as they are stored.
-        resize: side to which stored images are resized before the middle `input_size` pixels are
-            cut out; default: `input_size`, which cuts nothing off.
-        image_size: side of the stored images that the model was made for, if it was for one.
-        interpolation: how Pillow resizes.
-        mean: subtracted from pixels in 0..1; default for a module: ImageNet's.
-        std: divided by after that; default for a module: ImageNet's.
-        channels: the order of the channels.
-        layout: where the channels are.
-        output: whether scores are logits or probabilities; calibration and losses depend on it.
+        model: an `nn.Module` or a function that returns scores `[n, k]`. A module receives floats
+            that are normalised with `mean` and `std`. A function receives uint8 `[n, 3, h, w]` on
+            the CPU, or normalised floats if `mean` and `std` are set.
+        classes: the names of the k outputs; default: the classes of the data, in alphabetical
+            order.
+        synonyms: alternative names of each output, the most specific first: `(("tench, Tinca
+            tinca", "tench"), ...)`. If none match, the outputs are taken to be the classes of the
+            data, in order.
+        class_map: the data class of each model class (a name, or the number of an output). Several
+            model classes may map to the same data class; outputs without a data class are not used.
+        input_size: side in pixels of the model's input; default: the size of stored images.
+        resize: side in pixels to which stored images are resized before the central `input_size`
+            pixels are cropped; default: `input_size`, which crops nothing.
+        image_size: side in pixels of the stored images that the model expects, if there is one.
+        interpolation: Pillow's filter for resizing.
+        mean: mean of red, green and blue, subtracted from pixels in 0..1; default for a module:
+            that of ImageNet.
+        std: standard deviation, by which the differences are divided; default for a module: that of
+            ImageNet.
+        channels: order of the colour channels.
+        layout: whether the channels come before or after height and width.
+        output: whether scores are logits or probabilities, which matters for calibration and
+            losses.
 
     Raises:
-        ValueError: `std` is not positive, one of `mean` and `std` is missing, or `resize` is
+        ValueError: `std` is not positive, only one of `mean` and `std` is set, or `resize` is
             smaller than `input_size`.
     """
 
@@ -68,43 +73,49 @@ class Predictor:
 
     def __post_init__(self) -> None:
         if isinstance(self.classes, str):
-            raise ValueError(f"classes must be a list of names, got {self.classes!r}")
+            raise ValueError(
+                f"classes must be a list of names, got {self.classes!r};\n"
+                f"use [{self.classes!r}, ...]"
+            )
         if (self.mean is None) != (self.std is None):
-            raise ValueError("mean and std belong together, got one of them; give both")
+            raise ValueError("mean and std must be set together, got only one of them;\nset both")
         if self.std is not None and min(self.std) <= 0:
-            raise ValueError(f"std must be positive, got {self.std}; divide by 1 to divide by none")
+            raise ValueError(
+                f"std must be positive, got {self.std};\nuse 1 to leave the scale unchanged"
+            )
         if self.resize is not None and self.resize < (self.input_size or 0):
             raise ValueError(
                 f"resize must be at least input_size = {self.input_size}, got {self.resize};\n"
-                "the middle input_size pixels are cut out of the resized image"
+                "increase it, or omit it to crop nothing"
             )
 
     @property
     def device(self) -> torch.device:
-        """The device that the model computes on."""
+        """The device that the model runs on."""
         if isinstance(self.model, nn.Module):
             return next((weight.device for weight in self.model.parameters()), torch.device("cpu"))
         return torch.device("cpu")
 
     @property
     def normalisation(self) -> tuple[Channels, Channels] | None:
-        """The mean and standard deviation that pixels are normalised by; None: uint8 pixels."""
+        """The mean and standard deviation for normalising pixels; None for uint8 inputs."""
         if self.mean is not None and self.std is not None:
             return self.mean, self.std
         return (IMAGENET_MEAN, IMAGENET_STD) if isinstance(self.model, nn.Module) else None
 
     def view(self, images: Images) -> Views:
-        """Resize stored images and cut out the middle, as the model takes them."""
+        """Resize stored images and crop their centre to the model's input size."""
         target = self.resize or self.input_size
         if target is not None:
             images = resize_square(images, target, self.interpolation)
         return images if self.input_size is None else crop_middle(images, self.input_size)
 
     def logits(self, views: Views) -> Float32[Tensor, "n k"]:
-        """Return the model's scores of views as logits.
+        """Return the model's scores for views as logits.
 
         Raises:
-            UserError: it returns no scores `[n, k]`, or no probabilities where it should.
+            UserError: the model does not return scores `[n, k]`, or not the probabilities that
+                `output` declares.
         """
         pixels = views.flip(1) if self.channels == "bgr" else views
         if self.normalisation is not None:
@@ -124,28 +135,29 @@ class Predictor:
 
 
 def ordered(values: tuple[Channels, ...], channels: ChannelOrder) -> list[list[float]]:
-    """Return values for red, green and blue in the order in which the model takes them."""
+    """Return values for red, green and blue in the channel order of the model."""
     return [list(each if channels == "rgb" else reversed(each)) for each in values]
 
 
 def check_scores(scores: Tensor, n: int) -> None:
-    """Raise UserError unless these are scores of n images for two classes or more."""
+    """Raise UserError unless scores are those of n images for at least two classes."""
     if scores.ndim != 2 or len(scores) != n or scores.shape[1] < 2:
         raise UserError(
-            f"scores must be [n, k], one row an image and one column a class, got "
-            f"{list(scores.shape)} for {n} images;\nreturn the scores of all classes, and no others"
+            f"scores must be [n, k], with a row per image and a column per class, got "
+            f"{list(scores.shape)} for {n} images;\nreturn one score for every class, and nothing "
+            "else"
         )
 
 
 def check_probabilities(scores: Float32[Tensor, "n k"]) -> None:
-    """Raise UserError unless these are probabilities, to float16's precision."""
+    """Raise UserError unless scores are probabilities, within the precision of float16."""
     if not are_probabilities(scores):
         raise UserError(
-            "the scores are no probabilities: each row must be positive and sum to 1;\n"
-            "use logits for the output (--output logits, or leave it out)"
+            "scores must be probabilities, with each row non-negative and summing to 1;\n"
+            "use logits as the output (--output logits, or omit the option)"
         )
 
 
 def are_probabilities(scores: Float32[Tensor, "n k"]) -> bool:
-    """Return whether each row is positive and sums to 1, to float16's precision."""
+    """Return whether each row is non-negative and sums to 1, within the precision of float16."""
     return bool((scores >= 0).all()) and bool(((scores.sum(1) - 1).abs() < 1e-2).all())

@@ -1,4 +1,4 @@
-"""Building of freshly initialised classifiers from model options."""
+"""Building of initialised classifiers from model options."""
 
 import importlib
 
@@ -24,9 +24,9 @@ def create_model(
     seed: int,
     images: ImageSource | None = None,
 ) -> Classifier:
-    """Build a classifier whose initial weights depend on the seed (and for `airbench` on `images`).
+    """Build a classifier with initial weights that depend on the seed (`airbench`: and on images).
 
-    No global random state is read or changed: the network is built on the meta device and
+    Global random state is neither read nor changed: the network is built on the meta device and
     initialised from a separate generator.
 
     Args:
@@ -38,8 +38,9 @@ def create_model(
         images: stored training images; required for `airbench`, to fit its first layer.
 
     Raises:
-        ValueError: the architecture requires images, and there are none.
-        UserError: the options name a custom network without its code.
+        ValueError: the architecture requires images, but there are none.
+        UserError: the options name a custom network without its code, or it returns logits of the
+            wrong shape.
     """
     if isinstance(options, CustomModel):
         with torch.random.fork_rng(devices=[]):
@@ -61,7 +62,7 @@ def create_model(
     if architecture.fit:
         if images is None:
             raise ValueError(
-                f"{options.name} fits its first layer to images, got none;\n"
+                f"{options.name} needs images to fit its first layer, got none;\n"
                 "pass create_model(..., images=...)"
             )
         sample = images[torch.from_numpy(evenly_spread(len(images), NUM_FIT_IMAGES))]
@@ -77,7 +78,7 @@ def architecture_of(options: ModelOptions) -> Architecture:
 def uninitialised(
     options: ModelOptions, classes: tuple[str, ...], image_size: int, input_size: int
 ) -> Classifier:
-    """Return a classifier on the CPU with uninitialised weights."""
+    """Build a classifier with uninitialised weights on the CPU."""
     return Classifier(
         meta_model(options, len(classes)).to_empty(device="cpu"),
         architecture=options,
@@ -88,7 +89,7 @@ def uninitialised(
 
 
 def meta_model(options: ModelOptions, num_classes: int) -> nn.Module:
-    """Return a network on the meta device, which has shapes but no values."""
+    """Build a network on the meta device, where tensors have shapes but no values."""
     with torch.device("meta"):
         if isinstance(options, CustomModel):
             return options.layout(num_classes)
@@ -97,22 +98,22 @@ def meta_model(options: ModelOptions, num_classes: int) -> nn.Module:
 
 @torch.no_grad()
 def check_logits(classifier: Classifier) -> None:
-    """Raise UserError unless a network maps two images to one logit per class each."""
+    """Raise UserError unless a network returns one logit per class for each of two images."""
     size, expected = classifier.input_size, (2, len(classifier.classes))
     was_training = classifier.training
     logits = classifier.eval()(torch.zeros(2, 3, size, size, dtype=torch.uint8))
     classifier.train(was_training)
     if logits.shape != expected:
         raise UserError(
-            f"the network returns {list(logits.shape)} for 2 images of {expected[1]} classes, not "
-            f"{list(expected)};\nlet its last layer have one output per class"
+            f"the network must return {list(expected)} for 2 images and {expected[1]} classes, got "
+            f"{list(logits.shape)};\ngive its last layer one output per class"
         )
 
 
 def reject_too_small(options: ModelOptions, input_size: int) -> None:
-    """Raise UserError if the input is too small for the network's pooling; computes shapes only."""
+    """Raise UserError if the input is too small for the network; computes only shapes."""
     if isinstance(options, CustomModel):
-        return  # may use operations that the meta device lacks
+        return  # it may use operations that the meta device lacks
     try:
         meta_model(options, 2)(torch.empty(2, 3, input_size, input_size, device="meta"))
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""Resizing and cropping as Pillow does it, which is what most models were tested with."""
+"""Resizing with Pillow and centre crops, as most models were evaluated with."""
 
 from typing import Literal
 
@@ -13,7 +13,10 @@ Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "ham
 
 
 def resize_square(images: Images, size: int, interpolation: Interpolation) -> Views:
-    """Resize images `[n, 3, h, w]` to squares with Pillow, on all cores; nothing to do is free."""
+    """Resize images `[n, 3, h, w]` to squares with Pillow on all cores.
+
+    Images that already have this size are returned as they are.
+    """
     if tuple(images.shape[2:]) == (size, size):
         return images
     resample = Image.Resampling[interpolation.upper()]
@@ -30,9 +33,9 @@ def resize_square(images: Images, size: int, interpolation: Interpolation) -> Vi
 
 
 def crop_middle(images: Images, size: int) -> Views:
-    """Cut out the middle square.
+    """Crop the central square of `size` pixels.
 
-    Source: torchvision's and timm's `CenterCrop`, whose offset is rounded to even.
+    Source: `CenterCrop` of torchvision and timm, which rounds half offsets to even.
     """
     height, width = images.shape[2:]
     top, left = (round((side - size) / 2) for side in (height, width))

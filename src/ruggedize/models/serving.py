@@ -1,4 +1,4 @@
-"""The lines that serve an exported ONNX file without this project."""
+"""Example code that runs an exported ONNX file without this project."""
 
 import json
 
@@ -34,7 +34,7 @@ SQUARED: dict[Fit, str] = {
 def serving_snippet(
     file: str, fit: Fit = "crop", crop_pct: float = 1.0, test_filter: TestFilter = "tf"
 ) -> str:
-    """Return Python code that classifies `photo.jpg` with an ONNX file that was exported.
+    """Return Python code that classifies `photo.jpg` with an exported ONNX file.
 
     Args:
         file: the name of the ONNX file.

@@ -1,7 +1,6 @@
-"""Models of timm: weights from safetensors files alone, preprocessing as they describe it."""
+"""Models of timm, with weights from safetensors files only and their own preprocessing."""
 
 import difflib
-import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ruggedize.core.errors import UserError
+from ruggedize.core.reading import read_json
 from ruggedize.models.hub import MODEL, hub_file
 from ruggedize.models.predictor import Predictor
 from ruggedize.models.resizing import Interpolation
@@ -27,16 +27,16 @@ INTERPOLATIONS: dict[str, Interpolation] = {
 
 
 def load_timm(name: str, file: Path | None = None, *, download: bool = False) -> Predictor:
-    """Load a model of timm's with its published weights, or those of a file.
+    """Load a timm model with its published weights, or with those in a file.
 
     Args:
-        name: as `timm.list_models` writes it, with or without a tag: `resnet18.a1_in1k`.
-        file: weights of this model as safetensors; their number of classes is the file's.
-        download: fetch published weights that are not in the cache of the Hugging Face Hub.
+        name: a name from `timm.list_models`, with or without a tag: `resnet18.a1_in1k`.
+        file: a safetensors file of this model's weights, which sets the number of classes.
+        download: download published weights that are not in the cache of the Hugging Face Hub.
 
     Raises:
-        UserError: timm cannot be imported, there is no such model, its weights are not there, or
-            they are published as pickles alone.
+        UserError: timm cannot be imported, the model does not exist, or its weights are missing or
+            only published as pickles.
     """
     timm = imported_timm()
     check_name(timm, name)
@@ -57,39 +57,38 @@ def load_timm(name: str, file: Path | None = None, *, download: bool = False) ->
         )
     except (RuntimeError, KeyError, SafetensorError) as error:
         raise UserError(
-            f"{file} does not hold the weights of timm's {name}: {first_line(error)};\n"
-            "give the name of the model that the file was saved from"
+            f"{file} does not contain the weights of timm's {name}: {first_line(error)};\n"
+            "use the name of the model that the file was saved from"
         ) from error
     return predictor_of(timm, network)
 
 
 def load_timm_folder(folder: Path) -> Predictor:
-    """Load a folder that holds `config.json` and `model.safetensors`, as timm writes for the Hub.
+    """Load a folder with `config.json` and `model.safetensors`, as timm writes it for the Hub.
 
     Raises:
-        UserError: timm cannot be imported, or this is no such folder.
+        UserError: timm cannot be imported, or the folder is not one of a timm model.
     """
     timm = imported_timm()
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_json(folder / "config.json")
     name = config.get("architecture") if isinstance(config, dict) else None
     if not isinstance(name, str):
         raise UserError(
-            f"{folder / 'config.json'} describes no model of timm's;\n"
-            "hf: takes models of timm and of ruggedize, as safetensors"
+            f"{folder / 'config.json'} does not describe a timm model;\n"
+            "use a model of timm or ruggedize with hf:, as safetensors"
         )
     check_name(timm, name)
     try:
-        network = timm.create_model(f"local-dir:{folder}", pretrained=True)
-    except (RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        return predictor_of(timm, timm.create_model(f"local-dir:{folder}", pretrained=True))
+    except Exception as error:  # its config.json may hold anything
         raise UserError(
-            f"{folder} holds no whole model of timm's {name}: {first_line(error)};\n"
-            "download it again, or take another model"
+            f"{folder} does not contain a complete timm model {name}: {first_line(error)};\n"
+            "download it again, or use another model"
         ) from error
-    return predictor_of(timm, network)
 
 
 def imported_timm() -> ModuleType:
-    """Import timm, or raise a UserError that names the extra or the mismatch."""
+    """Import timm; raise UserError if it is missing or does not match torch."""
     try:
         import timm
     except ModuleNotFoundError as error:
@@ -97,10 +96,10 @@ def imported_timm() -> ModuleType:
             f"timm/NAME needs the package {error.name}, which is not installed;\n"
             "pip install 'ruggedize[timm]'"
         ) from error
-    except (ImportError, RuntimeError, OSError) as error:  # of torchvision, for another torch
+    except (ImportError, RuntimeError, OSError) as error:  # from a torchvision for another torch
         raise UserError(
             f"timm cannot be imported: {first_line(error)};\n"
-            "install the torchvision that belongs to the installed torch"
+            "install the version of torchvision that matches the installed torch"
         ) from error
     return timm
 
@@ -115,17 +114,17 @@ def check_name(timm: ModuleType, name: str) -> None:
     tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{base}.*")]
     if tag and tag not in tags:
         raise UserError(
-            f"timm has no weights {tag} of {base};\ngive one of {', '.join(sorted(tags))}"
+            f"timm has no weights {tag} for {base};\nuse one of {', '.join(sorted(tags))}"
         )
 
 
 def published_weights(name: str, described: dict[str, Any], *, download: bool) -> Path:
-    """Return the file of a model's published weights in the Hub's cache."""
+    """Return the path of a model's published weights in the Hub cache."""
     repository = described.get("hf_hub_id")
     if not repository:
         raise UserError(
-            f"timm publishes no weights of {name} as safetensors, and pickles are not read;\n"
-            f"give a file: timm/{name}@FILE.safetensors"
+            f"timm publishes no weights of {name} as safetensors, and pickles are never read;\n"
+            f"pass a file: timm/{name}@FILE.safetensors"
         )
     named = str(described.get("hf_hub_filename") or MODEL)
     stem = named.rpartition(".")[0].replace("pytorch_model", "model")
@@ -134,12 +133,13 @@ def published_weights(name: str, described: dict[str, Any], *, download: bool) -
 
 
 def num_classes_in(file: Path, described: dict[str, Any]) -> int | None:
-    """Return how many classes the weights in a file are for; None where they do not show it."""
+    """Return the number of classes of the weights in a file; None if it cannot be determined."""
     if not file.is_file():
-        raise UserError(f"there is no file {file};\ngive the path of a .safetensors file")
+        raise UserError(f"there is no file {file};\nuse the path of a .safetensors file")
     if file.suffix != ".safetensors":
         raise UserError(
-            f"{file} is no safetensors file, and pickles are not read: they can run code;\n"
+            f"{file} must be a .safetensors file; pickles are never read, because they can run "
+            "code;\n"
             "save the weights with safetensors.torch.save_file(model.state_dict(), FILE)"
         )
     head = described.get("classifier") or ()
@@ -149,14 +149,14 @@ def num_classes_in(file: Path, described: dict[str, Any]) -> int | None:
             shapes = {key: weights.get_slice(key).get_shape() for key in weights.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise UserError(
-            f"{file} is not a whole safetensors file ({error});\nsave the weights again"
+            f"{file} is not a complete safetensors file ({error});\nsave the weights again"
         ) from error
     return next((shapes[f"{n}.weight"][0] for n in names if f"{n}.weight" in shapes), None)
 
 
 def predictor_of(timm: ModuleType, network: nn.Module) -> Predictor:
-    """Return a predictor with the model's own preprocessing and names of classes."""
-    from timm.data.config import resolve_model_data_config  # with timm, of which it is a part
+    """Build a predictor with the model's own preprocessing and class names."""
+    from timm.data.config import resolve_model_data_config  # part of timm
 
     config = resolve_model_data_config(network)
     size = config["input_size"][-1]
@@ -173,7 +173,7 @@ def predictor_of(timm: ModuleType, network: nn.Module) -> Predictor:
 
 
 def class_names(network: nn.Module) -> list[tuple[str, ...]] | None:
-    """Return the names of each class: its own ones, or ImageNet's where the number fits."""
+    """Return the names of each class: the model's own, or ImageNet's if their number matches."""
     from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
 
     config: dict[str, Any] = network.pretrained_cfg  # pyright: ignore

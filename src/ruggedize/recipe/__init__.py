@@ -1,4 +1,4 @@
-"""Recipes: descriptions of whole runs in TOML, validated. Does not import torch."""
+"""Recipes: validated descriptions of whole runs in TOML. Does not import torch."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Format a validation error of a recipe: which option, what is allowed, what was given."""
+"""Error messages for invalid recipes: which option, what is allowed, and what was set."""
 
 import difflib
 import json
@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from ruggedize.recipe.merge import CHOOSERS
 
-KINDS = {  # prefixes of pydantic's error types, and the expected kind of value
+KINDS = {  # the expected kind of value, by prefix of pydantic's error type
     "tuple_type": "a list, e.g. [{}]",
     "model": "a table of options",
     "dict": "a table of options",
@@ -22,7 +22,7 @@ KINDS = {  # prefixes of pydantic's error types, and the expected kind of value
     "string": 'a string, e.g. "{}"',
     "bool": "true or false",
 }
-ELSEWHERE = {  # keys that are read before validation and are known in one place only
+ELSEWHERE = {  # keys that are read before validation and only allowed in one place
     "control": "did you mean control at the top level of the recipe?",
     "generations": "did you mean student.generations?",
     "base": "did you mean base at the top of a recipe file?",
@@ -31,7 +31,7 @@ ELSEWHERE = {  # keys that are read before validation and are known in one place
 
 
 def explained(error: ValidationError, recipe: type[BaseModel]) -> str:
-    """Format the first unknown key, or else the first error, as one line."""
+    """Return a one-line message for the first unknown key, or else for the first error."""
     fault = first_fault(error)
     if not fault["loc"]:  # a conflict between sections
         return fault["msg"].removeprefix("Value error, ")
@@ -43,7 +43,7 @@ def explained(error: ValidationError, recipe: type[BaseModel]) -> str:
     if fault["type"].startswith("union_tag"):
         return unknown_kind(place, fault, models)
     if fault["type"] == "missing":
-        return f"{place} is missing; add it, or set a base recipe"
+        return f"{place} is required; add it, or set a base recipe"
     if fault["type"] == "value_error":  # our own message, which includes the value
         return f"{place}: {fault['msg'].removeprefix('Value error, ')}"
     value = shortened(fault["input"])
@@ -57,13 +57,13 @@ def explained(error: ValidationError, recipe: type[BaseModel]) -> str:
 
 
 def first_fault(error: ValidationError) -> ErrorDetails:
-    """Return the fault to report: the first unknown key, or else the first of all."""
+    """Return the error to report: the first unknown key, or else the first error."""
     faults = error.errors()
     return next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
 
 
 def shell_hint(error: ValidationError, recipe: type[BaseModel], changes: Sequence[str]) -> str:
-    """Return what to type in a shell for a `--set` whose value was read as another type, or ""."""
+    """Return how to quote a `--set` value that was parsed as the wrong type; empty otherwise."""
     fault = first_fault(error)
     if not fault["type"].startswith(("string", "path", "tuple_type")):
         return ""
@@ -77,12 +77,12 @@ def shell_hint(error: ValidationError, recipe: type[BaseModel], changes: Sequenc
 
 
 def quoted(text: str) -> str:
-    """Return a text as a string of TOML."""
+    """Format text as a TOML string."""
     return json.dumps(text.strip(), ensure_ascii=False)
 
 
 def as_list(text: str) -> str:
-    """Return the values of a text, separated by commas, as a list of TOML."""
+    """Format comma-separated values as a TOML list."""
     try:
         tomllib.loads(f"value = [{text}]")
     except ValueError:
@@ -91,14 +91,14 @@ def as_list(text: str) -> str:
 
 
 def as_toml(value: Any) -> str:
-    """Return a value as TOML spells it, without quotes; shortened."""
+    """Format a value as in TOML, but without quotes and truncated."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, date | time) else shortened(value)
 
 
 def unknown_key(keys: list[str], recipe: type[BaseModel]) -> str:
-    """Return the message for an unknown key, with the nearest known one."""
+    """Return the message for an unknown key, with the closest known one."""
     *above, key = keys
     path, models = walk(above, recipe)
     known = sorted({name for model in models for name in model.model_fields})
@@ -112,12 +112,12 @@ def unknown_key(keys: list[str], recipe: type[BaseModel]) -> str:
 
 
 def unknown_kind(place: str, fault: ErrorDetails, models: list[type[BaseModel]]) -> str:
-    """Return the message for a table whose `kind` (or `name`) is unknown or missing."""
+    """Return the message for a table with an unknown or missing `kind` (or `name`)."""
     context = fault.get("ctx", {})
     chooser = str(context["discriminator"]).strip("'")
     fields = (model.model_fields.get(chooser) for model in models)
     kinds = [str(field.default) for field in fields if field]
-    allowed = ", ".join(kind for kind in kinds if kind != "custom")  # only from Python
+    allowed = ", ".join(kind for kind in kinds if kind != "custom")  # allowed only from Python
     if "tag" not in context:
         return f"{place} has no {chooser}; set {chooser} to one of {allowed}"
     tag = str(context["tag"])
@@ -127,7 +127,7 @@ def unknown_kind(place: str, fault: ErrorDetails, models: list[type[BaseModel]])
 
 
 def nested(models: list[type[BaseModel]], key: str) -> list[str]:
-    """Return the paths of a key in nested tables, such as objective.temperature."""
+    """Return the paths at which nested tables have a key, such as objective.temperature."""
     return [
         f"{name}.{key}"
         for model in models
@@ -137,7 +137,7 @@ def nested(models: list[type[BaseModel]], key: str) -> list[str]:
 
 
 def walk(keys: list[str], recipe: type[BaseModel]) -> tuple[list[str], list[type[BaseModel]]]:
-    """Follow the location of an error down the option types, without names of union members.
+    """Follow the location of an error through the option types, skipping names of union members.
 
     Returns the path in the recipe, and the option types that are possible there.
     """
@@ -150,19 +150,19 @@ def walk(keys: list[str], recipe: type[BaseModel]) -> tuple[list[str], list[type
             models = chosen
             continue
         path.append(key)
-        is_entry = key.isdigit() or path[:-1] == ["stages"]  # of a list or a table of tables
+        is_entry = key.isdigit() or path[:-1] == ["stages"]  # entry of a list or table of tables
         models = models if is_entry else below
     return path, models
 
 
 def option_types_at(model: type[BaseModel], field: str) -> list[type[BaseModel]]:
-    """Return the option types that a field may have."""
+    """Return the option types that a field allows."""
     info = model.model_fields.get(field)
     return option_types(info.annotation) if info else []
 
 
 def option_types(annotation: Any) -> list[type[BaseModel]]:
-    """Return the option types in an annotation."""
+    """Return the option types that an annotation contains."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [found for argument in get_args(annotation) for found in option_types(argument)]

@@ -1,4 +1,4 @@
-"""Merge the tables of a recipe and expand its stages, before validation."""
+"""Merging of recipe tables and expansion of stages, before validation."""
 
 import re
 from typing import Annotated, Any
@@ -6,18 +6,20 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 
 from ruggedize.core.errors import UserError
+from ruggedize.data import BUILT_IN
+from ruggedize.train import UNTAUGHT
 
 CONTROL = "noise-only"
 CHOOSERS = ("kind", "name")  # keys that select the type of a table
-RESERVED = ("teacher", "student", "examples", "predictions")  # other folders of a run
+RESERVED = ("teacher", "student", "examples", "predictions")  # names of other folders in a run
 
 
 def stage_name(name: str) -> str:
-    """Validate the name of an additional stage, which is also a folder name."""
+    """Return the name of an additional stage; raise ValueError if it cannot be a folder name."""
     if name in RESERVED or not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,40}", name):
         raise ValueError(
-            f"a stage name has lower-case letters, digits, - and _, and is none of "
-            f"{', '.join(RESERVED)}; got {name[:80]!r}"
+            f"a stage name must have only lower-case letters, digits, - and _, and must not be "
+            f"{', '.join(RESERVED[:-1])} or {RESERVED[-1]}, got {name[:80]!r}; rename the stage"
         )
     return name
 
@@ -29,27 +31,32 @@ def with_stages(table: dict[str, Any], name: str) -> dict[str, Any]:
     """Return the table of a recipe with all stages expanded.
 
     `student.generations = 3` adds the stages student-2 and student-3, `control = true` adds the
-    stage noise-only, and `like = "STAGE"` copies the options of that stage as defaults.
+    stage noise-only, and `like = "STAGE"` uses the options of that stage as defaults.
 
     Raises:
-        UserError: one of these has an invalid value.
+        UserError: one of these options has an invalid value.
     """
     student = table.get("student")
     generations = student.get("generations", 1) if isinstance(student, dict) else 1
     control, stages = table.get("control", False), table.get("stages", {})
     if not isinstance(generations, int) or isinstance(generations, bool) or generations < 1:
-        raise UserError(f"recipe {name}: student.generations must be 1 or more, got {generations}")
+        raise UserError(
+            f"recipe {name}: student.generations must be a whole number of at least 1, got "
+            f"{generations};\nset student.generations = 1, or omit it"
+        )
     if not isinstance(control, bool):
-        raise UserError(f"recipe {name}: control must be true or false, got {control!r}")
+        raise UserError(
+            f"recipe {name}: control must be true or false, got {control!r};\nset control = true"
+        )
     if control and isinstance(stages, dict) and CONTROL in stages:
         raise UserError(
-            f"recipe {name}: control = true adds the stage {CONTROL}, which exists already;\n"
+            f"recipe {name}: control = true adds the stage {CONTROL}, which already exists;\n"
             "remove one of them"
         )
     rest = {key: value for key, value in table.items() if key not in ("control", "stages")}
     if isinstance(student, dict):
         rest["student"] = {key: value for key, value in student.items() if key != "generations"}
-    if not isinstance(stages, dict):  # validation reports it
+    if not isinstance(stages, dict):  # validation reports this error
         return rest | {"stages": stages}
     added = control_stage(rest) if control else {}
     for number in range(2, generations + 1):
@@ -60,7 +67,7 @@ def with_stages(table: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def control_stage(table: dict[str, Any]) -> dict[str, Any]:
-    """Return the control stage: the student's options and noise, without a teacher."""
+    """Return the control stage, which has the student's options and noise but no teacher."""
     student = table.get("student", {})
     objective = student.get("objective", {}) if isinstance(student, dict) else {}
     smoothing = objective.get("label_smoothing") if isinstance(objective, dict) else None
@@ -71,7 +78,7 @@ def control_stage(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def resolved(stages: dict[str, Any], table: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return the stages, each merged over the stage named by its `like`, if any."""
+    """Return the stages, each merged over the stage that its `like` names, if any."""
     done: dict[str, Any] = {}
     for stage, options in stages.items():
         if not isinstance(options, dict) or "like" not in options:
@@ -90,7 +97,7 @@ def resolved(stages: dict[str, Any], table: dict[str, Any], name: str) -> dict[s
 
 
 def merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Merge one table over another; a table of a different kind replaces the other one."""
+    """Merge the table `over` over `under`; a nested table of another kind replaces the old one."""
     result = dict(under)
     for key, value in over.items():
         below = result.get(key)
@@ -101,9 +108,32 @@ def merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
             result[key] = merged(below, value) if same_kind or key == "data" else value
         else:
             result[key] = value
+    if "objective" in over and "learns_from" not in over and is_untaught(result["objective"]):
+        result.pop("learns_from", None)
     return result
 
 
+def is_untaught(objective: Any) -> bool:
+    """Return whether an objective in a table is of a kind without a teacher."""
+    kind = objective.get("kind") if isinstance(objective, dict) else objective
+    return isinstance(kind, str) and kind in UNTAUGHT
+
+
+def for_own_data(table: Any, over: Any) -> Any:
+    """Return the base's options of the data without those that fit its own data alone.
+
+    A count of validation images, or that the last ones are taken, was chosen for the data of the
+    base. A folder, a table or `hf:NAME` in its place starts from the defaults.
+    """
+    if not isinstance(table, dict) or not isinstance(over, dict):
+        return table
+    name = over.get("name", table.get("name"))
+    if name == table.get("name") or name in BUILT_IN:
+        return table
+    is_kept = {"validation": isinstance(table.get("validation"), float), "validation_choice": False}
+    return {key: value for key, value in table.items() if is_kept.get(key, True)}
+
+
 def chooser_for(key: str) -> str:
-    """Return the key that a plain string in place of a table stands for."""
+    """Return the key that a plain string sets if it takes the place of a table."""
     return "name" if key == "model" else "kind"

@@ -1,4 +1,4 @@
-"""Load recipes from TOML: shipped ones and files, merged with their bases and with changes."""
+"""Loading of shipped recipes and recipe files, merged with their bases and with changes."""
 
 import difflib
 import tomllib
@@ -13,18 +13,18 @@ from ruggedize.core.files import write_atomically
 from ruggedize.core.places import user_path
 from ruggedize.core.reading import read_bytes
 from ruggedize.core.tables import MAX_DEPTH, is_too_deep
-from ruggedize.data import beside, with_absolute_place
 from ruggedize.recipe.explain import explained, shell_hint, shortened
-from ruggedize.recipe.merge import merged, with_stages
+from ruggedize.recipe.merge import for_own_data, merged, with_stages
+from ruggedize.recipe.places import with_absolute_places, with_places_beside
 from ruggedize.recipe.recipe import Recipe, recipe_toml
 
 SHIPPED = resources.files("ruggedize.recipe") / "shipped"
-MAX_KEYS = 8  # in the dotted name of an option
-MAX_BASES = 20  # recipes, each the base of another
+MAX_KEYS = 8  # keys in the dotted name of an option
+MAX_BASES = 20  # length of a chain of recipes, each based on the next
 
 
 def shipped_recipes() -> dict[str, str]:
-    """Return the name and the first header line of each shipped recipe."""
+    """Return the first line of each shipped recipe's header, by name."""
     files = sorted((f for f in SHIPPED.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
     return {
         f.name.removesuffix(".toml"): f.read_text().partition("\n")[0].lstrip("# ") for f in files
@@ -32,38 +32,56 @@ def shipped_recipes() -> dict[str, str]:
 
 
 def load_recipe(name_or_path: str | Path, changes: tuple[str, ...] = ()) -> Recipe:
-    """Load a shipped recipe or a file, merged over its bases and with `section.key=value` changes.
+    """Load a shipped recipe or a recipe file, merged over its bases, and apply changes.
 
-    The value "none" removes an option of the base. A relative path of the data is looked up beside
-    the file that holds it, then in the current folder and in the data folder; in the recipe it is
-    absolute.
+    The value "none" removes an option of the base. A relative path of the data or of a suite is
+    looked up next to the recipe file that sets it, then in the current folder and in the data
+    folder; the loaded recipe has the absolute path.
+
+    Args:
+        name_or_path: the name of a shipped recipe, or the path of a TOML file.
+        changes: changes of the form `section.key=value`, applied in order.
 
     Raises:
-        UserError: an unknown recipe or key (suggests the nearest one), or an invalid value.
+        UserError: the recipe or a key is unknown (the message suggests the closest one), or a value
+            is invalid.
     """
     parsed = [parsed_change(change) for change in changes]
     table = read_table(name_or_path, (), has_root=any(sets_root(change) for change in parsed))
+    if "data" in table:
+        table["data"] = for_own_data(table["data"], data_of(parsed))
     for change in parsed:
         table = merged(table, change)
     if key := beyond_64_bits(table):
-        raise UserError(f"recipe {name_or_path}: {key} exceeds 64 bits;\nset a smaller integer")
+        raise UserError(
+            f"recipe {name_or_path}: {key} must fit into 64 bits, got a larger integer;\n"
+            "set a smaller one"
+        )
     try:
         recipe = Recipe.model_validate(without_unset(with_stages(table, str(name_or_path))))
-        return recipe.model_copy(update={"data": with_absolute_place(recipe.data)})
+        return with_absolute_places(recipe)
     except ValidationError as error:
         hint = shell_hint(error, Recipe, changes)
         raise UserError(f"recipe {name_or_path}: {explained(error, Recipe)}{hint}") from None
 
 
 def keep_place(file: Path, recipe: Recipe) -> None:
-    """Write the recipe of a run again if its data has moved since it was written."""
+    """Rewrite the recipe of a run if its data has moved since the recipe was written."""
     written = tomllib.loads(read_bytes(file).decode("utf-8"))
-    if written["data"]["name"] != recipe.data.name:
+    places = written["data"]["name"], written["data"].get("root"), written["assess"]["suite"]
+    root = recipe.data.root and str(recipe.data.root)
+    if places != (recipe.data.name, root, recipe.assess.suite):
         write_atomically(file, recipe_toml(recipe).encode())
 
 
+def data_of(changes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the options of the data that changes set."""
+    tables = [change["data"] for change in changes if isinstance(change.get("data"), dict)]
+    return {key: value for table in tables for key, value in table.items()}
+
+
 def sets_root(change: dict[str, Any]) -> bool:
-    """Return whether a change sets the folder to which the name of the data is relative."""
+    """Return whether a change sets `data.root`, to which the name of the data is relative."""
     return isinstance(change.get("data"), dict) and "root" in change["data"]
 
 
@@ -72,7 +90,7 @@ def read_table(
 ) -> dict[str, Any]:
     """Read a TOML file and merge it over its `base`.
 
-    Paths of the data are made absolute unless a root for them is set elsewhere.
+    Paths next to the file are made absolute, those of the data unless a root is set elsewhere.
     """
     source = recipe_source(name_or_path, above)
     key = str(source)
@@ -83,13 +101,13 @@ def read_table(
         )
     if len(above) > MAX_BASES:
         raise UserError(
-            f"recipe {name_or_path}: more than {MAX_BASES} recipes are based on one another;\n"
+            f"recipe {name_or_path} must have at most {MAX_BASES} bases, got more;\n"
             "merge some of them"
         )
     try:
         text = read_bytes(source) if isinstance(source, Path) else source.read_bytes()
         table = tomllib.loads(text.decode())
-    except (ValueError, RecursionError) as error:  # not TOML, not text, or nested too deeply
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or nested too deeply
         raise UserError(
             f"recipe {name_or_path} is not valid TOML: {error};\ncorrect the file"
         ) from None
@@ -103,13 +121,18 @@ def read_table(
             f"recipe {name_or_path}: base must be the name of a recipe or file, got "
             f'{shortened(base)};\nfor example base = "demo"'
         )
-    if "data" in table and not has_root and isinstance(source, Path):
-        table["data"] = beside(table["data"], source.parent)
-    return merged(read_table(base, (*above, key), has_root=has_root), table) if base else table
+    if isinstance(source, Path):
+        table = with_places_beside(table, source.parent, has_root=has_root)
+    if not base:
+        return table
+    below = read_table(base, (*above, key), has_root=has_root)
+    if "data" in below:
+        below["data"] = for_own_data(below["data"], table.get("data"))
+    return merged(below, table)
 
 
 def recipe_source(name_or_path: str | Path, above: tuple[str, ...]) -> Any:
-    """Return the file of a recipe: a shipped name, or a path (a base is relative to its recipe)."""
+    """Return the file of a shipped recipe or a path; a base is looked up next to its recipe."""
     name = str(name_or_path)
     if name in shipped_recipes():
         return SHIPPED / f"{name}.toml"
@@ -127,7 +150,7 @@ def recipe_source(name_or_path: str | Path, above: tuple[str, ...]) -> Any:
 
 
 def is_file(path: Path) -> bool:
-    """Return whether the path is a file; False for an invalid path."""
+    """Return whether a path is a file; False if the path is invalid."""
     try:
         return path.is_file()
     except OSError:  # name too long
@@ -139,13 +162,19 @@ def parsed_change(change: str) -> dict[str, Any]:
     path, sign, text = change.partition("=")
     keys = [key.strip() for key in path.split(".")]
     if not sign or not all(keys) or len(keys) > MAX_KEYS:
-        raise UserError(f"--set must be section.key=value, got {shortened(change)}")
+        raise UserError(
+            f"--set must be section.key=value, got {shortened(change)};\n"
+            "for example --set student.epochs=30"
+        )
     try:
         value: Any = tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
         value = text.strip()
     if is_too_deep(value):
-        raise UserError(f"--set {shortened(path)}: more than {MAX_DEPTH} tables or lists in others")
+        raise UserError(
+            f"--set {shortened(path)}: tables and lists must be nested at most {MAX_DEPTH} levels "
+            "deep;\nset a simpler value"
+        )
     for key in reversed(keys):
         value = {key: value}
     return value
@@ -153,13 +182,13 @@ def parsed_change(change: str) -> dict[str, Any]:
 
 def without_unset(table: dict[str, Any]) -> dict[str, Any]:
     """Remove options that are set to "none", which restores their defaults."""
-    literal = ("averaging", "kind")  # where "none" is a value
+    literal = ("averaging", "kind")  # options that have "none" as a value
     remaining = {k: v for k, v in table.items() if v != "none" or k in literal}
     return {k: without_unset(v) if isinstance(v, dict) else v for k, v in remaining.items()}
 
 
 def beyond_64_bits(value: Any, key: str = "") -> str:
-    """Return the key of the first integer beyond 64 bits, which TOML forbids; "" if none."""
+    """Return the key of the first integer beyond 64 bits, which TOML forbids; empty if none."""
     if isinstance(value, int):
         return key if abs(value) >= 1 << 63 else ""
     if isinstance(value, dict):

@@ -1,5 +1,6 @@
 """The recipe of a whole run. Does not import torch."""
 
+import os
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -22,7 +23,7 @@ from ruggedize.recipe.merge import StageName
 from ruggedize.train import ConsistencyOptions, StageOptions, StudentOptions, TrainingOptions
 from ruggedize.views import ViewOptions
 
-UNCOMPARED = ("data.root", "data.streaming", "data.workers")  # these do not change the images
+UNCOMPARED = ("data.root", "data.streaming", "data.workers")  # they do not affect the images
 
 
 class Recipe(BaseModel):
@@ -43,7 +44,7 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def one_geometry(self) -> "Recipe":
-        """Raise a ValueError for a shared geometry with a clean view that has none."""
+        """Raise ValueError if geometry is shared although the clean view has none."""
         for name, options in self.all_stages.items():
             objective = options.objective
             is_consistency = isinstance(objective, ConsistencyOptions)
@@ -58,14 +59,14 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def views_to_cache(self) -> "Recipe":
-        """Raise if a teacher's logits are to be kept for views that are resampled."""
+        """Raise ValueError if a teacher's logits are cached although views are resampled."""
         for name, options in self.all_stages.items():
             objective = options.objective
             cached = isinstance(objective, ConsistencyOptions) and objective.cached_targets
             if cached and self.views.is_resampled:
                 option = "crop_mode" if self.views.crops_originals else "resize"
                 raise ValueError(
-                    f"{name}.objective.cached_targets needs views that are only flipped and "
+                    f"{name}.objective.cached_targets requires views that are only flipped and "
                     f"cropped, got views.{option} = {getattr(self.views, option)}; "
                     "remove one of them"
                 )
@@ -73,7 +74,7 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def stages_before(self) -> "Recipe":
-        """Raise a ValueError if a stage learns from one that is not trained before it."""
+        """Raise ValueError if a stage learns from one that is not trained before it."""
         before: list[str] = []
         for name, options in self.all_stages.items():
             source = options.learns_from if isinstance(options, StudentOptions) else None
@@ -86,17 +87,17 @@ class Recipe(BaseModel):
             is_consistency = isinstance(objective, ConsistencyOptions)
             if is_consistency and objective.consistency_weight > 0 and source is None:
                 raise ValueError(
-                    f'{name}: objective = "consistency" needs a teacher; set learns_from = '
+                    f'{name}: objective = "consistency" requires a teacher; set learns_from = '
                     '"STAGE", or objective = "supervised"'
                 )
             before.append(name)
         return self
 
     def replaced(self, changes: Mapping[str, object]) -> "Recipe":
-        """Return the recipe with other options, which may be objects of your own.
+        """Return the recipe with changed options, whose values may be objects of your own classes.
 
         Args:
-            changes: values by dotted name: `{"student.objective": TwoViews(weight=0.5)}`.
+            changes: new values by dotted name: `{"student.objective": TwoViews(weight=0.5)}`.
 
         Raises:
             UserError: an option is unknown, or its value is invalid.
@@ -116,21 +117,26 @@ class Recipe(BaseModel):
 
 
 def recipe_toml(recipe: Recipe) -> str:
-    """Return the resolved recipe as TOML, with the value of every option."""
+    """Return the resolved recipe as TOML, with the values of all options."""
     return tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
 
 
 def differing_keys(ours: Recipe, theirs: Recipe) -> list[str]:
-    """Return the names of options in which two recipes differ, except how data is read."""
+    """Return the names of options in which two recipes differ, apart from how data is read."""
     return differing(ours.model_dump(mode="json"), theirs.model_dump(mode="json"))
 
 
 def differing(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
-    """Return the names of options in which two tables differ, except how data is read.
+    """Return the names of options in which two tables differ, apart from how data is read.
 
-    The place of a folder is not compared: the digest of its files identifies it.
+    The path of a folder is not compared, because the digest of its files identifies it. Of a suite
+    only the name of the folder is compared.
     """
     left, right = flat(ours), flat(theirs)
+    for table in (left, right):
+        suite = str(table.get("assess.suite", ""))
+        if os.path.isabs(suite):
+            table["assess.suite"] = f".../{os.path.basename(suite)}"
     keys = sorted(left.keys() | right.keys())
     names = [str(table.get("data.name")) for table in (left, right)]
     free = UNCOMPARED if not all(map(is_place, names)) else (*UNCOMPARED, "data.name")
@@ -138,10 +144,16 @@ def differing(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
 
 
 def with_value(options: BaseModel, keys: list[str], value: object) -> dict[str, Any]:
-    """Return options as a table in which one, named by the path of keys, has another value."""
+    """Return options as a table in which the option at the path of keys has a new value."""
     head, *rest = keys
     inner = getattr(options, head, None)
     if rest and not isinstance(inner, BaseModel):
-        raise UserError(f"recipe: {'.'.join(keys)} is not an option;\nname the option above it")
+        raise UserError(
+            f"recipe: {'.'.join(keys)} is not an option;\nuse the name of an existing option"
+        )
     changed = with_value(inner, rest, value) if rest and isinstance(inner, BaseModel) else value
-    return {**dict(options), head: changed}
+    given = {name: getattr(options, name) for name in options.model_fields_set}
+    table = {**given, head: changed}
+    if head == "objective" and getattr(value, "uses_teacher", None) is False:
+        table.pop("learns_from", None)  # of the objective before
+    return table

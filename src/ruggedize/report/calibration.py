@@ -1,4 +1,4 @@
-"""Compare confidence with accuracy, bin by bin. No torch."""
+"""Compare confidence with accuracy, bin by bin. Imports no torch."""
 
 from typing import NamedTuple
 
@@ -56,7 +56,7 @@ def reliability(
     cells: list[tuple[str, int] | None] | list[tuple[str, int]] | list[None],
     errors: list[float],
 ) -> Reliability:
-    """Sort the predictions of some cells, all together, into bins of confidence."""
+    """Sort the predictions of several cells together into bins of confidence."""
     correct = np.concatenate([predictions.correct(cell) for cell in cells])
     tops = [predictions.clean if cell is None else predictions.cells[cell] for cell in cells]
     confidences = np.concatenate([top.confidences[:, 0] for top in tops]).astype(np.float64)

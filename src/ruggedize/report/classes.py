@@ -1,25 +1,14 @@
-"""Accuracy class by class, and what a model that knows nothing would reach. No torch."""
+"""Accuracy by class, and the accuracy of trivial guesses. Imports no torch."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-from ruggedize.assess import Predictions
+from ruggedize.assess import Guessing, Predictions, guessing
 from ruggedize.report.compare import shown_severity
 from ruggedize.report.record import RunRecord
 
-UNEQUAL = 1.5  # the largest class has this many times the images of the smallest
-NUM_DEVIATIONS = 3.0  # how far counts of equally likely classes stray, in roots of their mean
 MOST_CLASSES = 20  # in the table of recall
-
-
-class Guessing(NamedTuple):
-    """What can be reached without looking at an image."""
-
-    chance: float  # a uniform guess
-    majority_share: float  # always the commonest class
-    majority: str
-    is_unequal: bool
 
 
 class RecallRow(NamedTuple):
@@ -27,7 +16,7 @@ class RecallRow(NamedTuple):
 
     name: str
     num_images: int
-    clean: dict[str, float | None]  # None: the clean images hold none of this class
+    clean: dict[str, float | None]  # None: no clean image has this class
     corrupted: dict[str, float]  # at the highest severity
 
 
@@ -40,7 +29,7 @@ class Balanced(NamedTuple):
 
 
 class ClassTable(NamedTuple):
-    """Recall by class, the lowest first; the table may be cut."""
+    """Recall by class, the lowest first; only the first rows are kept."""
 
     severity: int | None
     balanced: list[Balanced]
@@ -48,28 +37,15 @@ class ClassTable(NamedTuple):
     num_classes: int  # with images
 
 
-def guessing(record: RunRecord) -> Guessing:
+def guess_of(record: RunRecord) -> Guessing:
     """Return chance level and majority share of the images that were assessed."""
-    classes = record.assessment.images.classes
-    counts = np.bincount(next(iter(record.predictions.values())).labels, minlength=len(classes))
-    return Guessing(
-        1 / len(classes),
-        float(counts.max() / counts.sum()),
-        classes[int(counts.argmax())],
-        are_unequal(counts),
-    )
-
-
-def are_unequal(counts: np.ndarray) -> bool:
-    """Return whether classes differ in size by half, and by more than sampling explains."""
-    largest, smallest = int(counts.max()), int(counts.min())
-    by_chance = NUM_DEVIATIONS * float(counts.mean()) ** 0.5
-    return largest >= UNEQUAL * smallest and largest - smallest > by_chance
+    labels = next(iter(record.predictions.values())).labels
+    return guessing(record.assessment.images.classes, labels)
 
 
 def class_table(record: RunRecord) -> ClassTable | None:
     """Compute recall by class and balanced accuracy where the classes are of unequal size."""
-    if not guessing(record).is_unequal:
+    if not guess_of(record).is_unequal:
         return None
     severity = shown_severity(record.assessment)
     clean = {name: recalls(found, None) for name, found in record.predictions.items()}
@@ -109,5 +85,5 @@ def recalls(predictions: Predictions, severity: int | None) -> dict[int, float]:
 
 
 def mean(recall: dict[int, float]) -> float | None:
-    """Return the mean over the classes; None where there is none."""
+    """Return the mean over the classes; None if there are none."""
     return sum(recall.values()) / len(recall) if recall else None

@@ -1,4 +1,4 @@
-"""Tables of accuracies and differences, from assessments and predictions. No torch."""
+"""Tables of accuracies and differences, from assessments and predictions. Imports no torch."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""The mean corruption error of the literature, normalised by a named model. No torch.
+"""The mean corruption error (mCE) of the literature, normalised by a model. Imports no torch.
 
 Source: Hendrycks & Dietterich 2019, section 4.2.
 """
@@ -14,7 +14,7 @@ BENCHMARK, SEVERITIES = COMPLETE["c15"]
 
 
 class CorruptionError(NamedTuple):
-    """Both errors as fractions; None where the model that normalises makes no error."""
+    """mCE and relative mCE as fractions; None if the normalising model makes no errors."""
 
     mean: float | None
     relative: float | None
@@ -26,7 +26,7 @@ class Normaliser(NamedTuple):
     name: str
     record: RunRecord
     model: ModelAssessment
-    is_required: bool  # named for this purpose: without a value there is an error
+    is_required: bool  # named by --mce-baseline, so that a missing value is an error
 
     def fits(self, record: RunRecord) -> bool:
         """Return whether a record was assessed on the same suite, cells and classes."""
@@ -42,7 +42,7 @@ def normaliser(
     """Return the model that corruption errors are normalised by; None if none is named.
 
     Raises:
-        UserError: there is no such model, or it was assessed on no corruption.
+        UserError: there is no such model, or it was not assessed on any corruption.
     """
     name, option = (mce_baseline, "--mce-baseline") if mce_baseline else (baseline, "--baseline")
     if name is None:
@@ -51,16 +51,17 @@ def normaliser(
     if not record.assessment.models[model].cells:
         if mce_baseline is None:
             return None
-        raise UserError(f"{name} was assessed on no corruption\ngive another model with {option}")
+        raise UserError(f"{name} was not assessed on any corruption;\nuse another {option}")
     several = sum(model in other.assessment.models for other in records) > 1
     full = f"{record.name}/{model}" if several else model
     return Normaliser(full, record, record.assessment.models[model], mce_baseline is not None)
 
 
 def corruption_error(model: ModelAssessment, reference: ModelAssessment) -> CorruptionError:
-    """Return the mean over corruptions of a model's errors over the reference's, clean ones off.
+    """Return a model's mCE and relative mCE: mean ratios of its errors to the reference's.
 
-    Errors are summed over the severities before they are divided.
+    Errors are summed over the severities before they are divided; relative errors are those in
+    excess of the clean error.
     """
     cells, others = cells_of(model), cells_of(reference)
     clean, other_clean = 1 - model.clean.accuracy, 1 - reference.clean.accuracy
@@ -75,7 +76,7 @@ def corruption_error(model: ModelAssessment, reference: ModelAssessment) -> Corr
 
 
 def mean_ratio(pairs: list[tuple[float, float]]) -> float | None:
-    """Return the mean of the ratios; None where a denominator is not above zero."""
+    """Return the mean of the ratios; None if a denominator is not positive."""
     if any(below <= 1e-12 for _, below in pairs):
         return None
     return sum(above / below for above, below in pairs) / len(pairs)
@@ -99,7 +100,7 @@ def cells_of(model: ModelAssessment) -> dict[tuple[str, int], float]:
 
 
 def what_counts(model: ModelAssessment) -> str:
-    """Return over which corruptions the mean goes."""
+    """Return a text that lists the cells that the mean is over."""
     if is_benchmark(model):
         return "15 corruptions, severities 1-5"
     num = len(corruptions_of(model))

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ruggedize.assess import choose_examples
+from ruggedize.assess import chosen_examples
 from ruggedize.report.compare import shown_severity
 from ruggedize.report.record import Picture, RunRecord
 
@@ -27,7 +27,7 @@ class Example(NamedTuple):
 
 
 class Disagreements(NamedTuple):
-    """How often only the last model is right, and only the first, among all pairs of a severity."""
+    """How often only the last model is right, or only the first, at the highest severity."""
 
     gained: int
     lost: int
@@ -53,8 +53,9 @@ def grouped_examples(record: RunRecord) -> dict[str, list[Example]]:
 
 def in_turns(record: RunRecord) -> list[Picture]:
     """Sort the pictures into the order in which they were chosen."""
-    first, last = (list(record.predictions.values())[place] for place in (0, -1))
-    chosen = [(e.corruption, e.severity, first.index[e.row]) for e in choose_examples(first, last)]
+    predictions = list(record.predictions.values())
+    rows = predictions[0].index
+    chosen = [(e.corruption, e.severity, rows[e.row]) for e in chosen_examples(predictions)]
     places = {cell_and_index: place for place, cell_and_index in enumerate(chosen)}
     return sorted(
         (picture for picture in record.examples if answered(record, picture)),
@@ -63,7 +64,7 @@ def in_turns(record: RunRecord) -> list[Picture]:
 
 
 def answered(record: RunRecord, picture: Picture) -> bool:
-    """Return whether the predictions hold this image in this cell; a later assessment may not."""
+    """Return whether the predictions contain this image in this cell; later ones may not."""
     return all(
         (picture.corruption, picture.severity) in predictions.cells
         and picture.index in predictions.index
@@ -86,7 +87,7 @@ def example(record: RunRecord, picture: Picture) -> Example:
 
 
 def disagreements(record: RunRecord) -> Disagreements:
-    """Count where only the last model is right and where only the first is, highest severity."""
+    """Count the images, at the highest severity, where only the last or only the first is right."""
     predictions = list(record.predictions.values())
     first, last = predictions[0], predictions[-1]
     severity = shown_severity(record.assessment)

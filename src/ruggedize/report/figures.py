@@ -43,7 +43,7 @@ class Drawing(NamedTuple):
 def drawings(
     record: RunRecord, rows: list[CorruptionRow], confidence: list[Reliability], prefix: str
 ) -> dict[str, list[Drawing]]:
-    """Draw what the record allows: robustness, calibration and training."""
+    """Draw the charts that the record has data for: robustness, calibration and training."""
     robustness = [by_corruption(record, rows)] if rows else []
     if len(severities_assessed(record.assessment)) > 1:
         robustness.append(by_severity(record))
@@ -103,9 +103,9 @@ def by_corruption(record: RunRecord, rows: list[CorruptionRow]) -> Drawn:
     figure.add_scatter(
         x=bars_x, y=bars_y, mode="lines", line=line, hoverinfo="skip", showlegend=False
     )
-    for place, name in enumerate(record.assessment.models):
+    for number, (name, place) in enumerate(places_of(record).items()):
         figure.add_scatter(
-            x=[row[place] for row in values],
+            x=[row[number] for row in values],
             y=labels,
             mode="markers",
             name=escape(name),
@@ -124,9 +124,10 @@ def by_corruption(record: RunRecord, rows: list[CorruptionRow]) -> Drawn:
 def by_severity(record: RunRecord) -> Drawn:
     """Draw accuracy by severity."""
     figure = empty_figure(HEIGHT, "severity (0 = clean)", "accuracy, %")
-    for place, (name, points) in enumerate(severity_profile(record.assessment).items()):
+    places = places_of(record)
+    for name, points in severity_profile(record.assessment).items():
         severities, means = zip(*points, strict=True)
-        add_line(figure, place, name, severities, [100 * mean for mean in means])
+        add_line(figure, places[name], name, severities, [100 * mean for mean in means])
     figure.update_xaxes(dtick=1)
     num = len({cell.corruption for cell in next(iter(record.assessment.models.values())).cells})
     caption = f"Mean over the {num} corruptions assessed." if num > 1 else ""
@@ -134,16 +135,16 @@ def by_severity(record: RunRecord) -> Drawn:
 
 
 def reliability_diagram(record: RunRecord, confidence: list[Reliability]) -> Drawn:
-    """Draw accuracy by confidence: clean dotted, corrupted solid, the diagonal thin."""
+    """Draw accuracy by confidence: clean dotted, corrupted solid, the diagonal thin and dashed."""
     figure = empty_figure(HEIGHT, "mean confidence, %", "accuracy, %")
-    line = {"color": "rgba(128,128,128,0.45)", "width": 2}
+    line = {"color": "rgba(128,128,128,0.8)", "width": 1, "dash": "longdash"}
     ends = [0, 100]
     figure.add_scatter(x=ends, y=ends, mode="lines", line=line, hoverinfo="skip", showlegend=False)
-    names = list(record.assessment.models)
+    places = places_of(record)
     for found in confidence:
         add_line(
             figure,
-            names.index(found.model),
+            places[found.model],
             f"{found.model}, {found.images}",
             [100 * each.confidence for each in found.bins],
             [100 * each.accuracy for each in found.bins],
@@ -152,8 +153,8 @@ def reliability_diagram(record: RunRecord, confidence: list[Reliability]) -> Dra
     figure.update_xaxes(range=[0, 102])
     figure.update_yaxes(range=[0, 102])
     caption = (
-        "Predictions in 15 bins of confidence. On the grey line, confidence equals accuracy; below "
-        "it, the model is overconfident. Bins of few predictions scatter."
+        "Predictions in 15 bins of confidence. On the dashed diagonal, confidence equals accuracy; "
+        "below it, the model is overconfident. Bins with few predictions are noisy."
     )
     return figure, "Reliability", caption
 
@@ -171,7 +172,7 @@ def epoch_figure(record: RunRecord, y_title: str) -> "Figure":
 def accuracy_curves(record: RunRecord) -> Drawn | None:
     """Draw validation accuracy by epoch: raw weights dotted, their average solid."""
     figure = epoch_figure(record, "validation accuracy, %")
-    for place, (name, rows) in enumerate(record.metrics.items()):
+    for place, name, rows in curves_of(record):
         for kind, dash in (("raw", "dot"), ("averaged", "solid")):
             kept = [row for row in rows if row["validation"][kind]]
             accuracies = [100 * row["validation"][kind]["accuracy"] for row in kept]
@@ -185,7 +186,7 @@ def loss_curves(record: RunRecord) -> Drawn | None:
     """Draw the training loss and its terms."""
     figure = epoch_figure(record, "nats per image")
     parts = (("loss", "solid"), ("cross_entropy", "dash"), ("consistency", "dot"))
-    for place, (name, rows) in enumerate(record.metrics.items()):
+    for place, name, rows in curves_of(record):
         has_parts = any("consistency" in row for row in rows)
         for key, dash in parts if has_parts else parts[:1]:
             add_metric(figure, place, f"{name}, {key.replace('_', ' ')}", (rows, key), dash)
@@ -199,17 +200,17 @@ def loss_curves(record: RunRecord) -> Drawn | None:
 
 
 def entropy_curves(record: RunRecord) -> Drawn | None:
-    """Draw the entropy of predictions in training; it shows a broken teacher.
+    """Draw the entropy of predictions in training, which reveals a broken teacher.
 
     A teacher's entropy has the teacher's colour, whichever model it teaches.
     """
     figure = epoch_figure(record, "entropy, nats")
-    names = list(record.metrics)
-    for place, (name, rows) in enumerate(record.metrics.items()):
+    places = places_of(record)
+    for place, name, rows in curves_of(record):
         add_metric(figure, place, name, (rows, "student_entropy"), "solid")
         teacher = record.teacher_of(name)
         title = f"{name}'s own teacher" if teacher is None else f"{teacher}, teaching {name}"
-        teacher_place = place if teacher is None else names.index(teacher)
+        teacher_place = place if teacher is None else places[teacher]
         add_metric(figure, teacher_place, title, (rows, "teacher_entropy"), "dot")
     caption = "Entropy of the predictions, each network on its own views."
     if any("teacher_entropy" in row for rows in record.metrics.values() for row in rows):
@@ -221,7 +222,7 @@ def agreement_curves(record: RunRecord) -> Drawn | None:
     """Draw accuracy on the training images and agreement with the teacher."""
     figure = epoch_figure(record, "training images, %")
     parts = (("accuracy", "accuracy", "solid"), ("agreement", "agreement with teacher", "dot"))
-    for place, (name, rows) in enumerate(record.metrics.items()):
+    for place, name, rows in curves_of(record):
         for key, title, dash in parts:
             percents = [row | {key: 100 * row[key]} for row in rows if row.get(key) is not None]
             add_metric(figure, place, f"{name}, {title}", (percents, key), dash)
@@ -260,13 +261,24 @@ def add_line(
     )
 
 
+def places_of(record: RunRecord) -> dict[str, int]:
+    """Return each model's place among the colours; grey is for the baseline of others."""
+    names = list(record.assessment.models)
+    return {name: place for place, name in enumerate(names, start=1 if len(names) == 1 else 0)}
+
+
+def curves_of(record: RunRecord) -> list[tuple[int, str, list[dict[str, Any]]]]:
+    """Return each model's place among the colours, its name and its epochs."""
+    return [(place, name, record.metrics[name]) for name, place in places_of(record).items()]
+
+
 def color(place: int) -> str:
     """Return a model's colour by its place among the models."""
     return COLORS[place % len(COLORS)]
 
 
 def symbol(place: int, dash: str = "solid") -> str:
-    """Return a model's marker, which shows the dash of a line of one point too.
+    """Return a model's marker, which shows the line style even for a single point.
 
     Models that share a colour have different markers.
     """

@@ -1,4 +1,4 @@
-"""Tables of every cell, and the cells with the lowest accuracy. No torch."""
+"""Tables of every cell, and the cells with the lowest accuracy. Imports no torch."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -24,7 +24,7 @@ class Heat(NamedTuple):
 
 
 class Confusion(NamedTuple):
-    """The commonest mistake in a cell."""
+    """The most common mistake in a cell."""
 
     label: str
     predicted: str
@@ -44,7 +44,7 @@ class WorstCell(NamedTuple):
 def heats(record: RunRecord) -> list[Heat]:
     """Compute each model's drop from clean, then the others' differences from the baseline.
 
-    Differences at a single severity are in the table by corruption already.
+    With a single severity, the differences are already in the table by corruption.
     """
     if not next(iter(record.predictions.values())).cells:
         return []
@@ -115,7 +115,7 @@ def worst_cells(record: RunRecord, name: str) -> list[WorstCell]:
 
 
 def commonest_mistake(record: RunRecord, name: str, place: Place) -> Confusion | None:
-    """Return which class is most often taken for which in a cell; None without a mistake."""
+    """Return the most common confusion of two classes in a cell; None without mistakes."""
     predictions, classes = record.predictions[name], record.assessment.images.classes
     predicted = predictions.cells[place].classes[:, 0].astype(np.int64)
     wrong = predicted != predictions.labels

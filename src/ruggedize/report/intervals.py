@@ -1,4 +1,4 @@
-"""Compute 95 % intervals of accuracies and of differences in one cell. No torch."""
+"""Compute 95 % intervals of accuracies and of differences in one cell. Imports no torch."""
 
 import functools
 
@@ -19,7 +19,7 @@ Z = 1.959964  # the normal quantile of a two-sided 95 % interval
 
 
 def share_interval(count: int, n: int) -> Interval:
-    """Return a share with its Wilson score interval, which holds near 0 and 1 too.
+    """Return a fraction with its Wilson score interval, which is also valid near 0 and 1.
 
     Source: Wilson 1927; Brown, Cai & DasGupta 2001.
     """
@@ -28,7 +28,7 @@ def share_interval(count: int, n: int) -> Interval:
 
 
 def wilson_ends(share: float, n: int) -> tuple[float, float]:
-    """Return the ends of the Wilson score interval of a share of n images."""
+    """Return the ends of the Wilson score interval of a fraction of n images."""
     middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
     reach = Z / (1 + Z**2 / n) * (share * (1 - share) / n + Z**2 / (4 * n**2)) ** 0.5
     return max(0.0, middle - reach), min(1.0, middle + reach)
@@ -38,9 +38,9 @@ def wilson_ends(share: float, n: int) -> tuple[float, float]:
 def cell_interval(gained: int, lost: int, n: int) -> Interval:
     """Return the paired difference in one cell with its bootstrap interval over images.
 
-    In a single cell, resampling the images is drawing three counts: images gained, lost and
-    unchanged. Where no image changed, the bootstrap would have no width; the interval is then what
-    n unchanged images exclude.
+    In a single cell, resampling the images means drawing three counts: images gained, lost and
+    unchanged. If no image changed, the bootstrap interval would have zero width; it is replaced by
+    the largest differences that n unchanged images do not rule out.
     """
     difference = (gained - lost) / n
     tail = (1.0 - LEVEL) / 2.0
@@ -54,7 +54,7 @@ def cell_interval(gained: int, lost: int, n: int) -> Interval:
 
 
 def unpaired_interval(share: Interval, baseline: Interval) -> Interval:
-    """Return the difference of two shares of different images with Newcombe's interval.
+    """Return the difference of two fractions of different images with Newcombe's interval.
 
     Source: Newcombe 1998, method 10.
     """
@@ -67,7 +67,8 @@ def unpaired_interval(share: Interval, baseline: Interval) -> Interval:
 def accuracy_intervals(record: RunRecord, summaries: list[str]) -> dict[str, dict[str, Interval]]:
     """Return each model's accuracy with its interval, by summary and model.
 
-    Clean: Wilson. Means over cells: a bootstrap over images, an image drawn with all its cells.
+    Clean accuracy has a Wilson interval. Means over cells have a bootstrap interval over images,
+    each resampled with all of its cells.
     """
     found: dict[str, dict[str, Interval]] = {name: {} for name in summaries}
     means = [name for name in summaries if name != CLEAN]
@@ -84,7 +85,7 @@ def accuracy_intervals(record: RunRecord, summaries: list[str]) -> dict[str, dic
 
 
 def with_width(interval: Interval, n: int) -> Interval:
-    """Replace a bootstrap interval without width, where all images score alike, by Wilson's."""
+    """Replace a zero-width bootstrap interval (all images have equal scores) by Wilson's."""
     if interval.low < interval.high:
         return interval
     return Interval(interval.difference, *wilson_ends(interval.difference, n))

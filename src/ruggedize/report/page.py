@@ -1,18 +1,19 @@
-"""One self-contained HTML page about assessments, of runs or standing alone."""
+"""The report: one self-contained HTML page about runs or assessments without a run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ruggedize.assess import CLEAN, NUM_EXAMPLES, Interval
+from ruggedize.assess import CLEAN, NUM_EXAMPLES, Guessing, Interval, training_doubt
 from ruggedize.core import files
 from ruggedize.core.errors import UserError
 from ruggedize.core.places import user_path
 from ruggedize.report import compare
 from ruggedize.report.advice import advice
 from ruggedize.report.calibration import Reliability, reliabilities
-from ruggedize.report.classes import ClassTable, Guessing, class_table, guessing
+from ruggedize.report.classes import ClassTable, class_table, guess_of
 from ruggedize.report.corruption_error import normaliser, what_counts
 from ruggedize.report.disagreements import (
     Disagreements,
@@ -28,7 +29,17 @@ from ruggedize.report.record import RunRecord, has_chosen_epoch
 from ruggedize.report.seeds import OverSeeds, over_seeds
 from ruggedize.report.side_by_side import groups_of, labels, standings
 from ruggedize.report.support import Support, detectable_beside, supports
-from ruggedize.report.wording import FILTERS, control_sentence, printable, scale_of, verdict
+from ruggedize.report.wording import (
+    FILTERS,
+    control_sentence,
+    input_text,
+    printable,
+    scale_of,
+    verdict,
+)
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 FOLDER = Path(__file__).parent
 TEMPLATE = "template.html.jinja"
@@ -52,6 +63,7 @@ class Chapter:
     heats: list[Heat]
     worst: dict[str, list[WorstCell]]  # by model
     guessing: Guessing
+    doubt: str  # whether models may have been trained on the images
     by_class: ClassTable | None
     reliabilities: list[Reliability]
     supports: list[Support]
@@ -70,17 +82,17 @@ def write_report(
     """Write one HTML page that works offline, from files alone.
 
     Args:
-        runs: run folders, and assessments (`.json`) with their predictions next to them. Those
-            made on the same images without a run folder are compared like the models of one run;
-            runs that differ in the seed alone share a row.
-        out: the page.
+        runs: run folders, and assessments (`.json`) with their predictions next to them.
+            Assessments of the same images without a run folder are compared like the models of one
+            run; runs that differ only in the seed share a row.
+        out: the HTML file to write.
         baseline: the model that differences refer to: MODEL, RUN/MODEL, or the name of an
-            assessment of one model; by default the first.
-        mce_baseline: the model that corruption errors are normalised by; by default `baseline`.
-            Without either there is no mCE.
+            assessment of one model; default: the first.
+        mce_baseline: the model that corruption errors are normalised by; default: `baseline`.
+            Without either, no mCE is reported.
 
     Raises:
-        UserError: an assessment is missing or damaged, or no model has such a name.
+        UserError: an assessment is missing or damaged, or there is no model of that name.
     """
     if not runs:
         raise UserError("there is nothing to report on;\ngive at least one run or assessment")
@@ -108,7 +120,7 @@ def page_of(
 
 
 def seed_tables(records: list[RunRecord]) -> list[tuple[str, list[RunRecord], OverSeeds]]:
-    """Compare last and first model in each group of runs that differ in the seed alone."""
+    """Compare last and first model in each group of runs that differ only in the seed."""
     groups = groups_of(records)
     named = zip(labels(groups), groups, strict=True)
     found = [(name, group, over_seeds(group)) for name, group in named]
@@ -116,7 +128,7 @@ def seed_tables(records: list[RunRecord]) -> list[tuple[str, list[RunRecord], Ov
 
 
 def obstacles_of(records: list[RunRecord]) -> list[str]:
-    """List why no two of the runs can be compared over seeds; empty if some can."""
+    """List the reasons why no runs can be compared over seeds; empty if some can."""
     runs = [record for record in records if record.recipe]
     if len(runs) < 2 or len(groups_of(records)) < len(records):
         return []
@@ -125,8 +137,21 @@ def obstacles_of(records: list[RunRecord]) -> list[str]:
 
 def render(chapters: list[Chapter], **values: Any) -> str:
     """Fill the template; all text is escaped there."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
+
+    drawn = any(figures for each in chapters for figures in each.figures.values())
+    return page_template().render(
+        chapters=chapters,
+        plotly=get_plotlyjs() if drawn else "",
+        style=STYLE.read_text(encoding="utf-8"),
+        **values,
+    )
+
+
+@cache
+def page_template() -> "Template":
+    """Return the template, compiled once in a process."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
@@ -141,16 +166,11 @@ def render(chapters: list[Chapter], **values: Any) -> str:
         "verdict": verdict,
         "has_chosen_epoch": has_chosen_epoch,
         "scale_of": scale_of,
+        "input_text": input_text,
         "detectable_beside": detectable_beside,
         "num_examples_each_way": NUM_EXAMPLES // 2,
     }
-    drawn = any(figures for each in chapters for figures in each.figures.values())
-    return environment.get_template(TEMPLATE).render(
-        chapters=chapters,
-        plotly=get_plotlyjs() if drawn else "",
-        style=STYLE.read_text(encoding="utf-8"),
-        **values,
-    )
+    return environment.get_template(TEMPLATE)
 
 
 def chapter(record: RunRecord, identity: str) -> Chapter:
@@ -165,7 +185,7 @@ def chapter(record: RunRecord, identity: str) -> Chapter:
     num_clean = record.assessment.models[names[0]].clean.n
     sizes = {name: num_clean if name == CLEAN else num_cells for name in whole}
     supported = supports(summaries, intervals, sizes)
-    guess, by_class = guessing(record), class_table(record)
+    guess, by_class = guess_of(record), class_table(record)
     subjects = names[-1:] if record.recipe else names  # of a run, the last model is the subject
     return Chapter(
         record=record,
@@ -181,12 +201,13 @@ def chapter(record: RunRecord, identity: str) -> Chapter:
         heats=heats(record),
         worst={name: worst_cells(record, name) for name in subjects},
         guessing=guess,
+        doubt="" if record.recipe else training_doubt(record.assessment),
         by_class=by_class,
         reliabilities=confidence,
         supports=supported,
         advice=advice(
             record,
-            {name: intervals[CLEAN][name] for name in subjects},
+            subjects,
             (guess, by_class),
             (confidence, supported),
         ),

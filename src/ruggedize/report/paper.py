@@ -1,4 +1,4 @@
-"""Tables for papers: Markdown, CSV and LaTeX. No torch."""
+"""Tables for papers: Markdown, CSV and LaTeX. Imports no torch."""
 
 import csv
 import io
@@ -15,7 +15,14 @@ from ruggedize.report.record import RunRecord, read_record
 from ruggedize.report.side_by_side import Row, Spread, Standings, standings
 
 Format = Literal["md", "csv", "latex"]
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that spreadsheets would compute
+FORMULA = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "\t",
+    "\r",
+)  # a cell that starts with one of these is a formula to a spreadsheet
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 NOTHING = "\N{EN DASH}"
 LATEX = {
@@ -49,12 +56,12 @@ def paper_table(
     Args:
         runs: run folders, or assessments (`.json`).
         kind: "md", "csv" or "latex"; CSV holds one row per figure.
-        baseline: the model that differences refer to; by default the first.
-        mce_baseline: the model that corruption errors are normalised by; by default `baseline`.
-            Without either there is no mCE.
+        baseline: the model that differences refer to; default: the first.
+        mce_baseline: the model that corruption errors are normalised by; default: `baseline`.
+            Without either, no mCE is reported.
 
     Raises:
-        UserError: an assessment is missing, or no model has such a name.
+        UserError: an assessment is missing, or there is no model of that name.
     """
     records = load_records(runs, baseline)
     reference = normaliser(records, baseline, mce_baseline)
@@ -74,7 +81,9 @@ def paper_table(
 def load_records(runs: Sequence[Path], baseline: str | None) -> list[RunRecord]:
     """Load the inputs of a report and put its baseline first."""
     if not runs:
-        raise UserError("there is nothing to report on\ngive a run folder or an assessment (.json)")
+        raise UserError(
+            "there is nothing to report on;\ngive a run folder or an assessment (.json)"
+        )
     return prepared([read_record(Path(place)) for place in runs], baseline)
 
 
@@ -115,7 +124,7 @@ def difference_table(found: Standings) -> Table:
 
 
 def option_tables(found: Standings) -> list[Table]:
-    """Format the options that differ between runs, one column a run; none where none differ."""
+    """Format the options that differ between runs, one column per run; empty if none differ."""
     runs = {row.run: row.options for row in found.rows if row.options}
     names = next(iter(runs.values()), {})
     rows = [[name, *(options[name] for options in runs.values())] for name in names]
@@ -144,7 +153,7 @@ def names(found: Standings, row: Row) -> list[str]:
 
 
 def corruption_table(record: RunRecord, several: bool) -> Table:
-    """Format one row per corruption, the mean over the severities assessed, one column a model."""
+    """Format one row per corruption: means over the severities assessed, one column per model."""
     models = record.assessment.models
     rows = [
         [
@@ -175,7 +184,7 @@ def interval_text(found: tuple[float, float, float] | None) -> str:
 
 
 def error_texts(row: Row) -> list[str]:
-    """Write mCE and relative mCE; undefined where the model that normalises makes no error."""
+    """Write mCE and relative mCE; undefined if the normalising model makes no errors."""
     found = (None, None) if row.errors is None else row.errors
     return ["undefined" if value is None else f"{100 * value:.1f}" for value in found]
 
@@ -273,5 +282,5 @@ def complete(record: RunRecord) -> dict[str, float]:
 
 
 def inert(value: Any) -> Any:
-    """Quote a text that a spreadsheet would compute as a formula; numbers stay."""
+    """Quote a text that a spreadsheet would read as a formula; numbers are unchanged."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

@@ -1,4 +1,4 @@
-"""Where a report goes. No torch."""
+"""Output files of reports. Imports no torch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +14,11 @@ ENDINGS = {
 
 
 def default_page(runs: Sequence[Path]) -> Path:
-    """Return the page next to the first input: `mine.json` has `mine.html`."""
+    """Return the default page, next to the first input: `mine.html` for `mine.json`."""
     if not runs:
-        raise UserError("there is nothing to report on\ngive a run folder or an assessment (.json)")
+        raise UserError(
+            "there is nothing to report on;\ngive a run folder or an assessment (.json)"
+        )
     first = runs[0]
     if first.suffix == ".json":
         return first.with_suffix(".html")
@@ -31,6 +33,6 @@ def reject_other_ending(out: Path | None, kind: str) -> None:
     for other, endings in ENDINGS.items():
         if out.suffix.lower() in endings:
             raise UserError(
-                f"--format {kind} does not write {out.suffix} files, got --out {out}\n"
+                f"--format {kind} does not write {out.suffix} files, got --out {out};\n"
                 f"give --format {other}, or a file that ends with {ENDINGS[kind][0]}"
             )

@@ -1,4 +1,4 @@
-"""Read a run folder, or an assessment that stands alone, before anything is compared or drawn."""
+"""Load the files of a run folder, or of an assessment without a run."""
 
 import tomllib
 from dataclasses import dataclass, replace
@@ -13,6 +13,7 @@ from ruggedize.assess import (
     Assessment,
     ModelAssessment,
     Predictions,
+    examples_folder,
     load_assessment,
     load_predictions,
     predictions_folder,
@@ -39,7 +40,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Everything that a run left behind; what is missing is empty.
+    """Everything stored about a run; missing parts are empty.
 
     An assessment without a run folder has no recipe, environment or metrics.
     """
@@ -50,7 +51,7 @@ class RunRecord:
     environment: dict[str, Any]
     assessment: Assessment
     predictions: dict[str, Predictions]
-    metrics: dict[str, list[dict[str, Any]]]  # by model, one row an epoch
+    metrics: dict[str, list[dict[str, Any]]]  # by model, one row per epoch
     delivered: dict[str, dict[str, Any]]  # by model: which weights of which epoch
     views: bytes | None
     examples: tuple[Picture, ...]
@@ -71,13 +72,13 @@ class RunRecord:
 
     @property
     def control(self) -> str | None:
-        """Return the control of the last model: trained on noisy views from the labels alone."""
+        """Return the control of the last model: trained on noisy views with labels only."""
         *others, _ = self.assessment.models
         found = [name for name in others if is_control(self.stage(name))]
         return found[-1] if found else None
 
     def stage(self, name: str) -> dict[str, Any]:
-        """Return the options of a stage in the recipe; empty where it holds none."""
+        """Return the options of a stage in the recipe; empty if there are none."""
         found = self.recipe.get(name) or self.recipe.get("stages", {}).get(name)
         return found if isinstance(found, dict) else {}
 
@@ -90,7 +91,7 @@ class RunRecord:
         return found if found in self.assessment.models else None
 
     def recipe_teacher(self, name: str) -> str | None:
-        """Return the teacher that the recipe alone gives a stage, or None."""
+        """Return the teacher of a stage according to the recipe alone, or None."""
         options = self.stage(name)
         if options.get("objective", {}).get("kind", "consistency") != "consistency":
             return None
@@ -108,14 +109,14 @@ def read_record(place: Path) -> RunRecord:
     if place.name == OF_A_RUN and (place.parent / "recipe.toml").exists():
         return read_run(place.parent)
     name = place.stem if place.name != OF_A_RUN else place.resolve().parent.name
-    return record_of(place, name, place.parent / f"{place.stem}-examples")
+    return record_of(place, name, examples_folder(place))
 
 
 def read_run(folder: Path) -> RunRecord:
     """Load a run folder.
 
     Raises:
-        UserError: it holds no assessment, or the assessment does not match its predictions.
+        UserError: it contains no assessment, or the assessment does not match its predictions.
     """
     reject_missing_run(folder)
     record = record_of(folder / OF_A_RUN, folder.resolve().name, folder / "examples")
@@ -158,7 +159,7 @@ def record_of(path: Path, name: str, examples: Path) -> RunRecord:
 
 
 def predictions_of(folder: Path, path: Path, model: ModelAssessment) -> Predictions:
-    """Load the predictions of a model, of no more images than it was assessed on."""
+    """Load the predictions of a model; reject more images than it was assessed on."""
     if path.exists():
         reject_outside(path, folder)
     return load_predictions(path, max(cell.n for cell in (model.clean, *model.cells)))
@@ -181,13 +182,12 @@ def reject_other_predictions(
             or not np.array_equal(kept.index, first.index)
         ):
             raise UserError(
-                f"{path} and the predictions of {name} beside it do not belong together;\n"
-                "assess again"
+                f"{path} does not match the predictions of {name} next to it;\nassess again"
             )
 
 
 def is_within(predictions: Predictions, num_classes: int) -> bool:
-    """Return whether predictions are of ascending images, and of no other classes."""
+    """Return whether image indices ascend and all classes are in 0..num_classes - 1."""
     tops = (predictions.clean, *predictions.cells.values())
     labels = [predictions.labels, *(predictions.clean_rows or ())[1:]]
     known = [*labels, *(top.classes for top in tops)]
@@ -196,7 +196,7 @@ def is_within(predictions: Predictions, num_classes: int) -> bool:
 
 
 def is_control(stage: dict[str, Any]) -> bool:
-    """Return whether a stage learns from the labels alone, on noisy views."""
+    """Return whether a stage learns from the labels only, on noisy views."""
     kind = stage.get("objective", {}).get("kind")
     return kind == "supervised" and stage.get("views") == "noisy"
 
@@ -219,7 +219,7 @@ def has_chosen_epoch(record: RunRecord, name: str) -> bool:
 
 
 def read_text(folder: Path, name: str) -> str:
-    """Read a text file of a run; one that is not there is empty."""
+    """Read a text file of a run; return an empty string if it is missing."""
     path = folder / name
     if not path.exists():
         return ""
@@ -243,7 +243,7 @@ def parsed_recipe(path: Path, text: str) -> dict[str, Any]:
 
 
 def read_object(folder: Path, name: str, shape: type[BaseModel]) -> dict[str, Any]:
-    """Read a JSON object of a run; a file that is not there is an empty one."""
+    """Read a JSON object of a run; return an empty one if the file is missing."""
     text = read_text(folder, name)
     content = parsed_json(folder / name, text.encode()) if text else {}
     if content != {}:
@@ -252,7 +252,7 @@ def read_object(folder: Path, name: str, shape: type[BaseModel]) -> dict[str, An
 
 
 def read_rows(folder: Path, name: str) -> list[dict[str, Any]]:
-    """Read the epochs of a training."""
+    """Read the metrics of a training, one row per epoch."""
     path = folder / name
     if path.exists():
         reject_outside(path, folder)
@@ -262,7 +262,7 @@ def read_rows(folder: Path, name: str) -> list[dict[str, Any]]:
 
 
 def read_png(folder: Path, name: str) -> bytes:
-    """Read a picture of a run; raise UserError if it is none, or lies elsewhere."""
+    """Read a PNG picture of a run; raise UserError for other content or a link elsewhere."""
     path = folder / name
     reject_outside(path, folder)
     picture = read_bytes(path)

@@ -1,4 +1,4 @@
-"""Compare runs over seeds, as a claim about a method requires. No torch."""
+"""Compare runs over seeds, as a claim about a method requires. Imports no torch."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -10,7 +10,12 @@ from ruggedize.core.tables import flat
 from ruggedize.report.compare import summary_rows
 from ruggedize.report.record import RunRecord
 
-NOT_COMPARED = ("seed", "data.root", "data.streaming", "data.workers")  # the same images, read so
+NOT_COMPARED = (
+    "seed",
+    "data.root",
+    "data.streaming",
+    "data.workers",
+)  # where and how data is read, not which
 IN_TRAINING = ("precision", "device", "processes", "microbatches")  # of `delivered.json`
 IMAGES = ("training", "validation")  # of the facts of a training in `delivered.json`
 MOST_NAMED = 8
@@ -18,7 +23,7 @@ LONGEST_SHOWN = 40  # characters of a value
 
 
 class SeedRow(NamedTuple):
-    """One summary over runs that differ in the seed alone: paired differences, t-interval."""
+    """One summary over runs that differ only in the seed: paired differences, t-interval."""
 
     title: str
     differences: list[float]
@@ -26,7 +31,7 @@ class SeedRow(NamedTuple):
 
 
 class OverSeeds(NamedTuple):
-    """A comparison over seeds, or the reasons why there is none."""
+    """A comparison over seeds, or the reasons why it is impossible."""
 
     rows: list[SeedRow]
     obstacles: list[str]
@@ -34,7 +39,7 @@ class OverSeeds(NamedTuple):
 
 
 def over_seeds(records: list[RunRecord]) -> OverSeeds:
-    """Compare last and first model over runs that differ in the seed alone."""
+    """Compare last and first model over runs that differ only in the seed."""
     if len(records) < 2:
         return OverSeeds([], [])
     if found := obstacles(records):
@@ -57,7 +62,7 @@ def over_seeds(records: list[RunRecord]) -> OverSeeds:
 def obstacles(records: list[RunRecord]) -> list[str]:
     """List the reasons, in sentences, why these runs cannot be compared over seeds."""
     found = [
-        f"{record.name} holds one model, so it has no difference between models."
+        f"{record.name} has only one model, so there are no differences between models."
         for record in records
         if len(record.assessment.models) < 2
     ]
@@ -75,7 +80,7 @@ def obstacles(records: list[RunRecord]) -> list[str]:
 
 
 def repetitions(records: list[RunRecord]) -> Iterator[str]:
-    """Yield a sentence for each run that adds no seed to those before it."""
+    """Yield a sentence for each run that repeats the seed or the models of an earlier one."""
     for place, record in enumerate(records):
         for earlier in records[:place]:
             if sentence := repetition(earlier, record):
@@ -90,14 +95,14 @@ def repetition(first: RunRecord, second: RunRecord) -> str:
         return f"{both} are the same run."
     ours, theirs = (record.assessment.facts.models for record in (first, second))
     if shared := [name for name, sha256 in ours.items() if theirs.get(name) == sha256]:
-        return f"{both} hold the same {' and '.join(shared)}."
+        return f"{both} contain the same {' and '.join(shared)}."
     if first.seed is not None and first.seed == second.seed:
         return f"{both} have the same seed, {first.seed}."
     return ""
 
 
 def differences(records: list[RunRecord]) -> list[str]:
-    """List what differs between runs besides the seed, with values that are short."""
+    """List what differs between runs besides the seed, with its values if they are short."""
     everything = [settings(record) for record in records]
     names = []
     for name in dict.fromkeys(name for found in everything for name in found):
@@ -171,7 +176,7 @@ def data_of_assessment(record: RunRecord) -> dict[str, Any]:
 
 
 def t_interval(differences: list[float], level: float = 0.95) -> Interval:
-    """Return the mean of paired differences with its t-interval."""
+    """Return the mean of paired differences and its t-interval (95 % by default)."""
     from scipy.special import stdtrit
 
     n = len(differences)

@@ -1,4 +1,4 @@
-"""The types of what the report reads from a run's recipe, environment, metrics and deliveries.
+"""Schemas of the files of a run that a report reads.
 
 Only entries that the report uses are listed; others may have any value.
 """
@@ -101,7 +101,7 @@ class EpochScores(BaseModel):
 
     model_config = LOOSE
     raw: Score
-    averaged: Score | None = None
+    averaged: Score | None
     difference: Difference | None = None
 
     @model_validator(mode="after")
@@ -145,7 +145,7 @@ class Rows(RootModel[list[Row]]):
 
 
 def check_shape(path: Path, content: Any, shape: type[BaseModel]) -> None:
-    """Raise UserError if the content of a file has other types than the report reads."""
+    """Raise UserError if the content of a file does not match its schema."""
     try:
         shape.model_validate(content)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""One row per model of every run: runs that differ in the seed alone share a row. No torch."""
+"""One row per model of every run; runs that differ only in the seed share it. Imports no torch."""
 
 import itertools
 import re
@@ -15,18 +15,18 @@ from ruggedize.report.record import RunRecord
 from ruggedize.report.seeds import LONGEST_SHOWN, repetitions, settings, t_interval
 
 MOST_OPTIONS = 40
-PROVENANCE = ("digest of", "version of")  # differs with every change of the software
+PROVENANCE = ("digest of", "version of")  # changes with every change of the software
 
 
 class Spread(NamedTuple):
-    """A mean over seeds with its standard deviation; one run has none."""
+    """A mean over seeds and its standard deviation; None for a single run."""
 
     mean: float
     deviation: float | None
 
 
 class Group(NamedTuple):
-    """Runs that differ in the seed alone, or a single one."""
+    """Runs that differ only in the seed, or a single run."""
 
     name: str
     records: list[RunRecord]
@@ -34,7 +34,7 @@ class Group(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One model of a run, or of several runs that differ in the seed alone."""
+    """One model of a run, or of several runs that differ only in the seed."""
 
     run: str
     seeds: list[int]
@@ -43,7 +43,7 @@ class Row(NamedTuple):
     values: list[Spread | None]  # by column; None: not assessed
     differences: list[Interval | None]  # by column; None: the baseline, or not paired with it
     over_seeds: bool  # the differences are t-intervals over seeds, else bootstrap over images
-    errors: CorruptionError | None  # of the first seed's cells where there is one run
+    errors: CorruptionError | None  # means over the seeds; None without mCE
 
 
 class Column(NamedTuple):
@@ -69,7 +69,7 @@ class Standings(NamedTuple):
 
 
 def groups_of(records: list[RunRecord]) -> list[list[RunRecord]]:
-    """Group the runs that differ in the seed alone."""
+    """Group the runs that differ only in the seed."""
     groups: list[list[RunRecord]] = []
     known = {id(record): settings(record) for record in records if record.seed is not None}
     for record in records:
@@ -113,7 +113,7 @@ def standings(
 
 
 def columns_of(groups: list[list[RunRecord]]) -> list[Column]:
-    """List the summaries that any run has; those over other cells have columns of their own."""
+    """List the summaries that any run has; equal ones over different cells are separate columns."""
     found = {}
     for group in groups:
         for row in summary_rows(group[0].assessment):
@@ -165,13 +165,13 @@ def row_of(
 
 
 def spread(values: list[float]) -> Spread:
-    """Return mean and standard deviation over seeds."""
+    """Return the mean and standard deviation over seeds."""
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return Spread(float(np.mean(values)), deviation)
 
 
 def partners(group: list[RunRecord], base: list[RunRecord]) -> list[tuple[RunRecord, RunRecord]]:
-    """Pair the runs of two groups, by seed or the only run of each; empty if some have none."""
+    """Pair the runs of two groups by seed, or their only runs; empty if a run has no partner."""
     if group is base:
         return [(record, record) for record in group]
     if len(group) == len(base) == 1:
@@ -220,10 +220,10 @@ def same_images_or_draws(record: RunRecord, base: RunRecord) -> bool:
 
 
 def errors_of(group: Group, name: str, normaliser: Normaliser | None) -> CorruptionError | None:
-    """Return a model's mean corruption errors; over several seeds the mean of each.
+    """Return a model's mean corruption errors, averaged over the seeds.
 
     Raises:
-        UserError: it was not assessed on the cells of the model that normalises.
+        UserError: it was not assessed on the cells of the normalising model.
     """
     if normaliser is None:
         return None
@@ -231,8 +231,8 @@ def errors_of(group: Group, name: str, normaliser: Normaliser | None) -> Corrupt
         if not normaliser.is_required:
             return None
         raise UserError(
-            f"{group.name} was not assessed on the suite and the cells of {normaliser.name};\n"
-            "report on them apart, or assess both alike"
+            f"{group.name} was not assessed on the suite and cells of {normaliser.name};\n"
+            "write separate reports, or assess both on the same cells"
         )
     found = [
         corruption_error(record.assessment.models[name], normaliser.model)
@@ -246,7 +246,7 @@ def errors_of(group: Group, name: str, normaliser: Normaliser | None) -> Corrupt
 
 
 def labels(groups: list[list[RunRecord]]) -> list[str]:
-    """Name the groups; a name that comes again is numbered."""
+    """Return a name for each group; repeated names are numbered."""
     names = [label(group) for group in groups]
     counts = [names[: place + 1].count(name) for place, name in enumerate(names)]
     return [
@@ -256,7 +256,7 @@ def labels(groups: list[list[RunRecord]]) -> list[str]:
 
 
 def label(group: list[RunRecord]) -> str:
-    """Name a group by what its runs' names share."""
+    """Return a group's name: what the names of its runs have in common."""
     if len(group) == 1:
         return group[0].name
     letters = zip(*(record.name for record in group), strict=False)
@@ -268,7 +268,7 @@ def label(group: list[RunRecord]) -> str:
 def differing(groups: list[list[RunRecord]]) -> tuple[list[dict[str, str]], list[str]]:
     """Return, by group, the options that differ between the runs with a recipe, with their values.
 
-    Versions, options whose values are long and those beyond the first forty are named apart.
+    Versions, options with long values, and those after the first forty are only listed by name.
     """
     everything = [settings(group[0]) if group[0].recipe else None for group in groups]
     recipes = [found for found in everything if found is not None]

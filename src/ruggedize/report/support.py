@@ -1,4 +1,4 @@
-"""What the number of images supports: interval widths, detectable differences. No torch."""
+"""Interval widths and detectable differences for the number of images. Imports no torch."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,9 @@ from ruggedize.report.intervals import Z
 
 POWER = 0.841621  # the normal quantile of 80 % power
 POINT = 0.01
-SHARE_DIFFERING = 0.10  # of the images, for one model: there is no second one to count on
+SHARE_DIFFERING = (
+    0.10  # assumed share of images on which two models differ, if only one was assessed
+)
 
 
 class Support(NamedTuple):
@@ -47,14 +49,14 @@ def supports(
 
 
 def detectable_beside(num_images: int) -> float:
-    """Return the smallest difference seen with 80 % power if one image in ten is answered apart.
+    """Return the smallest difference seen with 80 % power if models differ on one image in ten.
 
-    The standard error of a paired difference is at most the root of that share over the number.
+    The standard error of a paired difference is at most sqrt(share of differing images / n).
     """
     return (Z + POWER) * (SHARE_DIFFERING / num_images) ** 0.5
 
 
 def round_up(number: float) -> int:
-    """Round a number of images up to two digits."""
+    """Round a number of images up to two significant digits."""
     step = 10 ** max(0, len(str(int(number))) - 2)
     return -(-int(number + 1) // step) * step

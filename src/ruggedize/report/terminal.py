@@ -1,4 +1,4 @@
-"""The table that the command line prints after an assessment. No torch."""
+"""The table that the command line prints after an assessment. Imports no torch."""
 
 from pathlib import Path
 
@@ -7,13 +7,13 @@ from ruggedize.report.compare import SummaryRow, summary_rows
 from ruggedize.report.intervals import accuracy_intervals
 from ruggedize.report.record import RunRecord, read_record
 
-LONGEST_BESIDE = 12  # characters of a model's name where two models stand side by side
+LONGEST_BESIDE = 12  # characters of a model's name for two models side by side
 
 
 def load_summary_rows(path: Path) -> tuple[list[str], list[list[str]]]:
     """Format an assessment for the terminal: columns and rows, in percentage points.
 
-    The table fits 80 columns: more than two models, or long names, stand below each other.
+    The table fits 80 columns: more than two models, or long names, are listed below each other.
     """
     record = read_record(path)
     names = list(record.assessment.models)

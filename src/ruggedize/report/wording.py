@@ -3,9 +3,10 @@
 import base64
 import html
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from ruggedize.assess import Comparison, Interval
+from ruggedize.assess import Comparison, InputFacts, Interval
 from ruggedize.core.errors import shown, shown_lines
 from ruggedize.report.compare import SummaryRow
 from ruggedize.report.record import RunRecord, is_control
@@ -71,8 +72,8 @@ def control_sentence(
         return ""
     if not over_control:
         return (
-            f"No control was trained (noisy views, labels alone: --set control=true), so {last}'s "
-            "gain cannot be divided between the noise and the objective."
+            f"No control was trained (noisy views, labels only: --set control=true), so it is "
+            f"unknown how much of {last}'s gain is due to the noise and how much to the objective."
         )
     gains = (
         f"{unbroken(row.title)} {points(found.difference)} points "
@@ -81,7 +82,7 @@ def control_sentence(
         if (found := over_control.get(row.name))
     )
     return (
-        f"{last} {MINUS} {record.control}, the control (noisy views, labels alone), with "
+        f"{last} {MINUS} {record.control}, the control (noisy views, labels only), with "
         f"95{PERCENT_SIGN} intervals: {'; '.join(gains)}."
     )
 
@@ -144,6 +145,25 @@ def facts(environment: dict[str, Any]) -> dict[str, str]:
     return shown | {name: version for name, version in packages if version and name != "ruggedize"}
 
 
+def input_text(facts: InputFacts, image_size: int | None) -> str:
+    """Return how a model takes stored images, in words."""
+    size = facts.input_size or image_size
+    parts = [f"takes {'images as stored' if size is None else f'{size} pixels'}"]
+    if facts.resize and facts.resize != size:
+        parts.append(f"cut out of images resized to {facts.resize}")
+    elif size != image_size:
+        parts.append(f"resized from {image_size}")
+    if facts.mean and facts.std:
+        mean, std = (", ".join(f"{value:g}" for value in each) for each in (facts.mean, facts.std))
+        parts.append(f"mean {mean}; std {std}")
+    return " · ".join(parts)
+
+
+def last_part(place: str) -> str:
+    """Return a source without the folders of this machine."""
+    return Path(place).name if place.startswith(("/", "~", ".")) else place
+
+
 def fact(value: Any) -> str:
     """Format a fact; an empty list is none, a missing value unknown."""
     if isinstance(value, list):
@@ -172,7 +192,7 @@ def tenth(value: float | None) -> str:
 
 
 def code(text: str) -> Any:
-    """Escape a text and mark up what it has in backquotes as code."""
+    """Escape a text and format its parts in backquotes as code."""
     from markupsafe import Markup, escape
 
     parts = (escape(part) for part in text.split("`"))
@@ -183,12 +203,12 @@ def code(text: str) -> Any:
 
 
 def escape(text: str) -> str:
-    """Return foreign text for a figure, which draws markup: without it, and printable."""
+    """Escape text for a figure, since plotly renders markup, and make it printable."""
     return html.escape(shown(text))
 
 
 def printable(value: Any) -> Any:
-    """Return text for the page without control characters and marks that change its direction.
+    """Return text for the page without control characters and bidirectional marks.
 
     Called on every value that the template shows. Markup is the template's own.
     """
@@ -212,4 +232,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "data_uri": data_uri,
     "sign_of": sign_of,
     "facts": facts,
+    "last_part": last_part,
 }

@@ -167,6 +167,12 @@ class TrainingOptions(BaseModel):
         return self
 
 
+def usual_teacher(options: dict[str, Any]) -> str | None:
+    """Return the stage that a student learns from by default, given its other options."""
+    objective = options.get("objective")  # missing where it is invalid
+    return "teacher" if objective is None or objective.uses_teacher else None
+
+
 class StudentOptions(TrainingOptions):
     """How the student is trained: the options of a teacher, and which teacher it learns from."""
 
@@ -175,11 +181,24 @@ class StudentOptions(TrainingOptions):
         description=f"{OBJECTIVES}, and its options",
     )
     learns_from: str | None = Field(
-        default="teacher", description="stage whose model is the teacher"
+        default_factory=usual_teacher,
+        json_schema_extra={"default": "teacher"},
+        description="stage whose model is the teacher; default: teacher, or nothing with an "
+        "objective without a teacher",
     )
     allow_smaller_student: bool = Field(
         default=False, description="allow a student with fewer parameters than its teacher"
     )
+
+    @model_validator(mode="after")
+    def check_teacher(self) -> "StudentOptions":
+        """Reject a teacher for an objective that has none."""
+        if self.learns_from is not None and not self.objective.uses_teacher:
+            raise ValueError(
+                f"learns_from = {self.learns_from!r} has no effect, because the objective "
+                f"{self.objective.kind} has no teacher; remove learns_from"
+            )
+        return self
 
 
 class StageOptions(StudentOptions):

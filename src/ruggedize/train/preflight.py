@@ -229,6 +229,17 @@ def prepare_folder(stage: Stage) -> None:
         (stage.folder / name).unlink(missing_ok=True)
     save_model(stage.model, stage.folder / "initial.safetensors", stage.parents)
     warn_of_unreached_decay(stage)
+    warn_of_large_batch(stage.name, stage.options, len(stage.train))
+
+
+def warn_of_large_batch(name: str, options: TrainingOptions, num_images: int) -> None:
+    """Warn if a batch would hold more images than there are."""
+    if num_images < options.batch_size:
+        log.warning(
+            "%s: %d training images are fewer than a batch (%s.batch_size = %d), so every epoch is "
+            "one step; set a smaller batch_size",
+            *(name, num_images, name, options.batch_size),
+        )
 
 
 def warn_of_unreached_decay(stage: Stage) -> None:

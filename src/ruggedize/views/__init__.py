@@ -1,4 +1,4 @@
-"""Clean and noisy views of an image: geometry, RandAugment and other noise."""
+"""Clean and noisy views of images: geometry, RandAugment and other noise."""
 
 import lazy_loader
 

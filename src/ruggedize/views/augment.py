@@ -26,21 +26,25 @@ def randaugment(  # noqa: PLR0913
 ) -> Images:
     """Apply `num_layers` random operations to each image.
 
-    The operations depend on seed, epoch and image index only, not on batch, threads or process.
+    Random draws depend only on the seed, the epoch and each image's index, not on the batch,
+    threads or process.
 
     Args:
         images: RGB, uint8 `[n, 3, h, w]`, as a tensor on the CPU or a NumPy array; or one or
-            several Pillow images of one size. Not modified; the result is a tensor.
+            several Pillow images of the same size. Not modified; the result is a tensor.
         seed: seed of all random draws.
-        index: index of each image, which its draws depend on; default: 0..n-1.
-        epoch: epoch, which the draws depend on.
+        index: index of each image in its data set; default: 0..n-1.
+        epoch: epoch number; each epoch has its own draws.
         num_layers: number of operations applied to each image, one after the other.
         magnitude: strength of the operations, 0-10, or 0-30 for "torchvision".
-        semantics: implementation to follow: "tf" (as in the Keras example, with its bugs fixed),
-            "tf-2021" (with its bugs; needs 64 pixels or more), "torchvision", "timm"
+        semantics: implementation to follow: "tf" (that of the Keras example, with its bugs fixed),
+            "tf-2021" (with its bugs; needs images of 64 pixels or more), "torchvision", "timm"
             (`rand-m9-n2`) or "timm-inc1".
 
-    Source: Cubuk et al. 2020; the table of operations is `views.operations.TABLE`.
+    Raises:
+        ValueError: an argument is invalid; the message contains the fix.
+
+    Source: Cubuk et al. 2020; the operations are listed in `views.operations.TABLE`.
     """
     pixels, seed, epoch = (
         as_images(images),
@@ -65,9 +69,9 @@ def randaugment_into(
     stream: np.uint64,
     options: RandAugmentOptions,
 ) -> None:
-    """Write the augmented images to `out`; random draws depend on `stream` and image index.
+    """Write the augmented images to `out`; draws depend only on `stream` and image index.
 
-    `images` and `out` are contiguous uint8 `[n, 3, h, w]` that do not overlap; `index` is int64
+    `images` and `out` are contiguous, uint8 `[n, 3, h, w]`, and must not overlap; `index` is int64
     `[n]`.
     """
     height, width = images.shape[2:]
@@ -76,7 +80,7 @@ def randaugment_into(
 
 
 def plan_for(semantics: str, magnitude: float, num_layers: int, height: int, width: int) -> Plan:
-    """Build the kernel's plan from the table of operations."""
+    """Build the plan for the kernel from the table of operations."""
     chosen = operations(semantics, magnitude, height, width)
     return make_plan(semantics, chosen, num_layers)
 
@@ -85,7 +89,7 @@ def make_plan(semantics: str, chosen: tuple[Operation, ...], num_layers: int) ->
     """Build a plan that draws from these operations, with the settings of the semantics."""
     if num_layers < 1:
         raise ValueError(
-            f"num_layers must be at least 1, got {num_layers};\nremove randaugment to turn it off"
+            f"num_layers must be at least 1, got {num_layers};\nto disable randaugment, remove it"
         )
     common = SEMANTICS[semantics]
     return Plan(
@@ -107,7 +111,7 @@ def run_plan(
     stream: np.uint64,
     num_threads: int | None = None,
 ) -> None:
-    """Augment the images by the plan, in blocks on several threads."""
+    """Augment images according to a plan, in blocks on several threads."""
     check_arrays(images, out, index)
     height, width = images.shape[2:]
 
@@ -120,26 +124,26 @@ def run_plan(
 
 
 def check_index(index: Tensor, num_images: int) -> None:
-    """Raise ValueError unless there is a whole number for each image."""
+    """Raise ValueError unless `index` has one whole number per image."""
     if index.is_floating_point() or index.dtype == torch.bool:
         raise ValueError(
-            f"index must hold whole numbers, got {index.dtype};\nuse torch.arange({num_images})"
+            f"index must contain whole numbers, got {index.dtype};\nuse torch.arange({num_images})"
         )
     if len(index) != num_images:
         raise ValueError(
-            f"index must have one entry for each of {num_images} images, got {len(index)};\n"
-            "omit it for 0..n-1"
+            f"index must have one entry per image ({num_images}), got {len(index)};\n"
+            "omit index to use 0..n-1"
         )
 
 
 def check_arrays(images: np.ndarray, out: np.ndarray, index: np.ndarray) -> None:
-    """Raise ValueError for arrays that the kernel would read or write out of bounds."""
+    """Raise ValueError if the kernel would access the arrays out of bounds."""
     if not (images.flags.c_contiguous and out.flags.c_contiguous):
         raise ValueError(
             "images and out must be C-contiguous, got another layout;\nuse numpy.ascontiguousarray"
         )
     if out.shape != images.shape or index.shape != images.shape[:1]:
         raise ValueError(
-            f"out must have the shape of images {images.shape} and index one entry per image, got "
-            f"{out.shape} and {index.shape};\ncreate out by numpy.empty_like(images)"
+            f"out must have the shape of images, {images.shape}, and index one entry per image, "
+            f"got {out.shape} and {index.shape};\ncreate out with numpy.empty_like(images)"
         )

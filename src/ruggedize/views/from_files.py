@@ -148,13 +148,14 @@ def planned_crops(
 
 
 def cut_file(
-    source: Path, place: int, indices: np.ndarray, crops: Sequence[Crops], stored: Stored
+    source: Path | bytes, place: int, indices: np.ndarray, crops: Sequence[Crops], stored: Stored
 ) -> None:
     """Write the views of one file, decoded once for each scale that its crops need."""
     waiting = list(crops)
     while waiting:
         waiting = read_picture(
             source,
+            stored,
             lambda image, rest=waiting: cut_at_one_scale(image, place, indices, rest, stored),
         )
 

@@ -1,4 +1,4 @@
-"""Kernels of RandAugment: draw operations, signs and interpolation per image, and apply them."""
+"""Kernels of RandAugment: draw operations, signs and interpolation for each image; apply them."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ OPERATION, APPLIED, SIGN, CUBIC, CENTRE_Y, CENTRE_X = range(6)
 
 
 class Plan(NamedTuple):
-    """RandAugment with one of the semantics, at one magnitude and image size, as numbers."""
+    """Numeric form of RandAugment for given semantics, magnitude and image size."""
 
     codes: np.ndarray  # int64 [k]
     levels: np.ndarray  # float64 [k, 2]: for the signs + and -
@@ -41,7 +41,7 @@ class Scratch(NamedTuple):
 
 
 def new_scratch(num_layers: int, height: int, width: int) -> Scratch:
-    """Allocate work memory for images of one size."""
+    """Allocate work memory for images of the given size."""
     margin = 2 * interpolation.MARGIN
     return Scratch(
         np.empty(num_layers, np.int64),
@@ -59,7 +59,7 @@ def new_scratch(num_layers: int, height: int, width: int) -> Scratch:
 
 @kernel
 def augment(images, out, index, stream, plan, scratch):
-    """Augment images one by one; the last operation on an image writes to `out`."""
+    """Augment images one by one; the last operation on each image writes to `out`."""
     for i in range(len(images)):
         key = image_key(stream, index[i])
         remaining = draw_operations(key, plan, scratch)
@@ -104,7 +104,7 @@ def draw_operations(key, plan, scratch):
 
 @kernel
 def recolor(source, out, code, level, scratch):
-    """Apply an operation that changes colours only."""
+    """Apply an operation that changes only colours."""
     if code == operations.AUTO_CONTRAST:
         color.auto_contrast(source, out, scratch.table)
     elif code == operations.EQUALIZE:
@@ -127,7 +127,7 @@ def recolor(source, out, code, level, scratch):
 
 @kernel
 def degenerate(source, code, grey):
-    """Return the value that contrast and brightness blend with."""
+    """Return the value that Contrast and Brightness blend with."""
     if code == operations.CONTRAST:
         return color.mean_grey(source, grey)
     if code == operations.CONTRAST_ABOUT_AREA:

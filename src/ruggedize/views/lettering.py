@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
 
-MISSING = "\U0010ffff"  # in no font: it is drawn as the placeholder for missing characters
+MISSING = "\U0010ffff"  # no font has it, so it is drawn as the placeholder for missing characters
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
 
 @cache
 def built_in_font(size: int) -> "FreeTypeFont":
-    """Load Pillow's built-in font, which is the same on every machine."""
+    """Load Pillow's built-in font, which is the same on all machines."""
     from PIL import ImageFont
 
     return cast("FreeTypeFont", ImageFont.load_default(size))
 
 
 def lettering(name: str, size: int, width: float) -> str:
-    """Return a name that the built-in font can draw within `width` pixels.
+    """Return a name such that the built-in font can draw it within `width` pixels.
 
-    Characters missing from the font lose their accent or are replaced by their code point.
+    Characters that the font lacks lose their accent or are replaced by their code point.
     """
     font = built_in_font(size)
     composed = unicodedata.normalize("NFC", name)
@@ -49,6 +49,6 @@ def drawn(font: "FreeTypeFont", char: str) -> bytes:
 
 
 def plain(char: str) -> str:
-    """Return a character in ASCII: without its accent, or its code point."""
+    """Return a character without its accent, or else its code point, in ASCII."""
     bare = unicodedata.normalize("NFKD", char).encode("ascii", "ignore").decode()
     return bare if bare.isprintable() and bare else char.encode("unicode_escape").decode()

@@ -1,4 +1,4 @@
-"""The noise of the noisy view: a chain of kinds, and its overlap with the corruptions."""
+"""The noise of the noisy view, a chain of noise kinds, and its overlap with corruptions."""
 
 import importlib
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ KINDS = "ruggedize.views.kinds"
 def apply_noise(
     images: Images, index: np.ndarray, chain: Sequence[NoiseOptions], seed: int, epoch: int
 ) -> Images:
-    """Apply a chain of noise to views; draws of each link depend on its position and kind."""
+    """Apply a chain of noise to views; each link's draws depend on its position and kind."""
     for place, options in enumerate(chain):
         name = options.name if isinstance(options, CustomNoise) else options.kind
         stream = stream_key(seed, f"noise-{place}-{name}", epoch)
@@ -32,19 +32,19 @@ def apply_noise(
 
 
 def module_of(options: NoiseOptions) -> Any:
-    """Return the module of `views.kinds` with the kind's name."""
+    """Return the module in `views.kinds` that is named after the kind."""
     return importlib.import_module(f"{KINDS}.{options.kind}")
 
 
 def overlaps(
     chain: Iterable[NoiseOptions], corruptions: Iterable[str]
 ) -> dict[str, tuple[str, ...]]:
-    """Return which of these corruptions each noise overlaps: "randaugment Color" -> saturate.
+    """Return which of these corruptions each noise overlaps, such as "randaugment Color": saturate.
 
-    Noise without any overlap is omitted.
+    Noise without overlap is omitted.
 
-    Source: Hendrycks et al. 2020 (AugMix), who exclude contrast, color, brightness, sharpness and
-    all additive noise from their operations because they overlap the benchmark.
+    Source: Hendrycks et al. 2020 (AugMix) exclude contrast, color, brightness, sharpness and all
+    additive noise from their operations because they overlap the benchmark.
     """
     present = tuple(corruptions)
     found: dict[str, tuple[str, ...]] = {}

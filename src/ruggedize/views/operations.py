@@ -1,6 +1,6 @@
-"""Table of RandAugment's operations in each of the semantics. Imports neither torch nor numba.
+"""Table of RandAugment's operations for each of the semantics. Imports neither torch nor numba.
 
-To add an operation, add its code, a row of the table, and a branch in `views.layers`.
+To add an operation, add its code, a row in the table, and a branch in `views.layers`.
 """
 
 import math
@@ -29,18 +29,18 @@ TRANSLATE_Y = 17
 NEAREST = 0
 BILINEAR = 1
 BICUBIC = 2
-BILINEAR_OR_BICUBIC = 3  # drawn for every operation
+BILINEAR_OR_BICUBIC = 3  # drawn anew for every operation
 
 BLACK = 0
 GREY = 128
-MIRROR = -1  # d c b a | a b c d; equal to `kernels.affine.MIRROR`
+MIRROR = -1  # d c b a | a b c d; must equal `kernels.affine.MIRROR`
 
 CORNER = 0.0
 CENTRE_OF_FIRST_PIXEL = 0.5
 
 
 class Setting(NamedTuple):
-    """What the level of an operation is computed from."""
+    """The values that the level of an operation is computed from."""
 
     strength: float  # magnitude / scale, 0..1
     sign: int  # +1 or -1, with equal probability
@@ -55,14 +55,14 @@ class Semantics(NamedTuple):
     """Settings shared by all operations of one implementation of RandAugment."""
 
     scale: int  # the largest magnitude
-    probability: float  # that a drawn operation is applied
+    probability: float  # probability that a drawn operation is applied
     fill: int
     interpolation: int
-    shear_origin: float  # row or column that shearing does not move, in pixels from the corner
+    shear_origin: float  # row or column that shearing keeps in place, in pixels from the corner
 
 
 class Row(NamedTuple):
-    """One operation: its level in each of the semantics, None if the operation is missing there."""
+    """One operation and its level in each of the semantics; None where it does not exist."""
 
     name: str
     code: int
@@ -79,12 +79,12 @@ def plain(_: Setting) -> float:
 
 
 def factor(setting: Setting) -> float:
-    """Return a factor from 0.1 to 1.9; magnitude 5 changes nothing, larger ones enhance."""
+    """Return a factor from 0.1 to 1.9; magnitude 5 of 10 changes nothing, and more enhances."""
     return setting.strength * 1.8 + 0.1
 
 
 def two_sided(setting: Setting) -> float:
-    """Return a factor above or below 1, by sign; magnitude 0 changes nothing."""
+    """Return a factor above or below 1, depending on the sign; magnitude 0 changes nothing."""
     return max(0.1, 1.0 + setting.sign * (setting.strength * 0.9))
 
 
@@ -135,12 +135,12 @@ half_side, half_40 = whole(sides(0.16 / 0.9)), whole(rising(40))
 
 
 def bits_of_8(setting: Setting) -> float:
-    """Return a number of bits that falls from 8 to 4, rounded."""
+    """Return the number of bits, which falls from 8 to 4, rounded."""
     return round(8 - setting.strength * 4)
 
 
 def limit_255(setting: Setting) -> float:
-    """Return a threshold that falls from 255 to 0, not rounded."""
+    """Return the threshold, which falls from 255 to 0, unrounded."""
     return 255.0 * (1.0 - setting.strength)
 
 
@@ -178,7 +178,7 @@ TABLE = (
 
 
 class Operation(NamedTuple):
-    """One operation of one of the semantics, at a magnitude and an image size."""
+    """One operation at given semantics, magnitude and image size."""
 
     name: str
     code: int
@@ -187,7 +187,7 @@ class Operation(NamedTuple):
 
 
 def operations(semantics: str, magnitude: float, height: int, width: int) -> tuple[Operation, ...]:
-    """Return the operations of one of the semantics, at one magnitude and image size."""
+    """Return the operations at given semantics, magnitude and image size."""
     scale = check(semantics, magnitude)
     column = semantics.replace("-", "_")
     plus = Setting(magnitude / scale, 1, height, width)
@@ -209,7 +209,7 @@ def check(semantics: str, magnitude: float) -> int:
     scale = SEMANTICS[semantics].scale
     if not 0 <= magnitude <= scale:
         raise ValueError(
-            f"magnitude must be 0-{scale} with semantics {semantics!r}, got {magnitude};\n"
+            f"magnitude must be in 0..{scale} with semantics {semantics!r}, got {magnitude};\n"
             "the usual value is 9"
         )
     return scale

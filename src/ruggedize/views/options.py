@@ -1,4 +1,4 @@
-"""View options: the `[views]` table of a recipe. Imports neither torch nor numba."""
+"""The options of views: the `[views]` table of a recipe. Imports neither torch nor numba."""
 
 from typing import Annotated, Literal
 
@@ -17,9 +17,9 @@ Interpolation = Literal["bilinear", "bicubic", "random"]
 DESCRIBED = ConfigDict(
     frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
 )
-LARGEST_SIDE = 1024  # of views and stored images; a typing error should not fill the memory
+LARGEST_SIDE = 1024  # of views and stored images, so that a typo does not exhaust memory
 CROP_SCALE, CROP_RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # as in torchvision and timm
-SMALLEST_TF_2021 = 64  # below it, translation by 90 and cutout by 36 pixels erase the image
+SMALLEST_TF_2021 = 64  # in smaller views, shifts by 90 and cutouts of 72 pixels erase the image
 
 
 class RandAugmentOptions(BaseModel):
@@ -34,7 +34,7 @@ class RandAugmentOptions(BaseModel):
     magnitude: int = Field(default=9, ge=0)
     """Strength of the operations: 0-10, or 0-30 for "torchvision"."""
     semantics: Semantics = "tf"
-    """Implementation: "tf" is the Keras example's with its bugs fixed; "tf-2021" keeps them."""
+    """Implementation: "tf" is that of the Keras example without its bugs; "tf-2021" has them."""
 
     @model_validator(mode="after")
     def check_magnitude(self) -> "RandAugmentOptions":
@@ -42,8 +42,8 @@ class RandAugmentOptions(BaseModel):
         scale = SEMANTICS[self.semantics].scale
         if self.magnitude > scale:
             raise ValueError(
-                f"magnitude must be 0-{scale} with semantics {self.semantics!r}, "
-                f"got {self.magnitude}; lower it, or use semantics 'torchvision' (0-30)"
+                f"magnitude must be in 0..{scale} with semantics {self.semantics!r}, "
+                f"got {self.magnitude}; lower it, or use semantics 'torchvision' (0..30)"
             )
         return self
 
@@ -56,7 +56,7 @@ class RandomErasingOptions(BaseModel):
     kind: Literal["random_erasing"] = "random_erasing"
     """Selects this kind of noise."""
     probability: Probability = 0.5
-    """Probability that an image is changed."""
+    """Probability that a rectangle of an image is erased."""
     area: tuple[Probability, Probability] = (0.02, 0.4)
     """Smallest and largest area of the rectangle, as fractions of the image's area."""
     aspect: tuple[float, float] = (0.3, 3.3)
@@ -85,15 +85,15 @@ class AdditiveNoiseOptions(BaseModel):
     kind: Literal["additive_noise"] = "additive_noise"
     """Selects this kind of noise."""
     probability: Probability = 1.0
-    """Probability that an image is changed."""
+    """Probability that noise is added to an image."""
     std: float = Field(default=0.1, gt=0, le=1)
-    """Largest standard deviation (1 is white); each image's own is uniform from 0 to this."""
+    """Largest standard deviation (1 is white); that of each image is uniform from 0 to this."""
     distribution: Literal["gaussian", "uniform"] = "gaussian"
-    """Distribution of the noise, with the same standard deviation either way."""
+    """Distribution of the noise; both have the same standard deviation."""
 
 
 class CustomNoise(BaseModel):
-    """User-defined noise, passed from Python: subclass this and define `apply`."""
+    """User-defined noise, passed from Python; subclass this and define `apply`."""
 
     model_config = DESCRIBED
 
@@ -106,7 +106,7 @@ class CustomNoise(BaseModel):
     def check_subclass(self) -> "CustomNoise":
         """Reject the base class: a recipe file cannot contain code."""
         if type(self) is CustomNoise:
-            raise ValueError("custom noise must be passed from Python; use a built-in kind here")
+            raise ValueError("custom noise can only be passed from Python; use a built-in kind")
         return self
 
     def apply(
@@ -118,12 +118,13 @@ class CustomNoise(BaseModel):
             images: uint8 `[n, 3, h, w]`; must not be modified.
             out: output of the same shape; every value must be written.
             index: int64 `[n]`, each image's index in the data set.
-            stream: random stream; draw from `seeding.image_generator(stream, index[i])`.
+            stream: random stream; for image i, draw from
+                `seeding.image_generator(stream, index[i])`.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define apply")
 
     def overlaps(self) -> dict[str, tuple[str, ...]]:
-        """Return the corruptions that this noise overlaps, by the noise's name in the report."""
+        """Return the corruptions that this noise overlaps, by the name of the noise in reports."""
         return {}
 
 
@@ -136,10 +137,10 @@ NoiseOptions = Annotated[
 class ViewOptions(BaseModel):
     """How the clean and the noisy view are made from a stored image.
 
-    With `resize`: flip, resize, random crop. With `pad` or `crop` alone: flip, pad with black,
-    random crop. With neither: flip only. With `crop_mode = "random-resized"`: a crop of random
-    size, aspect ratio and position, out of the whole area of the original file where there is
-    one, resized to `crop`, and flip.
+    With `resize`: flip, resize and crop at random. Without `resize`, but with `pad` or `crop`:
+    flip, pad with black and crop at random. With none of them: flip only. With
+    `crop_mode = "random-resized"`: a crop of random size, aspect ratio and position, out of the
+    whole area of the original file if there is one, resized to `crop`, and flip.
     """
 
     model_config = DESCRIBED
@@ -159,17 +160,17 @@ class ViewOptions(BaseModel):
     crop: int | None = Field(default=None, ge=1, le=LARGEST_SIDE)
     """Side in pixels of the random crop, the input of the model; default: not cropped."""
     pad: int = Field(default=0, ge=0, le=LARGEST_SIDE)
-    """Black pixels added on each side before the crop (4 is usual at 32 px); not with `resize`."""
+    """Black pixels added on each side before the crop (4 is usual at 32 px); excludes `resize`."""
     flip: bool = True
-    """Flip half of the views horizontally; turn it off for digits and letters."""
+    """Flip half of the views horizontally; disable this for digits and letters."""
     geometry: Literal["independent", "shared"] = "independent"
-    """Whether the two views of an image have independent flips and crops, or the same."""
+    """Whether flips and crops are drawn independently for the two views of an image, or shared."""
     noise: tuple[NoiseOptions, ...] = ()
     """Noise applied to the noisy view after the geometry, in this order; RandAugment first."""
 
     @model_validator(mode="after")
     def check_geometry(self) -> "ViewOptions":
-        """Reject sizes that contradict each other for every image size."""
+        """Reject sizes that contradict each other whatever the image size."""
         if self.resize is not None and self.pad:
             raise ValueError(
                 f"pad = {self.pad} cannot be combined with resize = {self.resize}; "
@@ -216,7 +217,7 @@ class ViewOptions(BaseModel):
         """Reject RandAugment anywhere but first in the chain."""
         if any(noise.kind == "randaugment" for noise in self.noise[1:]):
             raise ValueError(
-                f"randaugment must be first in noise and occur once, got "
+                f"randaugment may only be the first entry of noise, got "
                 f"{', '.join(noise.kind for noise in self.noise)}; move it to the front"
             )
         return self
@@ -248,7 +249,7 @@ class ViewOptions(BaseModel):
         if self.crop is not None and self.crop > full and not self.crops_originals:
             raise UserError(
                 f"views: crop must be at most {full} for {image_size}-pixel images, "
-                f"got {self.crop};\nset views.resize to at least the crop, and views.pad = 0"
+                f"got {self.crop};\nset views.resize to the crop or more, and views.pad = 0"
             )
         side = self.input_size(image_size)
         for noise in self.noise:
@@ -257,7 +258,7 @@ class ViewOptions(BaseModel):
 
 
 def check_tf_2021(side: int) -> None:
-    """Raise UserError for views so small that the bugs of `tf-2021` erase them."""
+    """Raise UserError if views are so small that the bugs of `tf-2021` erase them."""
     if side < SMALLEST_TF_2021:
         raise UserError(
             f"views: semantics 'tf-2021' needs views of at least {SMALLEST_TF_2021} pixels, "

@@ -27,7 +27,7 @@ from ruggedize.views.random_crop import crop_randomly, rule_of
 
 @dataclass(frozen=True)
 class ViewMaker:
-    """Makes views; random draws depend on seed, epoch and image index only.
+    """Maker of clean and noisy views; draws depend only on the seed, the epoch and image index.
 
     Args:
         options: how the views are made.
@@ -55,17 +55,17 @@ class ViewMaker:
 
     @property
     def num_clean_views(self) -> int:
-        """Count the clean views that an image can have: flipped or not, at every offset."""
+        """The number of clean views that an image can have: flipped or not, at every offset."""
         return num_geometries(self.image_size, self.options)
 
     def clean_numbers(self, index: Int64[Tensor, " n"], epoch: int) -> Int64[Tensor, " n"]:
-        """Return which of an image's clean views `clean` makes, 0 .. num_clean_views - 1."""
+        """Return which of its clean views `clean` makes of each image, in 0..num_clean_views-1."""
         stream = stream_key(self.seed, "clean-geometry", epoch)
         indices = np.ascontiguousarray(index, np.int64)
         return torch.from_numpy(geometry_numbers(indices, stream, self.image_size, self.options))
 
     def numbered_clean(self, images: Images, number: int) -> Views:
-        """Return the clean view of this number of every image."""
+        """Return clean view `number` of every image."""
         num = num_offsets(self.image_size, self.options)
         return placed(images, self.options, placements_of(number, len(images), num))
 
@@ -80,7 +80,7 @@ class ViewMaker:
     def pair(
         self, images: Images | Originals, index: Int64[Tensor, " n"], epoch: int
     ) -> tuple[Views, Views]:
-        """Return the clean and the noisy views, equal to those of `clean` and `noisy`."""
+        """Return the clean and the noisy views, equal to the results of `clean` and `noisy`."""
         if isinstance(images, Originals):
             clean, noisy = self._of_files(images, index, epoch, "clean", "noisy")
             return clean, noisy
@@ -120,6 +120,6 @@ class ViewMaker:
             raise ValueError(
                 f"images must be [n, 3, {side}, {side}] with n indices, got "
                 f"{tuple(images.shape)} with {len(index)};\n"
-                "create the ViewMaker with the stored image_size"
+                "create the ViewMaker with the image_size of the stored images"
             )
         return np.ascontiguousarray(index, np.int64)

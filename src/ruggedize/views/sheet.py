@@ -1,4 +1,4 @@
-"""View sheet: a picture of clean and noisy views of the same images, side by side."""
+"""View sheets: clean and noisy views of the same images, side by side in one picture."""
 
 import io
 from pathlib import Path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SIDE = 3  # rows and columns, as in the Keras example
-CELL = 144  # smallest side of an enlarged view in pixels; rounded up to a multiple of its size
+CELL = 144  # smallest side in pixels of an enlarged view; rounded up to a multiple of its size
 GAP = 6
 MARGIN = 24
 TITLE, LABEL = 34, 20  # heights of the lines of text
@@ -30,11 +30,11 @@ PAPER, INK, FAINT = "#ffffff", "#1a1a1a", "#5f6368"
 
 
 def view_sheet(image_set: ImageSet, maker: ViewMaker, *, epoch: int = 0) -> "Image":
-    """Draw the clean views of nine images on the left and their noisy views on the right.
+    """Draw the clean views of nine images on the left, and their noisy views on the right.
 
-    Where views are cropped from original files, their test views follow: `data.fit` shapes these.
-    The images are spread evenly over the set, because folders of images are sorted by class. Views
-    are enlarged without smoothing, so that every pixel is visible.
+    Views that are cropped from original files are followed by test views, which `data.fit` shapes.
+    The images are evenly spread over the set, which is often sorted by class. Views are enlarged
+    without smoothing, so that every pixel is visible.
     """
     chosen = evenly_spread(len(image_set), SIDE * SIDE)
     requests = [Request(maker, view, epoch) for view in VIEWS]
@@ -49,9 +49,9 @@ def view_sheet(image_set: ImageSet, maker: ViewMaker, *, epoch: int = 0) -> "Ima
 
 
 def save_view_sheet(image_set: ImageSet, views: ViewOptions, seed: int, out: Path) -> None:
-    """Write a PNG of clean and noisy views, as the student will see them."""
+    """Write a PNG with clean and noisy views like those that the student is trained on."""
     if out.suffix.lower() != ".png":
-        raise UserError(f"a sheet of views must be a PNG file, got {out};\nname it {out.stem}.png")
+        raise UserError(f"a view sheet must be a PNG file, got {out};\nname it {out.stem}.png")
     files.reject_unwritable_file(out)
     own = int(stream_key(seed, "sheet"))
     maker = ViewMaker(views, image_size=image_set.image_size, seed=own)

@@ -1,4 +1,4 @@
-"""Airbench: a network for 32-pixel images and few epochs; a whitening layer and three blocks."""
+"""Airbench: a network for 32-pixel images and few epochs, with a whitening layer and 3 blocks."""
 
 import torch
 import torch.nn.functional as F
@@ -10,22 +10,22 @@ from ruggedize.models.initialisation import fan_in_uniform, filling, identity_th
 from ruggedize.models.options import AirbenchOptions
 
 PATCH = 2  # side in pixels of the patches that the first layer whitens
-NUM_FILTERS = 2 * 3 * PATCH**2  # every principal direction and its opposite
+NUM_FILTERS = 2 * 3 * PATCH**2  # each principal direction and its opposite
 EXTRA_VARIANCE = 5e-4  # added to every direction, so that flat patches are not amplified
 LOGIT_SCALE = 1 / 9
-FIT_BATCH = 100  # images whose patches are in memory at the same time
+FIT_BATCH = 100  # number of images whose patches are in memory at a time
 
 
 class Airbench(nn.Module):
     """Whitened patches, three blocks of two convolutions, global max-pooling and a linear head.
 
-    At width 64 and 32 pixels: 118 million multiply-adds an image, 2.0 million parameters.
+    At width 64 and 32 pixels: 118 million multiply-adds per image, 2.0 million parameters.
 
     Source: K. Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU": the layout, the
     frozen first layer, kernels initialised as the identity, batch norm without a scale.
     Deviation: the max-pooling is global, so that inputs need not have 32 pixels; the biases of the
-    whitening layer are trained in all epochs; biases and shifts have no weight decay (as all
-    one-dimensional weights here); batch norm's epsilon is 1e-5, not 1e-12.
+    whitening layer are trained in all epochs; biases and shifts have no weight decay (like all
+    one-dimensional weights here); the epsilon of batch norm is 1e-5, not 1e-12.
     """
 
     def __init__(self, num_classes: int, width: int = 64, batch_norm_momentum: float = 0.4) -> None:
@@ -38,13 +38,13 @@ class Airbench(nn.Module):
         self.head = nn.Linear(4 * width, num_classes, bias=False)
 
     def forward(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n k"]:
-        """Return the logits of normalised images of at least 16 pixels."""
+        """Return the logits for normalised images of at least 16 pixels."""
         features = self.block3(self.block2(self.block1(F.gelu(self.whitening(images)))))
         return self.head(features.amax((2, 3))) * LOGIT_SCALE
 
 
 class Whitening(nn.Module):
-    """A frozen convolution, fitted to have uncorrelated outputs with a mean square of 1."""
+    """A frozen convolution, fitted so that its outputs are uncorrelated with a mean square of 1."""
 
     weight: Tensor
 
@@ -86,13 +86,13 @@ class Block(nn.Module):
         self.norm2 = ShiftingBatchNorm(out_channels, momentum=momentum)
 
     def forward(self, features: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
-        """Return features of half the height and width."""
+        """Return features with half the height and width."""
         halved = F.gelu(self.norm1(F.max_pool2d(self.first(features), 2)))
         return F.gelu(self.norm2(self.second(halved)))
 
 
 class ShiftingBatchNorm(nn.BatchNorm2d):
-    """Batch norm with a learnt shift and a fixed scale of 1."""
+    """Batch norm with a learned shift and a fixed scale of 1."""
 
     def __init__(self, num_features: int, momentum: float) -> None:
         super().__init__(num_features, momentum=momentum)

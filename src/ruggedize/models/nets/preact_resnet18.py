@@ -12,7 +12,7 @@ BLOCKS_PER_STAGE = 2
 
 
 class PreActResNet18(nn.Module):
-    """Four stages of two blocks; 11.17 million weights at width 64 with ten classes.
+    """Four stages of two blocks, with 11.17 million weights at width 64 and ten classes.
 
     Source: He et al. 2016 (identity mappings), with the usual 3x3 stem for CIFAR.
     """
@@ -30,7 +30,7 @@ class PreActResNet18(nn.Module):
         self.head = nn.Linear(in_channels, num_classes)
 
     def forward(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n k"]:
-        """Return the logits of normalised images."""
+        """Return the logits for normalised images."""
         features = self.post(self.stages(self.stem(images)))
         return self.head(features.mean((2, 3)))
 

@@ -8,7 +8,7 @@ from ruggedize.models.initialisation import filling, glorot_uniform
 from ruggedize.models.options import ResNet50V2Options
 
 EPSILON = 1.001e-5
-MOMENTUM = 0.01  # 0.99 in Keras, whose momentum is the weight of the old statistics
+MOMENTUM = 0.01  # 0.99 in Keras, where momentum is the weight of the old statistics
 STAGES = ((64, 3, 2), (128, 4, 2), (256, 6, 2), (512, 3, 1))  # bottleneck channels, blocks, stride
 EXPANSION = 4
 
@@ -16,8 +16,8 @@ EXPANSION = 4
 class ResNet50V2(nn.Module):
     """Pre-activation bottlenecks; the stride is in the last block of a stage.
 
-    With ten classes Keras counts 23,585,290 parameters: 23,564,800 in the application, running
-    means and variances included, and 20,490 in the head.
+    With ten classes, Keras counts 23,585,290 parameters: 23,564,800 in the application (including
+    running means and variances) and 20,490 in the head.
 
     Source: He et al. 2016 (identity mappings); `keras.applications.ResNet50V2`.
     Deviation: torch divides the running variance by count - 1, Keras by count.
@@ -27,7 +27,7 @@ class ResNet50V2(nn.Module):
         super().__init__()
         self.stem = nn.Sequential(
             nn.Conv2d(3, 64, 7, stride=2, padding=3),
-            nn.ZeroPad2d(1),  # with zeros, as in Keras; MaxPool2d pads with minus infinity
+            nn.ZeroPad2d(1),  # zeros as in Keras; MaxPool2d pads with minus infinity
             nn.MaxPool2d(3, stride=2),
         )
         blocks: list[nn.Module] = []
@@ -49,7 +49,7 @@ class ResNet50V2(nn.Module):
         self.head = nn.Linear(in_channels, num_classes)
 
     def forward(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n k"]:
-        """Return the logits of normalised images."""
+        """Return the logits for normalised images."""
         features = self.post(self.blocks(self.stem(images)))
         return self.head(features.mean((2, 3)))
 
@@ -79,7 +79,7 @@ class Bottleneck(nn.Module):
 
 
 def norm(channels: int) -> nn.Sequential:
-    """Build batch norm with Keras' settings, and ReLU."""
+    """Build batch norm with Keras' settings, followed by ReLU."""
     batch_norm = nn.BatchNorm2d(channels, eps=EPSILON, momentum=MOMENTUM)
     return nn.Sequential(batch_norm, nn.ReLU(inplace=True))
 

@@ -13,13 +13,13 @@ LOGIT_SCALE = 0.125  # keeps the initial logits small after max-pooling
 class ResNet9(nn.Module):
     """A residual network that learns CIFAR-10 in a few epochs.
 
-    At width 32 and 32 pixels: 95 million multiply-adds an image, 1.6 million parameters.
+    At width 32 and 32 pixels: 95 million multiply-adds per image, 1.6 million parameters.
 
     Source: D. Page, "How to train your ResNet" (2018): convolution, pooling, batch norm and
     activation in that order, residuals after the activation, global max-pooling, scaled logits.
     A variant that pools right after the stem needs a quarter of the operations at equal width, but
-    reaches a lower accuracy in the same time (docs/lab-notes.md). The activation is ReLU, because
-    GELU made training slower on a CPU in bfloat16.
+    is less accurate after the same time (docs/lab-notes.md). The activation is ReLU, because GELU
+    made training slower on a CPU in bfloat16.
     """
 
     def __init__(self, num_classes: int, width: int = 64, batch_norm_momentum: float = 0.1) -> None:
@@ -34,14 +34,14 @@ class ResNet9(nn.Module):
         self.head = nn.Linear(8 * width, num_classes, bias=False)
 
     def forward(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n k"]:
-        """Return the logits of normalised images."""
+        """Return the logits for normalised images."""
         features = self.stage1(self.down1(self.stem(images)))
         features = self.stage3(self.down3(self.down2(features)))
         return self.head(features.amax((2, 3))) * LOGIT_SCALE
 
 
 class Residual(nn.Module):
-    """Add two layers to the identity."""
+    """Two layers with a residual connection around them."""
 
     def __init__(self, channels: int, momentum: float) -> None:
         super().__init__()

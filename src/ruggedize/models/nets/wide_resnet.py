@@ -31,7 +31,7 @@ class WideResNet(nn.Module):
         self.head = nn.Linear(channels[2], num_classes)
 
     def forward(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n k"]:
-        """Return the logits of normalised images."""
+        """Return the logits for normalised images."""
         features = self.post(self.stages(self.stem(images)))
         return self.head(features.mean((2, 3)))
 

@@ -111,7 +111,7 @@ class Term(NamedTuple):
 class Objective(Protocol):
     """Makes the batches of a training and computes their loss.
 
-    Views and teachers belong to the objective; the training loop does not know them.
+    Views and teachers belong to the objective; the training loop does not use them.
 
     Attributes:
         sources: number of images per step from each source, as a multiple of the batch size.

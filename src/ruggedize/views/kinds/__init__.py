@@ -1,1 +1,1 @@
-"""Kinds of noise, one per module; the module's name is the noise's `kind` in a recipe."""
+"""Kinds of noise, one per module, which is named after the noise's `kind` in a recipe."""

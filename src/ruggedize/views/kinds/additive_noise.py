@@ -15,7 +15,7 @@ NUM_QUANTILES = 4096  # 12 bits per value; the largest is 3.7 standard deviation
 LOW_BITS = np.uint64(NUM_QUANTILES - 1)
 VALUES_PER_HASH = 5
 SHIFT = np.uint64(12)
-FIRST_NOISE = 2  # counters 0 and 1: whether there is noise, and its standard deviation
+FIRST_NOISE = 2  # counters 0 and 1 draw whether noise is added, and its standard deviation
 
 
 def apply(
@@ -44,7 +44,7 @@ def overlaps(options: AdditiveNoiseOptions) -> dict[str, tuple[str, ...]]:
 
 @cache
 def quantiles(distribution: str) -> np.ndarray:
-    """Return equally likely values of mean 0 and variance 1: float32 `[NUM_QUANTILES]`."""
+    """Return equally likely values with mean 0 and variance 1: float32 `[NUM_QUANTILES]`."""
     if distribution == "gaussian":
         values = normal_quantiles(NUM_QUANTILES)
     else:
@@ -55,9 +55,9 @@ def quantiles(distribution: str) -> np.ndarray:
 
 @kernel
 def add_noise(images, out, index, stream, probability, std, quantiles, start, stop):
-    """Add noise to the images start..stop, each with a random standard deviation in 0..std.
+    """Add noise to images start..stop-1, with a random standard deviation in 0..std for each.
 
-    Images are `[n, values]`; `std` is in pixel levels (0..255); one hash yields five values.
+    Images are `[n, values]`; `std` is in pixel levels (0..255). One hash yields five noise values.
     """
     size = images.shape[1]
     for i in range(start, stop):

@@ -6,8 +6,8 @@ from ruggedize.views.augment import randaugment_into
 from ruggedize.views.options import RandAugmentOptions
 
 BLURS = ("defocus_blur", "gaussian_blur")
-BOTH_WAYS = ("torchvision", "timm-inc1")  # their enhancement factors go above and below 1
-NEUTRAL_MAGNITUDE = 5  # of 10: from here on, sharpness in "tf" and "timm" never smooths
+BOTH_WAYS = ("torchvision", "timm-inc1")  # enhancement factors are drawn above or below 1
+NEUTRAL_MAGNITUDE = 5  # of 10; from here on, Sharpness never smooths in "tf" and "timm"
 
 
 def apply(
@@ -23,7 +23,7 @@ def apply(
 
 def overlaps(options: RandAugmentOptions) -> dict[str, tuple[str, ...]]:
     """Return the corruptions that each operation overlaps."""
-    # tf-2021 blends with a grey far from the mean, so its contrast also changes the brightness.
+    # Contrast in tf-2021 blends with a grey far from the mean, which also changes the brightness.
     brightens = ("brightness",) if options.semantics == "tf-2021" else ()
     overlapping = {
         "randaugment Brightness": ("brightness",),

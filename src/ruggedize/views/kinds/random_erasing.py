@@ -34,13 +34,13 @@ def apply(
 
 
 def overlaps(options: RandomErasingOptions) -> dict[str, tuple[str, ...]]:
-    """Return the corruptions that the noise overlaps: impulse noise if the fill is random."""
+    """Return the corruptions that the noise overlaps: `impulse_noise` if the fill is random."""
     return {"random_erasing": ("impulse_noise",)} if options.fill == "noise" else {}
 
 
 @kernel
 def erase(images, index, stream, probability, area, aspect, random_fill, start, stop):
-    """Overwrite a rectangle of some of the images start..stop, in place.
+    """Overwrite a rectangle in some of the images start..stop-1, in place.
 
     Source: Zhong et al. 2020, "Random Erasing Data Augmentation", algorithm 1.
     Deviation, as in torchvision: the logarithm of the aspect ratio is uniform, so that tall and
@@ -61,7 +61,7 @@ def erase(images, index, stream, probability, area, aspect, random_fill, start, 
 
 @kernel
 def rectangle(key, height, width, area, aspect):
-    """Draw a rectangle (top, left, rows, columns); it is empty if no try fits into the image."""
+    """Draw a rectangle (top, left, rows, columns); it is empty if no try fits the image."""
     for attempt in range(NUM_TRIES):
         first = 1 + attempt * DRAWS_PER_TRY
         size = height * width * (area[0] + (area[1] - area[0]) * uniform(key, first))
