@@ -27,6 +27,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "named_models": BELOW | PARTS | {"pipeline"},
     "assess_models": BELOW | PARTS | {"pipeline", "named_models"},
     "card": frozenset({"core", "assess", "models", "report"}),
+    "transforms": BELOW | {"corruptions", "train", "views"},
     "cli": BELOW | PARTS | {"pipeline", "assess_models", "card"},
     "__main__": frozenset({"cli"}),
     "__init__": frozenset(),
@@ -118,6 +119,7 @@ def modules_after(statement: str) -> set[str]:
         "import ruggedize.cli.main",
         "import ruggedize.report",
         "from ruggedize.report import write_report",
+        "import ruggedize.transforms",
         "from ruggedize.recipe import load_recipe; load_recipe('demo')",
     ],
 )

@@ -15,6 +15,7 @@ from ruggedize.core.errors import UserError
 from ruggedize.core.files import write_atomically
 from ruggedize.core.places import user_path
 from ruggedize.core.reading import open_regular
+from ruggedize.kernels.centre_crop import LEAST_CROP_PCT, TestFilter
 from ruggedize.models.classifier import HALF, Channels, Classifier, Fit
 from ruggedize.models.hub import model_file
 from ruggedize.models.options import CustomModel, ModelOptions, TimmOptions
@@ -41,6 +42,8 @@ class Description(BaseModel):
     mean: Channels = HALF
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = HALF
     fit: Fit = "crop"
+    crop_pct: float = Field(default=1.0, ge=LEAST_CROP_PCT, le=1)
+    test_filter: TestFilter = "tf"
     parents: dict[str, str] = {}
 
 
@@ -65,6 +68,8 @@ def packed_model(classifier: Classifier, parents: Mapping[str, str] | None = Non
         mean=classifier.mean,
         std=classifier.std,
         fit=classifier.fit,
+        crop_pct=classifier.crop_pct,
+        test_filter=classifier.test_filter,
         parents=dict(parents or {}),
     )
     metadata = {METADATA_KEY: json.dumps(description.model_dump(mode="json"), sort_keys=True)}
@@ -132,6 +137,8 @@ def load_model(
         mean=description.mean,
         std=description.std,
         fit=description.fit,
+        crop_pct=description.crop_pct,
+        test_filter=description.test_filter,
     )
     classifier.network.load_state_dict(weights)
     return classifier.eval()

@@ -89,10 +89,12 @@ class Recipe(BaseModel):
         for name, options in self.trainings.items():
             objective = options.objective
             cached = isinstance(objective, ConsistencyOptions) and objective.cached_targets
-            if cached and self.views.resize is not None:
+            if cached and self.views.is_resampled:
+                option = "crop_mode" if self.views.crops_originals else "resize"
                 raise ValueError(
                     f"{name}.objective.cached_targets requires views that are only flipped and "
-                    f"cropped, got views.resize = {self.views.resize}; remove one of them"
+                    f"cropped, got views.{option} = {getattr(self.views, option)}; "
+                    "remove one of them"
                 )
         return self
 
