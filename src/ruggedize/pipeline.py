@@ -1,7 +1,7 @@
 """A whole run: preflight checks, training of all stages, assessment and report."""
 
-import tomllib
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 
@@ -21,8 +21,6 @@ from ruggedize.core.errors import UserError
 from ruggedize.core.files import sha256
 from ruggedize.core.places import user_path
 from ruggedize.core.progress import Progress, no_progress
-from ruggedize.core.reading import read_bytes
-from ruggedize.core.tables import holds_custom
 from ruggedize.corruptions import (
     Suite,
     find_suite,
@@ -36,16 +34,15 @@ from ruggedize.models import Classifier
 from ruggedize.recipe import (
     Recipe,
     check_networks,
-    differing,
-    differing_keys,
     keep_place,
-    load_recipe,
+    keys_that_differ,
     models_of,
     recipe_toml,
     start_of,
     teacher_of,
 )
 from ruggedize.report import write_report
+from ruggedize.tracking import Tracking, reject_missing_trackers, tracking_of
 from ruggedize.train import (
     InterpolationOptions,
     check_stage,
@@ -144,9 +141,25 @@ def complete(
     if accelerator.is_main_process:
         write_recipe(folder, recipe, data)
     accelerator.wait_for_everyone()
+    with tracking_of(recipe.track, folder, accelerator) as tracking:
+        tracking.on_picture(folder / "views.png")
+        make_stages(
+            folder, recipe, data, tracking, {"accelerator": accelerator, "progress": progress}
+        )
+        accelerator.wait_for_everyone()  # until the last model is written
+        if accelerator.is_main_process:
+            keep_place(folder / "recipe.toml", recipe)
+        assess_stages(folder, recipe, data, accelerator, progress)
+        tracking.on_assessment(folder / "assessment.json")
+
+
+def make_stages(
+    folder: Path, recipe: Recipe, data: Splits, tracking: Tracking, callbacks: dict[str, Any]
+) -> None:
+    """Make the stages in their order."""
+    shared = {"seed": recipe.seed, **callbacks}
     files = models_of(folder, recipe)
     for name, options in recipe.all_stages.items():
-        shared = {"seed": recipe.seed, "accelerator": accelerator, "progress": progress}
         if isinstance(options, InterpolationOptions):
             interpolate_stage(
                 name,
@@ -160,6 +173,7 @@ def complete(
                 preset=recipe.assess.preset,
                 **shared,
             )
+            tracking.on_stage(name, folder / name)
             continue
         train_stage(
             name,
@@ -169,12 +183,10 @@ def complete(
             folder / name,
             teachers=teachers_of(name, recipe, files, len(data.train.classes)),
             start=files.get(options.start or ""),
+            on_rows=tracking.on_rows,
             **shared,
         )
-    accelerator.wait_for_everyone()  # until the last model is written
-    if accelerator.is_main_process:
-        keep_place(folder / "recipe.toml", recipe)
-    assess_stages(folder, recipe, data, accelerator, progress)
+        tracking.on_stage(name, folder / name)
 
 
 def teachers_of(
@@ -192,6 +204,7 @@ def teachers_of(
 
 def check_recipe(recipe: Recipe, data: Splits, accelerator: Accelerator) -> None:
     """Raise UserError for options that would fail later; called before anything is written."""
+    reject_missing_trackers(recipe.track)
     suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
     chosen_cells(suite, recipe.assess)
     for name, options in recipe.trainings.items():
@@ -223,17 +236,6 @@ def reject_other_run(folder: Path, recipe: Recipe) -> None:
             f"{', ...' if len(keys) > 8 else ''};\n"
             "give another folder with --out, or delete this one"
         )
-
-
-def keys_that_differ(written: Path, recipe: Recipe) -> list[str]:
-    """Return the options in which the recipe of a run differs.
-
-    With user-defined parts, which cannot be loaded from TOML, the tables are compared as written.
-    """
-    table = recipe.model_dump(mode="json", exclude_none=True)
-    if not holds_custom(table):
-        return differing_keys(load_recipe(written), recipe)
-    return differing(tomllib.loads(read_bytes(written).decode()), table)
 
 
 def write_recipe(folder: Path, recipe: Recipe, data: Splits) -> None:
