@@ -20,7 +20,7 @@ from tests.tiny_stages import tiny_stage
 EPOCHS = 4
 
 
-class Interrupted(Exception):
+class StoppedError(Exception):
     """Ends a training after an epoch."""
 
 
@@ -43,7 +43,7 @@ def train(folder: Path, *names: Any, stop_after: int = EPOCHS) -> None:
         def on_rows(stage: str, rows: list[dict[str, Any]]) -> None:
             tracking.on_rows(stage, rows)
             if stop_after == len(rows) < EPOCHS:
-                raise Interrupted
+                raise StoppedError
 
         fit(dataclasses.replace(stage, on_rows=on_rows))
         tracking.on_stage("teacher", folder)
@@ -75,7 +75,7 @@ def test_an_interpolation_has_a_curve_too(tmp_path: Path) -> None:
 
 
 def test_a_resumed_training_sends_no_step_twice(tmp_path: Path) -> None:
-    with pytest.raises(Interrupted):
+    with pytest.raises(StoppedError):
         train(tmp_path, "tensorboard", stop_after=2)
     assert steps(tmp_path, "teacher/loss") == [1, 2]
     train(tmp_path, "tensorboard")
@@ -86,7 +86,7 @@ def test_a_resumed_training_sends_no_step_twice(tmp_path: Path) -> None:
 
 
 def test_a_training_that_was_not_tracked_is_sent_when_it_is_resumed(tmp_path: Path) -> None:
-    with pytest.raises(Interrupted):
+    with pytest.raises(StoppedError):
         train(tmp_path, stop_after=2)
     assert not (tmp_path / "tensorboard").exists()
     train(tmp_path, "tensorboard")
@@ -157,7 +157,7 @@ def test_a_recipe_takes_a_name_or_a_list(change: str, names: tuple[str, ...]) ->
 
 @pytest.mark.parametrize("change", ["track=tensorbord", 'track=["wandb", "aim"]', "track=3"])
 def test_an_unknown_tracker_is_an_error(change: str) -> None:
-    with pytest.raises(UserError, match="track(: a tracker)? must be"):
+    with pytest.raises(UserError, match=r"track(: a tracker)? must be"):
         load_recipe("demo", (change,))
 
 
