@@ -89,15 +89,12 @@ class Tracking:
 
     def on_stage(self, stage: str, folder: Path) -> None:
         """Send the rows of a finished stage that have not been sent: it was not tracked before."""
-        curve = folder / "interpolation.json"
-        if not self.names:
-            return
-        rows = read_json(curve)["points"] if curve.exists() else None
-        self.on_rows(stage, rows or files.read_lines(folder / "metrics.jsonl"))
+        self.each(lambda tracker: send_rows(tracker, stage, rows_of(folder)))
 
     def on_picture(self, picture: Path) -> None:
-        """Send the sheet of views."""
-        self.each(lambda tracker: send_once(tracker, picture, send_picture))
+        """Send the sheet of views, which may have been deleted since the run began."""
+        if picture.exists():
+            self.each(lambda tracker: send_once(tracker, picture, send_picture))
 
     def on_assessment(self, assessment: Path) -> None:
         """Send the table of accuracies."""
@@ -191,6 +188,14 @@ def settings(name: TrackerName, folder: Path, run_id: str) -> dict[str, Any]:
         "trackio": {"name": f"{title}-{run_id[:8]}", "resume": "allow"},
     }
     return options[name]
+
+
+def rows_of(stage: Path) -> list[dict[str, Any]]:
+    """Return the rows that a stage has written: of its epochs, or of its alphas."""
+    curve = stage / "interpolation.json"
+    return (
+        read_json(curve)["points"] if curve.exists() else files.read_lines(stage / "metrics.jsonl")
+    )
 
 
 def send_rows(tracker: Tracker, stage: str, rows: list[dict[str, Any]]) -> None:
