@@ -122,10 +122,7 @@ def load_model(
             f"{path} contains {spelled(description.architecture)}, not a custom model;\n"
             "remove the argument network"
         )
-    target = network
-    if target is None:
-        num_classes, input_size = len(description.classes), description.input_size
-        target = meta_model(description.architecture, num_classes, input_size)
+    target = meta_network(description) if network is None else network
     reject_other_weights(path, description, target.state_dict(), weights)  # before allocating
     reject_too_small(description.architecture, description.input_size)
     classifier = Classifier(
@@ -142,6 +139,12 @@ def load_model(
     )
     classifier.network.load_state_dict(weights)
     return classifier.eval()
+
+
+def meta_network(description: Description) -> nn.Module:
+    """Build the described network on the meta device."""
+    num_classes, input_size = len(description.classes), description.input_size
+    return meta_model(description.architecture, num_classes, input_size)
 
 
 def allocated(description: Description, network: nn.Module) -> nn.Module:
