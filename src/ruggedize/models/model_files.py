@@ -23,6 +23,7 @@ from ruggedize.models.registry import meta_model, reject_too_small, title_of
 from ruggedize.models.timm_networks import timm_network
 
 LARGEST_SIDE = 1024  # of images, as in recipes, so that a damaged file cannot exhaust memory
+INPUT = {"image_size", "input_size", "mean", "std", "fit", "crop_pct", "test_filter"}
 METADATA_KEY = "ruggedize"  # a single key, because safetensors does not preserve their order
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
@@ -129,13 +130,7 @@ def load_model(
         target if network is not None else allocated(description, target),
         architecture=description.architecture,
         classes=description.classes,
-        image_size=description.image_size,
-        input_size=description.input_size,
-        mean=description.mean,
-        std=description.std,
-        fit=description.fit,
-        crop_pct=description.crop_pct,
-        test_filter=description.test_filter,
+        **description.model_dump(include=INPUT),
     )
     classifier.network.load_state_dict(weights)
     return classifier.eval()
