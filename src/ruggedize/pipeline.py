@@ -134,7 +134,8 @@ def models_of(folder: Path, recipe: Recipe) -> dict[str, Path]:
 
 def teacher_of(options: TrainingOptions) -> str | None:
     """Return the stage that a stage learns from, or None."""
-    return options.learns_from if isinstance(options, StudentOptions) else None
+    is_student = isinstance(options, StudentOptions) and options.objective.uses_teacher
+    return options.learns_from if is_student else None
 
 
 def hashes(folder: Path, recipe: Recipe) -> dict[str, str]:

@@ -34,6 +34,9 @@ class Recipe(BaseModel):
     )
     data: DataOptions
     views: ViewOptions = ViewOptions()
+    without_teacher: bool = Field(
+        default=False, description="train no teacher: every stage learns from the labels alone"
+    )
     teacher: TrainingOptions
     student: StudentOptions
     stages: dict[StageName, StageOptions] = Field(
@@ -75,7 +78,13 @@ class Recipe(BaseModel):
         before: list[str] = []
         for name, options in self.all_stages.items():
             source = options.learns_from if isinstance(options, StudentOptions) else None
-            if source is not None and source not in before:
+            is_taught = options.objective.uses_teacher and source is not None
+            if is_taught and self.without_teacher and source == "teacher":
+                raise ValueError(
+                    f"{name} learns from the teacher, which without_teacher = true removes; "
+                    f'set {name}.objective = "supervised", or remove without_teacher'
+                )
+            if is_taught and source not in before:
                 raise ValueError(
                     f"{name}.learns_from must be an earlier stage, got {source}; "
                     f"use one of {', '.join(before)}"
@@ -110,7 +119,8 @@ class Recipe(BaseModel):
     @property
     def all_stages(self) -> dict[str, TrainingOptions]:
         """All stages by name, in training order."""
-        return {"teacher": self.teacher, "student": self.student, **self.stages}
+        first = {} if self.without_teacher else {"teacher": self.teacher}
+        return {**first, "student": self.student, **self.stages}
 
 
 def recipe_toml(recipe: Recipe) -> str:
