@@ -19,9 +19,9 @@ option that selects a kind, the name is enough: `averaging = "ema"` means
 - **Objectives.** `objective` is `supervised` (labels only), `consistency` (labels and a frozen
   teacher), `jsd` (labels, and agreement between a clean and two noisy views) or `mean-teacher`
   (labels and the network's own moving average). The losses: [method.md](method.md#objectives).
-- **Stages.** Every recipe has `teacher` and `student`; `[stages.NAME]` adds a stage that is trained
-  after them. `like = "STAGE"` copies the options of an earlier stage, `learns_from = "STAGE"` uses
-  its model as the teacher.
+- **Stages.** Every recipe has `teacher` and `student`; `without_teacher = true` trains no teacher.
+  `[stages.NAME]` adds a stage that is trained after them. `like = "STAGE"` copies the options of an
+  earlier stage, `learns_from = "STAGE"` uses its model as the teacher.
 - **`control = true`** (default `false`) adds the stage `noise-only`: the student's options, noisy
   views, labels only.
 - **`student.generations = N`** (default 1) adds `student-2` to `student-N`, each taught by the

@@ -3,7 +3,7 @@ from .page import write_report as write_report
 from .paper import paper_table as paper_table
 from .places import default_page as default_page
 from .places import reject_other_ending as reject_other_ending
-from .terminal import load_summary_rows as load_summary_rows
 from .seeds import t_interval as t_interval
 from .side_by_side import Spread as Spread
 from .side_by_side import spread as spread
+from .terminal import load_summary_rows as load_summary_rows
