@@ -25,6 +25,7 @@ from ruggedize.core.reading import read_bytes
 from ruggedize.core.tables import holds_custom
 from ruggedize.corruptions import (
     Suite,
+    compiling_ahead,
     find_suite,
     further_corruptions,
     generated_suite,
@@ -152,22 +153,25 @@ def complete(
         write_recipe(folder, recipe, data)
     accelerator.wait_for_everyone()
     files = models_of(folder, recipe)
-    for name, options in recipe.all_stages.items():
-        train_stage(
-            name,
-            data,
-            recipe.views,
-            options,
-            folder / name,
-            teachers=teachers_of(name, recipe, files, len(data.train.classes)),
-            seed=recipe.seed,
-            accelerator=accelerator,
-            progress=progress,
-        )
+    suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
+    uses_all = recipe.assess.corruptions is None and accelerator.is_main_process
+    with compiling_ahead(suite if uses_all else None):
+        for name, options in recipe.all_stages.items():
+            train_stage(
+                name,
+                data,
+                recipe.views,
+                options,
+                folder / name,
+                teachers=teachers_of(name, recipe, files, len(data.train.classes)),
+                seed=recipe.seed,
+                accelerator=accelerator,
+                progress=progress,
+            )
     accelerator.wait_for_everyone()  # until the last model is written
     if accelerator.is_main_process:
         keep_place(folder / "recipe.toml", recipe)
-    assess_stages(folder, recipe, data, accelerator, progress)
+    assess_stages(folder, recipe, data, suite, accelerator, progress)
 
 
 def teachers_of(
@@ -243,7 +247,12 @@ def write_recipe(folder: Path, recipe: Recipe, data: Splits) -> None:
 
 
 def assess_stages(
-    folder: Path, recipe: Recipe, data: Splits, accelerator: Accelerator, progress: Progress
+    folder: Path,
+    recipe: Recipe,
+    data: Splits,
+    suite: Suite,
+    accelerator: Accelerator,
+    progress: Progress,
 ) -> None:
     """Assess the models of all stages; the first process writes the report."""
     if not is_assessed(folder, recipe):
@@ -252,7 +261,6 @@ def assess_stages(
             name: load_trained(path, recipe.all_stages[name], num_classes).to(accelerator.device)
             for name, path in models_of(folder, recipe).items()
         }
-        suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
         result = assess(
             models, data.test, suite, recipe.assess, accelerator=accelerator, progress=progress
         )

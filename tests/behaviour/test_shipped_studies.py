@@ -26,8 +26,10 @@ TINY = {
 
 
 def tiny_recipe(study: Study, arm: str) -> Recipe:
-    """Return the recipe of an arm at a size that takes seconds."""
-    return load_recipe(study.options.base, tables=[study.options.recipe, study.tables[arm], TINY])
+    """Return the recipe of an arm at a size that takes seconds; long teachers stay longer."""
+    teacher = {"teacher": {"epochs": 1 if study.recipe(arm, 0).teacher.epochs < 8 else 2}}
+    tables = [study.options.recipe, study.tables[arm], TINY, teacher]
+    return load_recipe(study.options.base, tables=tables)
 
 
 @pytest.mark.more

@@ -1,4 +1,5 @@
 from .catalogue import CORRUPTIONS as CORRUPTIONS
+from .compiling import compiling_ahead as compiling_ahead
 from .corrupting import corrupt as corrupt
 from .corrupting import resolve_preset as resolve_preset
 from .corruption import Corruption as Corruption
