@@ -15,6 +15,7 @@ from ruggedize.assess import (
     load_assessment,
     save_assessment,
     save_examples,
+    suite_for,
     training_doubt,
 )
 from ruggedize.core import files
@@ -37,7 +38,6 @@ from ruggedize.models import (
     kind_of,
 )
 from ruggedize.named_models import loaded_models, named_models
-from ruggedize.pipeline import suite_for
 from ruggedize.recipe import Recipe, load_recipe
 from ruggedize.train import default_accelerator, naming_lost_processes
 from ruggedize.views import overlaps
@@ -276,8 +276,15 @@ def reject_how_to_generate(suite: str, given: dict[str, object]) -> None:
 
 
 def earlier_recipe(places: Sequence[Path]) -> Recipe | None:
-    """Load the recipe of the first run folder; None if no folder contains one."""
+    """Load the recipe of the first run folder among these; None if no folder holds one.
+
+    Data that is no longer where the run found it is looked up as if the recipe named no folder.
+    """
     for place in places:
         if (place / "recipe.toml").exists():
-            return load_recipe(place / "recipe.toml")
+            recipe = load_recipe(place / "recipe.toml")
+            if recipe.data.root is None or recipe.data.root.is_dir():
+                return recipe
+            without = recipe.data.model_copy(update={"root": None})
+            return recipe.model_copy(update={"data": without})
     return None

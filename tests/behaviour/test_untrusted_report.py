@@ -89,7 +89,7 @@ def test_a_pipe_in_a_run_does_not_block(run: Path, name: str) -> None:
 def test_a_picture_beyond_the_limit_is_not_published(run: Path) -> None:
     with (run / "views.png").open("r+b") as file:
         file.truncate(1 << 40)
-    assert_rejected(run, "more than 67,108,864 bytes")
+    assert_rejected(run, "at most 67,108,864 bytes")
 
 
 @pytest.mark.parametrize("name", ["../other/student", "..", "/etc", "a\\b", "a\0b", "", "."])

@@ -17,9 +17,9 @@ def warn_of_guessing(assessment: Assessment, guess: Guessing) -> None:
             case "chance":
                 log.warning(
                     "%s has a clean accuracy of %.1f %%, near chance level (%.1f %%): it has "
-                    "learnt little, or its classes are in another order than the data's folders "
-                    "(--classes FILE names them, one per line), or its pixels are normalised "
-                    "differently (--mean, --std)",
+                    "learnt little, or, if it was trained elsewhere, its classes may be in another "
+                    "order than the data's folders (--classes FILE names them, one per line) or "
+                    "its pixels normalised differently (--mean, --std)",
                     *(name, percent, 100 * guess.chance),
                 )
             case "majority":

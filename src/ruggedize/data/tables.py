@@ -95,6 +95,11 @@ def parquet_rows(path: Path) -> Iterator[Row]:
         table = parquet.ParquetFile(file)
         if table.metadata.num_rows > MAX_ROWS:
             raise ValueError(f"it has {table.metadata.num_rows:,} rows, more than {MAX_ROWS:,}")
+        if any("bytes" in str(field.type) for field in table.schema_arrow):  # in a struct
+            raise UserError(
+                f"{shown(path)} holds the images themselves;\n"
+                f"set data.name = {f'hf:{path}'!r}, which needs pip install 'ruggedize[hub]'"
+            )
         for batch in table.iter_batches():
             for row in batch.to_pylist():
                 yield {name: "" if value is None else str(value) for name, value in row.items()}

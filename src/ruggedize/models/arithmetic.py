@@ -14,7 +14,7 @@ def forward_flop(options: ModelOptions, num_classes: int, input_size: int) -> in
 
     Convolutions and matrix products are counted, a multiplication and its addition as two.
     """
-    network = meta_model(options, num_classes)
+    network = meta_model(options, num_classes, input_size)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.empty(NUM_IMAGES, 3, input_size, input_size, device="meta"))
     return counter.get_total_flops() // NUM_IMAGES

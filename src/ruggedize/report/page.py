@@ -32,9 +32,11 @@ from ruggedize.report.support import Support, detectable_beside, supports
 from ruggedize.report.wording import (
     FILTERS,
     control_sentence,
+    ends_of,
     input_text,
     printable,
     scale_of,
+    started_from,
     verdict,
 )
 
@@ -164,6 +166,8 @@ def page_template() -> "Template":
     environment.filters |= FILTERS
     environment.globals |= {
         "verdict": verdict,
+        "ends_of": ends_of,
+        "started_from": started_from,
         "has_chosen_epoch": has_chosen_epoch,
         "scale_of": scale_of,
         "input_text": input_text,

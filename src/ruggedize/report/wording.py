@@ -234,3 +234,20 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "facts": facts,
     "last_part": last_part,
 }
+
+
+def ends_of(record: RunRecord, name: str) -> str:
+    """Return the start and the end of an interpolation in words."""
+    options = record.stage(name)
+    end = options.get("interpolate") or "its end"
+    return f"{options.get('start') or f'the start of {end}'} (0) and {end} (1)"
+
+
+def started_from(record: RunRecord, name: str) -> str:
+    """Return the sentence on where a model's initial weights are from; "" if random."""
+    start = record.delivered[name].get("training", {}).get("start")
+    if not start:
+        return ""
+    license = f", licence {start['license']}" if start.get("license") else ""
+    head = ", with a new head" if start.get("head") == "new" else ""
+    return f"It started from {start['source']} (SHA-256 {start['sha256'][:12]}{license}){head}."

@@ -7,13 +7,12 @@ from typing import NamedTuple
 from ruggedize.core.errors import UserError
 from ruggedize.data import Splits
 from ruggedize.models import forward_flop
-from ruggedize.recipe import Recipe
+from ruggedize.recipe import Recipe, teacher_of
 from ruggedize.study.options import Budget
 from ruggedize.train import (
     ConsistencyOptions,
     JsdOptions,
     MeanTeacherOptions,
-    StudentOptions,
     SupervisedOptions,
     TrainingOptions,
 )
@@ -88,7 +87,7 @@ def passes(name: str, options: TrainingOptions, views: ViewOptions, image_size: 
 def work_of(recipe: Recipe, images: TrainingImages) -> dict[str, Work]:
     """Return the arithmetic of every stage of a recipe."""
     input_size = recipe.views.input_size(images.image_size)
-    stages = recipe.all_stages
+    stages = trained_stages(recipe)
     each = {
         name: images.num_images * forward_flop(options.model, images.num_classes, input_size) / PETA
         for name, options in stages.items()
@@ -96,18 +95,29 @@ def work_of(recipe: Recipe, images: TrainingImages) -> dict[str, Work]:
     found = {}
     for name, options in stages.items():
         count = passes(name, options, recipe.views, images.image_size)
-        source = options.learns_from if isinstance(options, StudentOptions) else None
-        teacher = 0.0 if source is None else each.get(source, 0.0)
+        source = teacher_of(recipe, name)
+        teacher = 0.0 if source is None else each[source]
         per_epoch = count.own * each[name] + count.teacher * teacher
         found[name] = Work(per_epoch, count.teacher_once * teacher)
     return found
+
+
+def trained_stages(recipe: Recipe) -> dict[str, TrainingOptions]:
+    """Return the stages of a recipe; raise UserError if the arithmetic of one is not known."""
+    for name in recipe.all_stages:
+        if name not in recipe.trainings or recipe.trainings[name].probe_epochs:
+            raise UserError(
+                f"the arithmetic of {name} is not known, because it is interpolated or has a probe;"
+                "\nremove interpolate and probe_epochs from the recipes of a study"
+            )
+    return recipe.trainings
 
 
 def budget_in_pflop(budget: Budget, recipe: Recipe, images: TrainingImages) -> float:
     """Return a budget in PFLOP."""
     if budget.pflop is not None:
         return budget.pflop
-    last = list(recipe.all_stages.values())[-1]
+    last = list(recipe.trainings.values())[-1]
     input_size = recipe.views.input_size(images.image_size)
     each = forward_flop(last.model, images.num_classes, input_size)
     return (budget.forward_epochs or 0.0) * images.num_images * each / PETA
@@ -119,9 +129,9 @@ def epochs_within(budget: Budget, recipe: Recipe, images: TrainingImages) -> int
     Raises:
         UserError: it leaves none.
     """
-    *others, last = recipe.all_stages
     work = work_of(recipe, images)
-    spent = sum(work[name].after(recipe.all_stages[name].epochs) for name in others)
+    *others, last = work
+    spent = sum(work[name].after(recipe.trainings[name].epochs) for name in others)
     left = budget_in_pflop(budget, recipe, images) - spent - work[last].once
     epochs = math.floor(left / work[last].per_epoch + 1e-9)
     if epochs < 1:

@@ -29,7 +29,7 @@ class PlannedRun:
     @property
     def pflop(self) -> float:
         """Return the planned arithmetic of all stages."""
-        stages = self.recipe.all_stages
+        stages = self.recipe.trainings
         return sum(self.work[name].after(options.epochs) for name, options in stages.items())
 
     def folder(self, out: Path) -> Path:
@@ -71,7 +71,7 @@ def images_of(options: DataOptions, known: dict[str, TrainingImages]) -> Trainin
 
 def within_budget(arm: str, recipe: Recipe, images: TrainingImages, budget: Budget) -> Recipe:
     """Return the recipe with the epochs of its last stage that the budget pays for."""
-    last, options = list(recipe.all_stages.items())[-1]
+    last, options = list(recipe.trainings.items())[-1]
     try:
         epochs = epochs_within(budget, recipe, images)
     except UserError as error:

@@ -22,7 +22,7 @@ def state_of(run: PlannedRun, out: Path, summary: RunSummary | None) -> RunState
     if summary is not None:
         return RunState("finished", summary.pflop, summary.seconds)
     folder, pflop, seconds, text = run.folder(out), 0.0, 0.0, "waiting"
-    for name, options in run.recipe.all_stages.items():
+    for name, options in run.recipe.trainings.items():
         rows = read_lines(folder / name / "metrics.jsonl")
         if rows:
             pflop += run.work[name].after(len(rows))

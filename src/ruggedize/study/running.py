@@ -57,7 +57,7 @@ def perform(
     reuse_teachers(run, runs, out)
     run_recipe(recipe, folder, accelerator=accelerator, progress=progress)
     if not (folder / VALIDATION).exists():
-        last, options = list(recipe.all_stages.items())[-1]
+        last, options = list(recipe.trainings.items())[-1]
         model = load_trained(folder / last / MODEL, options, len(data.train.classes))
         result = assess_validation(model, recipe, data, accelerator, progress)
         save_assessment(result, folder / VALIDATION)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ruggedize.core.files import PARTIAL
-from ruggedize.recipe import Recipe
+from ruggedize.recipe import Recipe, teacher_of
 from ruggedize.study.plan import PlannedRun
-from ruggedize.train import StudentOptions, reject_changed_model
+from ruggedize.train import reject_changed_model
 
 MODEL = "model.safetensors"
 NOT_COPIED = shutil.ignore_patterns("state", ".lock", f"*{PARTIAL}")
@@ -24,20 +24,23 @@ def training_key(recipe: Recipe, stage: str) -> str:
 
 
 def ingredients(recipe: Recipe, stage: str) -> dict[str, Any]:
-    """Return the options of a stage, those of the stages before it that it learns from, and data.
+    """Return the options of a stage, those of the stages that it needs, and data.
 
     The name belongs to them: random streams depend on it.
     """
     options = recipe.all_stages[stage]
-    source = options.learns_from if isinstance(options, StudentOptions) else None
-    taught = source is not None and options.objective.uses_teacher
+    before = {"teacher": teacher_of(recipe, stage), "start": options.start}
     return {
         "stage": stage,
         "seed": recipe.seed,
         "options": options.model_dump(mode="json"),
         "views": recipe.views.model_dump(mode="json"),
         "data": recipe.data.model_dump(mode="json", exclude={"root"}),
-        "teacher": ingredients(recipe, source) if taught and source else None,
+        **{
+            name: ingredients(recipe, source)
+            for name, source in before.items()
+            if source in recipe.all_stages
+        },
     }
 
 
