@@ -27,7 +27,6 @@ from ruggedize.models import (
     reject_other_network,
 )
 from ruggedize.train.api import load_trained
-from ruggedize.train.between import Interpolation, accuracies, between
 from ruggedize.train.delivery import (
     DELIVERED,
     MODEL,
@@ -40,6 +39,7 @@ from ruggedize.train.distributed import (
     naming_lost_processes,
     training_precision,
 )
+from ruggedize.train.fine_tuning.between import Interpolation, accuracies, between
 from ruggedize.train.options import InterpolationOptions, TrainingOptions
 from ruggedize.train.validate import outcomes, score
 from ruggedize.views import ViewOptions
