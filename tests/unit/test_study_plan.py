@@ -130,7 +130,7 @@ def test_teachers_are_equal_for_the_same_options_and_seed_only(tmp_path: Path) -
         ("[recipe.data]", "[recipes.data]", "recipes"),
         ("temperature = 1.0", "temprature = 1.0", "arm taught-cool"),
         ("[arms.taught]", "[arms.Taught]", "arms.Taught"),
-        ("without_teacher = true", "without_teacher = true\nstages = 3", "arm noise-only"),
+        ("without_teacher = true", "without_teacher = 3", "arm noise-only"),
         ('objective = "supervised", views = "noisy"', "", "which without_teacher = true removes"),
     ],
 )

@@ -84,7 +84,7 @@ def run_all(
     waiting = unfinished(study, runs, out)
     for place, run in enumerate(waiting, 1):
         console.print(f"{run.name} ({place} of {len(waiting)}, {run.pflop:.3g} PFLOP)")
-        command = [sys.executable, "-m", "ruggedize", "study", str(study.path)]
+        command = [sys.executable, "-P", "-m", "ruggedize", "study", str(study.path)]
         command += ["--out", str(out), "--only", run.name]
         command += [] if data_root is None else ["--data-root", str(data_root)]
         if exit_code_of(command):

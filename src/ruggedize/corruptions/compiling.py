@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import llvmlite.binding
@@ -50,8 +50,9 @@ def compiling_ahead(suite: Suite | None) -> Iterator[None]:
         raise
     finally:
         codes = [process.wait() for process in processes]
-        if not any(codes):
-            done.touch()
+        if codes and not any(codes):
+            with suppress(OSError):
+                done.touch()
 
 
 def marker(preset: Preset) -> Path | None:
@@ -74,7 +75,11 @@ def started(suite: GeneratedSuite) -> list[subprocess.Popen[bytes]]:
     rest = (suite.preset, min(suite.clean.shape[2:]), options)
     shares = [json.dumps([ALL[place::number], *rest]) for place in range(number)]
     quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-    return [subprocess.Popen([sys.executable, "-m", __name__, share], **quiet) for share in shares]
+    commands = [[sys.executable, "-P", "-m", __name__, share] for share in shares]
+    try:
+        return [subprocess.Popen(command, **quiet) for command in commands]
+    except OSError:  # no more processes, or no memory for them
+        return []
 
 
 def compile_kernels(names: Sequence[str], preset: Preset, side: int, options: Options) -> None:
