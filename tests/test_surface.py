@@ -21,9 +21,9 @@ NAMES = (
 )
 
 OPTIONS = {
-    "run": "recipe out seed data_root skip_bad_images resume changes",
-    "train-teacher": "recipe out seed data_root skip_bad_images changes",
-    "train-student": "recipe teacher out seed data_root skip_bad_images changes",
+    "run": "recipe out seed data_root skip_bad_images track resume changes",
+    "train-teacher": "recipe out seed data_root skip_bad_images track changes",
+    "train-student": "recipe teacher out seed data_root skip_bad_images track changes",
     "assess": "models data data_root image_size skip_bad_images suite corruptions preset"
     " corruption_options severities num_images seed foreign out",
     "study": "file out data_root only status",

@@ -1,7 +1,7 @@
 """A whole run: preflight checks, training of all stages, assessment and report."""
 
-import tomllib
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 
@@ -20,24 +20,21 @@ from ruggedize.core.errors import UserError
 from ruggedize.core.files import sha256
 from ruggedize.core.places import user_path
 from ruggedize.core.progress import Progress, no_progress
-from ruggedize.core.reading import read_bytes
-from ruggedize.core.tables import holds_custom
 from ruggedize.corruptions import Suite, compiling_ahead
 from ruggedize.data import Splits, data_digest, load_splits
 from ruggedize.models import Classifier
 from ruggedize.recipe import (
     Recipe,
     check_networks,
-    differing,
-    differing_keys,
     keep_place,
-    load_recipe,
+    keys_that_differ,
     models_of,
     recipe_toml,
     start_of,
     teacher_of,
 )
 from ruggedize.report import write_report
+from ruggedize.tracking import Tracking, reject_missing_trackers, tracking_of
 from ruggedize.train import (
     InterpolationOptions,
     check_stage,
@@ -136,26 +133,41 @@ def complete(
     if accelerator.is_main_process:
         write_recipe(folder, recipe, data)
     accelerator.wait_for_everyone()
-    files = models_of(folder, recipe)
     suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
     uses_all = recipe.assess.corruptions is None and accelerator.is_main_process
-    with compiling_ahead(suite if uses_all else None):
-        for name, options in recipe.all_stages.items():
-            shared = {"seed": recipe.seed, "accelerator": accelerator, "progress": progress}
-            if isinstance(options, InterpolationOptions):
-                interpolate_stage(
-                    name,
-                    data,
-                    recipe.views,
-                    options,
-                    folder / name,
-                    start=start_of(folder, options, recipe),
-                    end=files[options.interpolate],
-                    training=recipe.training_of(name),
-                    preset=recipe.assess.preset,
-                    **shared,
-                )
-                continue
+    callbacks = {"accelerator": accelerator, "progress": progress}
+    with tracking_of(recipe.track, folder, accelerator) as tracking:
+        tracking.on_picture(folder / "views.png")
+        with compiling_ahead(suite if uses_all else None):
+            make_stages(folder, recipe, data, tracking, callbacks)
+        accelerator.wait_for_everyone()  # until the last model is written
+        if accelerator.is_main_process:
+            keep_place(folder / "recipe.toml", recipe)
+        assess_stages(folder, recipe, data, suite, accelerator, progress)
+        tracking.on_assessment(folder / "assessment.json")
+
+
+def make_stages(
+    folder: Path, recipe: Recipe, data: Splits, tracking: Tracking, callbacks: dict[str, Any]
+) -> None:
+    """Make the stages in their order."""
+    shared = {"seed": recipe.seed, **callbacks}
+    files = models_of(folder, recipe)
+    for name, options in recipe.all_stages.items():
+        if isinstance(options, InterpolationOptions):
+            interpolate_stage(
+                name,
+                data,
+                recipe.views,
+                options,
+                folder / name,
+                start=start_of(folder, options, recipe),
+                end=files[options.interpolate],
+                training=recipe.training_of(name),
+                preset=recipe.assess.preset,
+                **shared,
+            )
+        else:
             train_stage(
                 name,
                 data,
@@ -164,12 +176,10 @@ def complete(
                 folder / name,
                 teachers=teachers_of(name, recipe, files, len(data.train.classes)),
                 start=files.get(options.start or ""),
+                on_rows=tracking.on_rows,
                 **shared,
             )
-    accelerator.wait_for_everyone()  # until the last model is written
-    if accelerator.is_main_process:
-        keep_place(folder / "recipe.toml", recipe)
-    assess_stages(folder, recipe, data, suite, accelerator, progress)
+        tracking.on_stage(name, folder / name)
 
 
 def teachers_of(
@@ -187,6 +197,7 @@ def teachers_of(
 
 def check_recipe(recipe: Recipe, data: Splits, accelerator: Accelerator) -> None:
     """Raise UserError for options that would fail later; called before anything is written."""
+    reject_missing_trackers(recipe.track)
     suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
     chosen_cells(suite, recipe.assess)
     for name, options in recipe.trainings.items():
@@ -218,17 +229,6 @@ def reject_other_run(folder: Path, recipe: Recipe) -> None:
             f"{', ...' if len(keys) > 8 else ''};\n"
             "give another folder with --out, or delete this one"
         )
-
-
-def keys_that_differ(written: Path, recipe: Recipe) -> list[str]:
-    """Return the options in which the recipe of a run differs.
-
-    With user-defined parts, which cannot be loaded from TOML, the tables are compared as written.
-    """
-    table = recipe.model_dump(mode="json", exclude_none=True)
-    if not holds_custom(table):
-        return differing_keys(load_recipe(written), recipe)
-    return differing(tomllib.loads(read_bytes(written).decode()), table)
 
 
 def write_recipe(folder: Path, recipe: Recipe, data: Splits) -> None:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ruggedize.cli.args import Changes, Folder, RecipeName, Switch, Whole
+from ruggedize.cli.args import Changes, Folder, Names, RecipeName, Switch, Whole
 from ruggedize.cli.display import Bars, console, table
 from ruggedize.core.errors import UserError
 
@@ -22,6 +22,7 @@ def run(
     seed: Whole = None,
     data_root: Folder = None,
     skip_bad_images: Switch = False,
+    track: Names = None,
     resume: Switch = False,
     changes: Changes = (),
 ) -> None:
@@ -35,6 +36,7 @@ def run(
         seed: Overrides the seed of the recipe.
         data_root: Folder that contains the data set, e.g. cifar-10-batches-bin.
         skip_bad_images: Skip files of a folder that cannot be decoded, and list them.
+        track: Experiment trackers: tensorboard, wandb, mlflow, trackio.
         resume: Fail if --out contains no run to resume. (An interrupted run is resumed in any
             case.)
         changes: Change an option, e.g. --set student.objective.temperature=4.
@@ -43,7 +45,7 @@ def run(
     from ruggedize.pipeline import run as run_recipe
     from ruggedize.report import load_summary_rows
 
-    resolved = resolve(recipe, seed, data_root, skip_bad_images, changes)
+    resolved = resolve(recipe, seed, data_root, skip_bad_images, changes, track)
     folder = out or Path("runs") / f"{Path(recipe).stem}-seed{resolved.seed}"
     if resume and not (folder / "recipe.toml").exists():
         raise UserError(f"{folder} contains no run to resume;\nremove --resume to start one")
@@ -68,6 +70,7 @@ def train_teacher(
     seed: Whole = None,
     data_root: Folder = None,
     skip_bad_images: Switch = False,
+    track: Names = None,
     changes: Changes = (),
 ) -> None:
     """Train only the teacher of a recipe, on clean views.
@@ -78,17 +81,23 @@ def train_teacher(
         seed: Overrides the seed of the recipe.
         data_root: Folder that contains the data set.
         skip_bad_images: Skip files of a folder that cannot be decoded, and list them.
+        track: Experiment trackers: tensorboard, wandb, mlflow, trackio.
         changes: Change an option, e.g. --set teacher.epochs=3.
     """
     from ruggedize.data import load_splits
+    from ruggedize.tracking import reject_missing_trackers, tracking_of
     from ruggedize.train import train_teacher as train
 
-    resolved = resolve(recipe, seed, data_root, skip_bad_images, changes)
+    resolved = resolve(recipe, seed, data_root, skip_bad_images, changes, track)
+    reject_missing_trackers(resolved.track)
     accelerator = start_accelerator()
     with Bars(shown=accelerator.is_main_process) as bars:
         data = load_splits(resolved.data, progress=bars)
         options = {"seed": resolved.seed, "accelerator": accelerator, "progress": bars}
-        train(data, resolved.views, resolved.teacher, out, **options)
+        with tracking_of(resolved.track, out, accelerator) as tracking:
+            options["on_rows"] = tracking.on_rows
+            train(data, resolved.views, resolved.teacher, out, **options)
+            tracking.on_stage("teacher", out)
     console.print(f"model: {out / 'model.safetensors'}", soft_wrap=True)
 
 
@@ -101,6 +110,7 @@ def train_student(
     seed: Whole = None,
     data_root: Folder = None,
     skip_bad_images: Switch = False,
+    track: Names = None,
     changes: Changes = (),
 ) -> None:
     """Train only the student of a recipe, with an existing teacher.
@@ -112,21 +122,27 @@ def train_student(
         seed: Overrides the seed of the recipe.
         data_root: Folder that contains the data set.
         skip_bad_images: Skip files of a folder that cannot be decoded, and list them.
+        track: Experiment trackers: tensorboard, wandb, mlflow, trackio.
         changes: Change an option, e.g. --set student.objective.temperature=4.
     """
     from ruggedize.data import load_splits
     from ruggedize.models import read_description
+    from ruggedize.tracking import reject_missing_trackers, tracking_of
     from ruggedize.train import train_student as train
 
     if teacher.is_dir():  # the output of `train-teacher`
         teacher /= "model.safetensors"
     read_description(teacher)  # rejects an invalid file before the data is loaded
-    resolved = resolve(recipe, seed, data_root, skip_bad_images, changes)
+    resolved = resolve(recipe, seed, data_root, skip_bad_images, changes, track)
+    reject_missing_trackers(resolved.track)
     accelerator = start_accelerator()
     with Bars(shown=accelerator.is_main_process) as bars:
         data = load_splits(resolved.data, progress=bars)
         options = {"seed": resolved.seed, "accelerator": accelerator, "progress": bars}
-        train(data, resolved.views, resolved.student, teacher, out, **options)
+        with tracking_of(resolved.track, out, accelerator) as tracking:
+            options["on_rows"] = tracking.on_rows
+            train(data, resolved.views, resolved.student, teacher, out, **options)
+            tracking.on_stage("student", out)
     console.print(f"model: {out / 'model.safetensors'}", soft_wrap=True)
 
 
@@ -183,6 +199,7 @@ def resolve(
     data_root: Path | None,
     skip_bad_images: bool,
     changes: tuple[str, ...],
+    track: str | None = None,
 ) -> "Recipe":
     """Load a recipe with the changes of the command line."""
     from ruggedize.recipe import load_recipe
@@ -192,4 +209,6 @@ def resolve(
         from_options.append(f"data.root={json.dumps(str(data_root))}")
     if skip_bad_images:
         from_options.append("data.skip_bad_images=true")
+    if track is not None:
+        from_options.append(f"track={json.dumps([name.strip() for name in track.split(',')])}")
     return load_recipe(recipe, (*changes, *from_options))

@@ -13,11 +13,11 @@ from ruggedize.core.errors import UserError
 from ruggedize.core.files import write_atomically
 from ruggedize.core.places import user_path
 from ruggedize.core.reading import read_bytes
-from ruggedize.core.tables import MAX_DEPTH, is_too_deep
+from ruggedize.core.tables import MAX_DEPTH, holds_custom, is_too_deep
 from ruggedize.recipe.explain import explained, shell_hint, shortened
 from ruggedize.recipe.merge import for_own_data, merged, with_stages
 from ruggedize.recipe.places import with_absolute_places, with_places_beside
-from ruggedize.recipe.recipe import Recipe, recipe_toml
+from ruggedize.recipe.recipe import Recipe, differing, differing_keys, recipe_toml
 
 SHIPPED = resources.files("ruggedize.recipe") / "shipped"
 MAX_KEYS = 8  # keys in the dotted name of an option
@@ -79,6 +79,17 @@ def keep_place(file: Path, recipe: Recipe) -> None:
     root = recipe.data.root and str(recipe.data.root)
     if places != (recipe.data.name, root, recipe.assess.suite):
         write_atomically(file, recipe_toml(recipe).encode())
+
+
+def keys_that_differ(written: Path, recipe: Recipe) -> list[str]:
+    """Return the options in which the recipe of a run differs.
+
+    With user-defined parts, which cannot be loaded from TOML, the tables are compared as written.
+    """
+    table = recipe.model_dump(mode="json", exclude_none=True)
+    if not holds_custom(table):
+        return differing_keys(load_recipe(written), recipe)
+    return differing(tomllib.loads(read_bytes(written).decode()), table)
 
 
 def data_of(changes: list[dict[str, Any]]) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import tomli_w
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -33,7 +34,18 @@ from ruggedize.train import (
 )
 from ruggedize.views import ViewOptions
 
-UNCOMPARED = ("data.root", "data.streaming", "data.workers")  # they do not affect the images
+UNCOMPARED = ("data.root", "data.streaming", "data.workers", "track")  # no effect on the result
+TrackerName = Literal["tensorboard", "wandb", "mlflow", "trackio"]
+
+
+def tracker_names(value: Any) -> Any:
+    """Return the tracker names in a list or a string; raise ValueError if one is unknown."""
+    names = [value] if isinstance(value, str) else value
+    for name in names if isinstance(names, list | tuple) else ():
+        if name not in get_args(TrackerName):
+            known = ", ".join(get_args(TrackerName))
+            raise ValueError(f"a tracker must be one of {known}, got {name!r}")
+    return names
 
 
 def type_of_stage(value: Any) -> str:
@@ -70,6 +82,11 @@ class Recipe(BaseModel):
         "with interpolate = STAGE weights between a network's start and end",
     )
     assess: Annotated[AssessOptions, AfterValidator(known_only)] = AssessOptions()
+    track: Annotated[tuple[TrackerName, ...], BeforeValidator(tracker_names)] = Field(
+        default=(),
+        description="experiment trackers that receive curves, views and the table of accuracies: "
+        "a name or a list of names; no effect on the result",
+    )
 
     @model_validator(mode="after")
     def one_geometry(self) -> "Recipe":
