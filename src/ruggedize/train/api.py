@@ -28,6 +28,7 @@ from ruggedize.train.distributed import (
     naming_lost_processes,
     training_precision,
 )
+from ruggedize.train.fine_tuning.start import fresh_model, load_start
 from ruggedize.train.loop import fit
 from ruggedize.train.objectives.objective import (
     LABELLED,
@@ -40,7 +41,6 @@ from ruggedize.train.objectives.objective import (
 from ruggedize.train.options import StudentOptions, TrainingOptions
 from ruggedize.train.preflight import check_stage
 from ruggedize.train.stage import Stage
-from ruggedize.train.start import fresh_model, load_start
 from ruggedize.views import ViewMaker, ViewOptions
 
 

@@ -34,6 +34,7 @@ from ruggedize.train.distributed import (
     stop_on_signal,
     sum_over_processes,
 )
+from ruggedize.train.fine_tuning.probe import save_probed, set_modes
 from ruggedize.train.objectives.objective import IMAGES
 from ruggedize.train.optim import Patience, Plateau, optimiser_for
 from ruggedize.train.preflight import (
@@ -43,7 +44,6 @@ from ruggedize.train.preflight import (
     prepare_folder,
     reject_different_states,
 )
-from ruggedize.train.probe import save_probed, set_modes
 from ruggedize.train.safety import NotFinite, Signals, divergence_error
 from ruggedize.train.stage import Stage
 from ruggedize.train.step import add_sums, means_of, step
