@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +173,8 @@ def started(name: TrackerName, folder: Path, accelerator: Accelerator) -> Tracke
     project = name if name == "tensorboard" else PROJECT  # TensorBoard's is a folder in the run's
     own.init_trackers(project, init_kwargs={name: settings(name, folder, run_id)})
     if name == "mlflow":
-        run_id = own.get_tracker(name, unwrap=True).info.run_id
+        active_run: Any = own.get_tracker(name, unwrap=True)
+        run_id = active_run.info.run_id
     tracker = Tracker(name, folder, run_id, record["received"], own)
     tracker.save()
     return tracker
@@ -242,9 +244,8 @@ def send_picture(tracker: Tracker, file: Path) -> None:
     elif tracker.name == "wandb":
         own.log_images({file.stem: images})
     else:
-        import trackio
-
-        tracker.accelerator.log({file.stem: trackio.Image(images[0])}, step=0)
+        image = import_module(tracker.name).Image(images[0])
+        tracker.accelerator.log({file.stem: image}, step=0)
 
 
 def send_table(tracker: Tracker, assessment: Path) -> None:
@@ -266,10 +267,8 @@ def send_table(tracker: Tracker, assessment: Path) -> None:
     elif tracker.name == "mlflow":
         own.log_artifact(str(assessment.with_name("report.html")))
     else:
-        import pandas
-        import trackio
-
-        table = trackio.Table(dataframe=pandas.DataFrame(rows, columns=columns))
+        frame = import_module("pandas").DataFrame(rows, columns=columns)
+        table = import_module(tracker.name).Table(dataframe=frame)
         tracker.accelerator.log({"accuracy": table}, step=0)
 
 
