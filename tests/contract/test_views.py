@@ -16,13 +16,13 @@ from ruggedize.corruptions.names import ALL
 from ruggedize.kernels.blocks import available_cores
 from ruggedize.views.kinds.additive_noise import quantiles
 from ruggedize.views.noise_chain import overlaps
-from ruggedize.views.options import (
+from ruggedize.views.noise_options import (
     AdditiveNoiseOptions,
-    NoiseOptions,
     RandAugmentOptions,
     RandomErasingOptions,
-    ViewOptions,
+    TrivialAugmentOptions,
 )
+from ruggedize.views.options import NoiseOptions, OneOfOptions, ViewOptions
 from ruggedize.views.pairs import ViewMaker
 
 Pictures = tuple[torch.Tensor, torch.Tensor]
@@ -32,6 +32,8 @@ CHAINS: dict[str, tuple[NoiseOptions, ...]] = {
     "additive noise": (AdditiveNoiseOptions(),),
     "random erasing": (ERASING,),
     "randaugment": (RandAugmentOptions(),),
+    "trivialaugment": (TrivialAugmentOptions(),),
+    "one of": (OneOfOptions(one_of=(TrivialAugmentOptions(), ERASING, AdditiveNoiseOptions())),),
     "all": (RandAugmentOptions(), ERASING, AdditiveNoiseOptions(distribution="uniform")),
 }
 RULES = {"resized": {"resize": 48, "crop": 36}, "padded": {"pad": 4}}

@@ -1,9 +1,11 @@
 from .augment import randaugment as randaugment
 from .noise_chain import overlaps as overlaps
-from .options import AdditiveNoiseOptions as AdditiveNoiseOptions
+from .noise_options import AdditiveNoiseOptions as AdditiveNoiseOptions
+from .noise_options import RandAugmentOptions as RandAugmentOptions
+from .noise_options import RandomErasingOptions as RandomErasingOptions
+from .noise_options import TrivialAugmentOptions as TrivialAugmentOptions
 from .options import CustomNoise as CustomNoise
-from .options import RandAugmentOptions as RandAugmentOptions
-from .options import RandomErasingOptions as RandomErasingOptions
+from .options import OneOfOptions as OneOfOptions
 from .options import ViewOptions as ViewOptions
 from .pairs import ViewMaker as ViewMaker
 from .sheet import save_view_sheet as save_view_sheet

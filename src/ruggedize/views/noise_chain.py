@@ -9,7 +9,7 @@ import torch
 
 from ruggedize.core.seeding import stream_key
 from ruggedize.kernels.types import Images
-from ruggedize.views.options import CustomNoise, NoiseOptions
+from ruggedize.views.options import CustomNoise, NoiseOptions, OneOfOptions, members
 
 KINDS = "ruggedize.views.kinds"
 
@@ -19,16 +19,32 @@ def apply_noise(
 ) -> Images:
     """Apply a chain of noise to views; each link's draws depend on its position and kind."""
     for place, options in enumerate(chain):
-        name = options.name if isinstance(options, CustomNoise) else options.kind
-        stream = stream_key(seed, f"noise-{place}-{name}", epoch)
+        stream = stream_key(seed, f"noise-{place}-{name_of(options)}", epoch)
         source = np.ascontiguousarray(images.numpy())
         out = np.empty_like(source)
-        if isinstance(options, CustomNoise):
-            options.apply(source, out, index, stream)
-        else:
-            module_of(options).apply(source, out, index, stream, options)
+        apply_link(source, out, index, stream, options)
         images = torch.from_numpy(out)
     return images
+
+
+def apply_link(
+    images: np.ndarray, out: np.ndarray, index: np.ndarray, stream: np.uint64, options: NoiseOptions
+) -> None:
+    """Apply one link of a chain to contiguous images, uint8 `[n, 3, h, w]`."""
+    if isinstance(options, CustomNoise):
+        options.apply(images, out, index, stream)
+    else:
+        module_of(options).apply(images, out, index, stream, options)
+
+
+def member_stream(stream: np.uint64, options: OneOfOptions, number: int) -> np.uint64:
+    """Return the random stream of one of the kinds that a `one_of` draws from."""
+    return stream_key(int(stream), f"{number}-{name_of(options.one_of[number])}")
+
+
+def name_of(options: NoiseOptions) -> str:
+    """Return the name of a link, on which its draws depend."""
+    return options.name if isinstance(options, CustomNoise) else options.kind
 
 
 def module_of(options: NoiseOptions) -> Any:
@@ -48,7 +64,7 @@ def overlaps(
     """
     present = tuple(corruptions)
     found: dict[str, tuple[str, ...]] = {}
-    for options in chain:
+    for options in (member for link in chain for member in members(link)):
         is_custom = isinstance(options, CustomNoise)
         overlapping = options.overlaps() if is_custom else module_of(options).overlaps(options)
         for name, names in overlapping.items():

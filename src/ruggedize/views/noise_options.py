@@ -1,0 +1,95 @@
+"""The options of the kinds of noise. Imports neither torch nor numba."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ruggedize.views.operations import SEMANTICS
+
+Semantics = Literal[
+    "tf", "tf-2021", "torchvision", "timm", "timm-inc1"
+]  # implementations of RandAugment
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+DESCRIBED = ConfigDict(
+    frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+)
+
+
+class RandAugmentOptions(BaseModel):
+    """RandAugment (Cubuk et al. 2020), with random operations for every image."""
+
+    model_config = DESCRIBED
+
+    kind: Literal["randaugment"] = "randaugment"
+    """Selects this kind of noise."""
+    num_layers: int = Field(default=2, ge=1, le=10)
+    """Operations applied to each image, one after the other."""
+    magnitude: int = Field(default=9, ge=0)
+    """Strength of the operations: 0-10, or 0-30 for "torchvision"."""
+    semantics: Semantics = "tf"
+    """Implementation: "tf" is that of the Keras example without its bugs; "tf-2021" has them."""
+
+    @model_validator(mode="after")
+    def check_magnitude(self) -> "RandAugmentOptions":
+        """Reject a magnitude above the maximum of the semantics."""
+        scale = SEMANTICS[self.semantics].scale
+        if self.magnitude > scale:
+            raise ValueError(
+                f"magnitude must be in 0..{scale} with semantics {self.semantics!r}, "
+                f"got {self.magnitude}; lower it, or use semantics 'torchvision' (0..30)"
+            )
+        return self
+
+
+class TrivialAugmentOptions(BaseModel):
+    """TrivialAugment, wide (Müller & Hutter 2021): one operation of random strength per image."""
+
+    model_config = DESCRIBED
+
+    kind: Literal["trivialaugment"] = "trivialaugment"
+    """Selects this kind of noise."""
+
+
+class RandomErasingOptions(BaseModel):
+    """Random erasing (Zhong et al. 2020): a rectangle of the image is overwritten."""
+
+    model_config = DESCRIBED
+
+    kind: Literal["random_erasing"] = "random_erasing"
+    """Selects this kind of noise."""
+    probability: Probability = 0.5
+    """Probability that a rectangle of an image is erased."""
+    area: tuple[Probability, Probability] = (0.02, 0.4)
+    """Smallest and largest area of the rectangle, as fractions of the image's area."""
+    aspect: tuple[float, float] = (0.3, 3.3)
+    """Smallest and largest ratio of the rectangle's height to its width."""
+    fill: Literal["grey", "noise"] = "grey"
+    """Fill of the rectangle: grey (128), or a random value for every pixel and channel."""
+
+    @model_validator(mode="after")
+    def check_ranges(self) -> "RandomErasingOptions":
+        """Reject empty ranges."""
+        if self.area[0] > self.area[1]:
+            raise ValueError(f"area must be (smallest, largest), got {self.area}; swap them")
+        if not 0 < self.aspect[0] <= self.aspect[1]:
+            raise ValueError(
+                f"aspect must be (smallest, largest), both above 0, got {self.aspect}; "
+                "the usual value is (0.3, 3.3)"
+            )
+        return self
+
+
+class AdditiveNoiseOptions(BaseModel):
+    """Noise added to every value of an image; it overlaps the benchmark's noise corruptions."""
+
+    model_config = DESCRIBED
+
+    kind: Literal["additive_noise"] = "additive_noise"
+    """Selects this kind of noise."""
+    probability: Probability = 1.0
+    """Probability that noise is added to an image."""
+    std: float = Field(default=0.1, gt=0, le=1)
+    """Largest standard deviation (1 is white); that of each image is uniform from 0 to this."""
+    distribution: Literal["gaussian", "uniform"] = "gaussian"
+    """Distribution of the noise; both have the same standard deviation."""
