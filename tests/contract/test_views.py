@@ -18,6 +18,8 @@ from ruggedize.views.kinds.additive_noise import quantiles
 from ruggedize.views.noise_chain import overlaps
 from ruggedize.views.noise_options import (
     AdditiveNoiseOptions,
+    LpNoiseOptions,
+    PatchNoiseOptions,
     RandAugmentOptions,
     RandomErasingOptions,
     TrivialAugmentOptions,
@@ -33,6 +35,8 @@ CHAINS: dict[str, tuple[NoiseOptions, ...]] = {
     "random erasing": (ERASING,),
     "randaugment": (RandAugmentOptions(),),
     "trivialaugment": (TrivialAugmentOptions(),),
+    "lp noise": (LpNoiseOptions(norm="l2"),),
+    "patch noise": (PatchNoiseOptions(),),
     "one of": (OneOfOptions(one_of=(TrivialAugmentOptions(), ERASING, AdditiveNoiseOptions())),),
     "all": (RandAugmentOptions(), ERASING, AdditiveNoiseOptions(distribution="uniform")),
 }

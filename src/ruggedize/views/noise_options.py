@@ -93,3 +93,36 @@ class AdditiveNoiseOptions(BaseModel):
     """Largest standard deviation (1 is white); that of each image is uniform from 0 to this."""
     distribution: Literal["gaussian", "uniform"] = "gaussian"
     """Distribution of the noise; both have the same standard deviation."""
+
+
+class LpNoiseOptions(BaseModel):
+    """Noise drawn uniformly from an L_p ball; it overlaps the benchmark's noise corruptions."""
+
+    model_config = DESCRIBED
+
+    kind: Literal["lp_noise"] = "lp_noise"
+    """Selects this kind of noise."""
+    norm: Literal["linf", "l2", "l1"] = "linf"
+    """Norm of the ball."""
+    radius: float | None = Field(default=None, gt=0)
+    """Largest radius (1 is white); that of each image is uniform from 0 to this. It applies to
+    32-pixel images; at other sizes it is scaled so that each value changes as much. Default: 0.1
+    for linf, 5 for l2, 200 for l1."""
+    probability: Probability = 1.0
+    """Probability that noise is added to an image."""
+
+
+class PatchNoiseOptions(BaseModel):
+    """Gaussian noise in a square patch of the image; it overlaps the noise corruptions."""
+
+    model_config = DESCRIBED
+
+    kind: Literal["patch_noise"] = "patch_noise"
+    """Selects this kind of noise."""
+    probability: Probability = 1.0
+    """Probability that noise is added to an image."""
+    side: float = Field(default=0.78, gt=0, le=2)
+    """Largest side of the patch as a fraction of the image's; that of each image is uniform from
+    one pixel to this. The patch's centre lies anywhere in the image."""
+    std: float = Field(default=1.0, gt=0, le=1)
+    """Largest standard deviation (1 is white); that of each image is uniform from 0 to this."""

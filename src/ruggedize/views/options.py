@@ -15,6 +15,8 @@ from ruggedize.core.errors import UserError
 from ruggedize.views.noise_options import (
     DESCRIBED,
     AdditiveNoiseOptions,
+    LpNoiseOptions,
+    PatchNoiseOptions,
     RandAugmentOptions,
     RandomErasingOptions,
     TrivialAugmentOptions,
@@ -65,6 +67,8 @@ SingleNoise = (
     | TrivialAugmentOptions
     | RandomErasingOptions
     | AdditiveNoiseOptions
+    | LpNoiseOptions
+    | PatchNoiseOptions
     | SerializeAsAny[CustomNoise]
 )
 
