@@ -18,6 +18,7 @@ from ruggedize.views.kinds.additive_noise import quantiles
 from ruggedize.views.noise_chain import overlaps
 from ruggedize.views.noise_options import (
     AdditiveNoiseOptions,
+    AugMixOptions,
     LpNoiseOptions,
     PatchNoiseOptions,
     RandAugmentOptions,
@@ -37,6 +38,7 @@ CHAINS: dict[str, tuple[NoiseOptions, ...]] = {
     "trivialaugment": (TrivialAugmentOptions(),),
     "lp noise": (LpNoiseOptions(norm="l2"),),
     "patch noise": (PatchNoiseOptions(),),
+    "augmix": (AugMixOptions(operations="all"),),
     "one of": (OneOfOptions(one_of=(TrivialAugmentOptions(), ERASING, AdditiveNoiseOptions())),),
     "all": (RandAugmentOptions(), ERASING, AdditiveNoiseOptions(distribution="uniform")),
 }

@@ -1,6 +1,7 @@
 from .augment import randaugment as randaugment
 from .noise_chain import overlaps as overlaps
 from .noise_options import AdditiveNoiseOptions as AdditiveNoiseOptions
+from .noise_options import AugMixOptions as AugMixOptions
 from .noise_options import LpNoiseOptions as LpNoiseOptions
 from .noise_options import PatchNoiseOptions as PatchNoiseOptions
 from .noise_options import RandAugmentOptions as RandAugmentOptions

@@ -51,6 +51,24 @@ class TrivialAugmentOptions(BaseModel):
     """Selects this kind of noise."""
 
 
+class AugMixOptions(BaseModel):
+    """AugMix (Hendrycks et al. 2020): chains of operations, mixed with the image."""
+
+    model_config = DESCRIBED
+
+    kind: Literal["augmix"] = "augmix"
+    """Selects this kind of noise."""
+    width: int = Field(default=3, ge=1, le=10)
+    """Number of chains."""
+    depth: int = Field(default=3, ge=1, le=10)
+    """Largest number of operations in a chain; that of each chain is uniform from 1 to this."""
+    severity: float = Field(default=3.0, ge=0.1, le=10)
+    """Largest strength of an operation; each strength is uniform from 0.1 to this."""
+    operations: Literal["strict", "all"] = "strict"
+    """Operations: "strict" leaves out Color, Contrast, Brightness and Sharpness, which overlap
+    corruptions of the benchmark."""
+
+
 class RandomErasingOptions(BaseModel):
     """Random erasing (Zhong et al. 2020): a rectangle of the image is overwritten."""
 

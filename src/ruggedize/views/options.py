@@ -15,6 +15,7 @@ from ruggedize.core.errors import UserError
 from ruggedize.views.noise_options import (
     DESCRIBED,
     AdditiveNoiseOptions,
+    AugMixOptions,
     LpNoiseOptions,
     PatchNoiseOptions,
     RandAugmentOptions,
@@ -65,6 +66,7 @@ class CustomNoise(BaseModel):
 SingleNoise = (
     RandAugmentOptions
     | TrivialAugmentOptions
+    | AugMixOptions
     | RandomErasingOptions
     | AdditiveNoiseOptions
     | LpNoiseOptions
