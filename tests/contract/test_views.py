@@ -23,6 +23,7 @@ from ruggedize.views.noise_options import (
     PatchNoiseOptions,
     RandAugmentOptions,
     RandomErasingOptions,
+    SpectralFilterOptions,
     TrivialAugmentOptions,
 )
 from ruggedize.views.options import NoiseOptions, OneOfOptions, ViewOptions
@@ -39,6 +40,7 @@ CHAINS: dict[str, tuple[NoiseOptions, ...]] = {
     "lp noise": (LpNoiseOptions(norm="l2"),),
     "patch noise": (PatchNoiseOptions(),),
     "augmix": (AugMixOptions(operations="all"),),
+    "spectral filter": (SpectralFilterOptions(),),
     "one of": (OneOfOptions(one_of=(TrivialAugmentOptions(), ERASING, AdditiveNoiseOptions())),),
     "all": (RandAugmentOptions(), ERASING, AdditiveNoiseOptions(distribution="uniform")),
 }

@@ -6,6 +6,7 @@ from .noise_options import LpNoiseOptions as LpNoiseOptions
 from .noise_options import PatchNoiseOptions as PatchNoiseOptions
 from .noise_options import RandAugmentOptions as RandAugmentOptions
 from .noise_options import RandomErasingOptions as RandomErasingOptions
+from .noise_options import SpectralFilterOptions as SpectralFilterOptions
 from .noise_options import TrivialAugmentOptions as TrivialAugmentOptions
 from .options import CustomNoise as CustomNoise
 from .options import OneOfOptions as OneOfOptions

@@ -144,3 +144,18 @@ class PatchNoiseOptions(BaseModel):
     one pixel to this. The patch's centre lies anywhere in the image."""
     std: float = Field(default=1.0, gt=0, le=1)
     """Largest standard deviation (1 is white); that of each image is uniform from 0 to this."""
+
+
+class SpectralFilterOptions(BaseModel):
+    """A random filter, mixed with the image in random shares, as in PRIME (Modas et al. 2022)."""
+
+    model_config = DESCRIBED
+
+    kind: Literal["spectral_filter"] = "spectral_filter"
+    """Selects this kind of noise."""
+    probability: Probability = 1.0
+    """Probability that an image is filtered."""
+    size: Literal[3, 5, 7] = 3
+    """Rows and columns of the filter."""
+    std: float = Field(default=4.0, gt=0, le=100)
+    """Standard deviation of the weights that are added to the filter that changes nothing."""

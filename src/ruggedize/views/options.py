@@ -20,6 +20,7 @@ from ruggedize.views.noise_options import (
     PatchNoiseOptions,
     RandAugmentOptions,
     RandomErasingOptions,
+    SpectralFilterOptions,
     TrivialAugmentOptions,
 )
 
@@ -71,6 +72,7 @@ SingleNoise = (
     | AdditiveNoiseOptions
     | LpNoiseOptions
     | PatchNoiseOptions
+    | SpectralFilterOptions
     | SerializeAsAny[CustomNoise]
 )
 
