@@ -18,7 +18,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "data": BELOW,
     "views": BELOW | {"data"},
     "models": BELOW,
-    "train": BELOW | {"data", "views", "models"},
+    "train": BELOW | {"corruptions", "data", "views", "models"},
     "corruptions": BELOW | {"data"},
     "assess": BELOW | {"data", "models", "corruptions"},
     "report": frozenset({"core", "assess"}),

@@ -32,19 +32,29 @@ from ruggedize.corruptions import (
     stored_suite,
 )
 from ruggedize.data import ImageSet, Splits, data_digest, load_splits
-from ruggedize.models import Classifier, meta_model, num_parameters
-from ruggedize.recipe import Recipe, differing, differing_keys, keep_place, load_recipe, recipe_toml
+from ruggedize.models import Classifier
+from ruggedize.recipe import (
+    Recipe,
+    check_networks,
+    differing,
+    differing_keys,
+    keep_place,
+    load_recipe,
+    models_of,
+    recipe_toml,
+    start_of,
+    teacher_of,
+)
 from ruggedize.report import write_report
 from ruggedize.train import (
-    StudentOptions,
-    TrainingOptions,
+    InterpolationOptions,
     check_stage,
     default_accelerator,
     first_process_writes,
+    interpolate_stage,
     load_trained,
     naming_lost_processes,
     reject_changed_model,
-    reject_smaller,
     train_stage,
 )
 from ruggedize.views import overlaps, save_view_sheet
@@ -121,22 +131,6 @@ def check_same_data(folder: Path, recipe: Recipe) -> None:
         recorded.check_unchanged(current, f"the run in {folder}")
 
 
-def models_of(folder: Path, recipe: Recipe) -> dict[str, Path]:
-    """Return the model files of a run by stage, starting with stages that have no teacher.
-
-    The first model is the baseline of all comparisons, the last is the main result.
-    """
-    stages = recipe.all_stages
-    untaught = [name for name, options in stages.items() if teacher_of(options) is None]
-    taught = [name for name in stages if name not in untaught]
-    return {name: folder / name / "model.safetensors" for name in (*untaught, *taught)}
-
-
-def teacher_of(options: TrainingOptions) -> str | None:
-    """Return the stage that a stage learns from, or None."""
-    return options.learns_from if isinstance(options, StudentOptions) else None
-
-
 def hashes(folder: Path, recipe: Recipe) -> dict[str, str]:
     """Return the SHA-256 of the existing models of a run."""
     files = models_of(folder, recipe)
@@ -152,6 +146,21 @@ def complete(
     accelerator.wait_for_everyone()
     files = models_of(folder, recipe)
     for name, options in recipe.all_stages.items():
+        shared = {"seed": recipe.seed, "accelerator": accelerator, "progress": progress}
+        if isinstance(options, InterpolationOptions):
+            interpolate_stage(
+                name,
+                data,
+                recipe.views,
+                options,
+                folder / name,
+                start=start_of(folder, options, recipe),
+                end=files[options.interpolate],
+                training=recipe.training_of(name),
+                preset=recipe.assess.preset,
+                **shared,
+            )
+            continue
         train_stage(
             name,
             data,
@@ -159,9 +168,8 @@ def complete(
             options,
             folder / name,
             teachers=teachers_of(name, recipe, files, len(data.train.classes)),
-            seed=recipe.seed,
-            accelerator=accelerator,
-            progress=progress,
+            start=files.get(options.start or ""),
+            **shared,
         )
     accelerator.wait_for_everyone()  # until the last model is written
     if accelerator.is_main_process:
@@ -173,10 +181,10 @@ def teachers_of(
     name: str, recipe: Recipe, files: dict[str, Path], num_classes: int
 ) -> dict[str, Path | Classifier]:
     """Return the teacher of a stage by name: its model file, or a loaded custom network."""
-    source = teacher_of(recipe.all_stages[name])
-    if source is None or not recipe.all_stages[name].objective.uses_teacher:
+    source = teacher_of(recipe, name)
+    if source is None or not recipe.training_of(name).objective.uses_teacher:
         return {}
-    options = recipe.all_stages[source]
+    options = recipe.training_of(source)
     is_custom = options.model.name == "custom"
     model = load_trained(files[source], options, num_classes) if is_custom else files[source]
     return {source: model}
@@ -186,14 +194,10 @@ def check_recipe(recipe: Recipe, data: Splits, accelerator: Accelerator) -> None
     """Raise UserError for options that would fail later; called before anything is written."""
     suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
     chosen_cells(suite, recipe.assess)
-    stages = recipe.all_stages
-    for name, options in stages.items():
+    for name, options in recipe.trainings.items():
         check_stage(name, options, data, recipe.views, accelerator)
-    sizes = {name: num_parameters(meta_model(stages[name].model, 2)) for name in stages}
-    for name, options in stages.items():
-        teacher = teacher_of(options)
-        if teacher and isinstance(options, StudentOptions) and not options.allow_smaller_student:
-            reject_smaller(teacher=sizes[teacher], student=sizes[name])
+    input_size = recipe.views.input_size(data.train.image_size)
+    check_networks(recipe, len(data.train.classes), input_size)
 
 
 def reject_other_run(folder: Path, recipe: Recipe) -> None:
@@ -248,7 +252,7 @@ def assess_stages(
     if not is_assessed(folder, recipe):
         num_classes = len(data.test.classes)
         models = {
-            name: load_trained(path, recipe.all_stages[name], num_classes).to(accelerator.device)
+            name: load_trained(path, recipe.training_of(name), num_classes).to(accelerator.device)
             for name, path in models_of(folder, recipe).items()
         }
         suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
@@ -262,6 +266,7 @@ def assess_stages(
             overlaps=overlaps(recipe.views.noise, suite.corruptions),
             left_out=data.left_out,
             models=hashes(folder, recipe),
+            held_out=tuple(result.assessment.models),
             data=data.digest,
             examples=tuple(path.name for path in pictures),
         )

@@ -13,11 +13,13 @@ import torch
 from jaxtyping import TypeCheckError
 
 from ruggedize.corruptions.names import ALL
+from ruggedize.data import ImageSet
 from ruggedize.kernels.blocks import available_cores
 from ruggedize.views.kinds.additive_noise import quantiles
 from ruggedize.views.noise_chain import overlaps
 from ruggedize.views.noise_options import (
     AdditiveNoiseOptions,
+    AmplitudeMixOptions,
     AugMixOptions,
     LpNoiseOptions,
     PatchNoiseOptions,
@@ -28,6 +30,7 @@ from ruggedize.views.noise_options import (
 )
 from ruggedize.views.options import NoiseOptions, OneOfOptions, ViewOptions
 from ruggedize.views.pairs import ViewMaker
+from ruggedize.views.partners import Partners, choose_partners
 
 Pictures = tuple[torch.Tensor, torch.Tensor]
 
@@ -41,6 +44,7 @@ CHAINS: dict[str, tuple[NoiseOptions, ...]] = {
     "patch noise": (PatchNoiseOptions(),),
     "augmix": (AugMixOptions(operations="all"),),
     "spectral filter": (SpectralFilterOptions(),),
+    "amplitude mix": (AmplitudeMixOptions(probability=0.9),),
     "one of": (OneOfOptions(one_of=(TrivialAugmentOptions(), ERASING, AdditiveNoiseOptions())),),
     "all": (RandAugmentOptions(), ERASING, AdditiveNoiseOptions(distribution="uniform")),
 }
@@ -68,7 +72,15 @@ def maker_of(
 ) -> ViewMaker:
     noise = CHAINS[chain] if chain else ()
     options = ViewOptions.model_validate({**RULES[rule], "noise": noise, "geometry": geometry})
-    return ViewMaker(options, image_size=32, seed=seed)
+    return ViewMaker(options, image_size=32, seed=seed, partners=partners(options))
+
+
+def partners(options: ViewOptions) -> Partners | None:
+    """Return images to mix with: stripes."""
+    images = torch.arange(50 * 3 * 32 * 32).mul(11).remainder(253).to(torch.uint8)
+    labels = torch.arange(50) % 10
+    pool = ImageSet(images.reshape(50, 3, 32, 32), labels, tuple("abcdefghij"), labels)
+    return choose_partners(pool, options, seed=0)
 
 
 @contextmanager
@@ -272,7 +284,7 @@ def test_no_images_give_no_views(pictures: Pictures) -> None:
 
 def test_images_of_another_size_are_rejected_with_a_fix(pictures: Pictures) -> None:
     maker = ViewMaker(ViewOptions(), image_size=28, seed=0)
-    with pytest.raises(ValueError, match=r"\[n, 3, 28, 28\](.|\n)*stored image_size"):
+    with pytest.raises(ValueError, match=r"\[n, 3, 28, 28\](.|\n)*image_size of the stored images"):
         maker.clean(*pictures, 0)
     with pytest.raises((ValueError, TypeCheckError)):  # the latter where shapes are checked
         maker_of("").clean(pictures[0], pictures[1][:5], 0)

@@ -80,7 +80,7 @@ def assess(
         num_images: Number of test images to use, evenly spaced over the set. Default: all.
         seed: Seed of generated corruptions. Default: that of the first run folder, else 0.
         foreign: How models that ruggedize did not train take images and return scores.
-        out: JSON file to write; predictions are written next to it.
+        out: JSON file to write; predictions and example pictures are written next to it.
     """
     from ruggedize.assess_models import assess_files
     from ruggedize.corruptions import parsed_options

@@ -37,6 +37,7 @@ ruggedize --version prints the version."""
 
 INFO_LOGGERS = (  # loggers whose INFO messages are shown
     "ruggedize.assess.scoring",
+    "ruggedize.assess_models",
     "ruggedize.data.oddities",
     "ruggedize.kernels.kernel",
     "ruggedize.models.precision",

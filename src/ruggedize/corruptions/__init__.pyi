@@ -7,6 +7,7 @@ from .export import export_suite as export_suite
 from .frost_photographs import fetch_frost as fetch_frost
 from .names import ALL as ALL
 from .names import BENCHMARK as BENCHMARK
+from .names import EXTRA as EXTRA
 from .names import SEVERITIES as SEVERITIES
 from .names import check_known as check_known
 from .names import parsed_names as parsed_names

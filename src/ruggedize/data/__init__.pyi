@@ -17,6 +17,7 @@ from .load import data_digest as data_digest
 from .load import load_clean_images as load_clean_images
 from .load import load_data as load_data
 from .load import load_splits as load_splits
+from .location import BUILT_IN as BUILT_IN
 from .location import beside as beside
 from .location import is_place as is_place
 from .location import with_absolute_place as with_absolute_place

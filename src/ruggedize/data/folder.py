@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 
 from ruggedize.core.errors import UserError, shown
 from ruggedize.core.memory import available_memory, processes_here
@@ -20,8 +21,9 @@ from ruggedize.data.layout import TEST_SHARE, Files, find_images
 from ruggedize.data.oddities import report_found, warn_of_shared_pictures
 from ruggedize.data.options import DataOptions
 from ruggedize.data.split import hold_out
-from ruggedize.data.streaming import StreamedImages, bad_files, decode_all
+from ruggedize.data.streaming import EncodedImages, StreamedImages, bad_files, decode_all
 from ruggedize.data.workers import default_workers
+from ruggedize.kernels.types import ImageSource
 
 MAX_COPIES = 3  # copies of all images that are in memory at once while they are split
 
@@ -53,6 +55,8 @@ def load_files(
 ) -> Splits:
     """Load image files by split and class; `path` is the folder or table that lists them."""
     classes = tuple(sorted({name for part in parts.values() for name in part}))
+    if not parts["train"]:
+        raise UserError(f"{shown(path)} has no images for training;\nadd some")
     sets = read_parts(path, parts, classes, options, progress)
     if len(classes) < 2:
         raise UserError(
@@ -100,17 +104,11 @@ def read_parts(
     bad: list[Path] = []
     folder = path if path.is_dir() else path.parent
     for part, files in lists.items():
-        if streamed:
-            num_workers = default_workers() if options.workers is None else options.workers
-            images = StreamedImages(files, stored, num_workers)
-            is_bad = bad_files(images, progress)
-        else:
-            images, faults = decode_all(files, stored, progress)
-            is_bad = np.isin(np.arange(len(files)), [*faults])
+        images, is_bad = read_images(files, stored, options, streamed, progress)
         bad += files.select(np.flatnonzero(is_bad))
         class_sizes = [len(found) for found in parts[part].values()]
-        class_labels = torch.tensor([classes.index(name) for name in parts[part]])
-        labels = class_labels.repeat_interleave(torch.tensor(class_sizes))
+        numbers = [classes.index(name) for name in parts[part]]
+        labels = torch.from_numpy(np.repeat(np.array(numbers, np.int64), class_sizes))
         everything = ImageSet(images, labels, classes, torch.arange(len(files)))
         good = everything.select(np.flatnonzero(~is_bad)) if is_bad.any() else everything
         skipped = tuple(
@@ -121,6 +119,18 @@ def read_parts(
         reject_or_skip(bad, options.skip_bad_images, options.max_megapixels)
         reject_empty_classes(sets, parts)
     return sets
+
+
+def read_images(
+    files: EncodedImages, stored: Stored, options: DataOptions, streamed: bool, progress: Progress
+) -> tuple[ImageSource, Bool[np.ndarray, " n"]]:
+    """Return the images, decoded or to be decoded on access, and which of them are bad."""
+    if streamed:
+        num_workers = default_workers() if options.workers is None else options.workers
+        images = StreamedImages(files, stored, num_workers)
+        return images, bad_files(images, progress)
+    decoded, faults = decode_all(files, stored, progress)
+    return decoded, np.isin(np.arange(len(files)), [*faults])
 
 
 def must_stream(options: DataOptions, num_images: int) -> bool:

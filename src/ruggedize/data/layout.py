@@ -9,17 +9,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ruggedize.core.errors import UserError, shown
-from ruggedize.core.reading import open_regular
+from ruggedize.core.reading import open_regular, reject_holes
 from ruggedize.data.file_list import FileList
-from ruggedize.data.listing import ENDINGS, image_names, is_junk
+from ruggedize.data.listing import ENDINGS, image_names, is_junk, leads_back
 
 PARTS = {  # usual names of each split, in lower case
     "train": ("train", "training"),
     "validation": ("validation", "val", "valid"),
     "test": ("test", "testing"),
 }
-CHUNK = 1 << 20
-MAX_HASHED = 1 << 30  # bytes of a file; 120 megapixels without compression have 0.96e9
 TEST_SHARE = 0.2  # fraction of the images held out for testing if there is no test split
 Files = dict[str, FileList]  # files by class
 log = logging.getLogger(__name__)
@@ -50,7 +48,10 @@ def find_images(path: Path, validation: float | int) -> Found:
     folders = part_folders(root)
     if "train" in folders:
         warn_of_others(root, folders)
-        parts = {part: list_classes(stepped_into(folder)) for part, folder in folders.items()}
+        parts = {
+            part: list_classes(stepped_into(folder), may_be_empty=part != "train")
+            for part, folder in folders.items()
+        }
         return Found(with_spelling_of_train(parts), has_parts=True)
     if folders:
         raise UserError(f"{shown(root)} has no folder train;\nput images in train/CLASS/")
@@ -88,8 +89,13 @@ def visible_folders(folder: Path) -> list[Path]:
     return sorted(
         place
         for place in folder.iterdir()
-        if not is_junk(os.fsencode(place.name)) and place.is_dir()
+        if not is_junk(os.fsencode(place.name)) and place.is_dir() and not is_loop(place)
     )
+
+
+def is_loop(place: Path) -> bool:
+    """Return whether a path is a link to a folder that contains it."""
+    return place.is_symlink() and leads_back(os.fsencode(place), os.fsencode(place.parent))
 
 
 def part_folders(root: Path) -> dict[str, Path]:
@@ -121,17 +127,20 @@ def warn_of_others(root: Path, folders: Mapping[str, Path]) -> None:
 
 
 def warn_of_loose_images(folder: Path) -> None:
-    """Log a warning about images next to class folders, which are not read."""
+    """Warn of images beside class folders, and of links to folders above: neither is read."""
+    for loop in filter(is_loop, sorted(folder.iterdir())):
+        log.warning("%s links to a folder that it lies in; it is skipped", shown(loop))
     names = [os.fsencode(place.name) for place in folder.iterdir() if place.is_file()]
     loose = [name for name in names if name.lower().endswith(ENDINGS) and name[:1] != b"."]
     if loose:
         log.warning("%s: images next to the folders are not read (%d)", shown(folder), len(loose))
 
 
-def list_classes(part: Path) -> Files:
+def list_classes(part: Path, *, may_be_empty: bool = False) -> Files:
     """Return the files of every class folder by class name.
 
-    Folders whose names differ only in their Unicode normal form are the same class.
+    Folders whose names differ only in their Unicode normal form are the same class. A folder
+    without images is an error unless it may be empty.
     """
     folders = visible_folders(part)
     if not folders:
@@ -144,7 +153,12 @@ def list_classes(part: Path) -> Files:
     for folder in folders:
         note_if_outside(folder, part)
         name = class_name(folder.name)
-        found.setdefault(composed(name), []).append((name, files_below(folder)))
+        if files := files_below(folder, may_be_empty=may_be_empty):
+            found.setdefault(composed(name), []).append((name, files))
+        else:
+            log.warning("%s contains no images", shown(folder))
+    if not found:
+        raise UserError(f"no folder of {shown(part)} contains images;\nadd some to each")
     return {
         same[0][0]: same[0][1] if len(same) == 1 else FileList.joined(files for _, files in same)
         for same in found.values()
@@ -182,10 +196,10 @@ def with_spelling_of_train(parts: dict[str, Files]) -> dict[str, Files]:
     }
 
 
-def files_below(folder: Path) -> FileList:
+def files_below(folder: Path, *, may_be_empty: bool = False) -> FileList:
     """Return all image files below a folder, at any depth."""
     start = os.fsencode(folder) + b"/"
-    return FileList(start + name for name in image_names(folder))
+    return FileList(start + name for name in image_names(folder, may_be_empty=may_be_empty))
 
 
 def divided(classes: Files, validation: float | int) -> dict[str, Files]:
@@ -219,18 +233,10 @@ def part_of(file: Path, validation: float) -> str:
 
 
 def content_hash(file: Path) -> bytes:
-    """Return a 16-byte hash of a file's content; zeros if the file cannot be read.
-
-    Only the first bytes of a file longer than any image are hashed: a file with holes may have
-    any length.
-    """
-    digest = hashlib.blake2b(digest_size=16)
+    """Return a 16-byte hash of a file's content; zeros if the file cannot be read."""
     try:
         with open_regular(file) as opened:
-            for _ in range(0, MAX_HASHED, CHUNK):
-                if not (chunk := opened.read(CHUNK)):
-                    break
-                digest.update(chunk)
+            reject_holes(file, os.fstat(opened.fileno()))
+            return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).digest()
     except (OSError, UserError):
         return bytes(16)
-    return digest.digest()

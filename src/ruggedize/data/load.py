@@ -148,7 +148,9 @@ def data_digest(options: DataOptions) -> DataDigest | None:
         UserError, OSError: the data exists but is incomplete or cannot be read.
     """
     if options.name.startswith(PREFIX):
-        return None  # a digest would require decoding all rows
+        from ruggedize.data.huggingface import huggingface_digest
+
+        return huggingface_digest(options.name)
     if options.name in LAYOUTS and find_folder(LAYOUTS[options.name], options.root) is None:
         return None
     if options.name in BUILT_IN:

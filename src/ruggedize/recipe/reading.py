@@ -13,9 +13,9 @@ from ruggedize.core.files import write_atomically
 from ruggedize.core.places import user_path
 from ruggedize.core.reading import read_bytes
 from ruggedize.core.tables import MAX_DEPTH, is_too_deep
-from ruggedize.data import beside, with_absolute_place
 from ruggedize.recipe.explain import explained, shell_hint, shortened
-from ruggedize.recipe.merge import merged, with_stages
+from ruggedize.recipe.merge import for_own_data, merged, with_stages
+from ruggedize.recipe.places import with_absolute_places, with_places_beside
 from ruggedize.recipe.recipe import Recipe, recipe_toml
 
 SHIPPED = resources.files("ruggedize.recipe") / "shipped"
@@ -34,9 +34,9 @@ def shipped_recipes() -> dict[str, str]:
 def load_recipe(name_or_path: str | Path, changes: tuple[str, ...] = ()) -> Recipe:
     """Load a shipped recipe or a recipe file, merged over its bases, and apply changes.
 
-    The value "none" removes an option of the base. A relative path of the data is looked up next to
-    the recipe file that sets it, then in the current folder and in the data folder; the loaded
-    recipe has the absolute path.
+    The value "none" removes an option of the base. A relative path of the data or of a suite is
+    looked up next to the recipe file that sets it, then in the current folder and in the data
+    folder; the loaded recipe has the absolute path.
 
     Args:
         name_or_path: the name of a shipped recipe, or the path of a TOML file.
@@ -48,6 +48,8 @@ def load_recipe(name_or_path: str | Path, changes: tuple[str, ...] = ()) -> Reci
     """
     parsed = [parsed_change(change) for change in changes]
     table = read_table(name_or_path, (), has_root=any(sets_root(change) for change in parsed))
+    if "data" in table:
+        table["data"] = for_own_data(table["data"], data_of(parsed))
     for change in parsed:
         table = merged(table, change)
     if key := beyond_64_bits(table):
@@ -57,7 +59,7 @@ def load_recipe(name_or_path: str | Path, changes: tuple[str, ...] = ()) -> Reci
         )
     try:
         recipe = Recipe.model_validate(without_unset(with_stages(table, str(name_or_path))))
-        return recipe.model_copy(update={"data": with_absolute_place(recipe.data)})
+        return with_absolute_places(recipe)
     except ValidationError as error:
         hint = shell_hint(error, Recipe, changes)
         raise UserError(f"recipe {name_or_path}: {explained(error, Recipe)}{hint}") from None
@@ -66,8 +68,16 @@ def load_recipe(name_or_path: str | Path, changes: tuple[str, ...] = ()) -> Reci
 def keep_place(file: Path, recipe: Recipe) -> None:
     """Rewrite the recipe of a run if its data has moved since the recipe was written."""
     written = tomllib.loads(read_bytes(file).decode("utf-8"))
-    if written["data"]["name"] != recipe.data.name:
+    places = written["data"]["name"], written["data"].get("root"), written["assess"]["suite"]
+    root = recipe.data.root and str(recipe.data.root)
+    if places != (recipe.data.name, root, recipe.assess.suite):
         write_atomically(file, recipe_toml(recipe).encode())
+
+
+def data_of(changes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the options of the data that changes set."""
+    tables = [change["data"] for change in changes if isinstance(change.get("data"), dict)]
+    return {key: value for table in tables for key, value in table.items()}
 
 
 def sets_root(change: dict[str, Any]) -> bool:
@@ -80,7 +90,7 @@ def read_table(
 ) -> dict[str, Any]:
     """Read a TOML file and merge it over its `base`.
 
-    Paths of the data are made absolute, unless a root for them is set elsewhere.
+    Paths next to the file are made absolute, those of the data unless a root is set elsewhere.
     """
     source = recipe_source(name_or_path, above)
     key = str(source)
@@ -111,9 +121,14 @@ def read_table(
             f"recipe {name_or_path}: base must be the name of a recipe or file, got "
             f'{shortened(base)};\nfor example base = "demo"'
         )
-    if "data" in table and not has_root and isinstance(source, Path):
-        table["data"] = beside(table["data"], source.parent)
-    return merged(read_table(base, (*above, key), has_root=has_root), table) if base else table
+    if isinstance(source, Path):
+        table = with_places_beside(table, source.parent, has_root=has_root)
+    if not base:
+        return table
+    below = read_table(base, (*above, key), has_root=has_root)
+    if "data" in below:
+        below["data"] = for_own_data(below["data"], table.get("data"))
+    return merged(below, table)
 
 
 def recipe_source(name_or_path: str | Path, above: tuple[str, ...]) -> Any:

@@ -13,6 +13,7 @@ from ruggedize.assess import (
     Assessment,
     ModelAssessment,
     Predictions,
+    examples_folder,
     load_assessment,
     load_predictions,
     predictions_folder,
@@ -21,7 +22,7 @@ from ruggedize.core.errors import UserError
 from ruggedize.core.files import read_lines, reject_missing_run
 from ruggedize.core.reading import parsed_json, read_bytes, reject_outside
 from ruggedize.core.tables import is_too_deep
-from ruggedize.report.shapes import Delivered, Environment, Recipe, Rows, check_shape
+from ruggedize.report.shapes import Curve, Delivered, Environment, Recipe, Rows, check_shape
 
 OF_A_RUN = "assessment.json"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -52,6 +53,7 @@ class RunRecord:
     predictions: dict[str, Predictions]
     metrics: dict[str, list[dict[str, Any]]]  # by model, one row per epoch
     delivered: dict[str, dict[str, Any]]  # by model: which weights of which epoch
+    curves: dict[str, list[dict[str, Any]]]  # by interpolated model: accuracy by alpha
     views: bytes | None
     examples: tuple[Picture, ...]
 
@@ -108,7 +110,7 @@ def read_record(place: Path) -> RunRecord:
     if place.name == OF_A_RUN and (place.parent / "recipe.toml").exists():
         return read_run(place.parent)
     name = place.stem if place.name != OF_A_RUN else place.resolve().parent.name
-    return record_of(place, name, place.parent / f"{place.stem}-examples")
+    return record_of(place, name, examples_folder(place))
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -129,6 +131,10 @@ def read_run(folder: Path) -> RunRecord:
         metrics={name: read_rows(folder, f"{name}/metrics.jsonl") for name in names},
         delivered={
             name: read_object(folder, f"{name}/delivered.json", Delivered) for name in names
+        },
+        curves={
+            name: read_object(folder, f"{name}/interpolation.json", Curve).get("points", [])
+            for name in names
         },
         views=read_png(folder, "views.png") if (folder / "views.png").exists() else None,
     )
@@ -152,6 +158,7 @@ def record_of(path: Path, name: str, examples: Path) -> RunRecord:
         predictions=predictions,
         metrics={model: [] for model in assessment.models},
         delivered={model: {} for model in assessment.models},
+        curves={},
         views=None,
         examples=tuple(read_examples(examples, assessment)),
     )

@@ -5,7 +5,6 @@ import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -13,7 +12,7 @@ from ruggedize.core import files, seeding
 from ruggedize.core.errors import UserError
 from ruggedize.core.reading import read_json
 from ruggedize.models import packed_model
-from ruggedize.train.average import averaged_copy, refresh_batch_norm
+from ruggedize.train.average import averaged_copy, even_batches, refresh_batch_norm
 from ruggedize.train.checkpoint import Counters, State, saved_facts
 from ruggedize.train.distributed import sum_over_processes
 from ruggedize.train.optim import NoAveraging
@@ -46,7 +45,7 @@ def validate_epoch(stage: Stage, state: State, autocast: torch.autocast) -> Epoc
     averaged_model = stage.model
     if state.average and state.average.num_snapshots:
         averaged_model = averaged_copy(stage.model, state.average)
-        refresh(stage, state, averaged_model, autocast, REFRESH_IMAGES)
+        refresh(stage, averaged_model, autocast, REFRESH_IMAGES)
         averaged = outcomes(averaged_model, *shared)
         difference = raw_minus_average(raw, averaged, stage.options.watch, stage.accelerator)
         scores = EpochScores(scores.raw, score(averaged, stage.accelerator), difference)
@@ -78,18 +77,14 @@ def remember_if_best(stage: Stage, state: State, average: nn.Module, scores: Epo
         state.best = {name: value.clone() for name, value in network.state_dict().items()}
 
 
-def refresh(
-    stage: Stage, state: State, network: nn.Module, autocast: torch.autocast, num_images: int
-) -> None:
+def refresh(stage: Stage, network: nn.Module, autocast: torch.autocast, num_images: int) -> None:
     """Recompute a network's batch-norm statistics on views like those seen in training.
 
     The batches have the size of a micro-batch and do not depend on the number of processes.
     """
     chosen = seeding.generator(stage.seed, f"{stage.name}/refresh").permutation(stage.num_images)
-    chosen = chosen[:num_images]
     size = max(stage.min_images, stage.options.batch_size // stage.options.microbatches)
-    num_batches = min(-(-len(chosen) // size), len(chosen) // stage.min_images)
-    batches = np.array_split(chosen, num_batches)  # sizes differ by at most 1: equal weights
+    batches = even_batches(chosen[:num_images], size, stage.min_images)
     accelerator = stage.accelerator
     mine = batches[accelerator.process_index :: accelerator.num_processes]
     images = stage.train.batches(mine)
@@ -106,7 +101,7 @@ def deliver(stage: Stage, state: State, autocast: torch.autocast) -> None:
     if state.best:
         stage.model.load_state_dict(state.best)
     if counters.best_is_average:
-        refresh(stage, state, stage.model, autocast, stage.num_images)
+        refresh(stage, stage.model, autocast, stage.num_images)
     found = outcomes(stage.model, stage.validation, stage.model, autocast, stage.accelerator)
     data = packed_model(stage.model.eval(), stage.parents)
     delivered = {

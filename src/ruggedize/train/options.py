@@ -1,10 +1,11 @@
 """Training options. Torch is not imported, so that reading a recipe takes milliseconds."""
 
+import re
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ruggedize.models import ModelOptions
+from ruggedize.models import ModelOptions, TimmOptions
 from ruggedize.train.objectives.options import (
     KINDS,
     ConsistencyOptions,
@@ -27,6 +28,14 @@ FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 OBJECTIVES = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
 
 
+STAGE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
+
+
+def names_stage(start: str) -> bool:
+    """Return whether a `start` names a stage; else it is the path of a model file."""
+    return STAGE_NAME.fullmatch(start) is not None
+
+
 class TrainingOptions(BaseModel):
     """How a network is trained; the options of the teacher."""
 
@@ -45,8 +54,26 @@ class TrainingOptions(BaseModel):
     views: Literal["clean", "noisy"] | None = Field(
         default=None, description="view that the supervised objective trains on; default: clean"
     )
+    start: str | None = Field(
+        default=None,
+        description="weights to start from, instead of random ones: an earlier stage, or a model "
+        "file (a path with . or /); the head is replaced if the classes differ",
+    )
     epochs: int = Field(
         default=5, ge=1, description="maximum number of passes over the training images"
+    )
+    probe_epochs: int = Field(
+        default=0,
+        ge=0,
+        description="linear probe: epochs, of all, in which only the last layer is trained, at a "
+        "constant learning rate; the schedule is that of the others",
+    )
+    layer_decay: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="layer-wise decay: the learning rate of a layer is this times that of the next "
+        "one; the last layer's is the optimiser's",
     )
     batch_size: int = Field(default=128, ge=2, description="images per step, over all processes")
     optimiser: Optimiser = Field(default=Adam(), description="adam, adamw or sgd, and its options")
@@ -109,6 +136,26 @@ class TrainingOptions(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def check_start(self) -> "TrainingOptions":
+        """Reject two sources of initial weights."""
+        if self.start is not None and isinstance(self.model, TimmOptions) and self.model.pretrained:
+            raise ValueError(
+                f"start = {self.start!r} would replace the pretrained weights; "
+                "set model.pretrained = false, or remove start"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def check_probe(self) -> "TrainingOptions":
+        """Reject a linear probe that leaves no epoch for the other layers."""
+        if self.probe_epochs >= self.epochs:
+            raise ValueError(
+                f"probe_epochs must be less than epochs = {self.epochs}, got {self.probe_epochs}; "
+                "lower it, or raise epochs"
+            )
+        return self
+
     @field_validator("objective", mode="before")
     @classmethod
     def default_kind(cls, value: Any) -> Any:
@@ -167,6 +214,12 @@ class TrainingOptions(BaseModel):
         return self
 
 
+def usual_teacher(options: dict[str, Any]) -> str | None:
+    """Return the stage that a student learns from by default, given its other options."""
+    objective = options.get("objective")  # missing where it is invalid
+    return "teacher" if objective is None or objective.uses_teacher else None
+
+
 class StudentOptions(TrainingOptions):
     """How the student is trained: the options of a teacher, and which teacher it learns from."""
 
@@ -175,11 +228,56 @@ class StudentOptions(TrainingOptions):
         description=f"{OBJECTIVES}, and its options",
     )
     learns_from: str | None = Field(
-        default="teacher", description="stage whose model is the teacher"
+        default_factory=usual_teacher,
+        json_schema_extra={"default": "teacher"},
+        description="stage whose model is the teacher; default: teacher, or nothing with an "
+        "objective without a teacher",
     )
     allow_smaller_student: bool = Field(
         default=False, description="allow a student with fewer parameters than its teacher"
     )
+
+    @model_validator(mode="after")
+    def check_teacher(self) -> "StudentOptions":
+        """Reject a teacher for an objective that has none."""
+        if self.learns_from is not None and not self.objective.uses_teacher:
+            raise ValueError(
+                f"learns_from = {self.learns_from!r} has no effect, because the objective "
+                f"{self.objective.kind} has no teacher; remove learns_from"
+            )
+        return self
+
+
+class InterpolationOptions(BaseModel):
+    """A stage without a training: weights between a network's start and end (WiSE-FT).
+
+    The weights are (1 - alpha) start + alpha end, with refreshed batch-norm statistics. Alpha is
+    the one with the highest accuracy on validation images under the four extra corruptions.
+    """
+
+    model_config = FROZEN
+    interpolate: str = Field(description="earlier training at the end (alpha = 1)")
+    start: str | None = Field(
+        default=None,
+        description="earlier stage, or model file, at the start (alpha = 0); default: the weights "
+        "that the training at the end started from, after its linear probe if it has one",
+    )
+    alphas: tuple[float, ...] = Field(
+        default=tuple(step / 10 for step in range(11)), description="values of alpha to compare"
+    )
+    num_images: int = Field(
+        default=1000,
+        ge=1,
+        description="validation images to compare on at most, spread evenly over the split",
+    )
+
+    @field_validator("alphas")
+    @classmethod
+    def sorted_and_distinct(cls, alphas: tuple[float, ...]) -> tuple[float, ...]:
+        """Reject values outside 0..1; put the others in order, each once."""
+        if not alphas or min(alphas) < 0 or max(alphas) > 1:
+            raise ValueError(f"alphas must be values from 0 to 1, got {list(alphas)}; omit it")
+        return tuple(sorted(set(alphas)))
 
 
 class StageOptions(StudentOptions):

@@ -1,6 +1,7 @@
 from .augment import randaugment as randaugment
 from .noise_chain import overlaps as overlaps
 from .noise_options import AdditiveNoiseOptions as AdditiveNoiseOptions
+from .noise_options import AmplitudeMixOptions as AmplitudeMixOptions
 from .noise_options import AugMixOptions as AugMixOptions
 from .noise_options import LpNoiseOptions as LpNoiseOptions
 from .noise_options import PatchNoiseOptions as PatchNoiseOptions
@@ -12,5 +13,7 @@ from .options import CustomNoise as CustomNoise
 from .options import OneOfOptions as OneOfOptions
 from .options import ViewOptions as ViewOptions
 from .pairs import ViewMaker as ViewMaker
+from .partners import Partners as Partners
+from .partners import choose_partners as choose_partners
 from .sheet import save_view_sheet as save_view_sheet
 from .sheet import view_sheet as view_sheet

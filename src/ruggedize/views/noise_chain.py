@@ -7,34 +7,63 @@ from typing import Any
 import numpy as np
 import torch
 
+from ruggedize.core.errors import UserError
 from ruggedize.core.seeding import stream_key
 from ruggedize.kernels.types import Images
 from ruggedize.views.options import CustomNoise, NoiseOptions, OneOfOptions, members
+from ruggedize.views.partners import MIXING, Partners
 
 KINDS = "ruggedize.views.kinds"
 
 
 def apply_noise(
-    images: Images, index: np.ndarray, chain: Sequence[NoiseOptions], seed: int, epoch: int
+    images: Images,
+    index: np.ndarray,
+    chain: Sequence[NoiseOptions],
+    seed: int,
+    epoch: int,
+    partners: Partners | None = None,
 ) -> Images:
     """Apply a chain of noise to views; each link's draws depend on its position and kind."""
     for place, options in enumerate(chain):
-        stream = stream_key(seed, f"noise-{place}-{name_of(options)}", epoch)
         source = np.ascontiguousarray(images.numpy())
         out = np.empty_like(source)
-        apply_link(source, out, index, stream, options)
+        apply_link(source, out, index, link_stream(place, options, seed, epoch), options, partners)
         images = torch.from_numpy(out)
     return images
 
 
+def link_stream(place: int, options: NoiseOptions, seed: int, epoch: int) -> np.uint64:
+    """Return the random stream of a link of the chain."""
+    return stream_key(seed, f"noise-{place}-{name_of(options)}", epoch)
+
+
 def apply_link(
-    images: np.ndarray, out: np.ndarray, index: np.ndarray, stream: np.uint64, options: NoiseOptions
+    images: np.ndarray,
+    out: np.ndarray,
+    index: np.ndarray,
+    stream: np.uint64,
+    options: NoiseOptions,
+    partners: Partners | None,
 ) -> None:
-    """Apply one link of a chain to contiguous images, uint8 `[n, 3, h, w]`."""
+    """Apply one link of a chain to contiguous images, uint8 `[n, 3, h, w]`.
+
+    Raises:
+        UserError: the kind mixes images, and there are none to mix with.
+    """
     if isinstance(options, CustomNoise):
         options.apply(images, out, index, stream)
-    else:
+    elif isinstance(options, OneOfOptions):
+        module_of(options).apply(images, out, index, stream, options, partners)
+    elif options.kind not in MIXING:
         module_of(options).apply(images, out, index, stream, options)
+    elif partners is None:
+        raise UserError(
+            f"{options.kind} needs partners, images to mix with;\n"
+            "pass ViewMaker(..., partners=choose_partners(image_set, views, seed))"
+        )
+    else:
+        module_of(options).apply(images, out, index, stream, options, partners)
 
 
 def member_stream(stream: np.uint64, options: OneOfOptions, number: int) -> np.uint64:

@@ -159,3 +159,14 @@ class SpectralFilterOptions(BaseModel):
     """Rows and columns of the filter."""
     std: float = Field(default=4.0, gt=0, le=100)
     """Standard deviation of the weights that are added to the filter that changes nothing."""
+
+
+class AmplitudeMixOptions(BaseModel):
+    """The amplitude spectrum is replaced by that of another training image (Chen et al. 2021)."""
+
+    model_config = DESCRIBED
+
+    kind: Literal["amplitude_mix"] = "amplitude_mix"
+    """Selects this kind of noise."""
+    probability: Probability = 0.6
+    """Probability that the spectrum of an image is replaced."""

@@ -15,6 +15,7 @@ from ruggedize.core.errors import UserError
 from ruggedize.views.noise_options import (
     DESCRIBED,
     AdditiveNoiseOptions,
+    AmplitudeMixOptions,
     AugMixOptions,
     LpNoiseOptions,
     PatchNoiseOptions,
@@ -73,6 +74,7 @@ SingleNoise = (
     | LpNoiseOptions
     | PatchNoiseOptions
     | SpectralFilterOptions
+    | AmplitudeMixOptions
     | SerializeAsAny[CustomNoise]
 )
 

@@ -20,6 +20,7 @@ from ruggedize.views.geometry import (
 )
 from ruggedize.views.noise_chain import apply_noise
 from ruggedize.views.options import ViewOptions
+from ruggedize.views.partners import Partners
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,13 @@ class ViewMaker:
         options: how the views are made.
         image_size: side in pixels of the stored, square images.
         seed: seed of all random draws.
+        partners: images that mixing kinds of noise need, from `choose_partners`.
     """
 
     options: ViewOptions
     image_size: int = field(kw_only=True)
     seed: int = field(kw_only=True)
+    partners: Partners | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         self.options.check_image_size(self.image_size)
@@ -70,7 +73,7 @@ class ViewMaker:
         shared = self.options.geometry == "shared"
         purpose = "clean-geometry" if shared else "noisy-geometry"
         views = self._geometry(images, indices, purpose, epoch)
-        return apply_noise(views, indices, self.options.noise, self.seed, epoch)
+        return self._with_noise(views, indices, epoch)
 
     def pair(self, images: Images, index: Int64[Tensor, " n"], epoch: int) -> tuple[Views, Views]:
         """Return the clean and the noisy views, equal to the results of `clean` and `noisy`."""
@@ -78,12 +81,16 @@ class ViewMaker:
         if self.options.geometry == "independent":
             return clean, self.noisy(images, index, epoch)
         indices = self._indices(images, index)
-        noisy = apply_noise(clean, indices, self.options.noise, self.seed, epoch)
+        noisy = self._with_noise(clean, indices, epoch)
         return clean, noisy.clone() if noisy is clean else noisy
 
     def test(self, images: Images) -> Views:
         """Return the test views: whole images, resized to the input size."""
         return resize(images, self.input_size)
+
+    def _with_noise(self, views: Views, indices: np.ndarray, epoch: int) -> Views:
+        chain = self.options.noise
+        return apply_noise(views, indices, chain, self.seed, epoch, self.partners)
 
     def _geometry(self, images: Images, indices: np.ndarray, purpose: str, epoch: int) -> Views:
         stream = stream_key(self.seed, purpose, epoch)
