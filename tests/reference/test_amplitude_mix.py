@@ -74,5 +74,5 @@ def test_mistakes_are_rejected_with_a_fix() -> None:
     with pytest.raises(UserError, match="no image has a label;\nremove amplitude_mix"):
         choose_partners(set_of(5, torch.full((5,), -1)), VIEWS, 0)
     maker = ViewMaker(VIEWS, image_size=8, seed=0)
-    with pytest.raises(UserError, match="amplitude_mix needs partners.*\n.*choose_partners"):
+    with pytest.raises(UserError, match=r"amplitude_mix needs partners.*\n.*choose_partners"):
         maker.noisy(set_of(5).images, torch.arange(5), 0)
