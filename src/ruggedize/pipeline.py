@@ -6,14 +6,13 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from ruggedize.assess import (
-    GENERATED,
     AssessmentFacts,
-    AssessOptions,
     assess,
     chosen_cells,
     load_assessment,
     save_assessment,
     save_examples,
+    suite_for,
 )
 from ruggedize.core import files
 from ruggedize.core.environment import environment
@@ -23,15 +22,8 @@ from ruggedize.core.places import user_path
 from ruggedize.core.progress import Progress, no_progress
 from ruggedize.core.reading import read_bytes
 from ruggedize.core.tables import holds_custom
-from ruggedize.corruptions import (
-    Suite,
-    find_suite,
-    further_corruptions,
-    generated_suite,
-    reject_incomplete,
-    stored_suite,
-)
-from ruggedize.data import ImageSet, Splits, data_digest, load_splits
+from ruggedize.corruptions import Suite, compiling_ahead
+from ruggedize.data import Splits, data_digest, load_splits
 from ruggedize.models import Classifier
 from ruggedize.recipe import (
     Recipe,
@@ -145,36 +137,39 @@ def complete(
         write_recipe(folder, recipe, data)
     accelerator.wait_for_everyone()
     files = models_of(folder, recipe)
-    for name, options in recipe.all_stages.items():
-        shared = {"seed": recipe.seed, "accelerator": accelerator, "progress": progress}
-        if isinstance(options, InterpolationOptions):
-            interpolate_stage(
+    suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
+    uses_all = recipe.assess.corruptions is None and accelerator.is_main_process
+    with compiling_ahead(suite if uses_all else None):
+        for name, options in recipe.all_stages.items():
+            shared = {"seed": recipe.seed, "accelerator": accelerator, "progress": progress}
+            if isinstance(options, InterpolationOptions):
+                interpolate_stage(
+                    name,
+                    data,
+                    recipe.views,
+                    options,
+                    folder / name,
+                    start=start_of(folder, options, recipe),
+                    end=files[options.interpolate],
+                    training=recipe.training_of(name),
+                    preset=recipe.assess.preset,
+                    **shared,
+                )
+                continue
+            train_stage(
                 name,
                 data,
                 recipe.views,
                 options,
                 folder / name,
-                start=start_of(folder, options, recipe),
-                end=files[options.interpolate],
-                training=recipe.training_of(name),
-                preset=recipe.assess.preset,
+                teachers=teachers_of(name, recipe, files, len(data.train.classes)),
+                start=files.get(options.start or ""),
                 **shared,
             )
-            continue
-        train_stage(
-            name,
-            data,
-            recipe.views,
-            options,
-            folder / name,
-            teachers=teachers_of(name, recipe, files, len(data.train.classes)),
-            start=files.get(options.start or ""),
-            **shared,
-        )
     accelerator.wait_for_everyone()  # until the last model is written
     if accelerator.is_main_process:
         keep_place(folder / "recipe.toml", recipe)
-    assess_stages(folder, recipe, data, accelerator, progress)
+    assess_stages(folder, recipe, data, suite, accelerator, progress)
 
 
 def teachers_of(
@@ -246,7 +241,12 @@ def write_recipe(folder: Path, recipe: Recipe, data: Splits) -> None:
 
 
 def assess_stages(
-    folder: Path, recipe: Recipe, data: Splits, accelerator: Accelerator, progress: Progress
+    folder: Path,
+    recipe: Recipe,
+    data: Splits,
+    suite: Suite,
+    accelerator: Accelerator,
+    progress: Progress,
 ) -> None:
     """Assess the models of all stages; the first process writes the report."""
     if not is_assessed(folder, recipe):
@@ -255,7 +255,6 @@ def assess_stages(
             name: load_trained(path, recipe.training_of(name), num_classes).to(accelerator.device)
             for name, path in models_of(folder, recipe).items()
         }
-        suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
         result = assess(
             models, data.test, suite, recipe.assess, accelerator=accelerator, progress=progress
         )
@@ -275,20 +274,3 @@ def assess_stages(
         check_same_data(folder, recipe)
     if accelerator.is_main_process:
         write_report([folder], folder / "report.html")
-
-
-def suite_for(options: AssessOptions, test: ImageSet, root: Path | None, seed: int) -> Suite:
-    """Return the suite that the options select: generated from the test images, or a folder."""
-    if options.suite == GENERATED:
-        return generated_suite(
-            test.images,
-            seed=seed,
-            preset=options.preset,
-            options=options.corruption_options,
-            extra=further_corruptions(options.corruptions),
-        )
-    folder = find_suite(options.suite, root)
-    suite = stored_suite(folder, test, options.severities)
-    if options.corruptions is None:
-        reject_incomplete(folder, suite)
-    return suite

@@ -21,7 +21,9 @@ from ruggedize.views.noise_options import (
     AdditiveNoiseOptions,
     AmplitudeMixOptions,
     AugMixOptions,
+    CutMixOptions,
     LpNoiseOptions,
+    MixUpOptions,
     PatchNoiseOptions,
     RandAugmentOptions,
     RandomErasingOptions,
@@ -45,6 +47,7 @@ CHAINS: dict[str, tuple[NoiseOptions, ...]] = {
     "augmix": (AugMixOptions(operations="all"),),
     "spectral filter": (SpectralFilterOptions(),),
     "amplitude mix": (AmplitudeMixOptions(probability=0.9),),
+    "mixed labels": (MixUpOptions(alpha=0.7), CutMixOptions(probability=0.9)),
     "one of": (OneOfOptions(one_of=(TrivialAugmentOptions(), ERASING, AdditiveNoiseOptions())),),
     "all": (RandAugmentOptions(), ERASING, AdditiveNoiseOptions(distribution="uniform")),
 }

@@ -26,7 +26,7 @@ def recombined(image: np.ndarray, partner: np.ndarray) -> np.ndarray:
 def test_amplitudes_are_those_of_the_partner(small_images: torch.Tensor, side: int) -> None:
     images = np.ascontiguousarray(small_images.numpy()[..., :side, :side])
     pool = torch.from_numpy(images[::-1].copy())
-    partners = Partners(pool, torch.zeros(len(pool), dtype=torch.int64))
+    partners = Partners(pool, torch.zeros(len(pool), dtype=torch.int64), 1)
     index, out = np.arange(len(images)) + 5, np.empty_like(images)
     amplitude_mix.apply(images, out, index, STREAM, AmplitudeMixOptions(), partners)
     expected, applied = images.astype(float), []
@@ -43,7 +43,7 @@ def test_amplitudes_are_those_of_the_partner(small_images: torch.Tensor, side: i
 
 def test_an_image_without_variation_keeps_its_lack_of_phase() -> None:
     black = np.zeros((3, 3, 8, 8), np.uint8)
-    partners = Partners(torch.full((1, 3, 8, 8), 70, dtype=torch.uint8), torch.zeros(1).long())
+    partners = Partners(torch.full((1, 3, 8, 8), 70, dtype=torch.uint8), torch.zeros(1).long(), 1)
     out, options = np.empty_like(black), AmplitudeMixOptions(probability=1.0)
     amplitude_mix.apply(black, out, np.arange(3), STREAM, options, partners)
     assert (out == 70).all()

@@ -1,5 +1,8 @@
 from .catalogue import CORRUPTIONS as CORRUPTIONS
+from .compiling import compiling_ahead as compiling_ahead
 from .corrupting import corrupt as corrupt
+from .corrupting import corrupt_indexed as corrupt_indexed
+from .corrupting import find as find
 from .corrupting import resolve_preset as resolve_preset
 from .corruption import Corruption as Corruption
 from .corruption import Preset as Preset

@@ -20,6 +20,7 @@ from ruggedize.data.image_set import ImageSet, Splits
 from ruggedize.data.layout import TEST_SHARE, Files, find_images
 from ruggedize.data.oddities import report_found, warn_of_shared_pictures
 from ruggedize.data.options import DataOptions
+from ruggedize.data.originals import Originals
 from ruggedize.data.split import hold_out
 from ruggedize.data.streaming import EncodedImages, StreamedImages, bad_files, decode_all
 from ruggedize.data.workers import default_workers
@@ -109,7 +110,8 @@ def read_parts(
         class_sizes = [len(found) for found in parts[part].values()]
         numbers = [classes.index(name) for name in parts[part]]
         labels = torch.from_numpy(np.repeat(np.array(numbers, np.int64), class_sizes))
-        everything = ImageSet(images, labels, classes, torch.arange(len(files)))
+        index, originals = torch.arange(len(files)), Originals(files, stored)
+        everything = ImageSet(images, labels, classes, index, originals=originals)
         good = everything.select(np.flatnonzero(~is_bad)) if is_bad.any() else everything
         skipped = tuple(
             shown(os.path.relpath(file, folder)) for file in files.select(np.flatnonzero(is_bad))

@@ -25,6 +25,7 @@ from ruggedize.data.listing import ENDINGS, visible_files
 from ruggedize.data.location import PREFIX
 from ruggedize.data.oddities import report_found
 from ruggedize.data.options import DataOptions
+from ruggedize.data.originals import Originals
 from ruggedize.data.split import hold_out
 from ruggedize.data.tables import COLUMNS
 
@@ -117,7 +118,14 @@ def read_parts(found: Found, options: DataOptions, progress: Progress) -> dict[s
     for name, (rows, labels) in found.parts.items():
         images, is_bad = read_images(rows, stored, options, streamed, progress)
         index = torch.arange(len(labels))
-        part = ImageSet(images, torch.from_numpy(labels), found.classes, index, options.fit)
+        part = ImageSet(
+            images,
+            torch.from_numpy(labels),
+            found.classes,
+            index,
+            options.fit,
+            originals=Originals(rows, stored),
+        )
         bad = np.flatnonzero(is_bad)
         faults += [partial(fault_of, rows, number, name, stored) for number in bad.tolist()]
         skipped = tuple(named_row(rows, number, name) for number in bad.tolist())

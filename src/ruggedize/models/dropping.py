@@ -1,7 +1,7 @@
 """Dropout and stochastic depth whose masks depend on the step and the image only.
 
 Every mask is a hash of the step's key, the pixels of the image and the layer's number, so it does
-not depend on the batch, the micro-batch or the process that the image is in (docs/decisions/0010).
+not depend on the batch, the micro-batch or the process that the image is in (docs/decisions/0011).
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,8 @@
 """ONNX files, which are run by onnxruntime."""
 
 import json
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ from pydantic import Field, FiniteFloat, TypeAdapter
 from torch import Tensor
 
 from ruggedize.core.errors import UserError
+from ruggedize.kernels.centre_crop import LEAST_CROP_PCT, TestFilter
 from ruggedize.models.contract import Contract
 from ruggedize.models.predictor import ChannelOrder, Output, Predictor
 
@@ -34,6 +36,8 @@ FACTS: dict[str, TypeAdapter[Any]] = {  # what is read of our metadata, and its 
     "input_size": TypeAdapter(Side),
     "mean": TypeAdapter(Three),
     "std": TypeAdapter(Three),
+    "crop_pct": TypeAdapter(Annotated[float, Field(ge=LEAST_CROP_PCT, le=1)]),
+    "test_filter": TypeAdapter(TestFilter),
 }
 
 
@@ -68,12 +72,14 @@ def load_onnx(file: Path, contract: Contract, device: torch.device) -> Predictor
             f"{file} takes uint8 pixels and normalises them itself;\nomit --mean and --std"
         )
     wanted = contract.filled(said, str(file))
+    facts = metadata_of(session)
     return Predictor(
         running(session, dtype, fixed_batch(inputs[0].shape)),
         classes=classes_in(session),
         input_size=wanted.input_size,
         resize=wanted.resize,
-        image_size=metadata_of(session).get("image_size"),
+        image_size=facts.get("image_size"),
+        interpolation="bicubic" if facts.get("test_filter") == "bicubic" else "bilinear",
         mean=None if dtype == np.uint8 else wanted.mean,
         std=None if dtype == np.uint8 else wanted.std,
         channels=wanted.channels or "rgb",
@@ -121,14 +127,22 @@ def contract_in(file: Path, session: "InferenceSession", layout: str | None) -> 
             f"{file} must take square images, got {sides[layout]} pixels;\n"
             "export the network for square images, or set --layout if the channels are elsewhere"
         )
+    input_size = fixed.pop() if fixed else facts.get("input_size")
     return Contract(
-        input_size=fixed.pop() if fixed else facts.get("input_size"),
+        input_size=input_size,
+        resize=resize_in(facts, input_size),
         layout="nhwc" if layout == "nhwc" and found else "nchw" if found else None,
         mean=facts.get("mean"),
         std=facts.get("std"),
         channels=facts.get("channels"),
         output=facts.get("output"),
     )
+
+
+def resize_in(facts: Mapping[str, Any], input_size: int | None) -> int | None:
+    """Return the side that stored images are resized to before their middle is cut out."""
+    crop_pct = facts.get("crop_pct", 1.0)
+    return math.floor(input_size / crop_pct) if input_size is not None and crop_pct < 1 else None
 
 
 def metadata_of(session: "InferenceSession") -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import difflib
 import tomllib
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,12 @@ def shipped_recipes() -> dict[str, str]:
     }
 
 
-def load_recipe(name_or_path: str | Path, changes: tuple[str, ...] = ()) -> Recipe:
+def load_recipe(
+    name_or_path: str | Path,
+    changes: tuple[str, ...] = (),
+    *,
+    tables: Sequence[Mapping[str, Any]] = (),
+) -> Recipe:
     """Load a shipped recipe or a recipe file, merged over its bases, and apply changes.
 
     The value "none" removes an option of the base. A relative path of the data or of a suite is
@@ -41,12 +47,13 @@ def load_recipe(name_or_path: str | Path, changes: tuple[str, ...] = ()) -> Reci
     Args:
         name_or_path: the name of a shipped recipe, or the path of a TOML file.
         changes: changes of the form `section.key=value`, applied in order.
+        tables: tables of options like those of a recipe file, merged over it before the changes.
 
     Raises:
         UserError: the recipe or a key is unknown (the message suggests the closest one), or a value
             is invalid.
     """
-    parsed = [parsed_change(change) for change in changes]
+    parsed = [*map(dict, tables), *map(parsed_change, changes)]
     table = read_table(name_or_path, (), has_root=any(sets_root(change) for change in parsed))
     if "data" in table:
         table["data"] = for_own_data(table["data"], data_of(parsed))

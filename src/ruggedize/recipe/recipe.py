@@ -59,6 +59,9 @@ class Recipe(BaseModel):
     )
     data: DataOptions
     views: ViewOptions = ViewOptions()
+    without_teacher: bool = Field(
+        default=False, description="train no teacher: every stage learns from the labels alone"
+    )
     teacher: TrainingOptions
     student: StudentOptions
     stages: dict[StageName, AnyStage] = Field(
@@ -89,10 +92,12 @@ class Recipe(BaseModel):
         for name, options in self.trainings.items():
             objective = options.objective
             cached = isinstance(objective, ConsistencyOptions) and objective.cached_targets
-            if cached and self.views.resize is not None:
+            if cached and self.views.is_resampled:
+                option = "crop_mode" if self.views.crops_originals else "resize"
                 raise ValueError(
                     f"{name}.objective.cached_targets requires views that are only flipped and "
-                    f"cropped, got views.resize = {self.views.resize}; remove one of them"
+                    f"cropped, got views.{option} = {getattr(self.views, option)}; "
+                    "remove one of them"
                 )
         return self
 
@@ -105,7 +110,7 @@ class Recipe(BaseModel):
             if isinstance(options, InterpolationOptions):
                 self.check_interpolation(name, options, before)
             else:
-                check_teacher(name, options, before)
+                check_teacher(name, options, before, self.without_teacher)
             before.append(name)
         return self
 
@@ -148,7 +153,8 @@ class Recipe(BaseModel):
     @property
     def all_stages(self) -> dict[str, TrainingOptions | InterpolationOptions]:
         """All stages by name, in the order in which they are made."""
-        return {"teacher": self.teacher, "student": self.student, **self.stages}
+        first = {} if self.without_teacher else {"teacher": self.teacher}
+        return {**first, "student": self.student, **self.stages}
 
     @property
     def trainings(self) -> dict[str, TrainingOptions]:
@@ -172,15 +178,23 @@ def check_start(name: str, start: str | None, before: list[str]) -> None:
         )
 
 
-def check_teacher(name: str, options: TrainingOptions, before: list[str]) -> None:
+def check_teacher(
+    name: str, options: TrainingOptions, before: list[str], without_teacher: bool
+) -> None:
     """Raise a ValueError if a stage learns from one that is not made before it, or lacks one."""
     source = options.learns_from if isinstance(options, StudentOptions) else None
-    if source is not None and source not in before:
+    objective = options.objective
+    is_taught = source is not None and objective.uses_teacher
+    if is_taught and without_teacher and source == "teacher":
+        raise ValueError(
+            f"{name} learns from the teacher, which without_teacher = true removes; "
+            f'set {name}.objective = "supervised", or remove without_teacher'
+        )
+    if is_taught and source not in before:
         raise ValueError(
             f"{name}.learns_from must be an earlier stage, got {source}; "
             f"use one of {', '.join(before)}"
         )
-    objective = options.objective
     is_consistency = isinstance(objective, ConsistencyOptions)
     if is_consistency and objective.consistency_weight > 0 and source is None:
         raise ValueError(

@@ -13,6 +13,7 @@ from .objectives.objective import Context as Context
 from .objectives.objective import Objective as Objective
 from .objectives.objective import Term as Term
 from .objectives.objective import counts_of as counts_of
+from .objectives.objective import softened_kl as softened_kl
 from .objectives.options import UNTAUGHT as UNTAUGHT
 from .objectives.options import ConsistencyOptions as ConsistencyOptions
 from .objectives.options import CustomObjective as CustomObjective

@@ -18,6 +18,7 @@ from ruggedize.train.distributed import sum_over_processes
 from ruggedize.train.optim import NoAveraging
 from ruggedize.train.stage import Stage
 from ruggedize.train.validate import Difference, Score, outcomes, raw_minus_average, score
+from ruggedize.views import view_batches
 
 MODEL = "model.safetensors"
 DELIVERED = "delivered.json"  # written before the model; describes it and holds its hash
@@ -87,7 +88,7 @@ def refresh(stage: Stage, network: nn.Module, autocast: torch.autocast, num_imag
     batches = even_batches(chosen[:num_images], size, stage.min_images)
     accelerator = stage.accelerator
     mine = batches[accelerator.process_index :: accelerator.num_processes]
-    images = stage.train.batches(mine)
+    images = view_batches(stage.train, mine, [stage.refresh_request])
     views = (stage.refresh_views(batch).to(accelerator.device) for batch in images)
     refresh_batch_norm(network, views, autocast, sum_over_processes(accelerator))
 

@@ -19,7 +19,7 @@ from ruggedize.models import Classifier, Precision
 from ruggedize.train.objectives.objective import LABELLED, Objective
 from ruggedize.train.optim import rate_at
 from ruggedize.train.options import TrainingOptions
-from ruggedize.views import ViewMaker, ViewOptions
+from ruggedize.views import Request, ViewMaker, ViewOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +98,11 @@ class Stage:
     def train(self) -> ImageSet:
         """The labelled training images; an epoch is one pass over them."""
         return self.sources[LABELLED]
+
+    @property
+    def refresh_request(self) -> Request:
+        """The views that `refresh_views` returns."""
+        return Request(self.refresher, self.objective.sees, 0)
 
     def refresh_views(self, batch: ImageBatch) -> Views:
         """Return views for the batch-norm refresh; they depend on the seed only."""

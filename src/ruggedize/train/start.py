@@ -41,6 +41,7 @@ def fresh_model(
         images=data.train.images,
     )
     model.fit = data.train.fit
+    model.crop_pct, model.test_filter = views.crop_pct, views.test_filter
     return model
 
 

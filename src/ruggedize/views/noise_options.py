@@ -170,3 +170,29 @@ class AmplitudeMixOptions(BaseModel):
     """Selects this kind of noise."""
     probability: Probability = 0.6
     """Probability that the spectrum of an image is replaced."""
+
+
+class CutMixOptions(BaseModel):
+    """CutMix (Yun et al. 2019): a rectangle of another training image, and a share of its label."""
+
+    model_config = DESCRIBED
+
+    kind: Literal["cutmix"] = "cutmix"
+    """Selects this kind of noise; for the supervised objective only."""
+    probability: Probability = 0.5
+    """Probability that a rectangle is pasted into an image."""
+    alpha: float = Field(default=1.0, gt=0, le=10)
+    """The area that is kept is drawn from Beta(alpha, alpha)."""
+
+
+class MixUpOptions(BaseModel):
+    """Mixup (Zhang et al. 2018): blended with another training image, as is the label."""
+
+    model_config = DESCRIBED
+
+    kind: Literal["mixup"] = "mixup"
+    """Selects this kind of noise; for the supervised objective only."""
+    probability: Probability = 1.0
+    """Probability that an image is blended."""
+    alpha: float = Field(default=1.0, gt=0, le=10)
+    """The share of the image is drawn from Beta(alpha, alpha)."""

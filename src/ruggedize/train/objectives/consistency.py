@@ -40,11 +40,13 @@ def make(options: ConsistencyOptions, context: Context) -> "Consistency":
             f"{context.name}: consistency needs one teacher, got {len(context.teachers)};\n"
             'set learns_from to one stage, or use objective = "supervised"'
         )
-    if options.cached_targets and context.maker.options.resize is not None:
+    views = context.maker.options
+    if options.cached_targets and views.is_resampled:
+        option = "crop_mode" if views.crops_originals else "resize"
         raise UserError(
             f"{context.name}: cached_targets needs views that are only flipped and cropped, got "
-            f"views.resize = {context.maker.options.resize};\n"
-            "remove views.resize or cached_targets"
+            f"views.{option} = {getattr(views, option)};\n"
+            f"remove views.{option} or cached_targets"
         )
     (teacher,) = context.teachers.values()
     return Consistency(options, context, teacher)

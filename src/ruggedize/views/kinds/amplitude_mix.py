@@ -22,7 +22,7 @@ def apply(
 ) -> None:
     """Write the images to `out`, with the phases of their own and the amplitudes of others."""
     applied = uniforms(stream, index, APPLIED) < options.probability
-    chosen = (uniforms(stream, index, PARTNER) * len(partners)).astype(np.int64)
+    chosen = partners.drawn(stream, index, PARTNER)
     amplitudes = partners.amplitudes
 
     def block(start: int, stop: int) -> None:
