@@ -11,6 +11,7 @@ from .contract import Contract as Contract
 from .contract import parsed_channels as parsed_channels
 from .contract import read_class_map as read_class_map
 from .contract import read_classes as read_classes
+from .dropping import keyed_rows as keyed_rows
 from .export import export_onnx as export_onnx
 from .export import export_state_dict as export_state_dict
 from .foreign import ForeignOptions as ForeignOptions

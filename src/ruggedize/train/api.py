@@ -41,7 +41,7 @@ from ruggedize.train.objectives.objective import (
 from ruggedize.train.options import StudentOptions, TrainingOptions
 from ruggedize.train.preflight import check_stage
 from ruggedize.train.stage import Stage
-from ruggedize.views import ViewMaker, ViewOptions
+from ruggedize.views import ViewMaker, ViewOptions, choose_partners
 
 
 def train_teacher(  # noqa: PLR0913
@@ -159,7 +159,10 @@ def train_stage(  # noqa: PLR0913
     context = Context(
         name=name,
         model=model,
-        maker=view_maker(views, data.train.image_size, seed, name),
+        maker=replace(
+            view_maker(views, data.train.image_size, seed, name),
+            partners=choose_partners(data.train, views, seed),
+        ),
         views=options.views,
         teachers=frozen,
         train=data.train,
@@ -189,7 +192,10 @@ def planned(
         name=context.name,
         model=context.model,
         objective=objective,
-        refresher=view_maker(views, data.train.image_size, seed, f"{context.name}/refresh"),
+        refresher=replace(
+            view_maker(views, data.train.image_size, seed, f"{context.name}/refresh"),
+            partners=context.maker.partners,
+        ),
         sources=sources_for(context.name, objective, data),
         validation=data.validation,
         data=data.digest and data.digest.for_training(),
