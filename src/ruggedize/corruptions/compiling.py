@@ -68,7 +68,7 @@ def marker(preset: Preset) -> Path | None:
     return folder / f"corruptions-{digest}.compiled"
 
 
-def started(suite: GeneratedSuite) -> list[subprocess.Popen[str]]:
+def started(suite: GeneratedSuite) -> list[subprocess.Popen[bytes]]:
     """Start the processes, each with its share of the corruptions."""
     number = min(MOST_PROCESSES, (os.cpu_count() or 1) // CORES_PER_PROCESS)
     options = {name: dict(chosen) for name, chosen in suite.options.items()}

@@ -44,11 +44,9 @@ class RowKeys(nn.Module):
 def keyed_rows(network: nn.Module, key: int) -> Iterator[None]:
     """Key the masks of a network by an unsigned 64-bit number within the `with` block."""
     layers = [module for module in network.modules() if isinstance(module, RowKeys)]
-    if layers:
-        device = next(network.parameters()).device
-        step_key = torch.full((), signed(key), dtype=torch.int64, device=device)
     for layer in layers:
-        layer.step_key = step_key
+        device = next(network.parameters()).device
+        layer.step_key = torch.full((), signed(key), dtype=torch.int64, device=device)
     try:
         yield
     finally:

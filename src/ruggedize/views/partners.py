@@ -58,7 +58,7 @@ def choose_partners(images: ImageSet, views: ViewOptions, seed: int) -> Partners
     chosen = generator(seed, "partners").choice(labelled, number, replace=False)
     batch = images.take(np.sort(chosen))
     size = views.input_size(images.image_size)
-    pool = resized_middle(batch.images, size, views.crop_pct, views.test_filter)
+    pool = resized_middle(batch.stored, size, views.crop_pct, views.test_filter)
     return Partners(pool, batch.labels, len(images.classes))
 
 
