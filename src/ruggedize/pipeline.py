@@ -41,11 +41,14 @@ from ruggedize.train import (
     check_stage,
     default_accelerator,
     first_process_writes,
+    is_skipped,
     load_trained,
     naming_lost_processes,
     reject_changed_model,
     reject_smaller,
+    skip_without_gain,
     train_stage,
+    warn_of_unused_images,
 )
 from ruggedize.views import overlaps, save_view_sheet
 
@@ -93,7 +96,7 @@ def is_finished(folder: Path, recipe: Recipe) -> bool:
     Raises:
         UserError: a model file has been changed since it was delivered.
     """
-    for name in recipe.all_stages:
+    for name in stages_of(folder, recipe):
         reject_changed_model(folder / name)
     is_written = all((folder / name).exists() for name in ("recipe.toml", "report.html"))
     is_trained = all(path.exists() for path in models_of(folder, recipe).values())
@@ -102,7 +105,8 @@ def is_finished(folder: Path, recipe: Recipe) -> bool:
 
 def is_assessed(folder: Path, recipe: Recipe) -> bool:
     """Return whether there is an assessment of the current models."""
-    predictions = [folder / "predictions" / f"{name}.safetensors" for name in recipe.all_stages]
+    names = stages_of(folder, recipe)
+    predictions = [folder / "predictions" / f"{name}.safetensors" for name in names]
     if not all(path.exists() for path in (folder / "assessment.json", *predictions)):
         return False
     assessed = load_assessment(folder / "assessment.json").facts.models
@@ -126,15 +130,16 @@ def models_of(folder: Path, recipe: Recipe) -> dict[str, Path]:
 
     The first model is the baseline of all comparisons, the last is the main result.
     """
-    stages = recipe.all_stages
-    untaught = [name for name, options in stages.items() if teacher_of(options) is None]
+    stages = stages_of(folder, recipe)
+    untaught = [name for name, options in stages.items() if not options.teachers]
     taught = [name for name in stages if name not in untaught]
     return {name: folder / name / "model.safetensors" for name in (*untaught, *taught)}
 
 
-def teacher_of(options: TrainingOptions) -> str | None:
-    """Return the stage that a stage learns from, or None."""
-    return options.learns_from if isinstance(options, StudentOptions) else None
+def stages_of(folder: Path, recipe: Recipe) -> dict[str, TrainingOptions]:
+    """Return the stages of a run that were not skipped."""
+    stages = recipe.all_stages.items()
+    return {name: options for name, options in stages if not is_skipped(folder, name)}
 
 
 def hashes(folder: Path, recipe: Recipe) -> dict[str, str]:
@@ -150,15 +155,17 @@ def complete(
     if accelerator.is_main_process:
         write_recipe(folder, recipe, data)
     accelerator.wait_for_everyone()
-    files = models_of(folder, recipe)
-    for name, options in recipe.all_stages.items():
+    stages = recipe.all_stages
+    for name, options in stages.items():
+        if skip_without_gain(folder, name, stages, record=accelerator.is_main_process):
+            continue
         train_stage(
             name,
             data,
             recipe.views,
             options,
             folder / name,
-            teachers=teachers_of(name, recipe, files, len(data.train.classes)),
+            teachers=teachers_of(name, recipe, folder, len(data.train.classes)),
             seed=recipe.seed,
             accelerator=accelerator,
             progress=progress,
@@ -170,16 +177,17 @@ def complete(
 
 
 def teachers_of(
-    name: str, recipe: Recipe, files: dict[str, Path], num_classes: int
+    name: str, recipe: Recipe, folder: Path, num_classes: int
 ) -> dict[str, Path | Classifier]:
-    """Return the teacher of a stage by name: its model file, or a loaded custom network."""
-    source = teacher_of(recipe.all_stages[name])
-    if source is None or not recipe.all_stages[name].objective.uses_teacher:
+    """Return the teachers of a stage by name: a model file, or a loaded custom network."""
+    if not recipe.all_stages[name].objective.uses_teacher:
         return {}
-    options = recipe.all_stages[source]
-    is_custom = options.model.name == "custom"
-    model = load_trained(files[source], options, num_classes) if is_custom else files[source]
-    return {source: model}
+    found: dict[str, Path | Classifier] = {}
+    for source in recipe.all_stages[name].teachers:
+        options, file = recipe.all_stages[source], folder / source / "model.safetensors"
+        is_custom = options.model.name == "custom"
+        found[source] = load_trained(file, options, num_classes) if is_custom else file
+    return found
 
 
 def check_recipe(recipe: Recipe, data: Splits, accelerator: Accelerator) -> None:
@@ -191,9 +199,10 @@ def check_recipe(recipe: Recipe, data: Splits, accelerator: Accelerator) -> None
         check_stage(name, options, data, recipe.views, accelerator)
     sizes = {name: num_parameters(meta_model(stages[name].model, 2)) for name in stages}
     for name, options in stages.items():
-        teacher = teacher_of(options)
-        if teacher and isinstance(options, StudentOptions) and not options.allow_smaller_student:
-            reject_smaller(teacher=sizes[teacher], student=sizes[name])
+        for teacher in options.teachers:
+            if isinstance(options, StudentOptions) and not options.allow_smaller_student:
+                reject_smaller(teacher=sizes[teacher], student=sizes[name])
+    warn_of_unused_images([options.objective for options in stages.values()], data)
 
 
 def reject_other_run(folder: Path, recipe: Recipe) -> None:

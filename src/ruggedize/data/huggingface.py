@@ -14,7 +14,7 @@ from ruggedize.core.reading import check_regular
 from ruggedize.data.decode import BadImageError, Stored, decode
 from ruggedize.data.digest import DataDigest, array_digest
 from ruggedize.data.image_set import ImageSet, Splits
-from ruggedize.data.layout import PARTS, TEST_SHARE
+from ruggedize.data.layout import ALL_PARTS, TEST_SHARE, UNLABELLED
 from ruggedize.data.location import PREFIX
 from ruggedize.data.oddities import report_found
 from ruggedize.data.options import DataOptions
@@ -41,7 +41,7 @@ def load_huggingface(options: DataOptions, progress: Progress) -> Splits:
             "set data.image_size = 64, for example"
         )
     found = opened(options.name.removeprefix(PREFIX))
-    by_part = {part: found[name] for part in PARTS for name in found if name in PARTS[part]}
+    by_part = {p: found[name] for p in ALL_PARTS for name in found if name in ALL_PARTS[p]}
     if "train" not in by_part:
         raise UserError(
             f"{options.name} must have a split train, got {', '.join(found)};\n"
@@ -53,13 +53,21 @@ def load_huggingface(options: DataOptions, progress: Progress) -> Splits:
     sets: dict[str, ImageSet] = {}
     for part, rows in by_part.items():
         images = decoded(rows, image, stored, progress)
-        labels = torch.tensor(rows[label][:], dtype=torch.int64)
+        if part == UNLABELLED:
+            labels = torch.full((len(images),), -1)
+        else:
+            labels = torch.tensor(rows[label][:], dtype=torch.int64)
         sets[part] = ImageSet(images, labels, classes, torch.arange(len(labels)), options.fit)
     train = sets["train"]
     if "test" not in sets:
         train, sets["test"] = hold_out(train, TEST_SHARE)
     if "validation" not in sets:
         train, sets["validation"] = hold_out(train, options.validation)
+    if options.unlabelled is not None:
+        raise UserError(
+            f"data.unlabelled cannot be combined with {options.name};\n"
+            "add a split named unlabelled to the data set"
+        )
     digests = {
         part: array_digest(kept.labels.numpy(), kept.images[:].numpy())
         for part, kept in sets.items()
@@ -69,6 +77,7 @@ def load_huggingface(options: DataOptions, progress: Progress) -> Splits:
         sets["validation"],
         sets["test"],
         DataDigest(place=options.name, parts=digests),
+        sets.get(UNLABELLED),
     )
     report_found(Path(options.name), splits)
     return splits
@@ -107,7 +116,8 @@ def by_split(folder: Path, files: list[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for file in files:
         stem = Path(file).stem.lower()
-        part = next((p for p in PARTS for name in PARTS[p] if stem.startswith(name)), "train")
+        names = ((p, name) for p, spellings in ALL_PARTS.items() for name in spellings)
+        part = next((p for p, name in names if stem.startswith(name)), "train")
         found.setdefault(part, []).append(file)
     return found
 

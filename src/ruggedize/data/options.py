@@ -61,6 +61,20 @@ class DataOptions(BaseModel):
         default="stratified",
         description="which images are held out: every class in proportion, or the last ones",
     )
+    unlabelled: Annotated[Path, AfterValidator(absolute_path)] | None = Field(
+        default=None,
+        description="folder with images without labels, at any depth, for objectives that use "
+        "them; default: the folder unlabelled next to train, if there is one",
+    )
+    num_labels: int | None = Field(
+        default=None,
+        ge=2,
+        description="training images that keep their label, equally many of each class; the "
+        "others become unlabelled",
+    )
+    label_seed: int = Field(
+        default=0, ge=0, lt=1 << 32, description="seed of the choice of the num_labels images"
+    )
     skip_bad_images: bool = Field(
         default=False,
         description="skip files of a folder that cannot be decoded; a warning lists them",
@@ -79,6 +93,15 @@ class DataOptions(BaseModel):
         "streaming = true; 0: threads of the training process; default: its share of the cores, "
         "at most 16",
     )
+
+    @model_validator(mode="after")
+    def seed_has_a_choice(self) -> "DataOptions":
+        """Raise ValueError if `label_seed` is set but would have no effect."""
+        if self.label_seed and self.num_labels is None:
+            raise ValueError(
+                "label_seed has no effect without num_labels; set num_labels, or remove label_seed"
+            )
+        return self
 
     @model_validator(mode="after")
     def workers_have_work(self) -> "DataOptions":

@@ -65,8 +65,9 @@ def load_recipe(name_or_path: str | Path, changes: tuple[str, ...] = ()) -> Reci
 
 def keep_place(file: Path, recipe: Recipe) -> None:
     """Rewrite the recipe of a run if its data has moved since the recipe was written."""
-    written = tomllib.loads(read_bytes(file).decode("utf-8"))
-    if written["data"]["name"] != recipe.data.name:
+    written = tomllib.loads(read_bytes(file).decode("utf-8"))["data"]
+    unlabelled = recipe.data.unlabelled and str(recipe.data.unlabelled)
+    if (written["name"], written.get("unlabelled")) != (recipe.data.name, unlabelled):
         write_atomically(file, recipe_toml(recipe).encode())
 
 

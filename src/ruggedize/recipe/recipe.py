@@ -19,7 +19,13 @@ from ruggedize.core.tables import flat
 from ruggedize.data import DataOptions, is_place
 from ruggedize.recipe.explain import explained
 from ruggedize.recipe.merge import StageName
-from ruggedize.train import ConsistencyOptions, StageOptions, StudentOptions, TrainingOptions
+from ruggedize.train import (
+    ConsistencyOptions,
+    NoisyStudentOptions,
+    StageOptions,
+    StudentOptions,
+    TrainingOptions,
+)
 from ruggedize.views import ViewOptions
 
 UNCOMPARED = ("data.root", "data.streaming", "data.workers")  # they do not affect the images
@@ -74,20 +80,35 @@ class Recipe(BaseModel):
         """Raise ValueError if a stage learns from one that is not trained before it."""
         before: list[str] = []
         for name, options in self.all_stages.items():
-            source = options.learns_from if isinstance(options, StudentOptions) else None
-            if source is not None and source not in before:
-                raise ValueError(
-                    f"{name}.learns_from must be an earlier stage, got {source}; "
-                    f"use one of {', '.join(before)}"
-                )
+            for source in options.teachers:
+                if source not in before:
+                    raise ValueError(
+                        f"{name}.learns_from must be an earlier stage, got {source}; "
+                        f"use one of {', '.join(before)}"
+                    )
             objective = options.objective
-            is_consistency = isinstance(objective, ConsistencyOptions)
-            if is_consistency and objective.consistency_weight > 0 and source is None:
+            needs_teacher = isinstance(objective, NoisyStudentOptions) or (
+                isinstance(objective, ConsistencyOptions) and objective.consistency_weight > 0
+            )
+            if needs_teacher and not options.teachers:
                 raise ValueError(
-                    f'{name}: objective = "consistency" requires a teacher; set learns_from = '
+                    f'{name}: objective = "{objective.kind}" requires a teacher; set learns_from = '
                     '"STAGE", or objective = "supervised"'
                 )
             before.append(name)
+        return self
+
+    @model_validator(mode="after")
+    def gains_to_compare(self) -> "Recipe":
+        """Raise ValueError if a stage requires a gain that cannot be computed."""
+        stages = self.all_stages
+        for name, options in self.stages.items():
+            chain = (options.teachers, *(stages[teacher].teachers for teacher in options.teachers))
+            if options.requires_gain and [len(each) for each in chain] != [1, 1]:
+                raise ValueError(
+                    f"{name}.requires_gain compares the stage in learns_from with its own teacher, "
+                    "but there are not exactly these two; set learns_from, or remove requires_gain"
+                )
         return self
 
     def replaced(self, changes: Mapping[str, object]) -> "Recipe":
@@ -132,6 +153,8 @@ def differing(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     keys = sorted(left.keys() | right.keys())
     names = [str(table.get("data.name")) for table in (left, right)]
     free = UNCOMPARED if not all(map(is_place, names)) else (*UNCOMPARED, "data.name")
+    if left.get("data.unlabelled") and right.get("data.unlabelled"):
+        free = (*free, "data.unlabelled")
     return [key for key in keys if key not in free and left.get(key) != right.get(key)]
 
 

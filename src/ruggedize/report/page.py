@@ -49,6 +49,7 @@ class Chapter:
     summaries: list[compare.SummaryRow]
     intervals: dict[str, dict[str, Interval]]  # of accuracies, by summary and model
     control: str  # the last model's gain over the control
+    skipped: list[str]  # stages that were not trained, and why
     corruptions: list[compare.CorruptionRow]
     severities: list[int]
     figures: dict[str, list[Any]]
@@ -185,6 +186,7 @@ def chapter(record: RunRecord, identity: str) -> Chapter:
         summaries=summaries,
         intervals=intervals,
         control=control_sentence(record, summaries, compare.over_control(record, summaries)),
+        skipped=[f"{name} was skipped: {why}." for name, why in record.skipped.items()],
         corruptions=rows,
         severities=compare.severities_assessed(record.assessment),
         figures=drawings(record, rows, confidence, identity),

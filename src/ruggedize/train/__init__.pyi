@@ -7,6 +7,8 @@ from .delivery import reject_changed_model as reject_changed_model
 from .distributed import default_accelerator as default_accelerator
 from .distributed import first_process_writes as first_process_writes
 from .distributed import naming_lost_processes as naming_lost_processes
+from .generations import is_skipped as is_skipped
+from .generations import skip_without_gain as skip_without_gain
 from .objectives.objective import Batch as Batch
 from .objectives.objective import Context as Context
 from .objectives.objective import Objective as Objective
@@ -14,10 +16,13 @@ from .objectives.objective import Term as Term
 from .objectives.objective import counts_of as counts_of
 from .objectives.options import ConsistencyOptions as ConsistencyOptions
 from .objectives.options import CustomObjective as CustomObjective
+from .objectives.options import FixMatchOptions as FixMatchOptions
 from .objectives.options import JsdOptions as JsdOptions
 from .objectives.options import MeanTeacherOptions as MeanTeacherOptions
+from .objectives.options import NoisyStudentOptions as NoisyStudentOptions
 from .objectives.options import SupervisedOptions as SupervisedOptions
 from .options import StageOptions as StageOptions
 from .options import StudentOptions as StudentOptions
 from .options import TrainingOptions as TrainingOptions
 from .preflight import check_stage as check_stage
+from .preflight import warn_of_unused_images as warn_of_unused_images

@@ -23,6 +23,7 @@ from ruggedize.train.validate import Difference, Score, outcomes, raw_minus_aver
 MODEL = "model.safetensors"
 DELIVERED = "delivered.json"  # written before the model; describes it and holds its hash
 REFRESH_IMAGES = 5_000  # images for the average's batch-norm statistics at the end of an epoch
+MOST_REFRESHED = 50_000  # unlabelled images for those of the delivered average
 log = logging.getLogger(__name__)
 
 
@@ -85,15 +86,16 @@ def refresh(
 
     The batches have the size of a micro-batch and do not depend on the number of processes.
     """
-    chosen = seeding.generator(stage.seed, f"{stage.name}/refresh").permutation(stage.num_images)
+    images = stage.refresh_images
+    chosen = seeding.generator(stage.seed, f"{stage.name}/refresh").permutation(len(images))
     chosen = chosen[:num_images]
     size = max(stage.min_images, stage.options.batch_size // stage.options.microbatches)
     num_batches = min(-(-len(chosen) // size), len(chosen) // stage.min_images)
     batches = np.array_split(chosen, num_batches)  # sizes differ by at most 1: equal weights
     accelerator = stage.accelerator
     mine = batches[accelerator.process_index :: accelerator.num_processes]
-    images = stage.train.batches(mine)
-    views = (stage.refresh_views(batch).to(accelerator.device) for batch in images)
+    loaded = images.batches(mine)
+    views = (stage.refresh_views(batch).to(accelerator.device) for batch in loaded)
     refresh_batch_norm(network, views, autocast, sum_over_processes(accelerator))
 
 
@@ -106,7 +108,7 @@ def deliver(stage: Stage, state: State, autocast: torch.autocast) -> None:
     if state.best:
         stage.model.load_state_dict(state.best)
     if counters.best_is_average:
-        refresh(stage, state, stage.model, autocast, stage.num_images)
+        refresh(stage, state, stage.model, autocast, max(stage.num_images, MOST_REFRESHED))
     found = outcomes(stage.model, stage.validation, stage.model, autocast, stage.accelerator)
     data = packed_model(stage.model.eval(), stage.parents)
     delivered = {

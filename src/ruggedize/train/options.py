@@ -48,7 +48,16 @@ class TrainingOptions(BaseModel):
     epochs: int = Field(
         default=5, ge=1, description="maximum number of passes over the training images"
     )
-    batch_size: int = Field(default=128, ge=2, description="images per step, over all processes")
+    batch_size: int = Field(
+        default=128, ge=2, description="labelled images per step, over all processes"
+    )
+    steps_per_epoch: int | None = Field(
+        default=None,
+        ge=1,
+        description="steps of an epoch, in which the labelled images are repeated as often as "
+        "needed, for few labels and many unlabelled images; default: one pass over the labelled "
+        "images",
+    )
     optimiser: Optimiser = Field(default=Adam(), description="adam, adamw or sgd, and its options")
     schedule: Schedule = Field(
         default=Constant(), description="constant, cosine, one-cycle or plateau"
@@ -98,6 +107,11 @@ class TrainingOptions(BaseModel):
         default=False,
         description="use torch.compile (needs a C++ compiler on a CPU)",
     )
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """The stages whose models are the teachers."""
+        return ()
 
     @model_validator(mode="after")
     def check_average(self) -> "TrainingOptions":
@@ -174,17 +188,32 @@ class StudentOptions(TrainingOptions):
         default=ConsistencyOptions(),
         description=f"{OBJECTIVES}, and its options",
     )
-    learns_from: str | None = Field(
-        default="teacher", description="stage whose model is the teacher"
+    learns_from: str | tuple[str, ...] | None = Field(
+        default="teacher",
+        description="stage whose model is the teacher; a list of stages: their mean probabilities",
     )
     allow_smaller_student: bool = Field(
         default=False, description="allow a student with fewer parameters than its teacher"
     )
 
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """The stages whose models are the teachers."""
+        if self.learns_from is None:
+            return ()
+        return (self.learns_from,) if isinstance(self.learns_from, str) else self.learns_from
+
 
 class StageOptions(StudentOptions):
     """A further stage of a run, such as a next generation or a control without a teacher."""
 
-    learns_from: str | None = Field(
-        default=None, description="stage whose model is the teacher; default: no teacher"
+    learns_from: str | tuple[str, ...] | None = Field(
+        default=None,
+        description="stage whose model is the teacher; a list of stages: their mean "
+        "probabilities; default: no teacher",
+    )
+    requires_gain: bool = Field(
+        default=False,
+        description="skip this stage unless the validation accuracy of its teacher is above that "
+        "of the teacher's own teacher",
     )

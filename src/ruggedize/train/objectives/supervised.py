@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from ruggedize.data import ImageBatch
+from ruggedize.train.objectives.losses import cross_entropy_sum, student_metrics
 from ruggedize.train.objectives.objective import (
     LABELLED,
     Batch,
@@ -14,8 +15,6 @@ from ruggedize.train.objectives.objective import (
     Sees,
     Term,
     counts_of,
-    cross_entropy_sum,
-    student_metrics,
 )
 from ruggedize.train.objectives.options import SupervisedOptions
 from ruggedize.views import ViewMaker
