@@ -85,13 +85,11 @@ def unlabelled_files(folder: Path) -> dict[str, Files]:
     Raises:
         UserError: the folder does not exist, or has no images.
     """
-    files = without_classes(folder) if folder.is_dir() else {"": FileList(())}
-    if not len(files[""]):
-        lacks = "has no images" if folder.is_dir() else "is not a folder"
+    if not folder.is_dir():
         raise UserError(
-            f"data.unlabelled: {shown(folder)} {lacks};\nset a folder of images, or remove it"
+            f"data.unlabelled: {shown(folder)} is not a folder;\nset a folder of images"
         )
-    return {UNLABELLED: files}
+    return {UNLABELLED: without_classes(folder)}
 
 
 def digest_of(path: Path, parts: dict[str, Files], options: DataOptions) -> DataDigest:

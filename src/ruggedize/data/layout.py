@@ -57,9 +57,6 @@ def find_images(path: Path, validation: float | int) -> Found:
             part: list_classes(stepped_into(folder)) if part in PARTS else without_classes(folder)
             for part, folder in folders.items()
         }
-        if UNLABELLED in parts and not len(parts[UNLABELLED][""]):
-            log.warning("%s has no images and is ignored", shown(folders[UNLABELLED]))
-            del parts[UNLABELLED]
         return Found(with_spelling_of_train(parts), has_parts=True)
     if folders:
         raise UserError(f"{shown(root)} has no folder train;\nput images in train/CLASS/")
