@@ -205,7 +205,5 @@ def test_a_relative_folder_is_looked_up_beside_its_recipe(photos: Path) -> None:
         update={"data": found.data.model_copy(update={"unlabelled": photos / "unlabelled"})}
     )
     assert differing_keys(found, moved) == []  # the digest identifies the files
-    without = found.model_copy(
-        update={"data": found.data.model_copy(update={"unlabelled": None})}
-    )
+    without = found.model_copy(update={"data": found.data.model_copy(update={"unlabelled": None})})
     assert differing_keys(found, without) == ["data.unlabelled"]

@@ -59,7 +59,7 @@ class Statistics:
         """Start the sums of a new step."""
         self.sums = torch.zeros(2 * self.num_classes + 3, device=self.accelerator.device)
 
-    def add(self, labelled: Probabilities, unlabelled: Probabilities) -> None:
+    def add(self, labelled: Probabilities, unlabelled: Float32[Tensor, "m k"]) -> None:
         """Add the predictions of a micro-batch of this process to the sums of the step."""
         counts = self.sums.new_tensor([len(labelled), len(unlabelled)])
         confidence = labelled.amax(1).sum()[None]
