@@ -87,6 +87,8 @@ def resolved(stages: dict[str, Any], table: dict[str, Any], name: str) -> dict[s
             continue
         like = options["like"]
         known = {key: table[key] for key in ("teacher", "student") if key in table} | done
+        if like == "teacher" and isinstance(known.get(like), dict):
+            known[like] = {"objective": "supervised"} | known[like]  # a teacher's default
         if like not in known:
             raise UserError(
                 f"recipe {name}: stages.{stage}.like must be an earlier stage, got {like!r};\n"
