@@ -17,7 +17,17 @@ from ruggedize.cli.commands import COMMANDS
 from ruggedize.cli.main import parse
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("assess", "corruptions", "data", "models", "recipe", "report", "train", "views")
+PARTS = (
+    "assess",
+    "corruptions",
+    "data",
+    "models",
+    "recipe",
+    "report",
+    "train",
+    "transforms",
+    "views",
+)
 RELATIVE = re.compile(r"\[([^\]\n]+)\]\((\.\./[^)#\s]+)(#[^)\s]*)?\)")
 
 

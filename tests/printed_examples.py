@@ -1,9 +1,9 @@
 """Find the examples in Markdown pages that are marked to run, and run them as printed.
 
 A block under `<!-- runs -->` must work as it stands; `<!-- runs, given images -->` needs the named
-values. A TOML block, or a Python block that begins with `# NAME.py`, is written to that file. In
-console blocks, lines that begin with `$ ` are commands. Trainings are shortened by `SHORTER`,
-nothing else is changed.
+values, `<!-- runs, needs package -->` a package that only some environments have. A TOML block, or
+a Python block that begins with `# NAME.py`, is written to that file. In console blocks, lines that
+begin with `$ ` are commands. Trainings are shortened by `SHORTER`, nothing else is changed.
 """
 
 import os
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 BLOCK = re.compile(
-    r"^<!-- runs(?:, given (?P<given>[\w, ]+))? -->\n```(?P<language>\w+)\n(?P<text>.*?)^```$",
+    r"^<!-- runs(?:, given (?P<given>[\w, ]+))?(?:, needs (?P<needs>\w+))? -->\n"
+    r"```(?P<language>\w+)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 MODULE = re.compile(r"# \w+\.py\n")
@@ -56,6 +57,7 @@ class Example(NamedTuple):
     language: str
     text: str
     given: tuple[str, ...]
+    needs: str | None = None  # a package that the tests do not install
 
 
 def examples_of(page: Path) -> list[Example]:
@@ -64,7 +66,8 @@ def examples_of(page: Path) -> list[Example]:
     for match in BLOCK.finditer(text):
         line = text[: match.start("text")].count("\n") + 1
         given = tuple((match["given"] or "").replace(" ", "").split(",")) if match["given"] else ()
-        found.append(Example(page.name, line, match["language"], match["text"], given))
+        needs = match["needs"]
+        found.append(Example(page.name, line, match["language"], match["text"], given, needs))
     return found
 
 

@@ -26,6 +26,7 @@ OPTIONS = {
     "train-student": "recipe teacher out seed data_root skip_bad_images changes",
     "assess": "models data data_root image_size skip_bad_images suite corruptions preset"
     " corruption_options severities num_images seed foreign out",
+    "study": "file out data_root only status",
     "report": "runs out format baseline mce_baseline",
     "views": "recipe out seed data_root skip_bad_images changes",
     "predict": "model images skip_bad_images max_megapixels as_csv",

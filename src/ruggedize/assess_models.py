@@ -1,5 +1,6 @@
 """Assess models that are named as on the command line."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -7,19 +8,25 @@ from typing import Literal
 from ruggedize.assess import (
     GENERATED,
     AssessmentFacts,
+    AssessmentResult,
     AssessOptions,
     assess,
+    examples_folder,
     load_assessment,
     save_assessment,
+    save_examples,
+    suite_for,
+    training_doubt,
 )
 from ruggedize.core import files
 from ruggedize.core.errors import UserError
 from ruggedize.core.progress import Progress, no_progress
-from ruggedize.corruptions import Preset, reject_idle_options
+from ruggedize.corruptions import Preset, Suite, reject_idle_options
 from ruggedize.data import (
     DataDigest,
     DataOptions,
     Fit,
+    ImageSet,
     TestImages,
     load_splits,
     load_test_images,
@@ -31,11 +38,11 @@ from ruggedize.models import (
     kind_of,
 )
 from ruggedize.named_models import loaded_models, named_models
-from ruggedize.pipeline import suite_for
 from ruggedize.recipe import Recipe, load_recipe
 from ruggedize.train import default_accelerator, naming_lost_processes
 from ruggedize.views import overlaps
 
+log = logging.getLogger(__name__)
 NO_FOREIGN = ForeignOptions()
 
 
@@ -52,7 +59,7 @@ def assess_files(  # noqa: PLR0913
     corruption_options: Mapping[str, Mapping[str, str]] | None = None,
     progress: Progress = no_progress,
 ) -> bool:
-    """Assess models; write the assessment and, next to it, the predictions.
+    """Assess models; write the assessment and, next to it, predictions and example pictures.
 
     Several processes share the images. The first one writes the files and returns True; the others
     return False. Defaults come from the recipe of the first run folder.
@@ -90,16 +97,57 @@ def assess_files(  # noqa: PLR0913
         seed = recipe.seed if recipe else 0
     root = (data_options or (recipe and recipe.data) or DataOptions(name="")).root
     suite = suite_for(options, data.images, root, seed)
-    facts = AssessmentFacts(
+    result = assess(models, data.images, suite, options, accelerator=accelerator, progress=progress)
+    if accelerator.is_main_process:
+        facts = facts_of(named, data, recipe, suite)
+        save_with_pictures(result, data.images, suite, out, facts)
+    return accelerator.is_main_process
+
+
+def facts_of(
+    named: Mapping[str, Path | str], data: TestImages, recipe: Recipe | None, suite: Suite
+) -> AssessmentFacts:
+    """Return the provenance of an assessment; its example pictures are added later."""
+    return AssessmentFacts(
         left_out=data.left_out,
         overlaps=overlaps(recipe.views.noise, suite.corruptions) if recipe else None,
         sources={name: str(place) for name, place in named.items()},
+        held_out=models_that_left_out(named, data.digest),
         data=data.digest,
     )
-    result = assess(models, data.images, suite, options, accelerator=accelerator, progress=progress)
-    if accelerator.is_main_process:
-        save_assessment(result, out, facts)
-    return accelerator.is_main_process
+
+
+def models_that_left_out(
+    named: Mapping[str, Path | str], now: DataDigest | None
+) -> tuple[str, ...]:
+    """Return the models whose run has these images as its own test images.
+
+    A run does not train on its test images, and its assessment records which ones they are.
+    """
+    found = []
+    for name, place in named.items():
+        if now is None or isinstance(place, str):
+            continue
+        path = place.parent.parent / "assessment.json"
+        then = load_assessment(path).facts.data if path.is_file() else None
+        if then is not None and then.same_test_images(now):
+            found.append(name)
+    return tuple(found)
+
+
+def save_with_pictures(
+    result: AssessmentResult, images: ImageSet, suite: Suite, out: Path, facts: AssessmentFacts
+) -> None:
+    """Save an assessment, and pictures that show mistakes, beside it.
+
+    Logs under which condition the figures hold, if the images may be those of a training.
+    """
+    pictures = save_examples(result, images, suite, examples_folder(out))
+    facts = facts.model_copy(update={"examples": tuple(path.name for path in pictures)})
+    save_assessment(result, out, facts)
+    level = logging.WARNING if facts.data and facts.data.is_whole_folder else logging.INFO
+    if doubt := training_doubt(result.assessment.model_copy(update={"facts": facts})):
+        log.log(level, "%s", doubt)
 
 
 def reject_arguments(
@@ -228,8 +276,15 @@ def reject_how_to_generate(suite: str, given: dict[str, object]) -> None:
 
 
 def earlier_recipe(places: Sequence[Path]) -> Recipe | None:
-    """Load the recipe of the first run folder; None if no folder contains one."""
+    """Load the recipe of the first run folder among these; None if no folder holds one.
+
+    Data that is no longer where the run found it is looked up as if the recipe named no folder.
+    """
     for place in places:
         if (place / "recipe.toml").exists():
-            return load_recipe(place / "recipe.toml")
+            recipe = load_recipe(place / "recipe.toml")
+            if recipe.data.root is None or recipe.data.root.is_dir():
+                return recipe
+            without = recipe.data.model_copy(update={"root": None})
+            return recipe.model_copy(update={"data": without})
     return None

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import tempfile
-import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,23 +14,22 @@ from scipy.stats import binomtest
 from ruggedize.assess import Assessment, load_assessment
 from ruggedize.core import files
 from ruggedize.core.errors import UserError, shown
+from ruggedize.core.licenses import KNOWN_LICENSES
 from ruggedize.core.places import user_path
-from ruggedize.core.reading import open_regular, read_bytes, reject_outside
+from ruggedize.core.reading import open_regular, reject_outside
 from ruggedize.models import CARD_FILES, read_description
-from ruggedize.report import summary_rows, write_report
+from ruggedize.report import (
+    origins,
+    recipe_without_places,
+    summary_rows,
+    without_places,
+    write_report,
+)
 
 NOT_STATED = "not stated"
 MAX_COPIED = 1 << 32  # bytes of a file of a run; predictions have some 0.1 GB
-NOT_REPORTED = ("state", "initial.safetensors", "model.safetensors", "report.html")
-KNOWN_LICENSES = (
-    *("apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "isc", "mit", "mpl-2.0"),
-    *("cc-by-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nd-4.0", "cc-by-sa-4.0"),
-    *("agpl-3.0", "gpl-2.0", "gpl-3.0", "lgpl-2.1", "lgpl-3.0", "odbl", "openrail", "unlicense"),
-)
-"""Common licence identifiers of the Hub, which lists all other licences as "other".
-
-Source: huggingface.co/docs/hub/repositories-licenses.
-"""
+WEIGHTS = ("initial.safetensors", "probed.safetensors", "model.safetensors")
+NOT_REPORTED = ("state", "report.html", *WEIGHTS)
 
 
 class Licenses(NamedTuple):
@@ -52,6 +50,7 @@ class Card(NamedTuple):
     data: str  # name of the data set, without folders
     assessment: Assessment
     licenses: Licenses
+    origins: list[dict[str, Any]]  # weights of others that it started from
 
 
 def write_card(
@@ -84,7 +83,8 @@ def write_card(
         shutil.copyfileobj(source, target)
     write_descriptions(run, out, recipe, assessment)
     name = out.resolve().name
-    card = Card(name, stage, recipe["data"]["name"], assessment, licenses)
+    started = origins(run, stage)
+    card = Card(name, stage, recipe["data"]["name"], assessment, licenses, started)
     text = readme(card, read_description(model).input_size)
     files.write_atomically(out / "README.md", text.encode())
     return out / "README.md"
@@ -141,36 +141,6 @@ def reject_other_model(model: Path, stage: str, assessment: Assessment) -> None:
         )
 
 
-def recipe_without_places(path: Path) -> dict[str, Any]:
-    """Load a recipe as a table, with paths reduced to their last component."""
-    if not path.is_file():
-        raise UserError(f"there is no {path};\ngive the folder of a finished run")
-    try:
-        table = tomllib.loads(read_bytes(path).decode())
-        table["data"].pop("root", None)
-        table["data"]["name"] = last_part(table["data"]["name"])
-        suite = table.get("assess", {}).get("suite")
-        if suite:
-            table["assess"]["suite"] = last_part(suite)
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        raise UserError(f"{path} is damaged;\nrestore it") from None
-    return table
-
-
-def without_places(assessment: Assessment) -> Assessment:
-    """Return an assessment without paths of this machine."""
-    facts = assessment.facts
-    if facts.data is not None:
-        data = facts.data.model_copy(update={"place": last_part(facts.data.place)})
-        facts = facts.model_copy(update={"data": data})
-    return assessment.model_copy(update={"facts": facts, "suite": last_part(assessment.suite)})
-
-
-def last_part(place: str) -> str:
-    """Return the last component of a path; other names are unchanged."""
-    return Path(place).name if "/" in place else place
-
-
 def readme(card: Card, input_size: int) -> str:
     """Return the model card: metadata for the Hub, results, limits, use and licences."""
     parts = [
@@ -184,9 +154,18 @@ def readme(card: Card, input_size: int) -> str:
         f"## Use\n\n```python\n{usage(card.name)}\n```",
         f"## Classes\n\n{', '.join(map(code, card.assessment.images.classes))}",
         f"## Licences\n\n- weights: {shown(card.licenses.weights)}\n"
-        f"- data that it was trained on: {shown(card.licenses.data)}",
+        f"- data that it was trained on: {shown(card.licenses.data)}"
+        + "".join(f"\n- {origin_line(each)}" for each in card.origins),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def origin_line(origin: dict[str, Any]) -> str:
+    """Return the line on weights that the training started from."""
+    license = origin.get("license")
+    stated = f"{shown(license)}, as timm states it" if license else NOT_STATED
+    sha256 = code(origin["sha256"])
+    return f"weights that it started from, {code(origin['source'])}: {stated} (SHA-256 {sha256})"
 
 
 def front_matter(card: Card) -> str:
@@ -241,7 +220,8 @@ def limits(card: Card) -> list[str]:
     result = [
         f"Assessed on {found.images.num_images:,} of {found.images.available:,} test images: its "
         f"clean accuracy of {100 * clean.accuracy:.2f} % has a 95 % interval of "
-        f"{100 * interval.low:.2f} to {100 * interval.high:.2f} % (Wilson)."
+        f"{100 * interval.low:.2f} to {100 * interval.high:.2f} % (Wilson). Chance level is "
+        f"{100 / len(found.images.classes):.2f} %."
     ]
     if found.unpaired:
         reason = found.unpaired.reason

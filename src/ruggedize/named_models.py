@@ -16,8 +16,8 @@ from ruggedize.models import (
     load_foreign,
     load_model,
 )
-from ruggedize.pipeline import NAMES, models_of
-from ruggedize.recipe import load_recipe
+from ruggedize.pipeline import NAMES
+from ruggedize.recipe import load_recipe, models_of
 
 
 def loaded_models(

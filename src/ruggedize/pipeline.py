@@ -6,14 +6,13 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from ruggedize.assess import (
-    GENERATED,
     AssessmentFacts,
-    AssessOptions,
     assess,
     chosen_cells,
     load_assessment,
     save_assessment,
     save_examples,
+    suite_for,
 )
 from ruggedize.core import files
 from ruggedize.core.environment import environment
@@ -23,30 +22,34 @@ from ruggedize.core.places import user_path
 from ruggedize.core.progress import Progress, no_progress
 from ruggedize.core.reading import read_bytes
 from ruggedize.core.tables import holds_custom
-from ruggedize.corruptions import (
-    Suite,
-    find_suite,
-    further_corruptions,
-    generated_suite,
-    reject_incomplete,
-    stored_suite,
+from ruggedize.corruptions import Suite, compiling_ahead
+from ruggedize.data import Splits, data_digest, load_splits
+from ruggedize.models import Classifier
+from ruggedize.recipe import (
+    Recipe,
+    check_networks,
+    differing,
+    differing_keys,
+    keep_place,
+    load_recipe,
+    models_of,
+    recipe_toml,
+    required_gain,
+    stages_needed,
+    start_of,
+    teachers_in,
 )
-from ruggedize.data import ImageSet, Splits, data_digest, load_splits
-from ruggedize.models import Classifier, meta_model, num_parameters
-from ruggedize.recipe import Recipe, differing, differing_keys, keep_place, load_recipe, recipe_toml
 from ruggedize.report import write_report
 from ruggedize.train import (
-    StudentOptions,
-    TrainingOptions,
+    InterpolationOptions,
     check_stage,
     default_accelerator,
     first_process_writes,
-    is_skipped,
+    interpolate_stage,
     load_trained,
     naming_lost_processes,
     reject_changed_model,
-    reject_smaller,
-    skip_without_gain,
+    skip_stage,
     train_stage,
     warn_of_unused_images,
 )
@@ -96,7 +99,7 @@ def is_finished(folder: Path, recipe: Recipe) -> bool:
     Raises:
         UserError: a model file has been changed since it was delivered.
     """
-    for name in stages_of(folder, recipe):
+    for name in models_of(folder, recipe):
         reject_changed_model(folder / name)
     is_written = all((folder / name).exists() for name in ("recipe.toml", "report.html"))
     is_trained = all(path.exists() for path in models_of(folder, recipe).values())
@@ -105,7 +108,7 @@ def is_finished(folder: Path, recipe: Recipe) -> bool:
 
 def is_assessed(folder: Path, recipe: Recipe) -> bool:
     """Return whether there is an assessment of the current models."""
-    names = stages_of(folder, recipe)
+    names = models_of(folder, recipe)
     predictions = [folder / "predictions" / f"{name}.safetensors" for name in names]
     if not all(path.exists() for path in (folder / "assessment.json", *predictions)):
         return False
@@ -125,23 +128,6 @@ def check_same_data(folder: Path, recipe: Recipe) -> None:
         recorded.check_unchanged(current, f"the run in {folder}")
 
 
-def models_of(folder: Path, recipe: Recipe) -> dict[str, Path]:
-    """Return the model files of a run by stage, starting with stages that have no teacher.
-
-    The first model is the baseline of all comparisons, the last is the main result.
-    """
-    stages = stages_of(folder, recipe)
-    untaught = [name for name, options in stages.items() if not options.teachers]
-    taught = [name for name in stages if name not in untaught]
-    return {name: folder / name / "model.safetensors" for name in (*untaught, *taught)}
-
-
-def stages_of(folder: Path, recipe: Recipe) -> dict[str, TrainingOptions]:
-    """Return the stages of a run that were not skipped."""
-    stages = recipe.all_stages.items()
-    return {name: options for name, options in stages if not is_skipped(folder, name)}
-
-
 def hashes(folder: Path, recipe: Recipe) -> dict[str, str]:
     """Return the SHA-256 of the existing models of a run."""
     files = models_of(folder, recipe)
@@ -155,37 +141,54 @@ def complete(
     if accelerator.is_main_process:
         write_recipe(folder, recipe, data)
     accelerator.wait_for_everyone()
-    stages = recipe.all_stages
-    for name, options in stages.items():
-        if skip_without_gain(folder, name, stages, record=accelerator.is_main_process):
-            continue
-        train_stage(
-            name,
-            data,
-            recipe.views,
-            options,
-            folder / name,
-            teachers=teachers_of(name, recipe, folder, len(data.train.classes)),
-            seed=recipe.seed,
-            accelerator=accelerator,
-            progress=progress,
-        )
+    models = {name: folder / name / "model.safetensors" for name in recipe.all_stages}
+    suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
+    uses_all = recipe.assess.corruptions is None and accelerator.is_main_process
+    with compiling_ahead(suite if uses_all else None):
+        for name, options in recipe.all_stages.items():
+            needed, gain = stages_needed(recipe, name), required_gain(recipe, name)
+            if skip_stage(folder, name, needed, gain, record=accelerator.is_main_process):
+                continue
+            shared = {"seed": recipe.seed, "accelerator": accelerator, "progress": progress}
+            if isinstance(options, InterpolationOptions):
+                interpolate_stage(
+                    name,
+                    data,
+                    recipe.views,
+                    options,
+                    folder / name,
+                    start=start_of(folder, options, recipe),
+                    end=models[options.interpolate],
+                    training=recipe.training_of(name),
+                    preset=recipe.assess.preset,
+                    **shared,
+                )
+                continue
+            train_stage(
+                name,
+                data,
+                recipe.views,
+                options,
+                folder / name,
+                teachers=teachers_of(name, recipe, models, len(data.train.classes)),
+                start=models.get(options.start or ""),
+                **shared,
+            )
     accelerator.wait_for_everyone()  # until the last model is written
     if accelerator.is_main_process:
         keep_place(folder / "recipe.toml", recipe)
-    assess_stages(folder, recipe, data, accelerator, progress)
+    assess_stages(folder, recipe, data, suite, accelerator, progress)
 
 
 def teachers_of(
-    name: str, recipe: Recipe, folder: Path, num_classes: int
+    name: str, recipe: Recipe, models: dict[str, Path], num_classes: int
 ) -> dict[str, Path | Classifier]:
     """Return the teachers of a stage by name: a model file, or a loaded custom network."""
-    if not recipe.all_stages[name].objective.uses_teacher:
-        return {}
     found: dict[str, Path | Classifier] = {}
-    for source in recipe.all_stages[name].teachers:
-        options, file = recipe.all_stages[source], folder / source / "model.safetensors"
+    for source in teachers_in(recipe, name):
+        options = recipe.training_of(source)
         is_custom = options.model.name == "custom"
+        file = models[source]
         found[source] = load_trained(file, options, num_classes) if is_custom else file
     return found
 
@@ -194,15 +197,11 @@ def check_recipe(recipe: Recipe, data: Splits, accelerator: Accelerator) -> None
     """Raise UserError for options that would fail later; called before anything is written."""
     suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
     chosen_cells(suite, recipe.assess)
-    stages = recipe.all_stages
-    for name, options in stages.items():
+    for name, options in recipe.trainings.items():
         check_stage(name, options, data, recipe.views, accelerator)
-    sizes = {name: num_parameters(meta_model(stages[name].model, 2)) for name in stages}
-    for name, options in stages.items():
-        for teacher in options.teachers:
-            if isinstance(options, StudentOptions) and not options.allow_smaller_student:
-                reject_smaller(teacher=sizes[teacher], student=sizes[name])
-    warn_of_unused_images([options.objective for options in stages.values()], data)
+    input_size = recipe.views.input_size(data.train.image_size)
+    check_networks(recipe, len(data.train.classes), input_size)
+    warn_of_unused_images([options.objective for options in recipe.trainings.values()], data)
 
 
 def reject_other_run(folder: Path, recipe: Recipe) -> None:
@@ -251,16 +250,20 @@ def write_recipe(folder: Path, recipe: Recipe, data: Splits) -> None:
 
 
 def assess_stages(
-    folder: Path, recipe: Recipe, data: Splits, accelerator: Accelerator, progress: Progress
+    folder: Path,
+    recipe: Recipe,
+    data: Splits,
+    suite: Suite,
+    accelerator: Accelerator,
+    progress: Progress,
 ) -> None:
     """Assess the models of all stages; the first process writes the report."""
     if not is_assessed(folder, recipe):
         num_classes = len(data.test.classes)
         models = {
-            name: load_trained(path, recipe.all_stages[name], num_classes).to(accelerator.device)
+            name: load_trained(path, recipe.training_of(name), num_classes).to(accelerator.device)
             for name, path in models_of(folder, recipe).items()
         }
-        suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
         result = assess(
             models, data.test, suite, recipe.assess, accelerator=accelerator, progress=progress
         )
@@ -271,6 +274,7 @@ def assess_stages(
             overlaps=overlaps(recipe.views.noise, suite.corruptions),
             left_out=data.left_out,
             models=hashes(folder, recipe),
+            held_out=tuple(result.assessment.models),
             data=data.digest,
             examples=tuple(path.name for path in pictures),
         )
@@ -279,20 +283,3 @@ def assess_stages(
         check_same_data(folder, recipe)
     if accelerator.is_main_process:
         write_report([folder], folder / "report.html")
-
-
-def suite_for(options: AssessOptions, test: ImageSet, root: Path | None, seed: int) -> Suite:
-    """Return the suite that the options select: generated from the test images, or a folder."""
-    if options.suite == GENERATED:
-        return generated_suite(
-            test.images,
-            seed=seed,
-            preset=options.preset,
-            options=options.corruption_options,
-            extra=further_corruptions(options.corruptions),
-        )
-    folder = find_suite(options.suite, root)
-    suite = stored_suite(folder, test, options.severities)
-    if options.corruptions is None:
-        reject_incomplete(folder, suite)
-    return suite

@@ -68,6 +68,8 @@ def test_an_onnx_file_and_own_code_are_compared(place: Path) -> None:
     assert (found.images.num_images, found.images.image_size) == (30, 32)
     assert found.inputs["mine"].input_size == 16
     assert found.facts.sources == dict(zip(found.models, models, strict=True))
+    assert found.facts.held_out == ()
+    assert found.facts.examples == ()  # on these pictures nothing goes wrong
     kept = load_predictions(place / "out-predictions" / "network.safetensors")
     assert (kept.clean.classes[:, 0] == kept.labels).all()
 
@@ -84,7 +86,8 @@ def test_photographs_are_assessed_at_224_pixels_and_other_sizes_named(place: Pat
 def test_a_wrong_order_of_classes_is_noticed_and_mended(place: Path) -> None:
     wrong = assess(place, "mine.onnx", *PLAIN, *FEW, "--image-size", "16", "--channels", "bgr")
     assert wrong.returncode == 0, wrong.stderr
-    assert "its classes are in another order" in wrong.stderr
+    assert "in another order" in wrong.stderr
+    assert "WARNING: The figures hold for new images only if mine was trained" in wrong.stderr
     (place / "names.txt").write_text("red\ngreen\nblue\n")
     more = ("--channels", "bgr", "--classes", "names.txt", "--image-size", "16")
     right = assess(place, "mine.onnx", *PLAIN, *FEW, *more)
@@ -111,10 +114,10 @@ def test_a_timm_model_is_assessed_as_it_describes_itself(place: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["mine.pth"], "is a pickle or an archive of one"),
-        (["mine.onnx"], "does not say how pixels are normalised"),
+        (["mine.pth"], "is a pickle or contains one"),
+        (["mine.onnx"], "does not declare how pixels are normalised"),
         (["mine.onnx", "--mean", "0"], "--mean and --std must be given together"),
-        (["mine.onnx", "--mean", "x", "--std", "1"], "--mean must be one number or three"),
+        (["mine.onnx", "--mean", "x", "--std", "1"], "--mean must be one number, or three"),
         (["mine.onnx", *PLAIN, "--input-size", "0"], "--input-size must be at least 1, got 0"),
         (["mine.onnx", *PLAIN, "--resize", "8"], "resize must be at least input_size = 16, got 8"),
         (["mine.onnx", *PLAIN, "--image-size", "2"], "--image-size must be in 4..1024, got 2"),
@@ -126,7 +129,7 @@ def test_a_timm_model_is_assessed_as_it_describes_itself(place: Path) -> None:
         (["timm/none"], "timm has no model none"),
         (["timm/test_resnet"], "is not in the local Hub cache"),
         (["hf:me/mine"], "is not in the local Hub cache"),
-        (["mine.onnx", *PLAIN, "--download"], "--download has no effect here"),
+        (["mine.onnx", *PLAIN, "--download"], "--download has no effect"),
     ],
 )
 def test_a_mistake_is_one_line_with_its_cure(

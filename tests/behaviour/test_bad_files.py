@@ -30,11 +30,11 @@ BAD = {
     "a text called an image": (trained_on("text"), ["text.png", "skip_bad_images"]),
     "CIFAR-10 cut short": (
         ["run", "cifar10-cpu", "--data-root", "short"],
-        ["data_batch_1.bin has 7 bytes, expected 30,730,000", "ruggedize fetch cifar10"],
+        ["data_batch_1.bin must have 30,730,000 bytes, got 7", "ruggedize fetch cifar10"],
     ),
     "a label out of range": (
         ["run", "cifar10-cpu", "--data-root", "labelled"],
-        ["holds label 17", "0..9", "ruggedize fetch cifar10"],
+        ["0..9, got 17", "ruggedize fetch cifar10"],
     ),
     "a model of other classes": (
         assessed("two.safetensors"),

@@ -30,7 +30,7 @@ BAD = {
     "a misspelt run in a report": (["report", "rum", "--out", "r.html"], ["did you mean run?"]),
     "a misspelt run in an assessment": (["assess", "rum", "--out", "a.json"], ["mean run?"]),
     "a lone severity": (["run", "demo", "--set", "assess.severities=9"], ["a list, e.g. [9]"]),
-    "severity 9": (["run", "demo", "--set", "assess.severities=[9]"], ["1-5, got 9", "[1, 3, 5]"]),
+    "severity 9": (["run", "demo", "--set", "assess.severities=[9]"], ["1..5, got 9", "[1, 3, 5]"]),
     "a word for a number": (["run", "demo", "--set", "teacher.epochs=x"], ["a whole number", "x"]),
     "half an epoch": (["run", "demo", "--set", "teacher.epochs=1.5"], ["a whole number", "1.5"]),
     "a number for a table": (["run", "demo", "--set", "data=3"], ["a table of options"]),

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ruggedize.assess import AssessOptions
+from ruggedize.assess import AssessOptions, load_assessment
 from ruggedize.assess_models import assess_files
 from ruggedize.core.errors import UserError
-from ruggedize.data import load_splits
+from ruggedize.data import DataOptions, load_splits
 from ruggedize.pipeline import run
 from ruggedize.recipe import Recipe, load_recipe
 from ruggedize.train import train_teacher
@@ -67,6 +67,13 @@ def test_a_run_is_not_assessed_on_changed_data(finished: tuple[Path, Path], tmp_
     photos, folder = finished
     options = AssessOptions(corruptions=("contrast",), severities=(5,))
     assess_files([folder], tmp_path / "same.json", None, options)
+    same = load_assessment(tmp_path / "same.json").facts
+    assert same.held_out == load_assessment(folder / "assessment.json").facts.held_out
+    assert set(same.held_out) == {"teacher", "student"}
+    others = DataOptions(name=str(make_photos(tmp_path / "others")))
+    (tmp_path / "others/test/red/0.png").unlink()
+    assess_files([folder], tmp_path / "others.json", others, options)
+    assert load_assessment(tmp_path / "others.json").facts.held_out == ()
     (photos / "train/red/0.png").unlink()
     with pytest.raises(UserError, match=r"has changed"):
         assess_files([folder], tmp_path / "other.json", None, options)

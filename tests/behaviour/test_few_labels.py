@@ -57,7 +57,7 @@ def test_pseudo_labels_are_logged_and_drawn(finished: Path) -> None:
     assert "pseudo-labels correct" in page
     text = Page(page[: page.index("</main>")]).text
     assert "next was skipped: the validation accuracy of worse" in text
-    assert "after was skipped: its teacher next was skipped" in text
+    assert "after was skipped: it needs next, which was skipped" in text
 
 
 def test_a_stage_learns_from_several(finished: Path) -> None:

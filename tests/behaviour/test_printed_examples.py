@@ -53,8 +53,17 @@ def test_the_examples_of_a_page_run_as_printed(
     values = {"images": small_images, "test": load_data("digits").test.select(torch.arange(8))}
     before = set(folder.rglob("*"))
     for example in MARKED[page]:
-        run_example(example, values)
+        if example.needs is None:
+            run_example(example, values)
     assert set(folder.rglob("*")) - before, "they left nothing"
+
+
+@pytest.mark.more
+def test_the_example_of_the_trainer_runs_as_printed(folder: Path) -> None:
+    pytest.importorskip("transformers", reason="pip install transformers")
+    (example,) = (example for example in MARKED["docs/your-own-loop.md"] if example.needs)
+    run_example(example, {})
+    assert (folder / "trained" / "student" / "model.safetensors").is_file()
 
 
 def test_all_kinds_of_pages_have_examples() -> None:

@@ -1,17 +1,20 @@
 """Reports of assessments without a run folder: alone, together, and beside runs."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ruggedize.assess import AssessOptions, assess, save_assessment
+from ruggedize.assess import AssessmentFacts, AssessOptions, assess, save_assessment
 from ruggedize.cli.assessing import report
 from ruggedize.core import files
 from ruggedize.core.errors import UserError
+from ruggedize.data import DataDigest
+from ruggedize.data.digest import PartDigest
 from ruggedize.report import paper_table, write_report
 from ruggedize.report.joining import find_model, prepared
-from ruggedize.report.record import read_record
+from ruggedize.report.record import RunRecord, read_record
 from ruggedize.report.seeds import t_interval
 from ruggedize.report.side_by_side import groups_of, standings
 from tests.behaviour.pages import Page
@@ -55,6 +58,7 @@ def test_one_assessment_alone_makes_a_page_beside_it(near: Path) -> None:
     for part in (
         "Chance level 25.00 %",
         "always predicting the largest class",
+        "only if near was trained on none of these 120 images",
         "near, change from clean, percentage points, with 95 % intervals",
         "Lowest accuracy",
         "Reliability table",
@@ -69,7 +73,7 @@ def test_one_assessment_alone_makes_a_page_beside_it(near: Path) -> None:
 
 def test_a_run_folder_has_its_page_beside_it(tmp_path: Path) -> None:
     report((tiny_run(tmp_path / "tiny"),))
-    assert (tmp_path / "tiny.html").exists()
+    assert "trained on none of these" not in (tmp_path / "tiny.html").read_text()
 
 
 def test_assessments_of_the_same_images_compare_like_the_models_of_a_run(
@@ -79,9 +83,11 @@ def test_assessments_of_the_same_images_compare_like_the_models_of_a_run(
     (joined,) = prepared([read_record(near), read_record(far)], None)
     assert joined.assessment.comparisons == both.assessment.comparisons
     assert joined.assessment.models == both.assessment.models
+    assert joined.assessment.inputs == both.assessment.inputs
     text = text_of([near, far], tmp_path / "page.html")
     assert f"far {MINUS} near" in text
     assert "paired bootstrap over images" in text
+    assert "only if near and far were trained on none" in text
 
 
 def test_assessments_of_other_images_stay_apart(near: Path, tmp_path: Path) -> None:
@@ -92,6 +98,20 @@ def test_assessments_of_other_images_stay_apart(near: Path, tmp_path: Path) -> N
     assert f"far {MINUS} near" not in text
     found = standings([read_record(near), read_record(other)], None, None)
     assert [set(row.differences) for row in found.rows] == [{None}, {None}]
+
+
+def test_images_of_two_folders_stay_apart(near: Path, far: Path) -> None:
+    one, other = read_record(near), read_record(far)
+    digests = [PartDigest(images=120, labels="0", content=content) for content in "ab"]
+
+    def in_folder(record: RunRecord, part: PartDigest) -> RunRecord:
+        facts = AssessmentFacts(data=DataDigest(place="photos", parts={"all": part}))
+        assessment = record.assessment.model_copy(update={"facts": facts})
+        return replace(record, assessment=assessment)
+
+    first = in_folder(one, digests[0])
+    assert len(prepared([first, in_folder(other, digests[1])], None)) == 2
+    assert len(prepared([first, in_folder(other, digests[0])], None)) == 1
 
 
 def test_models_of_one_name_are_told_apart(near: Path, tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ from ruggedize.assess import AssessOptions
 from ruggedize.assess.example_choice import choose_examples
 from ruggedize.core import files
 from ruggedize.report import compare, load_summary_rows, write_report
+from ruggedize.report.chosen import has_chosen_epoch
 from ruggedize.report.disagreements import grouped_examples
 from ruggedize.report.heat import heats
-from ruggedize.report.record import has_chosen_epoch, read_run
+from ruggedize.report.record import read_run
 from ruggedize.report.wording import facts, points, scale_of
 from tests.behaviour.pages import Page
 from tests.tiny_assessment import tiny_run
@@ -60,7 +61,7 @@ def test_examples_come_in_the_order_in_which_they_were_chosen(run: Path, html: s
     assert len(groups["Only student is right"]) > 3
     assert shown != sorted(shown, key=lambda picture: (picture.corruption, str(picture.index)))
     assert "the most confident disagreements come first" in html
-    assert "up to 8 each way" in html
+    assert "at most 8 are shown each way" in html
 
 
 def test_only_pictures_of_this_assessment_are_shown(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_a_pipe_in_a_run_does_not_block(run: Path, name: str) -> None:
 def test_a_picture_beyond_the_limit_is_not_published(run: Path) -> None:
     with (run / "views.png").open("r+b") as file:
         file.truncate(1 << 40)
-    assert_rejected(run, "more than 67,108,864 bytes")
+    assert_rejected(run, "at most 67,108,864 bytes")
 
 
 @pytest.mark.parametrize("name", ["../other/student", "..", "/etc", "a\\b", "a\0b", "", "."])
@@ -160,6 +160,12 @@ SPOILT: dict[str, Spoil] = {
         '{"epoch": 1, "loss": "x", "validation": {"raw": null, "averaged": null}}'
     ),
     "a delivery of text": lambda run: (run / "student/delivered.json").write_text('{"epoch": "x"}'),
+    "a delivery without the scores of the average": lambda run: (
+        run / "student/delivered.json"
+    ).write_text(
+        '{"weights": "raw", "epoch": 1, "validation": {"accuracy": 1}, '
+        '"at_epoch": {"raw": {"loss": 1, "accuracy": 1}, "veraged": null}}'
+    ),
     "a delivery in a list": lambda run: (run / "student/delivered.json").write_text("[1]"),
     "no models": changed("assessment.json", "models", to={}),
     "no classes": changed("assessment.json", "images", "classes", to=[]),

@@ -178,3 +178,9 @@ def test_whole_numbers_of_other_libraries_are_the_same() -> None:
 def test_an_index_that_is_no_whole_number_is_rejected() -> None:
     with pytest.raises(ValueError, match="index must contain whole numbers"):
         randaugment(pixels(), seed=0, index=torch.arange(N) / 2)
+
+
+def test_a_reversed_array_is_taken() -> None:
+    """OpenCV's BGR becomes RGB with a negative stride, which torch does not take."""
+    images = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4)
+    assert torch.equal(as_images(images[:, ::-1]), torch.from_numpy(images[:, ::-1].copy()))

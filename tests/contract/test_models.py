@@ -197,5 +197,8 @@ def test_a_wrong_description_is_rejected(value: object, fix: str) -> None:
 def test_every_architecture_has_options_and_a_file_of_its_name() -> None:
     files = {path.stem for path in Path(nets.__file__).parent.glob("*.py")} - {"__init__"}
     union = get_args(ModelOptions)[0]
-    assert {kind.model_fields["name"].default for kind in get_args(union)} == files | {"custom"}
+    assert {kind.model_fields["name"].default for kind in get_args(union)} == files | {
+        "custom",
+        "timm",
+    }
     assert set(SMALL) == files

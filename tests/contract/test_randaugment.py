@@ -215,7 +215,7 @@ def test_a_magnitude_of_zero_moves_nothing(images: torch.Tensor) -> None:
         ({"magnitude": -1}, "magnitude must be in 0..10"),
         ({"magnitude": 31, "semantics": "torchvision"}, "magnitude must be in 0..30"),
         ({"num_layers": 0}, "num_layers must be at least 1"),
-        ({"index": torch.arange(3)}, "index must have one entry for each of 120"),
+        ({"index": torch.arange(3)}, r"index must have one entry per image \(120\)"),
         ({"images": torch.zeros(2, 3, 8, 8)}, "images must be uint8"),
         ({"images": torch.zeros(2, 1, 8, 8, dtype=torch.uint8)}, "images must be uint8"),
     ],

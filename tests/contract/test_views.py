@@ -262,7 +262,7 @@ def test_no_images_give_no_views(pictures: Pictures) -> None:
 
 def test_images_of_another_size_are_rejected_with_a_fix(pictures: Pictures) -> None:
     maker = ViewMaker(ViewOptions(), image_size=28, seed=0)
-    with pytest.raises(ValueError, match=r"\[n, 3, 28, 28\](.|\n)*stored image_size"):
+    with pytest.raises(ValueError, match=r"\[n, 3, 28, 28\](.|\n)*image_size of the stored images"):
         maker.clean(*pictures, 0)
     with pytest.raises((ValueError, TypeCheckError)):  # the latter where shapes are checked
         maker_of("").clean(pictures[0], pictures[1][:5], 0)

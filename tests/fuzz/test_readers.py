@@ -25,7 +25,7 @@ from tests.tiny_stages import tiny_stage
 
 NUM_CASES = [
     pytest.param(200, marks=pytest.mark.more),
-    pytest.param(10_000, marks=pytest.mark.long),
+    pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(3600)]),
 ]
 
 

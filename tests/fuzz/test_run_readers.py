@@ -1,6 +1,6 @@
 """Files of a run, suites and tables, whatever they hold: an answer or a `UserError`.
 
-`make test` runs 20 cases of each reader, `make test-long` 10,000.
+`make test` runs 50 cases of each reader, `make test-long` 10,000.
 """
 
 import io
@@ -24,7 +24,7 @@ from tests.fuzz.damage import damaged
 from tests.fuzz.hammering import Record, hammer
 from tests.tiny_assessment import tiny_run
 
-NUM_CASES = [20, pytest.param(10_000, marks=pytest.mark.long)]
+NUM_CASES = [50, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(3600)])]
 DELIVERED = {
     "weights": "ema",
     "epoch": 2,

@@ -162,7 +162,7 @@ def test_an_average_of_a_short_training_is_not_held_back_by_early_weights(tmp_pa
         with torch.no_grad():
             for own, weight in zip(network.parameters(), weights, strict=True):
                 own.copy_(weight)
-        refresh(stage, state, network, FP32, stage.num_images)
+        refresh(stage, network, FP32, stage.num_images)
         found = outcomes(network, stage.validation, stage.model, FP32, stage.accelerator)
         return score(found, stage.accelerator).loss
 

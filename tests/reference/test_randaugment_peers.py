@@ -12,6 +12,7 @@ from PIL import Image
 
 from ruggedize.views import operations as op
 from ruggedize.views.operations import SEMANTICS, Operation, operations
+from tests.peers import peer
 from tests.single_operation import apply, from_pil, pictures, to_pil
 
 HEIGHT, WIDTH = 40, 56
@@ -28,30 +29,6 @@ def timm_code() -> Iterator[ModuleType]:
 @pytest.fixture(scope="module")
 def torchvision_code() -> Iterator[ModuleType]:
     yield from peer("torchvision.transforms.v2")
-
-
-def peer(module: str) -> Iterator[ModuleType]:
-    """Import a peer; add the operators that torchvision lacks beside a CPU-only torch."""
-    if torchvision_is_whole():
-        yield pytest.importorskip(module)
-        return
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, name):
-            library.define(f"{name}(Tensor boxes, Tensor scores, float threshold) -> Tensor")
-    yield pytest.importorskip(module)
-    library._destroy()
-
-
-def torchvision_is_whole() -> bool:
-    """Return whether torchvision needs no help: it defines its operators itself, or is missing."""
-    try:
-        import torchvision  # noqa: F401
-    except ImportError:
-        return True
-    except RuntimeError:  # operator torchvision::nms does not exist
-        return False
-    return True
 
 
 def table_of(semantics: str, magnitude: int) -> dict[str, Operation]:

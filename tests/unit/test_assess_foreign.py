@@ -8,11 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from ruggedize.assess import AssessOptions, assess, load_assessment, save_assessment
-from ruggedize.assess.doubts import near_chance
+from ruggedize.assess import (
+    AssessmentFacts,
+    AssessOptions,
+    assess,
+    load_assessment,
+    save_assessment,
+    training_doubt,
+)
+from ruggedize.assess.guessing import may_be_guessed
 from ruggedize.core.errors import UserError
 from ruggedize.corruptions import generated_suite
-from ruggedize.data import DataOptions, load_test_images
+from ruggedize.data import DataDigest, DataOptions, load_test_images
+from ruggedize.data.digest import PartDigest
 from ruggedize.models import Classifier, Predictor
 from tests.foreign import ColourNetwork, colour_folder, colour_images
 from tests.tiny_assessment import TinySuite, tiny_images, tiny_models
@@ -100,7 +108,7 @@ def test_a_wrong_order_of_classes_is_warned_of(caplog: pytest.LogCaptureFixture)
     with caplog.at_level(logging.WARNING):
         assess({"net": Predictor(shuffled)}, DATA, options=OPTIONS)
     assert "net has a clean accuracy of 0.0 %, near chance level (33.3 %)" in caplog.text
-    assert "classes are in another order" in caplog.text
+    assert "in another order" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         found = assess({"net": Predictor(shuffled, ("green", "red", "blue"))}, DATA, None, OPTIONS)
@@ -176,7 +184,7 @@ def test_assessments_of_earlier_versions_are_read(tmp_path: Path) -> None:
     ],
 )
 def test_what_counts_as_chance(correct: int, n: int, num_classes: int, near: bool) -> None:
-    assert near_chance(correct, n, num_classes) == near
+    assert may_be_guessed(correct, n, 1 / num_classes) == near
 
 
 def test_images_in_files_are_decoded_and_classified_block_by_block(
@@ -196,3 +204,19 @@ def test_images_in_files_are_decoded_and_classified_block_by_block(
     assert max(sizes) == 20
     assert sum(sizes) == 2 + 90 * 5  # two are tried, then clean and four cells
     assert (found.clean.n, found.clean.correct) == (90, 90)
+
+
+def test_figures_hold_only_for_images_that_a_model_was_not_trained_on() -> None:
+    found = assess({"ours": colours, "mine": colours, "yours": colours}, DATA, None, OPTIONS)
+    part = PartDigest(images=60, labels="0", content="0")
+
+    def doubt(held_out: tuple[str, ...], name: str = "test") -> str:
+        data = DataDigest(place="photos", parts={name: part})
+        facts = AssessmentFacts(held_out=held_out, data=data)
+        return training_doubt(found.assessment.model_copy(update={"facts": facts}))
+
+    assert "only if mine and yours were trained on none of these 60 images" in doubt(("ours",))
+    assert "only if yours was trained on none" in doubt(("ours", "mine"))
+    assert doubt(("ours", "mine", "yours")) == ""
+    assert "no test/ or val/" not in doubt(())
+    assert "no test/ or val/, so all of its images count as test images" in doubt((), "all")

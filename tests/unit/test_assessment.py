@@ -16,7 +16,7 @@ from ruggedize.assess import (
 )
 from ruggedize.assess.assessment import COMPLETE, Cell, model_assessment
 from ruggedize.assess.cells import spread_positions
-from ruggedize.assess.example_choice import choose_examples
+from ruggedize.assess.example_choice import choose_examples, choose_mistakes
 from ruggedize.assess.examples import save_examples
 from ruggedize.assess.saving import save_assessment
 from ruggedize.core.errors import UserError
@@ -238,9 +238,26 @@ def test_examples_of_an_earlier_assessment_are_removed_and_nothing_else(tmp_path
     kept = {"notes.png", "fog-5-7.txt", "fog-9-7.png", "snow-1-1.png", "rain-1-1.png"}
     assert {path.name for path in folder.iterdir()} == kept | {path.name for path in paths}
     assert all(path.read_bytes() != b"earlier" for path in paths)
-    alone = assess({"teacher": TinyClassifier()}, image_set, suite, FP32)
-    assert save_examples(alone, image_set, suite, folder) == []
+    steady = assess({"always dark": TinyClassifier(bias=5.0)}, image_set, suite, FP32)
+    assert save_examples(steady, image_set, suite, folder) == []
     assert {path.name for path in folder.iterdir()} == kept
+
+
+def test_pictures_of_one_model_show_what_it_knows_clean_and_mistakes_corrupted(
+    tmp_path: Path,
+) -> None:
+    image_set = tiny_images()
+    suite = TinySuite(image_set.images)
+    result = assess({"only": TinyClassifier(bias=0.02)}, image_set, suite, FP32)
+    model = result.predictions["only"]
+    chosen = choose_mistakes(model)
+    counts = {cell: int(model.correct(cell).sum()) for cell in model.cells if cell[1] == 5}
+    assert (chosen[0].corruption, 5) == min(counts, key=counts.__getitem__)
+    assert len({example.corruption for example in chosen}) > 1
+    for example in chosen:
+        assert model.correct(None)[example.row]
+        assert not model.correct((example.corruption, example.severity))[example.row]
+    assert len(save_examples(result, image_set, suite, tmp_path / "examples")) == len(chosen) == 8
 
 
 def test_fewer_images_than_were_asked_for_are_said_to_be_so(

@@ -121,5 +121,5 @@ def test_options_that_leave_nothing_to_cache_are_rejected(changes: dict[str, obj
 
 
 def test_a_recipe_whose_views_are_resampled_is_rejected_before_its_teacher_is_trained() -> None:
-    with pytest.raises(UserError, match=r"student\.objective\.cached_targets needs"):
+    with pytest.raises(UserError, match=r"student\.objective\.cached_targets requires"):
         load_recipe("keras-example", ("student.objective.cached_targets=true",))

@@ -81,6 +81,7 @@ def test_the_results_are_in_the_hubs_format(run: Path, folder: Path) -> None:
 def test_the_limits_are_named(folder: Path) -> None:
     text = (folder / "README.md").read_text()
     assert "Assessed on 120 of 120 test images" in text
+    assert "Chance level is 25.00 %." in text
     assert "randaugment Brightness (brightness)" in text
     assert "Flip" not in text
     assert re.search(r"C15: .*: not assessed \(needs all 15 corruptions, 3 assessed", text)

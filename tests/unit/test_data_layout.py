@@ -108,13 +108,44 @@ def test_linked_folders_are_followed_and_loops_end(tmp_path: Path, caplog: objec
 
 def test_what_systems_leave_behind_is_neither_class_nor_image(tmp_path: Path) -> None:
     fill(tmp_path / "train", 4)
-    for junk in ("@eaDir", "__MACOSX", "#recycle", ".thumbnails", "System Volume Information"):
+    for junk in (
+        "@eaDir",
+        "__MACOSX",
+        "#recycle",
+        ".thumbnails",
+        "System Volume Information",
+        "@__thumb",
+    ):
         picture(tmp_path / "train" / junk / "x.png", (1, 1, 1))
         picture(tmp_path / "train/cat" / junk / "x.png", (1, 1, 1))
     picture(tmp_path / "train/cat/._000.png", (1, 1, 1))
+    (tmp_path / "train/cat/~$000.png").write_bytes(b"x")
     (tmp_path / "train/cat/Thumbs.db").write_bytes(b"x")
     found = find_images(tmp_path, 0.1).parts["train"]
     assert {name: len(files) for name, files in found.items()} == {"cat": 4, "dog": 4}
+
+
+def test_a_link_to_a_folder_above_is_not_followed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The images of dog would become cats."""
+    fill(tmp_path / "photos/train", 4)
+    (tmp_path / "photos/train/cat/up").symlink_to(tmp_path / "photos/train")
+    (tmp_path / "photos/train/dog/self").symlink_to(tmp_path / "photos/train/dog")
+    (tmp_path / "photos/train/loop").symlink_to(tmp_path / "photos")
+    found = find_images(tmp_path / "photos", 0.1).parts["train"]
+    assert {name: len(files) for name, files in found.items()} == {"cat": 4, "dog": 4}
+    assert caplog.text.count("links to a folder that it lies in; it is skipped") == 3
+
+
+def test_an_empty_class_folder_beside_training_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(tmp_path / "train", 4)
+    fill(tmp_path / "test", 4, first=20)
+    (tmp_path / "test/bird").mkdir()
+    assert load_data(tmp_path, image_size=8).test.classes == ("cat", "dog")
+    assert "test/bird contains no images" in caplog.text
 
 
 def test_loose_images_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

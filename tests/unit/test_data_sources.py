@@ -3,14 +3,14 @@
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from ruggedize.core.errors import UserError
 from ruggedize.data import data_digest, load_data
 from ruggedize.data.load import DataOptions
-from tests.unit.test_data_layout import COLOURS, fill
+from tests.unit.test_data_layout import COLOURS, fill, picture
 
 Rows = list[tuple[str, ...]]
 
@@ -99,9 +99,10 @@ def test_a_fault_of_a_table_is_named_with_its_row(case: str, tmp_path: Path) -> 
         load_data(table(tmp_path / "photos.csv", rows), image_size=9)
 
 
-def saved_data_set(folder: Path, *, with_labels: bool = True) -> None:
+def saved_data_set(folder: Path, *, with_labels: bool = True, first: int = 0) -> None:
     datasets = pytest.importorskip("datasets")
     fill(folder / "pictures", 6)
+    picture(folder / "pictures/cat/000.png", COLOURS["cat"], first)
     files = [str(folder / f"pictures/{label}/{n:03}.png") for label in COLOURS for n in range(6)]
     labels = [number for number in range(len(COLOURS)) for _ in range(6)]
     kind = datasets.ClassLabel(names=list(COLOURS)) if with_labels else datasets.Value("int64")
@@ -137,6 +138,98 @@ def test_parquet_files_with_images_inside_are_read(tmp_path: Path) -> None:
 
 def test_a_folder_without_parquet_files_is_rejected(tmp_path: Path) -> None:
     pytest.importorskip("datasets")
-    Image.new("RGB", (3, 3)).save(tmp_path / "x.png")
-    with pytest.raises(UserError, match="no parquet files"):
+    (tmp_path / "x.txt").write_text("x")
+    with pytest.raises(UserError, match="no parquet files and no images"):
         load_data(f"hf:{tmp_path}", image_size=9)
+
+
+def test_images_of_hugging_faces_library_may_be_streamed(tmp_path: Path) -> None:
+    saved_data_set(tmp_path)
+    name = f"hf:{tmp_path / 'saved'}"
+    kept = load_data(name, image_size=9, validation=2)
+    for workers in (0, 2):
+        read = load_data(name, image_size=9, validation=2, streaming=True, workers=workers)
+        assert read.train.is_streamed
+        assert not kept.train.is_streamed
+        batches = [np.array([0, 2]), np.array([3])]
+        found = torch.cat([batch.images for batch in read.train.batches(batches)])
+        assert torch.equal(found, kept.train.images[torch.tensor([0, 2, 3])])
+        assert torch.equal(read.test.labels, kept.test.labels)
+        assert read.digest == kept.digest
+
+
+def test_the_digest_of_a_data_set_tells_when_an_image_has_changed(tmp_path: Path) -> None:
+    saved_data_set(tmp_path / "a")
+    saved_data_set(tmp_path / "b")
+    saved_data_set(tmp_path / "c", first=77)
+    same, moved, other = (
+        data_digest(DataOptions(name=f"hf:{tmp_path / name / 'saved'}", image_size=9))
+        for name in "abc"
+    )
+    assert same
+    assert moved
+    assert other
+    assert same.changes(moved) == []
+    assert same.changes(other) == ["train: file names, file sizes or pixels have changed"]
+    assert load_data(f"hf:{tmp_path / 'a/saved'}", image_size=9, validation=2).digest == same
+    assert data_digest(DataOptions(name=f"hf:{tmp_path / 'none'}", image_size=9)) is None
+
+
+def test_bad_images_of_a_data_set_are_named_by_row_and_may_be_skipped(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    saved_data_set(tmp_path)
+    kept = datasets.load_from_disk(tmp_path / "saved")
+    rows = kept["train"].cast_column("photo", datasets.Image(decode=False))[:]
+    rows["photo"][3] = {"bytes": b"", "path": None}
+    rows["photo"][4] = None
+    rows["kind"][0] = None
+    kept["train"] = datasets.Dataset.from_dict(rows, features=kept["train"].features)
+    kept.save_to_disk(tmp_path / "damaged")
+    name = f"hf:{tmp_path / 'damaged'}"
+    for streaming in (False, True):
+        with pytest.raises(
+            UserError, match=r"2 images cannot be decoded:\n  row 3 of train: .*0 by"
+        ):
+            load_data(name, image_size=9, validation=2, streaming=streaming)
+        splits = load_data(
+            name, image_size=9, validation=1, streaming=streaming, skip_bad_images=True
+        )
+        assert [len(part) for part in splits] == [2, 1, 6]
+        assert splits.left_out == ("row 3 of train", "row 4 of train")
+
+
+@pytest.mark.parametrize("layout", ["one split", "texts", "one file", "images"])
+def test_other_forms_of_a_data_set_are_read(layout: str, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    saved_data_set(tmp_path)
+    train, place = datasets.load_from_disk(tmp_path / "saved")["train"], tmp_path / "other"
+    if layout == "one split":
+        train.save_to_disk(place)
+    elif layout == "one file":
+        place = tmp_path / "photos.parquet"
+        train.to_parquet(place)
+        with pytest.raises(UserError, match=rf"set data.name = 'hf:{place}'"):
+            load_data(place, image_size=9)
+    elif layout == "images":
+        fill(place / "train", 3)
+    else:
+        texts = [list(COLOURS)[number] for number in train["kind"]]
+        train.remove_columns("kind").add_column("label", texts).save_to_disk(place)
+    splits = load_data(f"hf:{place}", image_size=9, validation=2)
+    assert [len(part) for part in splits] == [3, 2, 1]
+    assert splits.train.classes == tuple(COLOURS)
+    colours = torch.tensor(list(COLOURS.values()), dtype=torch.uint8)
+    assert torch.equal(splits.test.images[:, :, 4, 4], colours[splits.test.labels])
+
+
+def test_a_split_without_labels_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    saved_data_set(tmp_path)
+    kept = datasets.load_from_disk(tmp_path / "saved")
+    kept["test"] = kept["test"].map(lambda row: row | {"kind": -1}, features=kept["test"].features)
+    kept.save_to_disk(tmp_path / "hidden")
+    splits = load_data(f"hf:{tmp_path / 'hidden'}", image_size=9, validation=2)
+    assert [len(part) for part in splits] == [3, 2, 1]
+    assert "6 rows of test have no known class" in caplog.text

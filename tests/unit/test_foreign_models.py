@@ -105,8 +105,18 @@ def test_channels_and_probabilities_of_an_onnx_file_are_as_declared(tmp_path: Pa
     [
         (["n", 3, 16, 16], "float", {}, r"does not declare how pixels are normalised;\n.*--mean"),
         (["n", 3, 16, 16], "uint8", PLAIN, "omit --mean and --std"),
-        (["n", 3, 16, 16], "float", {"input_size": 32} | PLAIN, "input size is 16, got .* 32"),
-        (["n", 3, 16, 16], "float", {"layout": "nhwc"} | PLAIN, "layout is nchw, got .* nhwc"),
+        (
+            ["n", 3, 16, 16],
+            "float",
+            {"input_size": 32} | PLAIN,
+            "size must be 16, .* got 32",
+        ),
+        (
+            ["n", 3, 16, 16],
+            "float",
+            {"layout": "nhwc"} | PLAIN,
+            "layout must be nchw, .* got nhwc",
+        ),
         (["n", 3, 16, 20], "float", PLAIN, "must take square images"),
     ],
 )
@@ -176,7 +186,7 @@ def test_timm_mistakes_are_named(tmp_path: Path) -> None:
     (tmp_path / "mine.pth").write_bytes(b"PK\x03\x04")
     for text, message in {
         "timm/resnt18": r"no model resnt18;\ndid you mean timm/",
-        "timm/resnet18.none": "no weights none of resnet18",
+        "timm/resnet18.none": "no weights none for resnet18",
         f"timm/test_resnet@{path}": "does not contain the weights of timm's test_resnet",
         f"timm/test_resnet@{tmp_path / 'none.safetensors'}": "there is no file",
         f"timm/test_resnet@{tmp_path / 'mine.pth'}": "pickles are never read",

@@ -77,7 +77,7 @@ def test_an_empty_folder_is_filled(folder: Path, wheel: Path):
 
 def test_without_the_archive_nothing_is_left_and_the_way_by_hand_is_told(folder: Path, wheel: Path):
     wheel.unlink()
-    with pytest.raises(UserError, match=r"pip: .*\nwithout a network: .*\n.*RUGGEDIZE_FROST=DIR"):
+    with pytest.raises(UserError, match=r"pip: .*\nwithout a network, .*\n.*RUGGEDIZE_FROST=DIR"):
         fetch_frost()
     assert list(folder.parent.iterdir()) == []
 

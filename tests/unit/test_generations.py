@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ruggedize.core.errors import UserError
-from ruggedize.recipe import Recipe, load_recipe
-from ruggedize.train import is_skipped, skip_without_gain
+from ruggedize.recipe import Recipe, load_recipe, models_of, required_gain, stages_needed
+from ruggedize.train import is_skipped, skip_stage
 
 
 def delivered(folder: Path, **accuracies: float) -> None:
@@ -21,8 +21,13 @@ def delivered(folder: Path, **accuracies: float) -> None:
 
 def skipped(folder: Path, recipe: Recipe) -> list[str]:
     """Return the stages that a run would skip, decided in order as a run does."""
-    stages = recipe.all_stages
-    return [name for name in stages if skip_without_gain(folder, name, stages, record=True)]
+    return [name for name in recipe.all_stages if decision(folder, name, recipe, record=True)]
+
+
+def decision(folder: Path, name: str, recipe: Recipe, *, record: bool) -> bool:
+    """Return whether a run would skip a stage."""
+    needed, gain = stages_needed(recipe, name), required_gain(recipe, name)
+    return skip_stage(folder, name, needed, gain, record=record)
 
 
 FOUR = load_recipe("demo", ("student.generations=4",))
@@ -36,14 +41,14 @@ def test_generations_stop_where_validation_does_not_improve(
     with caplog.at_level(logging.WARNING):
         assert skipped(tmp_path, FOUR) == expected
     assert [name for name in FOUR.all_stages if is_skipped(tmp_path, name)] == expected
+    assert len(models_of(tmp_path, FOUR)) == len(FOUR.all_stages) - len(expected)
     said = (
         "student-3: skipped, because the validation accuracy of student-2 (90.00 %) is not above "
         "that of student (90.00 %)"
     )
     assert (said in caplog.text) == bool(expected)
-    assert ("student-4: skipped, because its teacher student-3 was" in caplog.text) == bool(
-        expected
-    )
+    follows = "student-4: skipped, because it needs student-3, which was skipped"
+    assert (follows in caplog.text) == bool(expected)
 
 
 def test_a_decision_is_kept_and_a_trained_model_is_not_skipped(tmp_path: Path) -> None:
@@ -61,12 +66,12 @@ def test_a_decision_is_kept_and_a_trained_model_is_not_skipped(tmp_path: Path) -
 
 def test_other_processes_decide_alike_and_write_nothing(tmp_path: Path) -> None:
     delivered(tmp_path, teacher=0.99, student=0.9, student_2=0.9)
-    assert skip_without_gain(tmp_path, "student-3", FOUR.all_stages, record=False)
+    assert decision(tmp_path, "student-3", FOUR, record=False)
     assert not (tmp_path / "student-3").exists()
 
 
 def test_the_second_generation_needs_no_gain() -> None:
-    required = {name: options.requires_gain for name, options in FOUR.stages.items()}
+    required = {name: required_gain(FOUR, name) is not None for name in FOUR.stages}
     assert required == {"student-2": False, "student-3": True, "student-4": True}
 
 
@@ -80,7 +85,7 @@ def test_a_gain_needs_two_stages_to_compare(source: str) -> None:
 def test_a_stage_may_learn_from_several(tmp_path: Path) -> None:
     more = ("stages.t2={like='teacher'}", "stages.x={like='student', learns_from=['teacher','t2']}")
     recipe = load_recipe("demo", more)
-    assert recipe.all_stages["x"].teachers == ("teacher", "t2")
+    assert recipe.trainings["x"].teachers == ("teacher", "t2")
     with pytest.raises(UserError, match=r"x\.learns_from must be an earlier stage, got t3"):
         load_recipe("demo", (more[0], more[1].replace("t2", "t3")))
     with pytest.raises(UserError, match=r'"noisy-student" requires a teacher'):

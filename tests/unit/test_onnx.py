@@ -29,7 +29,9 @@ from ruggedize.models import (
     save_model,
     serving_snippet,
 )
+from ruggedize.models.contract import Contract
 from ruggedize.models.export import check_onnx, compared, generated_images, packed_onnx
+from ruggedize.models.onnx_models import load_onnx
 from ruggedize.models.registry import meta_model
 from tests.contract.test_models import SMALL, small
 
@@ -185,13 +187,16 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     extras.require_extra("hub", "the Hub")
 
 
-@pytest.mark.parametrize("input_size", [32, 48])
-def test_the_snippet_serves_without_this_project(input_size: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("input_size", "crop_pct"), [(32, 1.0), (48, 1.0), (24, 0.75)])
+def test_the_snippet_serves_without_this_project(
+    input_size: int, crop_pct: float, tmp_path: Path
+) -> None:
     model = sharpened(32, input_size)
+    model.crop_pct, model.test_filter = crop_pct, "bilinear"
     export_onnx(model, tmp_path / 'a "student".onnx')
     pixels = generated_images(3, 90)[2].permute(1, 2, 0).numpy()
     Image.fromarray(np.ascontiguousarray(pixels[:70])).save(tmp_path / "photo.jpg", quality=95)
-    code = serving_snippet('a "student".onnx')
+    code = serving_snippet('a "student".onnx', "crop", crop_pct, "bilinear")
     assert len(code.splitlines()) <= 15
     assert max(map(len, code.splitlines())) <= 100
     (tmp_path / "serve.py").write_text(code)
@@ -201,6 +206,16 @@ def test_the_snippet_serves_without_this_project(input_size: int, tmp_path: Path
     found = model.predict(decode_image(tmp_path / "photo.jpg", 32)[None])
     assert name == CLASSES[found.labels[0]]
     assert float(confidence) == pytest.approx(float(found.confidences[0]), abs=0.01)
+
+
+def test_an_exported_file_is_assessed_on_the_middle_that_its_model_sees(tmp_path: Path) -> None:
+    model = sharpened(32, 24)
+    model.crop_pct, model.test_filter = 0.75, "bicubic"
+    export_onnx(model, tmp_path / "m.onnx")
+    predictor = load_onnx(tmp_path / "m.onnx", Contract(), torch.device("cpu"))
+    images = generated_images(4, 32)
+    assert torch.equal(predictor.view(images), model.test_view(images))
+    assert predictor.resize == 32
 
 
 def test_the_page_shows_the_snippet() -> None:

@@ -22,7 +22,6 @@ from ruggedize.corruptions.names import ALL
 from ruggedize.corruptions.options import OPTIONS
 from tests.tiny_assessment import FP32, tiny_images, tiny_models
 
-PAGE = Path(__file__).parents[2] / "docs" / "corruptions.md"
 PROCEDURAL = {"frost": {"textures": "procedural"}}
 
 
@@ -180,13 +179,3 @@ def test_mistakes_are_named(small_images: torch.Tensor) -> None:
 def test_the_table_without_torch_holds_the_options_of_the_rows() -> None:
     assert {name: row.options for name, row in CORRUPTIONS.items() if row.options} == OPTIONS
     assert all(row.name == name for name, row in CORRUPTIONS.items())
-
-
-def test_the_example_of_the_page_runs(small_images: torch.Tensor) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    example = next(block for block in blocks if "Corruption(" in block)
-    assert len(example.splitlines()) <= 25
-    names = {"images": small_images}
-    exec(example, names)
-    assert not torch.equal(names["striped"], small_images)
-    assert "stripes" in names["suite"].corruptions

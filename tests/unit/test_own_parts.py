@@ -121,7 +121,7 @@ class Wide(CustomModel):
 
 
 def test_a_network_without_one_output_per_class_is_rejected() -> None:
-    with pytest.raises(UserError, match=r"returns \[2, 13\] for 2 images of 3 classes"):
+    with pytest.raises(UserError, match=r"\[2, 3\] for 2 images and 3 classes, got \[2, 13\]"):
         create_model(Wide(), ("a", "b", "c"), 8, 8, 0)
     assert create_model(Wide(outputs=3), ("a", "b", "c"), 8, 8, 0).training
 

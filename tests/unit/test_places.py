@@ -91,7 +91,8 @@ def test_messages_name_absolute_places(here: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_only_the_place_of_a_folder_is_not_compared(tmp_path: Path, here: Path) -> None:
-    places = [load_recipe("demo", (f"data.name={name}",)) for name in ("/a", "/b", "cifar10")]
+    names, count = ("/a", "/b", "cifar10"), "data.validation=9"
+    places = [load_recipe("demo", (f"data.name={name}", count)) for name in names]
     assert differing_keys(places[0], places[1]) == []
     assert differing_keys(places[0], places[2]) == ["data.name"]
 

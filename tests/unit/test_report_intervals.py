@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ruggedize.assess import Interval, Predictions, assess, paired_intervals, save_assessment
+from ruggedize.assess import Guessing, Predictions, assess, paired_intervals, save_assessment
 from ruggedize.data import ImageSet
-from ruggedize.report.advice import near_chance
+from ruggedize.report.advice import guess_warning
 from ruggedize.report.calibration import reliabilities
-from ruggedize.report.classes import Guessing, class_table, guessing
+from ruggedize.report.classes import class_table, guess_of
 from ruggedize.report.heat import heats, worst_cells
 from ruggedize.report.intervals import (
     accuracy_intervals,
@@ -66,7 +66,7 @@ def predictions_of(record: RunRecord) -> Predictions:
 def test_guessing_is_counted_from_the_labels(record: RunRecord) -> None:
     labels = predictions_of(record).labels.tolist()
     counts = [labels.count(label) for label in range(4)]
-    found = guessing(record)
+    found = guess_of(record)
     assert found.chance == 0.25
     assert found.majority_share == max(counts) / len(labels)
     assert found.majority == record.assessment.images.classes[counts.index(max(counts))]
@@ -143,12 +143,30 @@ def test_an_accuracy_lies_within_its_interval(record: RunRecord) -> None:
         assert interval.difference == pytest.approx(summary[name])
 
 
-def test_a_model_that_guesses_is_told_to_check_its_classes() -> None:
-    guess = Guessing(0.1, 0.1, "cat", False)
-    assert "--classes" in near_chance("mine", Interval(0.11, 0.09, 0.13), guess)
-    assert near_chance("mine", Interval(0.5, 0.45, 0.55), guess) == ""
-    unequal = Guessing(0.1, 0.6, "cat", True)
-    assert "largest class" in near_chance("mine", Interval(0.6, 0.55, 0.65), unequal)
+def test_a_model_that_guesses_is_told_to_check_its_classes(record: RunRecord) -> None:
+    clean = record.assessment.models["mine"].clean
+    beyond, below = clean.accuracy - 0.2, clean.accuracy + 0.01
+    assert guess_warning(record, "mine", Guessing(beyond, beyond, "cat", False)) == ""
+    assert "--classes" in guess_warning(record, "mine", Guessing(below, below, "cat", False))
+    unequal = Guessing(beyond, below, "cat", True)
+    assert "largest class" in guess_warning(record, "mine", unequal)
+    assert guess_warning(record, "mine", unequal._replace(is_unequal=False)) == ""
+
+
+def test_the_report_warns_of_guessing_exactly_where_the_assessment_does(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = tiny_images(200)
+    shares, warned = [], []
+    for place in range(6):
+        caplog.clear()
+        model = TinyClassifier(bias=0.13 + 0.02 * place)
+        found = record_of(tmp_path / str(place), images, model)
+        shares.append(found.assessment.models["mine"].clean.accuracy)
+        by_report = guess_warning(found, "mine", guess_of(found))
+        warned.append("near chance level" in caplog.text)
+        assert ("near chance level" in by_report) == warned[-1], shares
+    assert set(warned) == {True, False}, shares  # must differ
 
 
 def test_four_times_the_images_detect_half_the_difference() -> None:

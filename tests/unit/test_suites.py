@@ -33,7 +33,7 @@ def test_a_suite_says_where_its_images_come_from(small_images: torch.Tensor):
 
 def test_a_suite_of_larger_images_says_how_lengths_suit_them() -> None:
     images = torch.randint(256, (2, 3, 64, 70), dtype=torch.uint8)
-    weaker = "made for 32 pixels: blurs are weaker at 64; preset scaled scales them"
+    weaker = "meant for 32 pixels: blurs are weaker at 64; the preset scaled scales them"
     assert generated_suite(images).describe()["lengths"] == weaker
     scaled = generated_suite(images, preset="scaled")
     assert scaled.describe()["lengths"] == "scaled from 32 to 64 pixels"

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from ruggedize.data import Splits
 from ruggedize.train import StudentOptions, TrainingOptions, train_stage
+from ruggedize.train.preflight import warn_of_large_batch
 from ruggedize.views import ViewOptions
 from tests.tiny_stages import three_colours
 
@@ -56,3 +57,13 @@ def first_step(data: Splits, class_weights: str, folder: Path) -> dict[str, floa
     out = folder / class_weights
     train_stage("teacher", data, ViewOptions(pad=1), options, out)
     return json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
+
+
+@pytest.mark.parametrize("batch_size", [40, 41])
+def test_a_batch_of_more_images_than_there_are_is_warned_of(
+    batch_size: int, caplog: pytest.LogCaptureFixture
+):
+    options = TrainingOptions.model_validate(TINY | {"batch_size": batch_size})
+    warn_of_large_batch("teacher", options, 40)
+    expected = "teacher: 40 training images are fewer than a batch (teacher.batch_size = 41)"
+    assert (expected in caplog.text) == (batch_size == 41)

@@ -20,6 +20,25 @@ REJECTED = {
     "pad beside resize": (ViewOptions, {"resize": 96, "pad": 4}, "set views.pad = 0"),
     "crop of nothing": (ViewOptions, {"crop": 0}, "greater than or equal to 1"),
     "negative pad": (ViewOptions, {"pad": -1}, "greater than or equal to 0"),
+    "random crops without a size": (ViewOptions, {"crop_mode": "random-resized"}, "views.crop = 2"),
+    "random crops of resized images": (
+        ViewOptions,
+        {"crop_mode": "random-resized", "crop": 24, "resize": 32},
+        "neither resize nor pad",
+    ),
+    "scale the wrong way round": (
+        ViewOptions,
+        {"crop_mode": "random-resized", "crop": 24, "crop_scale": (1.0, 0.1)},
+        "the usual value is (0.08, 1.0)",
+    ),
+    "ratio of nothing": (
+        ViewOptions,
+        {"crop_mode": "random-resized", "crop": 24, "crop_ratio": (0.0, 1.0)},
+        "the usual value is (0.75",
+    ),
+    "scale of uniform crops": (ViewOptions, {"crop_scale": (0.5, 1.0)}, "have no effect"),
+    "filter of uniform crops": (ViewOptions, {"interpolation": "bicubic"}, "have no effect"),
+    "more than the whole image": (ViewOptions, {"crop_pct": 1.1}, "less than or equal to 1"),
     "unknown geometry": (ViewOptions, {"geometry": "same"}, "'independent' or 'shared'"),
     "unknown key": (ViewOptions, {"zoom": 2}, "Extra inputs are not permitted"),
     "unknown kind": (ViewOptions, {"noise": [{"kind": "fog"}]}, "does not match any of"),
@@ -73,6 +92,9 @@ def test_input_size_is_the_side_of_the_views() -> None:
     assert ViewOptions(pad=4).input_size(32) == 32
     assert ViewOptions(resize=64).input_size(32) == 64
     assert ViewOptions(resize=96, crop=72).input_size(32) == 72
+    random_resized = ViewOptions(crop_mode="random-resized", crop=48)
+    random_resized.check_image_size(32)  # crops of small images are enlarged
+    assert random_resized.input_size(32) == 48
 
 
 def test_options_survive_a_round_trip_through_json() -> None:

@@ -1,37 +1,55 @@
 """Warnings about results that may be misleading."""
 
 import logging
-import math
 from collections.abc import Mapping
 
 from ruggedize.assess.assessment import Assessment, InputFacts
+from ruggedize.assess.guessing import Guessing, no_better_than
 
 log = logging.getLogger(__name__)
-NUM_DEVIATIONS = 3.0  # above chance; about one in a thousand random models exceeds it
 
 
-def near_chance(correct: int, n: int, num_classes: int) -> bool:
-    """Return whether random guessing could reach this accuracy."""
-    chance = 1 / num_classes
-    spread = math.sqrt(chance * (1 - chance) / n)
-    return correct / n <= chance + NUM_DEVIATIONS * spread
-
-
-def warn_of_chance(assessment: Assessment) -> None:
-    """Warn about models with clean accuracy near chance level; name the usual causes."""
-    num_classes = len(assessment.images.classes)
+def warn_of_guessing(assessment: Assessment, guess: Guessing) -> None:
+    """Warn about models whose clean accuracy guessing could reach; name the usual causes."""
     for name, model in assessment.models.items():
-        clean = model.clean
-        if near_chance(clean.correct, clean.n, num_classes):
-            log.warning(
-                "%s has a clean accuracy of %.1f %%, near chance level (%.1f %%): it has learnt "
-                "little, or its classes are in another order than the data's folders (--classes "
-                "FILE names them, one per line), or its pixels are normalised differently (--mean, "
-                "--std)",
-                name,
-                100 * clean.accuracy,
-                100 / num_classes,
-            )
+        percent = 100 * model.clean.accuracy
+        match no_better_than(model.clean, guess):
+            case "chance":
+                log.warning(
+                    "%s has a clean accuracy of %.1f %%, near chance level (%.1f %%): it has "
+                    "learnt little, or, if it was trained elsewhere, its classes may be in another "
+                    "order than the data's folders (--classes FILE names them, one per line) or "
+                    "its pixels normalised differently (--mean, --std)",
+                    *(name, percent, 100 * guess.chance),
+                )
+            case "majority":
+                log.warning(
+                    "%s has a clean accuracy of %.1f %%, and always predicting %s scores %.1f %%: "
+                    "check whether it predicts other classes at all, and the order of its classes "
+                    "(--classes FILE)",
+                    *(name, percent, guess.majority, 100 * guess.majority_share),
+                )
+
+
+def training_doubt(assessment: Assessment) -> str:
+    """Return under which condition figures hold, where models may have been trained on the images.
+
+    Empty if no model was trained on them. Nothing is known of models of other origin.
+    """
+    held_out = assessment.facts.held_out
+    names = [name for name in assessment.models if name not in held_out]
+    if not names:
+        return ""
+    *first, last = names
+    who = f"{', '.join(first)} and {last} were" if first else f"{last} was"
+    data = assessment.facts.data
+    is_whole = data is not None and data.is_whole_folder
+    return (
+        f"The figures hold for new images only if {who} trained on none of these "
+        f"{assessment.images.available:,} images, which cannot be checked here."
+        + " The folder has no test/ or val/, so all of its images count as test images."
+        * is_whole
+    )
 
 
 def warn_of_other_sizes(inputs: Mapping[str, InputFacts], image_size: int) -> None:

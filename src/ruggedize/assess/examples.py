@@ -1,11 +1,11 @@
-"""Example pictures on which two models disagree: clean next to corrupted."""
+"""Example pictures of disagreements and mistakes: clean next to corrupted."""
 
 import io
 from pathlib import Path
 
 import torch
 
-from ruggedize.assess.example_choice import FILE_NAME, choose_examples
+from ruggedize.assess.example_choice import FILE_NAME, chosen_examples
 from ruggedize.assess.saving import AssessmentResult
 from ruggedize.core import files
 from ruggedize.corruptions import Suite
@@ -19,19 +19,20 @@ def save_examples(
 ) -> list[Path]:
     """Write `CORRUPTION-SEVERITY-INDEX.png` for images on which first and last model disagree.
 
-    Each shows the clean image on the left and the corrupted one on the right. None are written for
-    a single model or an unpaired suite. Pictures of an earlier assessment are removed from the
-    folder. A report shows only the pictures listed in `AssessmentFacts.examples`, if it is set.
+    For a single model, they show images that it classifies correctly only when they are clean. Each
+    shows the clean image on the left and the corrupted one on the right. None are written for an
+    unpaired suite. Pictures of an earlier assessment are removed from the folder. A report shows
+    only the pictures listed in `AssessmentFacts.examples`, if it is set.
     """
     remove_examples(folder)
-    names = list(result.predictions)
-    if len(names) < 2 or suite.unpaired is not None:
+    if suite.unpaired is not None:
         return []
-    first, last = (result.predictions[name] for name in (names[0], names[-1]))
+    predictions = list(result.predictions.values())
+    rows = predictions[0].index
     positions = {int(index): place for place, index in enumerate(image_set.index.tolist())}
     paths = []
-    for example in choose_examples(first, last):
-        index = int(first.index[example.row])
+    for example in chosen_examples(predictions):
+        index = int(rows[example.row])
         place = positions[index]
         corrupted = suite.images(example.corruption, example.severity, place, place + 1)
         path = folder / f"{example.corruption}-{example.severity}-{index}.png"

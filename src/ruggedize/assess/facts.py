@@ -13,6 +13,7 @@ class AssessmentFacts(BaseModel):
         left_out: files that could not be decoded and were skipped.
         models: SHA-256 of each model's file.
         sources: where each model comes from, as given: `timm/resnet18`, `mine.onnx`.
+        held_out: models whose training is known to have left these images out.
         data: digest of the data; None: unknown.
         examples: file names of the example pictures; None: unknown.
     """
@@ -22,5 +23,6 @@ class AssessmentFacts(BaseModel):
     left_out: tuple[str, ...] = ()
     models: dict[str, str] = {}
     sources: dict[str, str] = {}
+    held_out: tuple[str, ...] = ()
     data: DataDigest | None = None
     examples: tuple[str, ...] | None = None

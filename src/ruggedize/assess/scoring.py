@@ -39,7 +39,8 @@ from ruggedize.assess.cells import (
     choose_unpaired,
     chosen_cells,
 )
-from ruggedize.assess.doubts import warn_of_chance, warn_of_other_sizes
+from ruggedize.assess.doubts import warn_of_guessing, warn_of_other_sizes
+from ruggedize.assess.guessing import guessing
 from ruggedize.assess.metrics import NUM_TOP, Outcomes, count_cell
 from ruggedize.assess.options import AssessOptions
 from ruggedize.assess.predictions import Predictions, Rows, Top
@@ -113,7 +114,7 @@ def assess(
         image_size=image_set.image_size,
     )
     found = result_of(outcomes, candidates, suite, clean, other, images)
-    warn_of_chance(found.assessment)
+    warn_of_guessing(found.assessment, guessing(images.classes, (other or clean).labels))
     return found
 
 

@@ -61,7 +61,8 @@ def export(model: OneModel, /, *, format: Literal["onnx", "state-dict"], out: Pa
         soft_wrap=True,
     )
     console.print(f"ONNX file: {out}; to classify photo.jpg with it:\n", soft_wrap=True)
-    console.print(serving_snippet(str(out), classifier.fit), soft_wrap=True, highlight=False)
+    snippet = serving_snippet(str(out), classifier.fit, classifier.crop_pct, classifier.test_filter)
+    console.print(snippet, soft_wrap=True, highlight=False)
 
 
 def images_to_check(file: Path) -> "tuple[Tensor | None, str]":

@@ -16,6 +16,7 @@ ENVIRONMENT_PACKAGES = (
     "accelerate",
     "safetensors",
     "pillow",
+    "timm",
 )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ruggedize.core.errors import UserError
-from ruggedize.core.reading import open_regular, read_bytes
+from ruggedize.core.reading import open_regular, read_bytes, reject_holes
 from ruggedize.core.tables import is_too_deep
 
 PARTIAL = ".partial"  # suffix of files while they are being written
@@ -117,8 +117,9 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Return a file's SHA-256 in hexadecimal."""
+    """Return a file's SHA-256 in hexadecimal; raise UserError for a huge sparse file."""
     with open_regular(path) as file:
+        reject_holes(path, os.fstat(file.fileno()))
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

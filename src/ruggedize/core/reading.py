@@ -11,6 +11,8 @@ from ruggedize.core.errors import UserError, shown
 from ruggedize.core.tables import MAX_DEPTH, is_too_deep
 
 MAX_BYTES = 1 << 26  # limit for files that are read in one go: JSON, TOML, text, pictures
+LARGE = 1 << 30  # bytes; a file that is hashed and longer must be stored on disk
+MAX_COMPRESSION = 64  # by file systems, of such files
 READ_FLAGS = os.O_RDONLY | sum(
     getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
 )
@@ -53,6 +55,16 @@ def reject_irregular(path: Path, mode: int) -> None:
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
         raise NotRegularError(f"{shown(path)} is {kind};\nreplace it with a regular file")
+
+
+def reject_holes(path: Path, status: os.stat_result) -> None:
+    """Raise UserError for a huge sparse file, which would take hours to read."""
+    stored = getattr(status, "st_blocks", status.st_size) * 512  # Windows does not know it
+    if status.st_size > LARGE and stored < status.st_size // MAX_COMPRESSION:
+        raise UserError(
+            f"{shown(path)} has {status.st_size:,} bytes, of which {stored:,} are stored;\n"
+            "replace it with the file that belongs there, or remove it"
+        )
 
 
 def reject_outside(path: Path, folder: Path) -> None:

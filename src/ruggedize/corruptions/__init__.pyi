@@ -1,5 +1,8 @@
 from .catalogue import CORRUPTIONS as CORRUPTIONS
+from .compiling import compiling_ahead as compiling_ahead
 from .corrupting import corrupt as corrupt
+from .corrupting import corrupt_indexed as corrupt_indexed
+from .corrupting import find as find
 from .corrupting import resolve_preset as resolve_preset
 from .corruption import Corruption as Corruption
 from .corruption import Preset as Preset
@@ -7,6 +10,7 @@ from .export import export_suite as export_suite
 from .frost_photographs import fetch_frost as fetch_frost
 from .names import ALL as ALL
 from .names import BENCHMARK as BENCHMARK
+from .names import EXTRA as EXTRA
 from .names import SEVERITIES as SEVERITIES
 from .names import check_known as check_known
 from .names import parsed_names as parsed_names

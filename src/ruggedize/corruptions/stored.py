@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ruggedize.core.errors import UserError
-from ruggedize.core.places import user_path
+from ruggedize.core.places import absolute_path
 from ruggedize.corruptions.arrays import ArraySuite, open_arrays
 from ruggedize.corruptions.class_folders import ClassFolderSuite, open_class_folders
 from ruggedize.corruptions.corrupting import corrupt
@@ -39,8 +39,8 @@ def find_suite(name: str, root: str | os.PathLike[str] | None = None) -> Path:
     Raises:
         UserError: there is no such folder.
     """
-    if user_path(name).is_dir():
-        return user_path(name)
+    if (place := absolute_path(name)).is_dir():
+        return place
     folder = data_root(root) / name
     if folder.is_dir():
         return folder

@@ -2,7 +2,9 @@ from .bad_files import reject_or_skip as reject_or_skip
 from .decode import Fit as Fit
 from .decode import Stored as Stored
 from .decode import decode_image as decode_image
+from .decode import read_picture as read_picture
 from .decode import shown as shown
+from .decode import upright as upright
 from .digest import DataDigest as DataDigest
 from .download import fetch as fetch
 from .download import move_into_place as move_into_place
@@ -17,10 +19,12 @@ from .load import data_digest as data_digest
 from .load import load_clean_images as load_clean_images
 from .load import load_data as load_data
 from .load import load_splits as load_splits
+from .location import BUILT_IN as BUILT_IN
 from .location import beside as beside
 from .location import is_place as is_place
 from .location import with_absolute_place as with_absolute_place
 from .options import DataOptions as DataOptions
+from .originals import Originals as Originals
 from .photographs import TestImages as TestImages
 from .photographs import load_test_images as load_test_images
 from .root import data_root as data_root

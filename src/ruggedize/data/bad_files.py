@@ -1,7 +1,8 @@
 """Files that cannot be decoded: rejected together, or skipped and listed."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from ruggedize.core.errors import UserError, shown
@@ -14,19 +15,26 @@ log = logging.getLogger(__name__)
 
 def reject_or_skip(bad: Sequence[Path], skip: bool, max_megapixels: float = MAX_MEGAPIXELS) -> None:
     """Raise UserError if there are bad files, or log a warning that they are skipped and why."""
-    if not bad:
+    reject_or_skip_faults([partial(fault_of, file, max_megapixels) for file in bad], skip)
+
+
+def reject_or_skip_faults(
+    faults: Sequence[Callable[[], str]], skip: bool, what: str = "file"
+) -> None:
+    """Raise a UserError or warn, as above, of anything; `faults` return what is wrong with each."""
+    if not faults:
         return
-    counted = "1 file" if len(bad) == 1 else f"{len(bad)} files"
+    counted = f"1 {what}" if len(faults) == 1 else f"{len(faults)} {what}s"
     if not skip:
-        reasons = "\n  ".join(fault_of(file, max_megapixels) for file in bad[:NUM_NAMED])
-        more = f"\n  and {len(bad) - NUM_NAMED} more" if len(bad) > NUM_NAMED else ""
+        reasons = "\n  ".join(fault() for fault in faults[:NUM_NAMED])
+        more = f"\n  and {len(faults) - NUM_NAMED} more" if len(faults) > NUM_NAMED else ""
         raise UserError(
             f"{counted} cannot be decoded:\n  {reasons}{more}\n"
             "remove or replace them, or skip them with --skip-bad-images "
             "(data.skip_bad_images = true); a warning then lists all of them"
         )
-    verb = "is" if len(bad) == 1 else "are"
-    reasons = "".join(f"\n  {fault_of(file, max_megapixels)}" for file in bad)
+    verb = "is" if len(faults) == 1 else "are"
+    reasons = "".join(f"\n  {fault()}" for fault in faults)
     log.warning("%s cannot be decoded and %s skipped:%s", counted, verb, reasons)
 
 

@@ -3,11 +3,11 @@
 import errno
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from threading import RLock
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ LONG = 1 << 26  # bytes of a file; longer ones are read one at a time
 BYTES_PER_PIXEL = 8  # at most, without compression: RGBA of 16 bits
 MAX_METADATA = 1 << 26  # bytes
 one_large_image = RLock()
+Result = TypeVar("Result")
 # Pillow only warns about large images; ours is an error that names the option. Broken EXIF data is
 # ignored.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -73,6 +74,18 @@ def decode_image(
 
 def decode(source: Path | bytes, stored: Stored) -> UInt8[Tensor, "3 s s"]:
     """Decode a file as `decode_image` does; `stored` holds the options."""
+    return read_picture(source, stored, lambda image: torch.from_numpy(squared(image, stored)))
+
+
+def read_picture(
+    source: Path | bytes, stored: Stored, use: Callable[[Image.Image], Result]
+) -> Result:
+    """Open a file, not decoded yet, and return what `use` makes of it.
+
+    Raises:
+        BadImageError: the file is not an image, is damaged, or has too many pixels.
+        UserError: the file cannot be read.
+    """
     name = "the image" if isinstance(source, bytes) else shown(source)
     try:
         with (
@@ -80,7 +93,7 @@ def decode(source: Path | bytes, stored: Stored) -> UInt8[Tensor, "3 s s"]:
             alone_if_long(file, stored),
             Image.open(file, formats=FORMATS) as image,
         ):
-            return torch.from_numpy(squared(image, stored))
+            return use(image)
     except MemoryError:
         raise
     except FileNotFoundError as error:
@@ -135,15 +148,30 @@ class TooLargeError(ValueError):
 
 def squared(image: Image.Image, stored: Stored) -> np.ndarray:
     """Decode, turn upright, make square and resize: uint8 `[3, size, size]`."""
+    gap = round(stored.size * REDUCING_GAP)
+    return upright(
+        image, (gap, gap), stored, lambda decoded: square(decoded, stored.size, stored.fit)
+    )
+
+
+def upright(
+    image: Image.Image,
+    least: tuple[int, int],
+    stored: Stored,
+    use: Callable[[Image.Image], Result],
+) -> Result:
+    """Decode a picture and return what `use` makes of it, upright and RGB.
+
+    A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that has `least` (width, height) pixels.
+    """
     pixels = image.width * image.height
     if pixels > stored.max_megapixels * 1e6:
         raise TooLargeError(
             f"must have at most {stored.max_megapixels:g} megapixels, got {pixels / 1e6:.1f};\n"
             f"set data.max_megapixels = {-(-pixels // 1_000_000)} to read it"
         )
-    gap = round(stored.size * REDUCING_GAP)
-    image.draft(None, (gap, gap))  # pyright: ignore[reportArgumentType]  # None: same mode
+    image.draft(None, least)  # pyright: ignore[reportArgumentType]  # None: same mode
     if image.width * image.height <= LARGE:
-        return square(upright_rgb(image), stored.size, stored.fit)
+        return use(upright_rgb(image))
     with one_large_image:
-        return square(upright_rgb(image), stored.size, stored.fit)
+        return use(upright_rgb(image))

@@ -30,6 +30,9 @@ class PartDigest(BaseModel):
     content: str
 
 
+WHOLE_FOLDER = "all"  # the name of the part that a folder without parts is
+
+
 class DataDigest(BaseModel):
     """Digests of all splits, and the place that the data was read from, which is not compared.
 
@@ -46,6 +49,16 @@ class DataDigest(BaseModel):
         """Return the digest without the test images, which training does not use."""
         parts = {name: part for name, part in self.parts.items() if name != "test"}
         return self.model_copy(update={"parts": parts})
+
+    @property
+    def is_whole_folder(self) -> bool:
+        """Return whether these are all images of a folder without parts."""
+        return WHOLE_FOLDER in self.parts
+
+    def same_test_images(self, other: "DataDigest") -> bool:
+        """Return whether both have the same test images: the part `test`, or else all parts."""
+        ours, theirs = self.parts.get("test"), other.parts.get("test")
+        return ours == theirs if ours or theirs else self.parts == other.parts
 
     def check_unchanged(self, now: "DataDigest", what: str) -> None:
         """Raise UserError if the data has changed since `what` (such as "the run") began."""

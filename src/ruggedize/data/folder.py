@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 
 from ruggedize.core.errors import UserError, shown
 from ruggedize.core.memory import available_memory, processes_here
@@ -19,9 +20,11 @@ from ruggedize.data.image_set import ImageSet, Splits
 from ruggedize.data.layout import TEST_SHARE, UNLABELLED, Files, find_images, without_classes
 from ruggedize.data.oddities import report_found, warn_of_shared_pictures
 from ruggedize.data.options import DataOptions
+from ruggedize.data.originals import Originals
 from ruggedize.data.split import hold_out
-from ruggedize.data.streaming import StreamedImages, bad_files, decode_all
+from ruggedize.data.streaming import EncodedImages, StreamedImages, bad_files, decode_all
 from ruggedize.data.workers import default_workers
+from ruggedize.kernels.types import ImageSource
 
 MAX_COPIES = 3  # copies of all images that are in memory at once while they are split
 
@@ -56,6 +59,8 @@ def load_files(
     parts = with_chosen_folder(parts, options)
     labelled = (found for part, found in parts.items() if part != UNLABELLED)
     classes = tuple(sorted({name for found in labelled for name in found}))
+    if not parts["train"]:
+        raise UserError(f"{shown(path)} has no images for training;\nadd some")
     sets = read_parts(path, parts, classes, options, progress)
     if len(classes) < 2:
         raise UserError(
@@ -64,7 +69,7 @@ def load_files(
         )
     train = sets["train"]
     if "test" not in sets:
-        log.warning("%s has no test images: a fifth of train is held out as the test", shown(path))
+        log.warning("%s has no test images: a fifth of train is held out for testing", shown(path))
         train, sets["test"] = hold_out(train, TEST_SHARE)
     if "validation" not in sets:
         train, sets["validation"] = hold_out(train, options.validation)
@@ -130,18 +135,13 @@ def read_parts(
     bad: list[Path] = []
     folder = path if path.is_dir() else path.parent
     for part, files in lists.items():
-        if streamed:
-            num_workers = default_workers() if options.workers is None else options.workers
-            images = StreamedImages(files, stored, num_workers)
-            is_bad = bad_files(images, progress)
-        else:
-            images, faults = decode_all(files, stored, progress)
-            is_bad = np.isin(np.arange(len(files)), [*faults])
+        images, is_bad = read_images(files, stored, options, streamed, progress)
         bad += files.select(np.flatnonzero(is_bad))
         class_sizes = [len(found) for found in parts[part].values()]
-        class_labels = torch.tensor([numbers.get(name, -1) for name in parts[part]])
-        labels = class_labels.repeat_interleave(torch.tensor(class_sizes))
-        everything = ImageSet(images, labels, classes, torch.arange(len(files)))
+        known = [numbers.get(name, -1) for name in parts[part]]
+        labels = torch.from_numpy(np.repeat(np.array(known, np.int64), class_sizes))
+        index, originals = torch.arange(len(files)), Originals(files, stored)
+        everything = ImageSet(images, labels, classes, index, originals=originals)
         good = everything.select(np.flatnonzero(~is_bad)) if is_bad.any() else everything
         skipped = tuple(
             shown(os.path.relpath(file, folder)) for file in files.select(np.flatnonzero(is_bad))
@@ -151,6 +151,18 @@ def read_parts(
         reject_or_skip(bad, options.skip_bad_images, options.max_megapixels)
         reject_empty_classes(sets, parts)
     return sets
+
+
+def read_images(
+    files: EncodedImages, stored: Stored, options: DataOptions, streamed: bool, progress: Progress
+) -> tuple[ImageSource, Bool[np.ndarray, " n"]]:
+    """Return the images, decoded or to be decoded on access, and which of them are bad."""
+    if streamed:
+        num_workers = default_workers() if options.workers is None else options.workers
+        images = StreamedImages(files, stored, num_workers)
+        return images, bad_files(images, progress)
+    decoded, faults = decode_all(files, stored, progress)
+    return decoded, np.isin(np.arange(len(files)), [*faults])
 
 
 def must_stream(options: DataOptions, num_images: int) -> bool:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ruggedize.data.decode import Fit
 from ruggedize.data.digest import DataDigest
+from ruggedize.data.originals import Make, Originals
 from ruggedize.data.streaming import StreamedImages
 from ruggedize.kernels.types import Images, ImageSource, Index, Labels
 
@@ -17,15 +18,26 @@ Positions = Tensor | np.ndarray | Sequence[int]
 
 @dataclass(frozen=True, eq=False)
 class ImageBatch:
-    """A batch of images in memory, with their labels and indices in the same order."""
+    """A batch of images, with their labels and indices in the same order.
 
-    images: Images
+    `images` are in memory; in a training with `views.crop_mode = "random-resized"` they are the
+    files that a `ViewMaker` crops views from.
+    """
+
+    images: Images | Originals
     labels: Labels  # -1 = unlabelled
     index: Index
     hidden_labels: Labels | None = None
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def stored(self) -> Images:
+        """The images in memory, as they are stored; decoded if they are files."""
+        if isinstance(self.images, Originals):
+            return self.images.stored_images()
+        return self.images
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +60,7 @@ class ImageSet:
     index: Index
     fit: Fit = "crop"  # how images that are not square were made square
     left_out: tuple[str, ...] = ()  # skipped bad files of the split
+    originals: Originals | None = None  # the files, where the images come from files
     hidden_labels: Labels | None = None  # -1 = unknown
 
     def __post_init__(self) -> None:
@@ -90,9 +103,17 @@ class ImageSet:
             images = self.images.select(chosen)
         else:
             images = self.images[chosen]
+        originals = self.originals and self.originals.select(chosen)
         labels, index = self.labels[chosen], self.index[chosen]
         hidden = None if self.hidden_labels is None else self.hidden_labels[chosen]
-        return replace(self, images=images, labels=labels, index=index, hidden_labels=hidden)
+        return replace(
+            self,
+            images=images,
+            labels=labels,
+            index=index,
+            originals=originals,
+            hidden_labels=hidden,
+        )
 
     def batches(self, positions: Sequence[np.ndarray]) -> Iterator[ImageBatch]:
         """Yield one batch per array of positions.
@@ -104,7 +125,20 @@ class ImageSet:
             return (self._batch(torch.from_numpy(chosen), images) for chosen, images in pairs)
         return (self.take(chosen) for chosen in positions)
 
-    def _batch(self, chosen: Tensor, images: Images) -> ImageBatch:
+    def original_batches(
+        self, positions: Sequence[np.ndarray], make: Make
+    ) -> Iterator[tuple[ImageBatch, Sequence[Tensor]]]:
+        """Yield a batch of original files per array of positions, and what `make` made of it.
+
+        `make` is called with files and indices; in worker processes where images are streamed.
+        """
+        assert self.originals is not None
+        num_workers = self.images.num_workers if isinstance(self.images, StreamedImages) else 0
+        found = self.originals.made_by(positions, self.index, make, num_workers)
+        for chosen, made in zip(map(torch.from_numpy, positions), found, strict=True):
+            yield self._batch(chosen, self.originals.select(chosen)), made
+
+    def _batch(self, chosen: Tensor, images: Images | Originals) -> ImageBatch:
         hidden = None if self.hidden_labels is None else self.hidden_labels[chosen]
         return ImageBatch(images, self.labels[chosen], self.index[chosen], hidden)
 

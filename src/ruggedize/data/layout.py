@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ruggedize.core.errors import UserError, shown
-from ruggedize.core.reading import open_regular
+from ruggedize.core.reading import open_regular, reject_holes
 from ruggedize.data.file_list import FileList
-from ruggedize.data.listing import ENDINGS, image_names, is_junk
+from ruggedize.data.listing import ENDINGS, image_names, is_junk, leads_back
 
 PARTS = {  # usual names of each split, in lower case
     "train": ("train", "training"),
@@ -20,9 +20,7 @@ PARTS = {  # usual names of each split, in lower case
 }
 UNLABELLED = "unlabelled"
 ALL_PARTS = PARTS | {UNLABELLED: ("unlabelled", "unlabeled")}
-CHUNK = 1 << 20
-MAX_HASHED = 1 << 30  # bytes of a file; 120 megapixels without compression have 0.96e9
-TEST_SHARE = 0.2  # fraction of the images held out as the test if there is no test split
+TEST_SHARE = 0.2  # fraction of the images held out for testing if there is no test split
 Files = dict[str, FileList]  # files by class
 log = logging.getLogger(__name__)
 
@@ -54,7 +52,9 @@ def find_images(path: Path, validation: float | int) -> Found:
     if "train" in folders:
         warn_of_others(root, folders)
         parts = {
-            part: list_classes(stepped_into(folder)) if part in PARTS else without_classes(folder)
+            part: list_classes(stepped_into(folder), may_be_empty=part != "train")
+            if part in PARTS
+            else without_classes(folder)
             for part, folder in folders.items()
         }
         return Found(with_spelling_of_train(parts), has_parts=True)
@@ -94,8 +94,13 @@ def visible_folders(folder: Path) -> list[Path]:
     return sorted(
         place
         for place in folder.iterdir()
-        if not is_junk(os.fsencode(place.name)) and place.is_dir()
+        if not is_junk(os.fsencode(place.name)) and place.is_dir() and not is_loop(place)
     )
+
+
+def is_loop(place: Path) -> bool:
+    """Return whether a path is a link to a folder that contains it."""
+    return place.is_symlink() and leads_back(os.fsencode(place), os.fsencode(place.parent))
 
 
 def part_folders(root: Path) -> dict[str, Path]:
@@ -132,17 +137,20 @@ def warn_of_others(root: Path, folders: Mapping[str, Path]) -> None:
 
 
 def warn_of_loose_images(folder: Path) -> None:
-    """Log a warning about images next to class folders, which are not read."""
+    """Warn of images beside class folders, and of links to folders above: neither is read."""
+    for loop in filter(is_loop, sorted(folder.iterdir())):
+        log.warning("%s links to a folder that it lies in; it is skipped", shown(loop))
     names = [os.fsencode(place.name) for place in folder.iterdir() if place.is_file()]
     loose = [name for name in names if name.lower().endswith(ENDINGS) and name[:1] != b"."]
     if loose:
         log.warning("%s: images next to the folders are not read (%d)", shown(folder), len(loose))
 
 
-def list_classes(part: Path) -> Files:
+def list_classes(part: Path, *, may_be_empty: bool = False) -> Files:
     """Return the files of every class folder by class name.
 
-    Folders whose names differ only in their Unicode normal form are the same class.
+    Folders whose names differ only in their Unicode normal form are the same class. A folder
+    without images is an error unless it may be empty.
     """
     folders = visible_folders(part)
     if not folders:
@@ -155,7 +163,12 @@ def list_classes(part: Path) -> Files:
     for folder in folders:
         note_if_outside(folder, part)
         name = class_name(folder.name)
-        found.setdefault(composed(name), []).append((name, files_below(folder)))
+        if files := files_below(folder, may_be_empty=may_be_empty):
+            found.setdefault(composed(name), []).append((name, files))
+        else:
+            log.warning("%s contains no images", shown(folder))
+    if not found:
+        raise UserError(f"no folder of {shown(part)} contains images;\nadd some to each")
     return {
         same[0][0]: same[0][1] if len(same) == 1 else FileList.joined(files for _, files in same)
         for same in found.values()
@@ -174,7 +187,7 @@ def note_if_outside(folder: Path, part: Path) -> None:
     """Log a warning if a class folder is a link that leads out of the data set."""
     if folder.is_symlink() and not folder.resolve().is_relative_to(part.resolve().parent):
         log.warning(
-            "%s links to a folder outside the data set, which is read, too: %s",
+            "%s links to a folder outside the data set, which is also read: %s",
             *(shown(folder), shown(folder.resolve())),
         )
 
@@ -193,10 +206,10 @@ def with_spelling_of_train(parts: dict[str, Files]) -> dict[str, Files]:
     }
 
 
-def files_below(folder: Path) -> FileList:
+def files_below(folder: Path, *, may_be_empty: bool = False) -> FileList:
     """Return all image files below a folder, at any depth."""
     start = os.fsencode(folder) + b"/"
-    return FileList(start + name for name in image_names(folder))
+    return FileList(start + name for name in image_names(folder, may_be_empty=may_be_empty))
 
 
 def divided(classes: Files, validation: float | int) -> dict[str, Files]:
@@ -220,7 +233,7 @@ def divided(classes: Files, validation: float | int) -> dict[str, Files]:
 def part_of(file: Path, validation: float) -> str:
     """Return the split that a file's bytes belong to.
 
-    A fifth of all files is held out as the test, and of the rest the fraction `validation`.
+    A fifth of all files is held out for testing, and of the rest the fraction `validation`.
     """
     digest = content_hash(file)
     for_test, for_validation = (int.from_bytes(half) / 2**64 for half in (digest[:8], digest[8:]))
@@ -230,18 +243,10 @@ def part_of(file: Path, validation: float) -> str:
 
 
 def content_hash(file: Path) -> bytes:
-    """Return a 16-byte hash of a file's content; zeros if the file cannot be read.
-
-    Only the first bytes of a file longer than any image are hashed: a file with holes may have
-    any length.
-    """
-    digest = hashlib.blake2b(digest_size=16)
+    """Return a 16-byte hash of a file's content; zeros if the file cannot be read."""
     try:
         with open_regular(file) as opened:
-            for _ in range(0, MAX_HASHED, CHUNK):
-                if not (chunk := opened.read(CHUNK)):
-                    break
-                digest.update(chunk)
+            reject_holes(file, os.fstat(opened.fileno()))
+            return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).digest()
     except (OSError, UserError):
         return bytes(16)
-    return digest.digest()

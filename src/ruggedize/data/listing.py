@@ -12,13 +12,33 @@ ENDINGS = tuple(suffix.encode() for suffix in SUFFIXES)
 JUNK = frozenset(  # folders left by network storage, archivers, editors and systems
     {b"__macosx", b"@eadir", b"@tmp", b"@recycle", b"#recycle", b"#snapshot", b"$recycle.bin"}
     | {b"recycler", b"system volume information", b"lost+found", b"found.000", b"__pycache__"}
+    | {
+        b"@synoresource",
+        b"@__thumb",
+        b"@recently-snapshot",
+        b"@sharesnap",
+        b"lost.dir",
+        b"~snapshot",
+    }
+    | {b"network trash folder", b"temporary items", b"canonmsc", b"thumbnails", b"node_modules"}
 )
 log = logging.getLogger(__name__)
 
 
+def is_hidden(name: bytes) -> bool:
+    """Return whether a file or folder is hidden, or the lock file of an office program."""
+    return name.startswith((b".", b"~$"))
+
+
 def is_junk(name: bytes) -> bool:
     """Return whether a folder is hidden or left by a system, so that it holds no user data."""
-    return name.startswith(b".") or name.lower() in JUNK
+    return is_hidden(name) or name.lower() in JUNK
+
+
+def leads_back(place: bytes, start: bytes) -> bool:
+    """Return whether a link in the folder `start` leads to a folder that contains it."""
+    above = os.path.realpath(place)
+    return (os.path.realpath(start) + b"/").startswith(above.rstrip(b"/") + b"/")
 
 
 def list_images(path: Path) -> list[Path]:
@@ -32,14 +52,14 @@ def list_images(path: Path) -> list[Path]:
     return [path / os.fsdecode(name) for name in image_names(path)]
 
 
-def image_names(folder: Path) -> list[bytes]:
+def image_names(folder: Path, *, may_be_empty: bool = False) -> list[bytes]:
     """Return the sorted names of all image files below a folder, relative to it, with `/`.
 
     Hidden files and folders, and folders left by systems, are skipped.
     """
     found = visible_files(folder)
     names = [name for name in found if name.lower().endswith(ENDINGS)]
-    if not names:
+    if not names and not may_be_empty:
         raise UserError(f"{shown(folder)} contains no images;\nadd some ({' '.join(SUFFIXES)})")
     if len(found) > len(names):
         log.warning(
@@ -84,10 +104,13 @@ def visible_files(folder: Path) -> list[bytes]:
         seen.add((status.st_dev, status.st_ino))
         with os.scandir(os.path.join(root, start)) as entries:
             for entry in sorted(entries, key=lambda e: e.is_symlink()):  # links come last
-                if entry.name.startswith(b"."):
+                if is_hidden(entry.name):
                     continue
                 if is_folder(entry):
-                    if not is_junk(entry.name):
+                    if entry.is_symlink() and leads_back(entry.path, os.path.join(root, start)):
+                        place = shown(os.fsdecode(entry.path))
+                        log.warning("%s links to a folder that it lies in; it is skipped", place)
+                    elif not is_junk(entry.name):
                         waiting.insert(0, start + entry.name + b"/")
                 elif entry.is_symlink() or entry.is_file():
                     names.append(start + entry.name)

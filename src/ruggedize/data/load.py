@@ -145,6 +145,11 @@ def load_splits(
     options: DataOptions, *, download: bool = False, progress: Progress = no_progress
 ) -> Splits:
     """Load the splits that the options describe; see `load_data`."""
+    if options.num_train is not None and options.name not in BUILT_IN:
+        raise UserError(
+            f"data.num_train applies to {', '.join(BUILT_IN)} only, got data "
+            f"{shown(options.name)};\nremove it"
+        )
     if options.name.startswith(PREFIX):
         from ruggedize.data.huggingface import load_huggingface
 
@@ -160,11 +165,26 @@ def load_named_splits(options: DataOptions, download: bool, progress: Progress) 
     """Load a built-in data set, and the folder of unlabelled images if one is set."""
     train, test = load_named(options, download)
     remaining, held_out = hold_out(train, options.validation, options.validation_choice)
-    digest, unlabelled = (
-        named_digest(options, train, test),
-        load_unlabelled(options, train, progress),
-    )
+    remaining = proportional_share(remaining, options.num_train)
+    digest = named_digest(options, train, test)
+    unlabelled = load_unlabelled(options, train, progress)
     return Splits(remaining, held_out, test, digest, unlabelled)
+
+
+def proportional_share(images: ImageSet, num_train: int | None) -> ImageSet:
+    """Return this many of the training images, every class in proportion; None: all.
+
+    Raises:
+        UserError: there are fewer.
+    """
+    if num_train is None or num_train == len(images):
+        return images
+    if num_train > len(images):
+        raise UserError(
+            f"data.num_train must be at most {len(images)}, got {num_train};\n"
+            "lower it or data.validation"
+        )
+    return hold_out(images, num_train)[1]
 
 
 def data_digest(options: DataOptions) -> DataDigest | None:
@@ -176,7 +196,9 @@ def data_digest(options: DataOptions) -> DataDigest | None:
         UserError, OSError: the data exists but is incomplete or cannot be read.
     """
     if options.name.startswith(PREFIX):
-        return None  # a digest would require decoding all rows
+        from ruggedize.data.huggingface import huggingface_digest
+
+        return huggingface_digest(options.name)
     if options.unlabelled is not None and not options.unlabelled.is_dir():
         return None
     if options.name in LAYOUTS and find_folder(LAYOUTS[options.name], options.root) is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from ruggedize.core.errors import UserError
 from ruggedize.core.places import absolute_path, is_there
 from ruggedize.data.options import DataOptions
-from ruggedize.data.root import data_root
+from ruggedize.data.root import VARIABLE, data_root
 
 BUILT_IN = ("digits", "cifar10", "cifar100")
 PREFIX = "hf:"  # prefix of Hugging Face data sets
@@ -38,9 +38,13 @@ def place_of(options: DataOptions) -> Path:
 
 
 def with_absolute_place(options: DataOptions) -> DataOptions:
-    """Return the options with the name of an existing folder or table made absolute."""
+    """Return the options with the name of an existing folder or table made absolute.
+
+    For CIFAR, the root becomes the folder that the environment names, which may be relative.
+    """
     if options.name in BUILT_IN:
-        return options
+        named = options.name != "digits" and options.root is None and os.environ.get(VARIABLE)
+        return options.model_copy(update={"root": data_root()}) if named else options
     prefix, place = "", place_of(options)
     if options.name.startswith(PREFIX):
         prefix, place = PREFIX, absolute_path(options.name.removeprefix(PREFIX))

@@ -47,6 +47,8 @@ def described_part(part: ImageSet) -> str:
         return f"{len(part):,} images"
     fewest, most = min(found, key=lambda c: found[c]), max(found, key=lambda c: found[c])
     sizes = f"{fewest} {found[fewest]:,} to {most} {found[most]:,}"
+    if found[fewest] == found[most]:
+        sizes = f"{found[most]:,} of each"
     return f"{len(part):,} images of {len(found)} classes ({sizes})"
 
 

@@ -61,6 +61,12 @@ class DataOptions(BaseModel):
         default="stratified",
         description="which images are held out: every class in proportion, or the last ones",
     )
+    num_train: int | None = Field(
+        default=None,
+        ge=2,
+        description="training images to use, every class in proportion; for built-in data sets; "
+        "default: all that are not held out",
+    )
     unlabelled: Annotated[Path, AfterValidator(absolute_path)] | None = Field(
         default=None,
         description="folder with images without labels, at any depth, for objectives that use "
@@ -93,6 +99,16 @@ class DataOptions(BaseModel):
         "streaming = true; 0: threads of the training process; default: its share of the cores, "
         "at most 16",
     )
+
+    @model_validator(mode="after")
+    def folder_is_read(self) -> "DataOptions":
+        """Raise ValueError for a folder of unlabelled images beside a Hugging Face data set."""
+        if self.unlabelled is not None and self.name.startswith("hf:"):
+            raise ValueError(
+                f"unlabelled cannot be combined with {self.name}; add a split named unlabelled to "
+                "the data set"
+            )
+        return self
 
     @model_validator(mode="after")
     def seed_has_a_choice(self) -> "DataOptions":

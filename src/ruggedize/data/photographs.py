@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ruggedize.core.errors import UserError, shown
 from ruggedize.core.progress import Progress, no_progress
-from ruggedize.data.digest import DataDigest, folder_digest
+from ruggedize.data.digest import WHOLE_FOLDER, DataDigest, folder_digest
 from ruggedize.data.folder import read_parts
 from ruggedize.data.image_set import ImageSet
 from ruggedize.data.layout import (
@@ -37,7 +37,7 @@ def load_test_images(options: DataOptions, progress: Progress = no_progress) -> 
     In a folder these are the images of `test/CLASS/*`; without `test/`, those of `val/CLASS/*` (the
     layout of ImageNet); without both, all images of `CLASS/*`. Training images are not read. If a
     folder has only `train/`, or if the data is a built-in or Hugging Face data set, they are the
-    images that a run would hold out as the test.
+    test images of a run.
 
     Args:
         options: the data; the images of a folder are resized to `image_size`, by default 224.
@@ -61,7 +61,7 @@ def load_test_images(options: DataOptions, progress: Progress = no_progress) -> 
             "%s has no folder test: the images of %s are assessed instead",
             *(shown(path), shown(folder.name)),
         )
-    parts = {part or "all": list_classes(folder)}
+    parts = {part or WHOLE_FOLDER: list_classes(folder)}
     if "train" in folders:
         trained = list_classes(stepped_into(folders["train"]))
         parts = with_spelling_of_train({"train": trained, **parts})
@@ -72,11 +72,11 @@ def load_test_images(options: DataOptions, progress: Progress = no_progress) -> 
             f"{shown(folder)} must have at least two classes, got only {''.join(classes)};\n"
             "put the images of each class in its own folder"
         )
-    images = read_parts(path, parts, classes, sized, progress)[part or "all"]
+    images = read_parts(path, parts, classes, sized, progress)[part or WHOLE_FOLDER]
     return TestImages(images, folder_digest(path, parts), images.left_out)
 
 
 def of_a_run(options: DataOptions, progress: Progress) -> TestImages:
-    """Load the images that a run would hold out as the test."""
+    """Load the images that a run would be tested on."""
     data = load_splits(options, progress=progress)
     return TestImages(data.test, data.digest, data.left_out)

@@ -5,7 +5,7 @@ import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import SupportsIndex
+from typing import Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,7 +16,6 @@ from torch.utils.data import Dataset
 from ruggedize.core.errors import UserError
 from ruggedize.core.progress import Progress, no_progress
 from ruggedize.data.decode import BadImageError, Stored, decode
-from ruggedize.data.file_list import FileList
 from ruggedize.data.workers import PREFETCH, raise_fault, worker_results
 from ruggedize.kernels.blocks import run_blocks
 from ruggedize.kernels.types import Images
@@ -29,15 +28,28 @@ CACHE_BYTES = 1 << 26  # for slices, because an assessment reads the same slice 
 log = logging.getLogger(__name__)
 
 
+@runtime_checkable
+class EncodedImages(Protocol):
+    """Images by index, as files or as the bytes of files; must be copied to worker processes."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int | np.integer, /) -> Path | bytes: ...
+
+    def select(self, numbers: Int64[np.ndarray, " n"], /) -> "EncodedImages":
+        """Return the images at these indices, in this order."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class StreamedImages:
-    """Image files that can be used like a uint8 tensor `[n, 3, image_size, image_size]`.
+    """Encoded images that can be used like a uint8 tensor `[n, 3, image_size, image_size]`.
 
     Indexing decodes in threads of this process, `batches` in worker processes. Both yield the same
     pixels as `decode_all`.
     """
 
-    files: FileList
+    files: EncodedImages
     stored: Stored
     num_workers: int  # worker processes; 0: threads of this process
     cache: dict[tuple[int, int], Images] = field(default_factory=dict, repr=False)
@@ -102,7 +114,7 @@ class StreamedImages:
 class Decoding(Dataset[Tensor]):
     """Dataset that decodes files in a worker process."""
 
-    files: FileList
+    files: EncodedImages
     stored: Stored
 
     def __getitems__(self, numbers: Int64[np.ndarray, " n"]) -> tuple[Tensor, str]:
@@ -121,7 +133,7 @@ class Decoding(Dataset[Tensor]):
 class Checking(Dataset[Tensor]):
     """Dataset that decodes files in a worker process to find bad ones."""
 
-    files: FileList
+    files: EncodedImages
     stored: Stored
 
     def __getitems__(self, numbers: Int64[np.ndarray, " n"]) -> tuple[Tensor, str]:
@@ -161,17 +173,17 @@ def bad_files_in_threads(
     return found
 
 
-def is_bad(path: Path, stored: Stored) -> bool:
+def is_bad(source: Path | bytes, stored: Stored) -> bool:
     """Return whether a file cannot be decoded."""
     try:
-        decode(path, stored)
+        decode(source, stored)
     except BadImageError:
         return True
     return False
 
 
 def decode_all(
-    files: FileList, stored: Stored, progress: Progress = no_progress
+    files: EncodedImages, stored: Stored, progress: Progress = no_progress
 ) -> tuple[Images, dict[int, BadImageError]]:
     """Decode files in several threads; return the images, and the errors of bad files by index."""
     images = np.zeros((len(files), 3, stored.size, stored.size), np.uint8)

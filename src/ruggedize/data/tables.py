@@ -4,7 +4,6 @@ import csv
 import io
 import os
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 from ruggedize.core.errors import UserError, shown
@@ -20,7 +19,7 @@ COLUMNS = {  # usual names of each column, in lower case
 }
 Row = dict[str, str]
 MAX_LINE = 1 << 17  # characters; as the csv module's limit for a cell
-MAX_ROWS = 1 << 24  # a compressed table may promise any number
+MAX_ROWS = 1 << 24  # of a parquet file; a small one may repeat a row any number of times
 
 
 def is_table(path: Path) -> bool:
@@ -41,9 +40,7 @@ def read_table(path: Path, validation: float | int) -> dict[str, Files]:
     Raises:
         UserError: a column is missing, a split has an unknown name, or no image is for training.
     """
-    rows = list(islice(rows_of(path), MAX_ROWS + 1))
-    if len(rows) > MAX_ROWS:
-        raise UserError(f"{shown(path)} has more than {MAX_ROWS:,} rows;\ndivide it into several")
+    rows = list(rows_of(path))
     if not rows:
         raise UserError(f"{shown(path)} has no rows;\nadd rows with a path and a class")
     columns = columns_of(path, list(rows[0]))
@@ -97,7 +94,15 @@ def parquet_rows(path: Path) -> Iterator[Row]:
             f"{shown(path)} needs the package pyarrow;\npip install 'ruggedize[hub]'"
         ) from None
     with open_regular(path) as file:
-        for batch in parquet.ParquetFile(file).iter_batches():
+        table = parquet.ParquetFile(file)
+        if table.metadata.num_rows > MAX_ROWS:
+            raise ValueError(f"it has {table.metadata.num_rows:,} rows, more than {MAX_ROWS:,}")
+        if any("bytes" in str(field.type) for field in table.schema_arrow):  # in a struct
+            raise UserError(
+                f"{shown(path)} holds the images themselves;\n"
+                f"set data.name = {f'hf:{path}'!r}, which needs pip install 'ruggedize[hub]'"
+            )
+        for batch in table.iter_batches():
             for row in batch.to_pylist():
                 yield {name: "" if value is None else str(value) for name, value in row.items()}
 

@@ -14,7 +14,9 @@ from ruggedize.data.folder import read_parts, unlabelled_files
 from ruggedize.data.image_set import ImageSet, Splits
 from ruggedize.data.layout import UNLABELLED
 from ruggedize.data.options import DataOptions
+from ruggedize.data.originals import Originals
 from ruggedize.data.streaming import StreamedImages
+from ruggedize.kernels.types import ImageSource
 
 
 def load_unlabelled(options: DataOptions, train: ImageSet, progress: Progress) -> ImageSet | None:
@@ -83,24 +85,41 @@ def joined(first: ImageSet, second: ImageSet) -> ImageSet:
     unknown = torch.full_like(second.labels, -1)
     assert first.hidden_labels is not None
     shift = int(first.index.max()) + 1
+    files = joined_files(first.originals, second.originals)
     return replace(
         first,
-        images=joined_images(first, second),
+        images=joined_images(first.images, second.images),
         labels=torch.cat([first.labels, second.labels]),
         index=torch.cat([first.index, second.index + shift]),
         hidden_labels=torch.cat([first.hidden_labels, unknown]),
         left_out=(*first.left_out, *second.left_out),
+        originals=first.originals and files and replace(first.originals, files=files),
     )
 
 
-def joined_images(first: ImageSet, second: ImageSet) -> Tensor | StreamedImages:
-    """Return the images of both sets in one tensor, or in one list of files."""
-    ours, theirs = first.images, second.images
-    if isinstance(ours, Tensor) and isinstance(theirs, Tensor):
-        return torch.cat([ours, theirs])
-    if isinstance(ours, StreamedImages) and isinstance(theirs, StreamedImages):
-        return replace(ours, files=FileList.joined([ours.files, theirs.files]), cache={})
+def joined_files(
+    first: StreamedImages | Originals | None, second: StreamedImages | Originals | None
+) -> FileList | None:
+    """Return the files of both in one list; None if one of them has no files."""
+    lists = [each and each.files for each in (first, second)]
+    files = [each for each in lists if isinstance(each, FileList)]
+    return FileList.joined(files) if len(files) == len(lists) else None
+
+
+def joined_images(first: ImageSource, second: ImageSource) -> ImageSource:
+    """Return the images of both in one tensor, or in one list of files.
+
+    Raises:
+        UserError: only one of them is in memory.
+    """
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return torch.cat([first, second])
+    match first, second:
+        case StreamedImages(), StreamedImages() if files := joined_files(first, second):
+            return replace(first, files=files, cache={})
+        case _:
+            pass
     raise UserError(
-        "the unlabelled images do not fit into memory together with the training images, which "
-        "cannot be streamed;\nuse fewer unlabelled images, or remove data.num_labels"
+        "the unlabelled images cannot be combined with those of data.num_labels, because only one "
+        "of both is streamed from files;\nuse fewer unlabelled images, or remove data.num_labels"
     )

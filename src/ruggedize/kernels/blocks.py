@@ -46,6 +46,11 @@ def prefer_few_blocks() -> None:
     few_blocks.set(FEW_BLOCKS)
 
 
+def stay_in_this_thread() -> None:
+    """Do all later work of the calling thread in it alone, as in one of several processes."""
+    few_blocks.set(1)
+
+
 def available_cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -36,7 +36,8 @@ def as_images(images: object) -> Images:
         if found.device.type != "cpu":
             raise ValueError(f"images must be on the CPU, got {found.device};\nuse images.cpu()")
         return found
-    return torch.from_numpy(found if found.flags.writeable else found.copy())
+    is_taken = found.flags.writeable and min(found.strides) >= 0  # by torch; BGR[..., ::-1] is not
+    return torch.from_numpy(found if is_taken else found.copy())
 
 
 def stacked(images: object) -> Tensor | np.ndarray:
@@ -97,7 +98,10 @@ def shape_fix(shape: list[int], is_tensor: bool) -> str:
         case [_, 1, _, _]:
             return f"they are grey: use images{grey}"
         case [_, 4, _, _]:
-            return "they have an alpha channel: use images[:, :3]"
+            return (
+                "they have an alpha channel, which Pillow images may keep (they are blended with "
+                "white); to drop it, use images[:, :3]"
+            )
         case [_, _, _, 3]:
             return f"their channels come last: use images.{turned}(0, 3, 1, 2)"
         case [_, _, _, 4]:

@@ -1,3 +1,4 @@
+from .arithmetic import forward_flop as forward_flop
 from .batch_norm import GhostBatchNorm as GhostBatchNorm
 from .batch_norm import SynchronisedBatchNorm as SynchronisedBatchNorm
 from .batch_norm import batch_norms as batch_norms
@@ -20,9 +21,17 @@ from .hub import model_file as model_file
 from .hub import push_folder as push_folder
 from .inference import inference_batch_size as inference_batch_size
 from .inference import logits_of as logits_of
+from .layers import copy_weights as copy_weights
+from .layers import head_modules as head_modules
+from .layers import head_names as head_names
+from .layers import is_of_head as is_of_head
+from .layers import layer_numbers as layer_numbers
+from .layers import reject_other_network as reject_other_network
+from .layers import undecayed_names as undecayed_names
 from .model_files import load_model as load_model
 from .model_files import packed_model as packed_model
 from .model_files import read_description as read_description
+from .model_files import read_model_file as read_model_file
 from .model_files import save_model as save_model
 from .options import AirbenchOptions as AirbenchOptions
 from .options import CustomModel as CustomModel
@@ -30,6 +39,7 @@ from .options import ModelOptions as ModelOptions
 from .options import PreActResNet18Options as PreActResNet18Options
 from .options import ResNet9Options as ResNet9Options
 from .options import ResNet50V2Options as ResNet50V2Options
+from .options import TimmOptions as TimmOptions
 from .options import WideResNetOptions as WideResNetOptions
 from .precision import Precision as Precision
 from .precision import autocast_for as autocast_for
@@ -40,4 +50,6 @@ from .registry import create_model as create_model
 from .registry import meta_model as meta_model
 from .registry import num_parameters as num_parameters
 from .registry import reject_too_small as reject_too_small
+from .registry import title_of as title_of
 from .serving import serving_snippet as serving_snippet
+from .timm_networks import find_pretrained as find_pretrained

@@ -9,10 +9,10 @@ from jaxtyping import Float32, Int64
 from PIL import Image
 from torch import Tensor, nn
 
+from ruggedize.kernels.centre_crop import TestFilter, resized_middle
 from ruggedize.kernels.inputs import Pictures, as_images, whole_number
 from ruggedize.kernels.pictures import Fit, square, upright_rgb
 from ruggedize.kernels.types import Images, Views
-from ruggedize.kernels.warp import resize
 from ruggedize.models.inference import inference_batch_size, logits_of
 from ruggedize.models.options import CustomModel, ModelOptions
 
@@ -41,6 +41,9 @@ class Classifier(nn.Module):
         std: standard deviation, by which the differences are divided; the defaults map pixels to
             -1..1.
         fit: how training images were made square.
+        crop_pct: share of the side that the test view keeps: the middle.
+        test_filter: how the test view is resized: "tf" (bilinear, not antialiased), "bilinear"
+            or "bicubic" (antialiased).
         architecture: options that the network was built from; default: a custom model.
 
     Raises:
@@ -60,6 +63,8 @@ class Classifier(nn.Module):
         mean: Channels = HALF,
         std: Channels = HALF,
         fit: Fit = "crop",
+        crop_pct: float = 1.0,
+        test_filter: TestFilter = "tf",
         architecture: ModelOptions | None = None,
     ) -> None:
         super().__init__()
@@ -75,6 +80,8 @@ class Classifier(nn.Module):
         self.input_size = input_size
         self.mean, self.std = mean, std
         self.fit: Fit = fit
+        self.crop_pct = crop_pct
+        self.test_filter: TestFilter = test_filter
         is_default = (mean, std) == (HALF, HALF)  # needs no buffers
         self.register_buffer("offset", None if is_default else per_channel(mean), persistent=False)
         self.register_buffer("scale", None if is_default else per_channel(std), persistent=False)
@@ -111,8 +118,8 @@ class Classifier(nn.Module):
         return ((pixels - self.offset) / self.scale).to(dtype)
 
     def test_view(self, images: Images) -> Views:
-        """Resize stored images to the input size; images of that size are returned as they are."""
-        return resize(images, self.input_size)
+        """Return the middle of stored images at the input size; all of them if crop_pct is 1."""
+        return resized_middle(images, self.input_size, self.crop_pct, self.test_filter)
 
     def stored_images(self, images: Pictures) -> Images:
         """Return square images on the CPU; Pillow images are also resized to `image_size`."""

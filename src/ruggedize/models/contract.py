@@ -83,7 +83,11 @@ def read_classes(file: Path) -> tuple[str, ...]:
 def read_class_map(file: Path) -> dict[str, str]:
     """Read lines of the form MODEL_CLASS,DATA_CLASS; return the data class by model class."""
     found: dict[str, str] = {}
-    for number, row in enumerate(csv.reader(read_text(file).splitlines()), 1):
+    try:
+        rows = list(csv.reader(read_text(file).splitlines()))
+    except csv.Error as error:
+        raise UserError(f"{file} is not a table ({error});\nsave it as CSV in UTF-8") from None
+    for number, row in enumerate(rows, 1):
         cells = [cell.strip() for cell in row]
         if not any(cells):
             continue

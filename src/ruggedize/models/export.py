@@ -87,13 +87,14 @@ def export_state_dict(
 def facts_of(classifier: Classifier, model_sha256: str | None) -> dict[str, str]:
     """Describe a classifier as metadata: text values, with lists and numbers encoded as JSON.
 
-    `image_size` is the side of stored images, which are then resized to `input_size`; `mean` and
-    `std` are for pixels in 0..1.
+    `image_size` is the side of stored images, which are then resized to `input_size` / `crop_pct`,
+    of which the middle is cut out; `mean` and `std` are for pixels in 0..1.
     """
     facts = {
         "architecture": json.dumps(classifier.architecture.model_dump(mode="json")),
         "channels": "rgb",
         "classes": json.dumps(classifier.classes),
+        "crop_pct": json.dumps(classifier.crop_pct),
         "image_size": json.dumps(classifier.image_size),
         "input_size": json.dumps(classifier.input_size),
         "layout": "nchw",
@@ -102,6 +103,7 @@ def facts_of(classifier: Classifier, model_sha256: str | None) -> dict[str, str]
         "output": OUTPUT,
         "ruggedize_version": str(version("ruggedize")),
         "std": json.dumps(classifier.std),
+        "test_filter": json.dumps(classifier.test_filter),
     }
     return facts | ({"model_sha256": model_sha256} if model_sha256 else {})
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -14,12 +15,15 @@ from ruggedize.core.errors import UserError
 from ruggedize.core.files import write_atomically
 from ruggedize.core.places import user_path
 from ruggedize.core.reading import open_regular
+from ruggedize.kernels.centre_crop import LEAST_CROP_PCT, TestFilter
 from ruggedize.models.classifier import HALF, Channels, Classifier, Fit
 from ruggedize.models.hub import model_file
-from ruggedize.models.options import CustomModel, ModelOptions
-from ruggedize.models.registry import meta_model, reject_too_small
+from ruggedize.models.options import CustomModel, ModelOptions, TimmOptions
+from ruggedize.models.registry import meta_model, reject_too_small, title_of
+from ruggedize.models.timm_networks import timm_network
 
 LARGEST_SIDE = 1024  # of images, as in recipes, so that a damaged file cannot exhaust memory
+INPUT = {"image_size", "input_size", "mean", "std", "fit", "crop_pct", "test_filter"}
 METADATA_KEY = "ruggedize"  # a single key, because safetensors does not preserve their order
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
@@ -39,6 +43,8 @@ class Description(BaseModel):
     mean: Channels = HALF
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = HALF
     fit: Fit = "crop"
+    crop_pct: float = Field(default=1.0, ge=LEAST_CROP_PCT, le=1)
+    test_filter: TestFilter = "tf"
     parents: dict[str, str] = {}
 
 
@@ -63,6 +69,8 @@ def packed_model(classifier: Classifier, parents: Mapping[str, str] | None = Non
         mean=classifier.mean,
         std=classifier.std,
         fit=classifier.fit,
+        crop_pct=classifier.crop_pct,
+        test_filter=classifier.test_filter,
         parents=dict(parents or {}),
     )
     metadata = {METADATA_KEY: json.dumps(description.model_dump(mode="json"), sort_keys=True)}
@@ -97,7 +105,7 @@ def load_model(
         UserError: the file is missing or not a model file, or does not meet the requirements.
     """
     path = model_file(path, download=download)
-    description, weights = read(path)
+    description, weights = read_model_file(path)
     if architecture is not None and description.architecture != architecture:
         raise UserError(
             f"{path} must contain {spelled(architecture)}, got "
@@ -115,31 +123,43 @@ def load_model(
             f"{path} contains {spelled(description.architecture)}, not a custom model;\n"
             "remove the argument network"
         )
-    target = network
-    if target is None:
-        target = meta_model(description.architecture, len(description.classes))
+    target = meta_network(description) if network is None else network
     reject_other_weights(path, description, target.state_dict(), weights)  # before allocating
     reject_too_small(description.architecture, description.input_size)
     classifier = Classifier(
-        target if network is not None else target.to_empty(device="cpu"),
+        target if network is not None else allocated(description, target),
         architecture=description.architecture,
         classes=description.classes,
-        image_size=description.image_size,
-        input_size=description.input_size,
-        mean=description.mean,
-        std=description.std,
-        fit=description.fit,
+        **description.model_dump(include=INPUT),
     )
     classifier.network.load_state_dict(weights)
     return classifier.eval()
 
 
+def meta_network(description: Description) -> nn.Module:
+    """Build the described network on the meta device."""
+    num_classes, input_size = len(description.classes), description.input_size
+    return meta_model(description.architecture, num_classes, input_size)
+
+
+def allocated(description: Description, network: nn.Module) -> nn.Module:
+    """Return a network on the CPU to load weights into, given the same on the meta device.
+
+    A network of timm may have buffers that no file holds, so it is built anew.
+    """
+    architecture = description.architecture
+    if not isinstance(architecture, TimmOptions):
+        return network.to_empty(device="cpu")
+    with torch.random.fork_rng(devices=[]):
+        return timm_network(architecture, len(description.classes), description.input_size)
+
+
 def read_description(path: Path | str) -> Description:
     """Read the description of a model file, including its parents' hashes."""
-    return read(user_path(path))[0]
+    return read_model_file(user_path(path))[0]
 
 
-def read(path: Path) -> tuple[Description, dict[str, Tensor]]:
+def read_model_file(path: Path) -> tuple[Description, dict[str, Tensor]]:
     """Read the description and the weights; raise UserError if this is no ruggedize model file."""
     if not path.is_file():
         raise UserError(f"there is no model file {path};\nuse the path of a model.safetensors")
@@ -202,6 +222,8 @@ def reject_other_weights(
 
 def spelled(architecture: ModelOptions) -> str:
     """Format an architecture on one line, such as `wide_resnet(depth=28, width=10)`."""
+    if isinstance(architecture, TimmOptions):
+        return title_of(architecture)
     options = architecture.model_dump(exclude={"name"})
     inside = ", ".join(f"{name}={value}" for name, value in options.items())
     return f"{architecture.name}({inside})" if inside else architecture.name

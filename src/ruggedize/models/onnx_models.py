@@ -1,17 +1,20 @@
 """ONNX files, which are run by onnxruntime."""
 
 import json
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field, FiniteFloat, TypeAdapter
 from torch import Tensor
 
 from ruggedize.core.errors import UserError
+from ruggedize.kernels.centre_crop import LEAST_CROP_PCT, TestFilter
 from ruggedize.models.contract import Contract
-from ruggedize.models.predictor import Predictor
+from ruggedize.models.predictor import ChannelOrder, Output, Predictor
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -21,6 +24,20 @@ DTYPES = {
     "tensor(float)": np.dtype(np.float32),
     "tensor(float16)": np.dtype(np.float16),
     "tensor(double)": np.dtype(np.float64),
+}
+WORDS = ("channels", "output")
+Side = Annotated[int, Field(ge=1, le=1024)]
+Three = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+FACTS: dict[str, TypeAdapter[Any]] = {  # what is read of our metadata, and its type
+    "channels": TypeAdapter(ChannelOrder),
+    "output": TypeAdapter(Output),
+    "classes": TypeAdapter(list[str]),
+    "image_size": TypeAdapter(Side),
+    "input_size": TypeAdapter(Side),
+    "mean": TypeAdapter(Three),
+    "std": TypeAdapter(Three),
+    "crop_pct": TypeAdapter(Annotated[float, Field(ge=LEAST_CROP_PCT, le=1)]),
+    "test_filter": TypeAdapter(TestFilter),
 }
 
 
@@ -55,12 +72,14 @@ def load_onnx(file: Path, contract: Contract, device: torch.device) -> Predictor
             f"{file} takes uint8 pixels and normalises them itself;\nomit --mean and --std"
         )
     wanted = contract.filled(said, str(file))
+    facts = metadata_of(session)
     return Predictor(
         running(session, dtype, fixed_batch(inputs[0].shape)),
         classes=classes_in(session),
         input_size=wanted.input_size,
         resize=wanted.resize,
-        image_size=metadata_of(session).get("image_size"),
+        image_size=facts.get("image_size"),
+        interpolation="bicubic" if facts.get("test_filter") == "bicubic" else "bilinear",
         mean=None if dtype == np.uint8 else wanted.mean,
         std=None if dtype == np.uint8 else wanted.std,
         channels=wanted.channels or "rgb",
@@ -81,7 +100,7 @@ def opened(file: Path, device: torch.device) -> "InferenceSession":
         raise UserError(f"there is no file {file};\nuse the path of an ONNX file")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # errors are raised; its log would print text of the file
     providers: list[Any] = ["CPUExecutionProvider"]
     if device.type == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0}))
@@ -108,39 +127,51 @@ def contract_in(file: Path, session: "InferenceSession", layout: str | None) -> 
             f"{file} must take square images, got {sides[layout]} pixels;\n"
             "export the network for square images, or set --layout if the channels are elsewhere"
         )
+    input_size = fixed.pop() if fixed else facts.get("input_size")
     return Contract(
-        input_size=fixed.pop() if fixed else facts.get("input_size"),
+        input_size=input_size,
+        resize=resize_in(facts, input_size),
         layout="nhwc" if layout == "nhwc" and found else "nchw" if found else None,
-        mean=as_channels(facts.get("mean")),
-        std=as_channels(facts.get("std")),
+        mean=facts.get("mean"),
+        std=facts.get("std"),
         channels=facts.get("channels"),
         output=facts.get("output"),
     )
 
 
-def as_channels(values: Any) -> Any:
-    """Return three values as a tuple; None if there are none."""
-    return None if values is None else tuple(values)
+def resize_in(facts: Mapping[str, Any], input_size: int | None) -> int | None:
+    """Return the side that stored images are resized to before their middle is cut out."""
+    crop_pct = facts.get("crop_pct", 1.0)
+    return math.floor(input_size / crop_pct) if input_size is not None and crop_pct < 1 else None
 
 
 def metadata_of(session: "InferenceSession") -> dict[str, Any]:
-    """Return the metadata of a file that ruggedize exported; empty for other files."""
+    """Return the metadata of a file that ruggedize exported; empty for other files.
+
+    Raises:
+        ValueError: the metadata is damaged.
+    """
     written = session.get_modelmeta().custom_metadata_map
     if "ruggedize_version" not in written:
         return {}
-    found = {}
-    for key, value in written.items():
-        try:
-            found[key] = json.loads(value)
-        except ValueError:  # a plain word
-            found[key] = value
-    return found
+    return {key: parsed(key, written[key]) for key in FACTS if key in written}
+
+
+def parsed(key: str, text: str) -> Any:
+    """Parse one entry of our metadata: a plain word, or JSON.
+
+    Raises:
+        ValueError: its value is not one that ruggedize writes.
+    """
+    try:
+        return FACTS[key].validate_python(text if key in WORDS else json.loads(text))
+    except (ValueError, RecursionError):  # of pydantic's errors, the first is the base
+        raise ValueError(f"its metadata is damaged at {key};\nexport the network again") from None
 
 
 def classes_in(session: "InferenceSession") -> list[str] | None:
     """Return the class names in a file that ruggedize exported; None for other files."""
-    names = metadata_of(session).get("classes")
-    return [str(name) for name in names] if isinstance(names, list) else None
+    return metadata_of(session).get("classes")
 
 
 def fixed_batch(shape: Sequence[Any]) -> int | None:

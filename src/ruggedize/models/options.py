@@ -20,9 +20,16 @@ FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 MAX_SIZE = 1024  # layers or channels, so that a typo does not exhaust memory
 
 
+TIMM = "timm/"
+
+
 def table_from_name(value: Any) -> Any:
-    """Convert `model = "resnet9"` to `model = { name = "resnet9" }`."""
-    return {"name": value} if isinstance(value, str) else value
+    """Convert `model = "resnet9"` to `model = { name = "resnet9" }`, and the name "timm/NAME"."""
+    table = {"name": value} if isinstance(value, str) else value
+    name = table.get("name") if isinstance(table, dict) else None
+    if isinstance(name, str) and name.startswith(TIMM):
+        return {**table, "name": "timm", "architecture": name.removeprefix(TIMM)}
+    return table
 
 
 class ResNet50V2Options(BaseModel):
@@ -96,6 +103,29 @@ class WideResNetOptions(BaseModel):
         return depth
 
 
+class TimmOptions(BaseModel):
+    """Any classifier of timm (extra `timm`), named `timm/NAME`; normalised as timm describes it.
+
+    Its last layer is replaced by one for the classes of the data; its input size is the views'.
+    """
+
+    model_config = FROZEN
+    name: Literal["timm"] = "timm"
+    architecture: str = Field(
+        pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?$",
+        description="name in timm, with or without a tag: resnet18, resnet18.a1_in1k",
+    )
+    pretrained: bool | str = Field(
+        default=False,
+        description="false: train from scratch; true: published weights, from the cache of the "
+        "Hugging Face Hub or downloaded; or a safetensors file with weights of this network",
+    )
+    drop_rate: float = Field(default=0.0, ge=0, lt=1, description="dropout before the last layer")
+    drop_path_rate: float = Field(
+        default=0.0, ge=0, lt=1, description="stochastic depth: highest rate of dropped branches"
+    )
+
+
 class CustomModel(BaseModel):
     """A user-defined network, passed from Python; subclass this and define `layout`."""
 
@@ -122,6 +152,7 @@ ModelOptions = Annotated[
         | AirbenchOptions
         | PreActResNet18Options
         | WideResNetOptions
+        | TimmOptions
         | SerializeAsAny[CustomModel],
         Field(discriminator="name"),
     ],

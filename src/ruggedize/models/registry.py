@@ -8,9 +8,10 @@ from torch import nn
 from ruggedize.core.errors import UserError
 from ruggedize.kernels.spread import evenly_spread
 from ruggedize.kernels.types import ImageSource
+from ruggedize.models import timm_networks
 from ruggedize.models.architecture import Architecture
 from ruggedize.models.classifier import Classifier
-from ruggedize.models.options import CustomModel, ModelOptions
+from ruggedize.models.options import TIMM, CustomModel, ModelOptions, TimmOptions
 
 NETS = "ruggedize.models.nets"
 NUM_FIT_IMAGES = 2_000  # images that a fitted layer is fitted to
@@ -27,7 +28,7 @@ def create_model(
     """Build a classifier with initial weights that depend on the seed (`airbench`: and on images).
 
     Global random state is neither read nor changed: the network is built on the meta device and
-    initialised from a separate generator.
+    initialised from a separate generator. Pretrained weights of timm's networks are loaded.
 
     Args:
         options: the architecture.
@@ -42,6 +43,8 @@ def create_model(
         UserError: the options name a custom network without its code, or it returns logits of the
             wrong shape.
     """
+    if isinstance(options, TimmOptions):
+        return timm_classifier(options, classes, image_size, input_size, seed)
     if isinstance(options, CustomModel):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -70,6 +73,31 @@ def create_model(
     return classifier
 
 
+def timm_classifier(
+    options: TimmOptions, classes: tuple[str, ...], image_size: int, input_size: int, seed: int
+) -> Classifier:
+    """Build a classifier of timm, with pretrained weights if the options name any.
+
+    Its architecture is that of the options without what only matters to the training.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = timm_networks.timm_network(options, len(classes), input_size)
+    if options.pretrained:
+        weights = timm_networks.find_pretrained(options)
+        timm_networks.load_pretrained(network, options, input_size, weights)
+    mean, std = timm_networks.normalisation(network)
+    return Classifier(
+        network,
+        architecture=TimmOptions(architecture=options.architecture),
+        classes=classes,
+        image_size=image_size,
+        input_size=input_size,
+        mean=mean,
+        std=std,
+    )
+
+
 def architecture_of(options: ModelOptions) -> Architecture:
     """Return the architecture named in the options, from its module in `models.nets`."""
     return importlib.import_module(f"{NETS}.{options.name}").ARCHITECTURE
@@ -88,11 +116,17 @@ def uninitialised(
     )
 
 
-def meta_model(options: ModelOptions, num_classes: int) -> nn.Module:
-    """Build a network on the meta device, where tensors have shapes but no values."""
+def meta_model(options: ModelOptions, num_classes: int, input_size: int | None = None) -> nn.Module:
+    """Build a network on the meta device, where tensors have shapes but no values.
+
+    Some networks of timm have weights whose shape depends on the input size; it defaults to
+    timm's own.
+    """
     with torch.device("meta"):
         if isinstance(options, CustomModel):
             return options.layout(num_classes)
+        if isinstance(options, TimmOptions):
+            return timm_networks.timm_network(options, num_classes, input_size)
         return architecture_of(options).layout(options, num_classes)
 
 
@@ -114,13 +148,20 @@ def reject_too_small(options: ModelOptions, input_size: int) -> None:
     """Raise UserError if the input is too small for the network; computes only shapes."""
     if isinstance(options, CustomModel):
         return  # it may use operations that the meta device lacks
+    network = meta_model(options, 2, input_size)
     try:
-        meta_model(options, 2)(torch.empty(2, 3, input_size, input_size, device="meta"))
+        network(torch.empty(2, 3, input_size, input_size, device="meta"))
     except RuntimeError:
         raise UserError(
-            f"views of {input_size} pixels are too small for {options.name};\n"
+            f"views of {input_size} pixels are too small for {title_of(options)};\n"
             "use larger images (data.image_size, views.resize) or another model"
         ) from None
+
+
+def title_of(options: ModelOptions) -> str:
+    """Return the name of a network as a recipe writes it: resnet9, timm/resnet18."""
+    is_timm = isinstance(options, TimmOptions)
+    return f"{TIMM}{options.architecture}" if is_timm else options.name
 
 
 def num_parameters(module: nn.Module) -> int:

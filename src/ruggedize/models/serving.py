@@ -2,6 +2,7 @@
 
 import json
 
+from ruggedize.kernels.centre_crop import TestFilter
 from ruggedize.models.classifier import Fit
 
 SNIPPET = """\
@@ -16,7 +17,7 @@ facts = session.get_modelmeta().custom_metadata_map
 classes, stored, side = (json.loads(facts[key]) for key in ("classes", "image_size", "input_size"))
 image = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
 image = {squared}
-image = image.resize((side, side), Image.Resampling.BILINEAR)
+image = {sized}
 logits = session.run(["logits"], {{"images": np.asarray(image).transpose(2, 0, 1)[None]}})[0][0]
 probabilities = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
 print(classes[logits.argmax()], f"{{probabilities.max():.4f}}")
@@ -30,11 +31,20 @@ SQUARED: dict[Fit, str] = {
 }
 
 
-def serving_snippet(file: str, fit: Fit = "crop") -> str:
+def serving_snippet(
+    file: str, fit: Fit = "crop", crop_pct: float = 1.0, test_filter: TestFilter = "tf"
+) -> str:
     """Return Python code that classifies `photo.jpg` with an exported ONNX file.
 
     Args:
         file: the name of the ONNX file.
         fit: how the model's images are made square (`Classifier.fit`).
+        crop_pct: share of the side that the test view keeps (`Classifier.crop_pct`).
+        test_filter: how it is resized (`Classifier.test_filter`).
     """
-    return SNIPPET.format(file=json.dumps(file, ensure_ascii=False), squared=SQUARED[fit])
+    how = f"Image.Resampling.{'BICUBIC' if test_filter == 'bicubic' else 'BILINEAR'}"
+    sized = f"image.resize((side, side), {how})"
+    if crop_pct < 1:
+        sized = f"ImageOps.fit(image, (side, side), {how}, {(1 - crop_pct) / 2:.6g})  # the middle"
+    name = json.dumps(file, ensure_ascii=False)
+    return SNIPPET.format(file=name, squared=SQUARED[fit], sized=sized)

@@ -78,7 +78,6 @@ def load_timm_folder(folder: Path) -> Predictor:
             "use a model of timm or ruggedize with hf:, as safetensors"
         )
     check_name(timm, name)
-    reject_other_sources(folder, config.get("model_args"))
     try:
         return predictor_of(timm, timm.create_model(f"local-dir:{folder}", pretrained=True))
     except Exception as error:  # its config.json may hold anything
@@ -86,16 +85,6 @@ def load_timm_folder(folder: Path) -> Predictor:
             f"{folder} does not contain a complete timm model {name}: {first_line(error)};\n"
             "download it again, or use another model"
         ) from error
-
-
-def reject_other_sources(folder: Path, arguments: object) -> None:
-    """Raise UserError if arguments of a network name other weights, which timm might unpickle."""
-    names = list(arguments) if isinstance(arguments, dict) else []
-    if found := [name for name in names if name.startswith(("pretrained", "checkpoint", "cache"))]:
-        raise UserError(
-            f"{folder / 'config.json'} sets {', '.join(found)}, which may name other weights;\n"
-            "use another model"
-        )
 
 
 def imported_timm() -> ModuleType:

@@ -27,6 +27,8 @@ ELSEWHERE = {  # keys that are read before validation and only allowed in one pl
     "generations": "did you mean student.generations?",
     "base": "did you mean base at the top of a recipe file?",
     "like": "did you mean stages.NAME.like?",
+    "pretrained": "only networks of timm have pretrained weights: "
+    'model = { name = "timm/NAME", pretrained = true }',
 }
 
 
@@ -117,7 +119,8 @@ def unknown_kind(place: str, fault: ErrorDetails, models: list[type[BaseModel]])
     chooser = str(context["discriminator"]).strip("'")
     fields = (model.model_fields.get(chooser) for model in models)
     kinds = [str(field.default) for field in fields if field]
-    allowed = ", ".join(kind for kind in kinds if kind != "custom")  # allowed only from Python
+    shown = ("timm/NAME" if kind == "timm" else kind for kind in kinds)
+    allowed = ", ".join(kind for kind in shown if kind != "custom")  # allowed only from Python
     if "tag" not in context:
         return f"{place} has no {chooser}; set {chooser} to one of {allowed}"
     tag = str(context["tag"])
@@ -169,9 +172,9 @@ def option_types(annotation: Any) -> list[type[BaseModel]]:
 
 
 def tags(model: type[BaseModel]) -> set[Any]:
-    """Return the values of `kind` or `name` that select this type in a union."""
+    """Return what selects this type in a union: a value of `kind` or `name`, or its own name."""
     fields = (model.model_fields.get(key) for key in CHOOSERS)
-    return {field.default for field in fields if field}
+    return {model.__name__, *(field.default for field in fields if field)}
 
 
 def shortened(value: Any) -> str:

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 
 from ruggedize.core.errors import UserError
+from ruggedize.data import BUILT_IN
+from ruggedize.train import UNTAUGHT
 
 CONTROL = "noise-only"
 CHOOSERS = ("kind", "name")  # keys that select the type of a table
@@ -112,7 +114,30 @@ def merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
             result[key] = merged(below, value) if same_kind or key == "data" else value
         else:
             result[key] = value
+    if "objective" in over and "learns_from" not in over and is_untaught(result["objective"]):
+        result.pop("learns_from", None)
     return result
+
+
+def is_untaught(objective: Any) -> bool:
+    """Return whether an objective in a table is of a kind without a teacher."""
+    kind = objective.get("kind") if isinstance(objective, dict) else objective
+    return isinstance(kind, str) and kind in UNTAUGHT
+
+
+def for_own_data(table: Any, over: Any) -> Any:
+    """Return the base's options of the data without those that fit its own data alone.
+
+    A count of validation images, or that the last ones are taken, was chosen for the data of the
+    base. A folder, a table or `hf:NAME` in its place starts from the defaults.
+    """
+    if not isinstance(table, dict) or not isinstance(over, dict):
+        return table
+    name = over.get("name", table.get("name"))
+    if name == table.get("name") or name in BUILT_IN:
+        return table
+    is_kept = {"validation": isinstance(table.get("validation"), float), "validation_choice": False}
+    return {key: value for key, value in table.items() if is_kept.get(key, True)}
 
 
 def chooser_for(key: str) -> str:

@@ -2,6 +2,7 @@
 
 import difflib
 import tomllib
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from ruggedize.core.files import write_atomically
 from ruggedize.core.places import user_path
 from ruggedize.core.reading import read_bytes
 from ruggedize.core.tables import MAX_DEPTH, is_too_deep
-from ruggedize.data import beside, with_absolute_place
 from ruggedize.recipe.explain import explained, shell_hint, shortened
-from ruggedize.recipe.merge import merged, with_stages
+from ruggedize.recipe.merge import for_own_data, merged, with_stages
+from ruggedize.recipe.places import with_absolute_places, with_places_beside
 from ruggedize.recipe.recipe import Recipe, recipe_toml
 
 SHIPPED = resources.files("ruggedize.recipe") / "shipped"
@@ -31,23 +32,31 @@ def shipped_recipes() -> dict[str, str]:
     }
 
 
-def load_recipe(name_or_path: str | Path, changes: tuple[str, ...] = ()) -> Recipe:
+def load_recipe(
+    name_or_path: str | Path,
+    changes: tuple[str, ...] = (),
+    *,
+    tables: Sequence[Mapping[str, Any]] = (),
+) -> Recipe:
     """Load a shipped recipe or a recipe file, merged over its bases, and apply changes.
 
-    The value "none" removes an option of the base. A relative path of the data is looked up next to
-    the recipe file that sets it, then in the current folder and in the data folder; the loaded
-    recipe has the absolute path.
+    The value "none" removes an option of the base. A relative path of the data or of a suite is
+    looked up next to the recipe file that sets it, then in the current folder and in the data
+    folder; the loaded recipe has the absolute path.
 
     Args:
         name_or_path: the name of a shipped recipe, or the path of a TOML file.
         changes: changes of the form `section.key=value`, applied in order.
+        tables: tables of options like those of a recipe file, merged over it before the changes.
 
     Raises:
         UserError: the recipe or a key is unknown (the message suggests the closest one), or a value
             is invalid.
     """
-    parsed = [parsed_change(change) for change in changes]
+    parsed = [*map(dict, tables), *map(parsed_change, changes)]
     table = read_table(name_or_path, (), has_root=any(sets_root(change) for change in parsed))
+    if "data" in table:
+        table["data"] = for_own_data(table["data"], data_of(parsed))
     for change in parsed:
         table = merged(table, change)
     if key := beyond_64_bits(table):
@@ -57,7 +66,7 @@ def load_recipe(name_or_path: str | Path, changes: tuple[str, ...] = ()) -> Reci
         )
     try:
         recipe = Recipe.model_validate(without_unset(with_stages(table, str(name_or_path))))
-        return recipe.model_copy(update={"data": with_absolute_place(recipe.data)})
+        return with_absolute_places(recipe)
     except ValidationError as error:
         hint = shell_hint(error, Recipe, changes)
         raise UserError(f"recipe {name_or_path}: {explained(error, Recipe)}{hint}") from None
@@ -65,10 +74,20 @@ def load_recipe(name_or_path: str | Path, changes: tuple[str, ...] = ()) -> Reci
 
 def keep_place(file: Path, recipe: Recipe) -> None:
     """Rewrite the recipe of a run if its data has moved since the recipe was written."""
-    written = tomllib.loads(read_bytes(file).decode("utf-8"))["data"]
-    unlabelled = recipe.data.unlabelled and str(recipe.data.unlabelled)
-    if (written["name"], written.get("unlabelled")) != (recipe.data.name, unlabelled):
+    written = tomllib.loads(read_bytes(file).decode("utf-8"))
+    data = written["data"]
+    places = data["name"], data.get("root"), data.get("unlabelled"), written["assess"]["suite"]
+    root, unlabelled = (
+        place and str(place) for place in (recipe.data.root, recipe.data.unlabelled)
+    )
+    if places != (recipe.data.name, root, unlabelled, recipe.assess.suite):
         write_atomically(file, recipe_toml(recipe).encode())
+
+
+def data_of(changes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the options of the data that changes set."""
+    tables = [change["data"] for change in changes if isinstance(change.get("data"), dict)]
+    return {key: value for table in tables for key, value in table.items()}
 
 
 def sets_root(change: dict[str, Any]) -> bool:
@@ -81,7 +100,7 @@ def read_table(
 ) -> dict[str, Any]:
     """Read a TOML file and merge it over its `base`.
 
-    Paths of the data are made absolute, unless a root for them is set elsewhere.
+    Paths next to the file are made absolute, those of the data unless a root is set elsewhere.
     """
     source = recipe_source(name_or_path, above)
     key = str(source)
@@ -112,9 +131,14 @@ def read_table(
             f"recipe {name_or_path}: base must be the name of a recipe or file, got "
             f'{shortened(base)};\nfor example base = "demo"'
         )
-    if "data" in table and not has_root and isinstance(source, Path):
-        table["data"] = beside(table["data"], source.parent)
-    return merged(read_table(base, (*above, key), has_root=has_root), table) if base else table
+    if isinstance(source, Path):
+        table = with_places_beside(table, source.parent, has_root=has_root)
+    if not base:
+        return table
+    below = read_table(base, (*above, key), has_root=has_root)
+    if "data" in below:
+        below["data"] = for_own_data(below["data"], table.get("data"))
+    return merged(below, table)
 
 
 def recipe_source(name_or_path: str | Path, above: tuple[str, ...]) -> Any:

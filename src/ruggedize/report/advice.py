@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 
-from ruggedize.assess import Interval, ModelAssessment
+from ruggedize.assess import Guessing, ModelAssessment, no_better_than
 from ruggedize.report.calibration import Reliability
-from ruggedize.report.classes import ClassTable, Guessing
+from ruggedize.report.classes import ClassTable
 from ruggedize.report.compare import shown_severity, summary_rows
 from ruggedize.report.intervals import share_interval
 from ruggedize.report.record import RunRecord
@@ -32,14 +32,14 @@ RECALL_GAP = 0.20
 
 def advice(
     record: RunRecord,
-    clean: dict[str, Interval],
+    subjects: list[str],
     classes: tuple[Guessing, ClassTable | None],
     found: tuple[list[Reliability], list[Support]],
 ) -> list[str]:
-    """Return suggestions, as sentences, for the models whose clean accuracies are given."""
+    """Return suggestions, as sentences, for some of the models."""
     guess, table = classes
     reliabilities, supports = found
-    warnings = {name: near_chance(name, found, guess) for name, found in clean.items()}
+    warnings = {name: guess_warning(record, name, guess) for name in subjects}
     sentences = [warning for warning in warnings.values() if warning]
     names = [name for name, warning in warnings.items() if not warning]
     sentences += drops(record, names)
@@ -56,19 +56,22 @@ def advice(
     return sentences
 
 
-def near_chance(name: str, clean: Interval, guess: Guessing) -> str:
-    """Return a warning if clean accuracy is no better than guessing, else an empty string."""
-    if clean.low <= guess.chance:
-        return (
-            f"{name}: clean accuracy is near chance level. Check the order of the classes first "
-            "(`--classes FILE`), then the normalisation (`--mean`, `--std`) and the input size."
-        )
-    if clean.low <= guess.majority_share and guess.is_unequal:
-        return (
-            f"{name}: clean accuracy does not exceed the share of the largest class. Check whether "
-            "the model predicts other classes at all, and the order of the classes."
-        )
-    return ""
+def guess_warning(record: RunRecord, name: str, guess: Guessing) -> str:
+    """Return a warning if clean accuracy is no better than guessing, else nothing."""
+    match no_better_than(record.assessment.models[name].clean, guess):
+        case "chance":
+            return (
+                f"{name}: clean accuracy is near chance level. Check the order of the classes "
+                "first (`--classes FILE`), then the normalisation (`--mean`, `--std`) and the "
+                "input size."
+            )
+        case "majority":
+            return (
+                f"{name}: clean accuracy does not exceed the share of the largest class. Check "
+                "whether the model predicts other classes at all, and the order of the classes."
+            )
+        case None:
+            return ""
 
 
 def drops(record: RunRecord, names: list[str]) -> Iterator[str]:
@@ -110,16 +113,18 @@ def overconfidence(names: list[str], reliabilities: list[Reliability]) -> Iterat
         above = found.confidence - found.accuracy
         if found.model in names and above > OVERCONFIDENT:
             surplus.setdefault(found.images, {})[found.model] = above
-    if not surplus:
-        return
-    images, by_model = next(iter(surplus.items()))
-    where = "clean images" if images == "clean" else f"corruptions of {images}"
-    each = joined(f"{100 * above:.1f}" for above in by_model.values())
-    yield (
-        f"On {where}, the mean confidence of {joined(by_model)} is {each} points above the "
-        "accuracy: do not read it as a probability there. Temperature scaling on held-out images "
-        "like those in use is the usual first attempt."
-    )
+    for images, by_model in surplus.items():
+        where = "clean images" if images == "clean" else f"corruptions of {images}"
+        each = joined(f"{100 * above:.1f}" for above in by_model.values())
+        yield (
+            f"On {where}, the mean confidence of {joined(by_model)} is {each} points above the "
+            "accuracy: do not read it as a probability there."
+        )
+    if surplus:
+        yield (
+            "Temperature scaling on held-out images like those in use is the usual first attempt "
+            "against confidence that is too high."
+        )
 
 
 def joined(parts: Iterable[str]) -> str:

@@ -4,22 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ruggedize.assess import Predictions
+from ruggedize.assess import Guessing, Predictions, guessing
 from ruggedize.report.compare import shown_severity
 from ruggedize.report.record import RunRecord
 
-UNEQUAL = 1.5  # ratio of the largest class to the smallest
-NUM_DEVIATIONS = 3.0  # of the counts if all classes are equally likely
 MOST_CLASSES = 20  # in the table of recall
-
-
-class Guessing(NamedTuple):
-    """Accuracies that can be reached without looking at any image."""
-
-    chance: float  # a uniform guess
-    majority_share: float  # always the largest class
-    majority: str
-    is_unequal: bool
 
 
 class RecallRow(NamedTuple):
@@ -48,28 +37,15 @@ class ClassTable(NamedTuple):
     num_classes: int  # with images
 
 
-def guessing(record: RunRecord) -> Guessing:
+def guess_of(record: RunRecord) -> Guessing:
     """Return chance level and majority share of the images that were assessed."""
-    classes = record.assessment.images.classes
-    counts = np.bincount(next(iter(record.predictions.values())).labels, minlength=len(classes))
-    return Guessing(
-        1 / len(classes),
-        float(counts.max() / counts.sum()),
-        classes[int(counts.argmax())],
-        are_unequal(counts),
-    )
-
-
-def are_unequal(counts: np.ndarray) -> bool:
-    """Return whether class sizes differ by half or more, and by more than sampling explains."""
-    largest, smallest = int(counts.max()), int(counts.min())
-    by_chance = NUM_DEVIATIONS * float(counts.mean()) ** 0.5
-    return largest >= UNEQUAL * smallest and largest - smallest > by_chance
+    labels = next(iter(record.predictions.values())).labels
+    return guessing(record.assessment.images.classes, labels)
 
 
 def class_table(record: RunRecord) -> ClassTable | None:
     """Compute recall by class and balanced accuracy where the classes are of unequal size."""
-    if not guessing(record).is_unequal:
+    if not guess_of(record).is_unequal:
         return None
     severity = shown_severity(record.assessment)
     clean = {name: recalls(found, None) for name, found in record.predictions.items()}

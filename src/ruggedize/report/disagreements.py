@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ruggedize.assess import choose_examples
+from ruggedize.assess import chosen_examples
 from ruggedize.report.compare import shown_severity
 from ruggedize.report.record import Picture, RunRecord
 
@@ -53,8 +53,9 @@ def grouped_examples(record: RunRecord) -> dict[str, list[Example]]:
 
 def in_turns(record: RunRecord) -> list[Picture]:
     """Sort the pictures into the order in which they were chosen."""
-    first, last = (list(record.predictions.values())[place] for place in (0, -1))
-    chosen = [(e.corruption, e.severity, first.index[e.row]) for e in choose_examples(first, last)]
+    predictions = list(record.predictions.values())
+    rows = predictions[0].index
+    chosen = [(e.corruption, e.severity, rows[e.row]) for e in chosen_examples(predictions)]
     places = {cell_and_index: place for place, cell_and_index in enumerate(chosen)}
     return sorted(
         (picture for picture in record.examples if answered(record, picture)),

@@ -105,8 +105,8 @@ def same_images(first: RunRecord, second: RunRecord) -> bool:
 
 def same_data(ours: Assessment, theirs: Assessment) -> bool:
     """Return whether the test data is the same; if a digest is unknown, assume that it is."""
-    parts = [found.facts.data.parts.get("test") for found in (ours, theirs) if found.facts.data]
-    return len(parts) < 2 or parts[0] == parts[1]
+    one, other = ours.facts.data, theirs.facts.data
+    return one is None or other is None or one.same_test_images(other)
 
 
 def rows_of(predictions: Predictions) -> list[np.ndarray]:
@@ -129,33 +129,53 @@ def join(group: list[RunRecord]) -> RunRecord:
     while len(set(new)) < len(new):
         new = [f"{name}-{place}" if name in new[:place] else name for place, name in enumerate(new)]
     first = group[0]
-    models, predictions, precision, digests = {}, {}, {}, {}
-    for name, (record, model) in zip(new, names, strict=True):
-        found = record.assessment
-        models[name], predictions[name] = found.models[model], record.predictions[model]
-        precision[name] = found.precision.get(model, "unknown")
-        if model in found.facts.models:
-            digests[name] = found.facts.models[model]
-    everyone = [record.assessment.facts for record in group]
-    facts = AssessmentFacts(
-        overlaps=everyone[0].overlaps if all(f == everyone[0] for f in everyone) else None,
-        left_out=tuple(dict.fromkeys(file for found in everyone for file in found.left_out)),
-        models=digests,
-        data=everyone[0].data,
-        examples=(),
-    )
-    changed = {"models": models, "precision": precision, "facts": facts}
+    olds = dict(zip(new, names, strict=True))
+    found = {name: (record.assessment, model) for name, (record, model) in olds.items()}
+    changed = {
+        "models": {name: each.models[model] for name, (each, model) in found.items()},
+        "precision": {
+            name: each.precision.get(model, "unknown") for name, (each, model) in found.items()
+        },
+        "inputs": {
+            name: each.inputs[model]
+            for name, (each, model) in found.items()
+            if model in each.inputs
+        },
+        "facts": joined_facts(group, found),
+    }
     assessment = first.assessment.model_copy(update=changed)
     record = replace(
         first,
         name=", ".join(dict.fromkeys(record.name for record in group)),
         assessment=assessment,
-        predictions=predictions,
+        predictions={name: record.predictions[model] for name, (record, model) in olds.items()},
         metrics={name: [] for name in new},
         delivered={name: {} for name in new},
         examples=(),
     )
     return compared_again(record)
+
+
+def joined_facts(
+    group: list[RunRecord], found: dict[str, tuple[Assessment, str]]
+) -> AssessmentFacts:
+    """Join the facts of assessments; `found` has an assessment and a name in it by new name."""
+    facts = {name: (each.facts, model) for name, (each, model) in found.items()}
+    everyone = [record.assessment.facts for record in group]
+    first = everyone[0]
+    return AssessmentFacts(
+        overlaps=first.overlaps if all(f.overlaps == first.overlaps for f in everyone) else None,
+        left_out=tuple(dict.fromkeys(file for each in everyone for file in each.left_out)),
+        models={
+            n: each.models[model] for n, (each, model) in facts.items() if model in each.models
+        },
+        sources={
+            n: each.sources[model] for n, (each, model) in facts.items() if model in each.sources
+        },
+        held_out=tuple(n for n, (each, model) in facts.items() if model in each.held_out),
+        data=first.data,
+        examples=(),
+    )
 
 
 def with_baseline(record: RunRecord, name: str) -> RunRecord:

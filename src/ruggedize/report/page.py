@@ -6,14 +6,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ruggedize.assess import CLEAN, NUM_EXAMPLES, Interval
+from ruggedize.assess import CLEAN, NUM_EXAMPLES, Guessing, Interval, training_doubt
 from ruggedize.core import files
 from ruggedize.core.errors import UserError
 from ruggedize.core.places import user_path
 from ruggedize.report import compare
 from ruggedize.report.advice import advice
 from ruggedize.report.calibration import Reliability, reliabilities
-from ruggedize.report.classes import ClassTable, Guessing, class_table, guessing
+from ruggedize.report.chosen import has_chosen_epoch
+from ruggedize.report.classes import ClassTable, class_table, guess_of
 from ruggedize.report.corruption_error import normaliser, what_counts
 from ruggedize.report.disagreements import (
     Disagreements,
@@ -25,11 +26,20 @@ from ruggedize.report.figures import drawings
 from ruggedize.report.heat import Heat, WorstCell, heats, worst_cells
 from ruggedize.report.intervals import accuracy_intervals
 from ruggedize.report.paper import load_records
-from ruggedize.report.record import RunRecord, has_chosen_epoch
+from ruggedize.report.record import RunRecord
 from ruggedize.report.seeds import OverSeeds, over_seeds
 from ruggedize.report.side_by_side import groups_of, labels, standings
 from ruggedize.report.support import Support, detectable_beside, supports
-from ruggedize.report.wording import FILTERS, control_sentence, printable, scale_of, verdict
+from ruggedize.report.wording import (
+    FILTERS,
+    control_sentence,
+    ends_of,
+    input_text,
+    printable,
+    scale_of,
+    started_from,
+    verdict,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -57,6 +67,7 @@ class Chapter:
     heats: list[Heat]
     worst: dict[str, list[WorstCell]]  # by model
     guessing: Guessing
+    doubt: str  # whether models may have been trained on the images
     by_class: ClassTable | None
     reliabilities: list[Reliability]
     supports: list[Support]
@@ -157,8 +168,11 @@ def page_template() -> "Template":
     environment.filters |= FILTERS
     environment.globals |= {
         "verdict": verdict,
+        "ends_of": ends_of,
+        "started_from": started_from,
         "has_chosen_epoch": has_chosen_epoch,
         "scale_of": scale_of,
+        "input_text": input_text,
         "detectable_beside": detectable_beside,
         "num_examples_each_way": NUM_EXAMPLES // 2,
     }
@@ -177,7 +191,7 @@ def chapter(record: RunRecord, identity: str) -> Chapter:
     num_clean = record.assessment.models[names[0]].clean.n
     sizes = {name: num_clean if name == CLEAN else num_cells for name in whole}
     supported = supports(summaries, intervals, sizes)
-    guess, by_class = guessing(record), class_table(record)
+    guess, by_class = guess_of(record), class_table(record)
     subjects = names[-1:] if record.recipe else names  # of a run, the last model is the subject
     return Chapter(
         record=record,
@@ -194,12 +208,13 @@ def chapter(record: RunRecord, identity: str) -> Chapter:
         heats=heats(record),
         worst={name: worst_cells(record, name) for name in subjects},
         guessing=guess,
+        doubt="" if record.recipe else training_doubt(record.assessment),
         by_class=by_class,
         reliabilities=confidence,
         supports=supported,
         advice=advice(
             record,
-            {name: intervals[CLEAN][name] for name in subjects},
+            subjects,
             (guess, by_class),
             (confidence, supported),
         ),

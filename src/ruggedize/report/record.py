@@ -14,6 +14,7 @@ from ruggedize.assess import (
     Assessment,
     ModelAssessment,
     Predictions,
+    examples_folder,
     load_assessment,
     load_predictions,
     predictions_folder,
@@ -22,7 +23,15 @@ from ruggedize.core.errors import UserError
 from ruggedize.core.files import read_lines, reject_missing_run
 from ruggedize.core.reading import parsed_json, read_bytes, reject_outside
 from ruggedize.core.tables import is_too_deep
-from ruggedize.report.shapes import Delivered, Environment, Recipe, Rows, Skipped, check_shape
+from ruggedize.report.shapes import (
+    Curve,
+    Delivered,
+    Environment,
+    Recipe,
+    Rows,
+    Skipped,
+    check_shape,
+)
 
 OF_A_RUN = "assessment.json"
 TAUGHT = ("consistency", "noisy-student")  # objectives with a teacher
@@ -54,6 +63,7 @@ class RunRecord:
     predictions: dict[str, Predictions]
     metrics: dict[str, list[dict[str, Any]]]  # by model, one row per epoch
     delivered: dict[str, dict[str, Any]]  # by model: which weights of which epoch
+    curves: dict[str, list[dict[str, Any]]]  # by interpolated model: accuracy by alpha
     views: bytes | None
     examples: tuple[Picture, ...]
     skipped: dict[str, str] = field(default_factory=dict)  # reason, by stage
@@ -112,7 +122,7 @@ def read_record(place: Path) -> RunRecord:
     if place.name == OF_A_RUN and (place.parent / "recipe.toml").exists():
         return read_run(place.parent)
     name = place.stem if place.name != OF_A_RUN else place.resolve().parent.name
-    return record_of(place, name, place.parent / f"{place.stem}-examples")
+    return record_of(place, name, examples_folder(place))
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -134,6 +144,10 @@ def read_run(folder: Path) -> RunRecord:
         metrics={name: read_rows(folder, f"{name}/metrics.jsonl") for name in names},
         delivered={
             name: read_object(folder, f"{name}/delivered.json", Delivered) for name in names
+        },
+        curves={
+            name: read_object(folder, f"{name}/interpolation.json", Curve).get("points", [])
+            for name in names
         },
         views=read_png(folder, "views.png") if (folder / "views.png").exists() else None,
     )
@@ -164,6 +178,7 @@ def record_of(path: Path, name: str, examples: Path) -> RunRecord:
         predictions=predictions,
         metrics={model: [] for model in assessment.models},
         delivered={model: {} for model in assessment.models},
+        curves={},
         views=None,
         examples=tuple(read_examples(examples, assessment)),
     )
@@ -210,23 +225,6 @@ def is_control(stage: dict[str, Any]) -> bool:
     """Return whether a stage learns from the labels only, on noisy views."""
     kind = stage.get("objective", {}).get("kind")
     return kind == "supervised" and stage.get("views") == "noisy"
-
-
-def has_chosen_epoch(record: RunRecord, name: str) -> bool:
-    """Return whether a model's delivered epoch was chosen among several, by validation.
-
-    Trainings of an earlier version do not record the number of candidates. There, averages were
-    compared if there were any, else raw weights under early stopping; without either, the last
-    epoch was delivered.
-    """
-    num_candidates = record.delivered[name].get("num_candidates")
-    if num_candidates is not None:
-        return num_candidates > 1
-    rows = record.metrics[name]
-    averages = [row for row in rows if row["validation"]["averaged"]]
-    if averages:
-        return len(averages) > 1
-    return len(rows) > 1 and "early_stopping" in record.stage(name)
 
 
 def read_text(folder: Path, name: str) -> str:

@@ -12,6 +12,7 @@ from ruggedize.core.errors import UserError, shown
 
 LOOSE = ConfigDict(extra="allow", allow_inf_nan=False)
 Number = float | None
+Share = Annotated[float, Field(ge=0, le=1)]
 Epoch = Annotated[int, Field(ge=0, le=10**9)]
 
 
@@ -29,6 +30,7 @@ class Stage(BaseModel):
     objective: Objective = Objective()
     views: str | None = None
     learns_from: str | list[str] | None = None
+    interpolate: str | None = None
 
 
 class Recipe(BaseModel):
@@ -106,7 +108,7 @@ class EpochScores(BaseModel):
 
     model_config = LOOSE
     raw: Score
-    averaged: Score | None = None
+    averaged: Score | None
     difference: Difference | None = None
 
     @model_validator(mode="after")
@@ -124,10 +126,21 @@ class DigestedData(BaseModel):
     parts: dict[str, Any] = {}
 
 
+class Start(BaseModel):
+    """Where the initial weights of a training are from."""
+
+    model_config = LOOSE
+    source: str
+    sha256: str
+    license: str | None = None
+    head: str = "kept"
+
+
 class Training(BaseModel):
     """The facts of a training."""
 
     model_config = LOOSE
+    start: Start | None = None
     parents: dict[str, Any] = {}
     images: dict[str, Any] = {}
     data: DigestedData | None = None
@@ -145,11 +158,35 @@ class Delivered(BaseModel):
 
     model_config = LOOSE
     weights: str
-    epoch: Epoch
+    epoch: Epoch | None = None  # required unless the weights are interpolated
+    alpha: Share | None = None
     validation: Accuracy
     num_candidates: int | None = None
     at_epoch: EpochScores | None = None
     training: Training = Training()
+
+    @model_validator(mode="after")
+    def of_an_epoch(self) -> "Delivered":
+        """Raise a ValueError if neither an epoch nor an alpha is recorded."""
+        if self.epoch is None and self.alpha is None:
+            raise ValueError("epoch is missing")
+        return self
+
+
+class Point(BaseModel):
+    """Accuracy of the weights at one alpha, on clean and on corrupted validation images."""
+
+    model_config = LOOSE
+    alpha: Share
+    clean: Share
+    corrupted: Share
+
+
+class Curve(BaseModel):
+    """`interpolation.json`."""
+
+    model_config = LOOSE
+    points: list[Point] = []
 
 
 class Rows(RootModel[list[Row]]):

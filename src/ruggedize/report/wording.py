@@ -3,9 +3,10 @@
 import base64
 import html
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from ruggedize.assess import Comparison, Interval
+from ruggedize.assess import Comparison, InputFacts, Interval
 from ruggedize.core.errors import shown, shown_lines
 from ruggedize.report.compare import SummaryRow
 from ruggedize.report.record import RunRecord, is_control
@@ -144,6 +145,25 @@ def facts(environment: dict[str, Any]) -> dict[str, str]:
     return shown | {name: version for name, version in packages if version and name != "ruggedize"}
 
 
+def input_text(facts: InputFacts, image_size: int | None) -> str:
+    """Return how a model takes stored images, in words."""
+    size = facts.input_size or image_size
+    parts = [f"takes {'images as stored' if size is None else f'{size} pixels'}"]
+    if facts.resize and facts.resize != size:
+        parts.append(f"cut out of images resized to {facts.resize}")
+    elif size != image_size:
+        parts.append(f"resized from {image_size}")
+    if facts.mean and facts.std:
+        mean, std = (", ".join(f"{value:g}" for value in each) for each in (facts.mean, facts.std))
+        parts.append(f"mean {mean}; std {std}")
+    return " · ".join(parts)
+
+
+def last_part(place: str) -> str:
+    """Return a source without the folders of this machine."""
+    return Path(place).name if place.startswith(("/", "~", ".")) else place
+
+
 def fact(value: Any) -> str:
     """Format a fact; an empty list is none, a missing value unknown."""
     if isinstance(value, list):
@@ -212,4 +232,22 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "data_uri": data_uri,
     "sign_of": sign_of,
     "facts": facts,
+    "last_part": last_part,
 }
+
+
+def ends_of(record: RunRecord, name: str) -> str:
+    """Return the start and the end of an interpolation in words."""
+    options = record.stage(name)
+    end = options.get("interpolate") or "its end"
+    return f"{options.get('start') or f'the start of {end}'} (0) and {end} (1)"
+
+
+def started_from(record: RunRecord, name: str) -> str:
+    """Return the sentence on where a model's initial weights are from; "" if random."""
+    start = record.delivered[name].get("training", {}).get("start")
+    if not start:
+        return ""
+    license = f", licence {start['license']}" if start.get("license") else ""
+    head = ", with a new head" if start.get("head") == "new" else ""
+    return f"It started from {start['source']} (SHA-256 {start['sha256'][:12]}{license}){head}."

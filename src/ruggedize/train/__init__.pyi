@@ -8,12 +8,16 @@ from .distributed import default_accelerator as default_accelerator
 from .distributed import first_process_writes as first_process_writes
 from .distributed import naming_lost_processes as naming_lost_processes
 from .generations import is_skipped as is_skipped
-from .generations import skip_without_gain as skip_without_gain
+from .generations import skip_stage as skip_stage
+from .interpolation import interpolate_stage as interpolate_stage
+from .interpolation_options import InterpolationOptions as InterpolationOptions
+from .objectives.losses import softened_kl as softened_kl
 from .objectives.objective import Batch as Batch
 from .objectives.objective import Context as Context
 from .objectives.objective import Objective as Objective
 from .objectives.objective import Term as Term
 from .objectives.objective import counts_of as counts_of
+from .objectives.options import UNTAUGHT as UNTAUGHT
 from .objectives.options import ConsistencyOptions as ConsistencyOptions
 from .objectives.options import CustomObjective as CustomObjective
 from .objectives.options import FixMatchOptions as FixMatchOptions
@@ -24,5 +28,7 @@ from .objectives.options import SupervisedOptions as SupervisedOptions
 from .options import StageOptions as StageOptions
 from .options import StudentOptions as StudentOptions
 from .options import TrainingOptions as TrainingOptions
+from .options import names_stage as names_stage
 from .preflight import check_stage as check_stage
 from .preflight import warn_of_unused_images as warn_of_unused_images
+from .probe import PROBED as PROBED

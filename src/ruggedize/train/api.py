@@ -18,7 +18,6 @@ from ruggedize.data import ImageSet, Splits
 from ruggedize.models import (
     Classifier,
     CustomModel,
-    create_model,
     load_model,
     num_parameters,
     packed_model,
@@ -41,6 +40,7 @@ from ruggedize.train.objectives.objective import (
 from ruggedize.train.options import StudentOptions, TrainingOptions
 from ruggedize.train.preflight import check_stage
 from ruggedize.train.stage import Stage
+from ruggedize.train.start import fresh_model, load_start
 from ruggedize.views import ViewMaker, ViewOptions
 
 
@@ -100,6 +100,7 @@ def train_student(  # noqa: PLR0913
         options,
         out,
         teachers={"teacher": teacher},
+        start=teacher if options.start == "teacher" else None,
         seed=seed,
         accelerator=accelerator,
         progress=progress,
@@ -115,6 +116,7 @@ def train_stage(  # noqa: PLR0913
     out: Path | str,
     *,
     teachers: Mapping[str, Path | str | Classifier] | None = None,
+    start: Path | str | None = None,
     seed: int = 0,
     accelerator: Accelerator | None = None,
     progress: Progress = no_progress,
@@ -128,6 +130,7 @@ def train_stage(  # noqa: PLR0913
         data: training and validation images, and unlabelled ones if the objective uses them.
         options: network, objective, optimiser, schedule, averaging and the other options.
         teachers: model files or classifiers that the objective learns from, by stage name.
+        start: model file of the stage that `options.start` names.
 
     Raises:
         UserError: the preflight check failed; nothing has been written.
@@ -136,6 +139,7 @@ def train_stage(  # noqa: PLR0913
     given = teachers or {}
     check_stage(name, options, data, views, accelerator)
     model = fresh_model(data, views, options, seed, name)
+    started = load_start(name, model, options, start)
     frozen = {s: frozen_teacher(t, model, options, accelerator.device) for s, t in given.items()}
     weights = balanced_class_weights(data.train) if options.class_weights == "balanced" else None
     context = Context(
@@ -153,7 +157,7 @@ def train_stage(  # noqa: PLR0913
     )
     stage = planned(context, data, views, options, seed, folder)
     parents = {source: hash_of_model(teacher) for source, teacher in given.items()}
-    fit(replace(stage, parents=parents))
+    fit(replace(stage, parents=parents, start=started))
     return load_trained(folder / MODEL, options, len(data.train.classes))
 
 
@@ -210,23 +214,6 @@ def sources_for(name: str, objective: Objective, data: Splits) -> dict[str, Imag
                 "add some or choose another objective"
             )
     return {source: available[source] for source in objective.sources}
-
-
-def fresh_model(
-    data: Splits, views: ViewOptions, options: TrainingOptions, seed: int, name: str
-) -> Classifier:
-    """Return the freshly initialised classifier of a stage."""
-    image_size = data.train.image_size
-    model = create_model(
-        options.model,
-        classes=data.train.classes,
-        image_size=image_size,
-        input_size=views.input_size(image_size),
-        seed=int(seeding.stream_key(seed, f"{name}/weights")),
-        images=data.train.images,
-    )
-    model.fit = data.train.fit
-    return model
 
 
 def view_maker(views: ViewOptions, image_size: int, seed: int, purpose: str) -> ViewMaker:

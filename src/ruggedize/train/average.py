@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -87,6 +88,12 @@ def averaged_copy(model: nn.Module, average: Average) -> nn.Module:
     return averaged
 
 
+def even_batches(chosen: np.ndarray, size: int, min_images: int) -> list[np.ndarray]:
+    """Split positions into batches for the refresh: up to `size`, and at least `min_images`."""
+    num_batches = min(-(-len(chosen) // size), len(chosen) // min_images)
+    return np.array_split(chosen, num_batches)  # sizes differ by at most 1: equal weights
+
+
 def refresh_batch_norm(
     model: nn.Module,
     batches: Iterable[Tensor],
@@ -100,6 +107,8 @@ def refresh_batch_norm(
     Only the batch-norm layers are switched to training mode, and no random state changes.
     """
     layers = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    if not layers:
+        return
     momenta = [layer.momentum for layer in layers]
     modes = [(module, module.training) for module in model.modules()]
     model.eval()

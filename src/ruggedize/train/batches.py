@@ -1,11 +1,13 @@
 """Batches for the training step; prefetched in a thread on a GPU."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+import torch
 from jaxtyping import Int64
 
 from ruggedize.core import seeding
@@ -13,6 +15,7 @@ from ruggedize.data import ImageBatch, ImageSet
 from ruggedize.kernels.blocks import prefer_few_blocks
 from ruggedize.train.objectives.objective import LABELLED, Batch
 from ruggedize.train.stage import Stage
+from ruggedize.views import Request, view_batches
 
 NUM_PREFETCHED = 2  # batches in pinned memory, waiting for the GPU
 Item = TypeVar("Item")
@@ -35,7 +38,10 @@ def batches_of_epoch(stage: Stage, epoch: int, first_step: int) -> Iterator[Step
     steps = range(first_step, stage.steps_per_epoch)
     cycled = stage.options.steps_per_epoch is not None  # an image may occur twice in an epoch
     planned = [stage.planned_step(epoch, step) for step in steps]
-    shares = zip(*(shares_of(stage, source, epoch, steps) for source in stage.sources), strict=True)
+    requests = requested_views(stage, epoch) if steps else {}
+    shares = zip(
+        *(shares_of(stage, source, epoch, steps, requests) for source in stage.sources), strict=True
+    )
     by_source = (dict(zip(stage.sources, parts, strict=True)) for parts in shares)
     made = (
         StepBatch(stage.objective.batch(images, step if cycled else epoch, step), step)
@@ -46,7 +52,30 @@ def batches_of_epoch(stage: Stage, epoch: int, first_step: int) -> Iterator[Step
     return in_background((StepBatch(batch.pin(), step) for batch, step in made), NUM_PREFETCHED)
 
 
-def shares_of(stage: Stage, source: str, epoch: int, steps: range) -> Iterator[ImageBatch]:
+def requested_views(stage: Stage, epoch: int) -> dict[str, list[Request]]:
+    """Return the views that the objective crops from original files, by source.
+
+    A batch of one image of each source is made to see them: worker processes make the same views
+    of all images.
+    """
+    if not stage.views.crops_originals:
+        return {}
+    first: dict[str, ImageBatch] = {}
+    asked: dict[str, list[Request]] = {}
+    for source, images in stage.sources.items():
+        if images.originals is None:
+            first[source] = images.take([0])
+            continue
+        asked[source] = []
+        files = replace(images.originals.select(torch.tensor([0])), asked=asked[source])
+        first[source] = ImageBatch(files, images.labels[:1], images.index[:1])
+    stage.objective.batch(first, epoch, stage.planned_step(epoch, 0))
+    return asked
+
+
+def shares_of(
+    stage: Stage, source: str, epoch: int, steps: range, requests: Mapping[str, list[Request]]
+) -> Iterator[ImageBatch]:
     """Yield this process's images of one source, step by step."""
     images: ImageSet = stage.sources[source]
     if source == LABELLED and stage.options.steps_per_epoch is None:
@@ -55,7 +84,12 @@ def shares_of(stage: Stage, source: str, epoch: int, steps: range) -> Iterator[I
     else:
         planned = [stage.planned_step(epoch, step) for step in steps]
         batches = list(cyclic_positions(stage, source, planned))
-    return images.batches([share_of(stage, batch) for batch in batches])
+    shares = [share_of(stage, batch) for batch in batches]
+    return (
+        view_batches(images, shares, requests[source])
+        if source in requests
+        else (images.batches(shares))
+    )
 
 
 def labelled_positions(stage: Stage, epoch: int, step: int) -> Positions:

@@ -19,6 +19,7 @@ from ruggedize.core.reading import check_regular
 from ruggedize.train.average import Average
 from ruggedize.train.objectives.objective import Objective, StatefulObjective
 from ruggedize.train.optim import Patience
+from ruggedize.train.probe import body_weights
 from ruggedize.train.safety import FirstBadStep
 from ruggedize.train.stage import Facts
 
@@ -88,9 +89,11 @@ class State:
     damaged: list[Path] = field(default_factory=list)  # state files to remove at the next save
     buffers: Buffers = field(init=False)
     first_bad: FirstBadStep = field(init=False)
+    body: list[nn.Parameter] = field(init=False)  # trained after the linear probe, if there is one
 
     def __post_init__(self) -> None:
         self.buffers = Buffers(self.model)
+        self.body = body_weights(self.model) if self.facts.options.probe_epochs else []
         self.first_bad = FirstBadStep(next(self.model.parameters()).device)
 
     def tensors(self) -> dict[str, Tensor]:

@@ -5,7 +5,6 @@ import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -13,12 +12,13 @@ from ruggedize.core import files, seeding
 from ruggedize.core.errors import UserError
 from ruggedize.core.reading import read_json
 from ruggedize.models import packed_model
-from ruggedize.train.average import averaged_copy, refresh_batch_norm
+from ruggedize.train.average import averaged_copy, even_batches, refresh_batch_norm
 from ruggedize.train.checkpoint import Counters, State, saved_facts
 from ruggedize.train.distributed import sum_over_processes
 from ruggedize.train.optim import NoAveraging
 from ruggedize.train.stage import Stage
 from ruggedize.train.validate import Difference, Score, outcomes, raw_minus_average, score
+from ruggedize.views import view_batches
 
 MODEL = "model.safetensors"
 DELIVERED = "delivered.json"  # written before the model; describes it and holds its hash
@@ -47,7 +47,7 @@ def validate_epoch(stage: Stage, state: State, autocast: torch.autocast) -> Epoc
     averaged_model = stage.model
     if state.average and state.average.num_snapshots:
         averaged_model = averaged_copy(stage.model, state.average)
-        refresh(stage, state, averaged_model, autocast, REFRESH_IMAGES)
+        refresh(stage, averaged_model, autocast, REFRESH_IMAGES)
         averaged = outcomes(averaged_model, *shared)
         difference = raw_minus_average(raw, averaged, stage.options.watch, stage.accelerator)
         scores = EpochScores(scores.raw, score(averaged, stage.accelerator), difference)
@@ -79,23 +79,19 @@ def remember_if_best(stage: Stage, state: State, average: nn.Module, scores: Epo
         state.best = {name: value.clone() for name, value in network.state_dict().items()}
 
 
-def refresh(
-    stage: Stage, state: State, network: nn.Module, autocast: torch.autocast, num_images: int
-) -> None:
+def refresh(stage: Stage, network: nn.Module, autocast: torch.autocast, num_images: int) -> None:
     """Recompute a network's batch-norm statistics on views like those seen in training.
 
     The batches have the size of a micro-batch and do not depend on the number of processes.
     """
-    images = stage.refresh_images
-    chosen = seeding.generator(stage.seed, f"{stage.name}/refresh").permutation(len(images))
-    chosen = chosen[:num_images]
+    image_set = stage.refresh_images
+    chosen = seeding.generator(stage.seed, f"{stage.name}/refresh").permutation(len(image_set))
     size = max(stage.min_images, stage.options.batch_size // stage.options.microbatches)
-    num_batches = min(-(-len(chosen) // size), len(chosen) // stage.min_images)
-    batches = np.array_split(chosen, num_batches)  # sizes differ by at most 1: equal weights
+    batches = even_batches(chosen[:num_images], size, stage.min_images)
     accelerator = stage.accelerator
     mine = batches[accelerator.process_index :: accelerator.num_processes]
-    loaded = images.batches(mine)
-    views = (stage.refresh_views(batch).to(accelerator.device) for batch in loaded)
+    images = view_batches(image_set, mine, [stage.refresh_request])
+    views = (stage.refresh_views(batch).to(accelerator.device) for batch in images)
     refresh_batch_norm(network, views, autocast, sum_over_processes(accelerator))
 
 
@@ -108,7 +104,7 @@ def deliver(stage: Stage, state: State, autocast: torch.autocast) -> None:
     if state.best:
         stage.model.load_state_dict(state.best)
     if counters.best_is_average:
-        refresh(stage, state, stage.model, autocast, max(stage.num_images, MOST_REFRESHED))
+        refresh(stage, stage.model, autocast, max(stage.num_images, MOST_REFRESHED))
     found = outcomes(stage.model, stage.validation, stage.model, autocast, stage.accelerator)
     data = packed_model(stage.model.eval(), stage.parents)
     delivered = {

@@ -43,6 +43,7 @@ from ruggedize.train.preflight import (
     prepare_folder,
     reject_different_states,
 )
+from ruggedize.train.probe import save_probed, set_modes
 from ruggedize.train.safety import NotFinite, Signals, divergence_error
 from ruggedize.train.stage import Stage
 from ruggedize.train.step import add_sums, means_of, step
@@ -125,7 +126,12 @@ def fresh_state(stage: Stage) -> State:
     options = stage.options
     return State(
         model=stage.model,
-        optimiser=optimiser_for(stage.model, options.optimiser),
+        optimiser=optimiser_for(
+            stage.model,
+            options.optimiser,
+            options.layer_decay,
+            has_probe=options.probe_epochs > 0,
+        ),
         average=average_for(stage.model, options.averaging, stage.num_steps),
         plateau=Patience(options.schedule) if isinstance(options.schedule, Plateau) else None,
         stopping=Patience(options.early_stopping) if options.early_stopping else None,
@@ -142,7 +148,9 @@ def run_epoch(
     sums = earlier_sums(stage, counters)
     earlier, started = counters.seconds, time.monotonic()
     saved = started
+    save_probed(stage, counters.epoch, counters.step_in_epoch)
     network.train()
+    set_modes(stage, state.body, counters.epoch)
     for batch in batches_of_epoch(stage, counters.epoch, counters.step_in_epoch):
         try:
             found = step(stage, state, network, autocast, batch)

@@ -171,22 +171,23 @@ Averaging = Annotated[
 ]
 
 
-def optimiser_for(model: "nn.Module", options: Adam | AdamW | Sgd) -> "torch.optim.Optimizer":
-    """Build the optimiser; biases and batch-norm weights (one-dimensional) get no weight decay."""
+def optimiser_for(
+    model: "nn.Module",
+    options: Adam | AdamW | Sgd,
+    layer_decay: float = 1.0,
+    *,
+    has_probe: bool = False,
+) -> "torch.optim.Optimizer":
+    """Build the optimiser; biases and norms (one-dimensional) get no weight decay."""
     import torch
 
-    weights = [p for p in model.parameters() if p.requires_grad]
-    if isinstance(options, Adam):
+    from ruggedize.train.groups import parameter_groups
+
+    groups = parameter_groups(model, options, layer_decay, has_probe=has_probe)
+    if isinstance(options, Adam | AdamW):
+        kind = torch.optim.Adam if isinstance(options, Adam) else torch.optim.AdamW
         betas = (options.beta1, options.beta2)
-        return torch.optim.Adam(weights, options.lr, betas, options.epsilon, fused=True)
-    factor = options.bias_lr_factor if isinstance(options, Sgd) else 1.0
-    groups = [
-        {"params": [p for p in weights if p.ndim > 1], "weight_decay": options.weight_decay},
-        {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0, FACTOR: factor},
-    ]
-    if isinstance(options, AdamW):
-        betas = (options.beta1, options.beta2)
-        return torch.optim.AdamW(groups, options.lr, betas, options.epsilon, fused=True)
+        return kind(groups, options.lr, betas, options.epsilon, fused=True)
     nesterov = options.momentum > 0
     return torch.optim.SGD(
         groups, options.lr, momentum=options.momentum, nesterov=nesterov, fused=True

@@ -1,10 +1,11 @@
 """Training options. Torch is not imported, so that reading a recipe takes milliseconds."""
 
+import re
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ruggedize.models import ModelOptions
+from ruggedize.models import ModelOptions, TimmOptions
 from ruggedize.train.objectives.options import (
     KINDS,
     ConsistencyOptions,
@@ -27,6 +28,14 @@ FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 OBJECTIVES = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
 
 
+STAGE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
+
+
+def names_stage(start: str) -> bool:
+    """Return whether a `start` names a stage; else it is the path of a model file."""
+    return STAGE_NAME.fullmatch(start) is not None
+
+
 class TrainingOptions(BaseModel):
     """How a network is trained; the options of the teacher."""
 
@@ -45,8 +54,26 @@ class TrainingOptions(BaseModel):
     views: Literal["clean", "noisy"] | None = Field(
         default=None, description="view that the supervised objective trains on; default: clean"
     )
+    start: str | None = Field(
+        default=None,
+        description="weights to start from, instead of random ones: an earlier stage, or a model "
+        "file (a path with . or /); the head is replaced if the classes differ",
+    )
     epochs: int = Field(
         default=5, ge=1, description="maximum number of passes over the training images"
+    )
+    probe_epochs: int = Field(
+        default=0,
+        ge=0,
+        description="linear probe: epochs, of all, in which only the last layer is trained, at a "
+        "constant learning rate; the schedule is that of the others",
+    )
+    layer_decay: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="layer-wise decay: the learning rate of a layer is this times that of the next "
+        "one; the last layer's is the optimiser's",
     )
     batch_size: int = Field(
         default=128, ge=2, description="labelled images per step, over all processes"
@@ -123,6 +150,26 @@ class TrainingOptions(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def check_start(self) -> "TrainingOptions":
+        """Reject two sources of initial weights."""
+        if self.start is not None and isinstance(self.model, TimmOptions) and self.model.pretrained:
+            raise ValueError(
+                f"start = {self.start!r} would replace the pretrained weights; "
+                "set model.pretrained = false, or remove start"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def check_probe(self) -> "TrainingOptions":
+        """Reject a linear probe that leaves no epoch for the other layers."""
+        if self.probe_epochs >= self.epochs:
+            raise ValueError(
+                f"probe_epochs must be less than epochs = {self.epochs}, got {self.probe_epochs}; "
+                "lower it, or raise epochs"
+            )
+        return self
+
     @field_validator("objective", mode="before")
     @classmethod
     def default_kind(cls, value: Any) -> Any:
@@ -181,6 +228,12 @@ class TrainingOptions(BaseModel):
         return self
 
 
+def usual_teacher(options: dict[str, Any]) -> str | None:
+    """Return the stage that a student learns from by default, given its other options."""
+    objective = options.get("objective")  # missing where it is invalid
+    return "teacher" if objective is None or objective.uses_teacher else None
+
+
 class StudentOptions(TrainingOptions):
     """How the student is trained: the options of a teacher, and which teacher it learns from."""
 
@@ -189,8 +242,10 @@ class StudentOptions(TrainingOptions):
         description=f"{OBJECTIVES}, and its options",
     )
     learns_from: str | tuple[str, ...] | None = Field(
-        default="teacher",
-        description="stage whose model is the teacher; a list of stages: their mean probabilities",
+        default_factory=usual_teacher,
+        json_schema_extra={"default": "teacher"},
+        description="stage whose model is the teacher, or a list of stages, whose probabilities "
+        "are averaged; default: teacher, or nothing with an objective without a teacher",
     )
     allow_smaller_student: bool = Field(
         default=False, description="allow a student with fewer parameters than its teacher"
@@ -202,6 +257,16 @@ class StudentOptions(TrainingOptions):
         if self.learns_from is None:
             return ()
         return (self.learns_from,) if isinstance(self.learns_from, str) else self.learns_from
+
+    @model_validator(mode="after")
+    def check_teacher(self) -> "StudentOptions":
+        """Reject a teacher for an objective that has none."""
+        if self.learns_from is not None and not self.objective.uses_teacher:
+            raise ValueError(
+                f"learns_from = {self.learns_from!r} has no effect, because the objective "
+                f"{self.objective.kind} has no teacher; remove learns_from"
+            )
+        return self
 
 
 class StageOptions(StudentOptions):

@@ -20,14 +20,17 @@ from ruggedize.models import (
     reject_too_small,
     replace_batch_norm,
     save_model,
+    title_of,
 )
 from ruggedize.train.average import reachable_decay, updates_for
 from ruggedize.train.delivery import DELIVERED, MODEL
 from ruggedize.train.objectives.options import ObjectiveOptions
 from ruggedize.train.optim import Ema, NoAveraging, Sgd
 from ruggedize.train.options import TrainingOptions
+from ruggedize.train.probe import PROBED
 from ruggedize.train.safety import NOT_FINITE
 from ruggedize.train.stage import Stage, num_groups, steps_per_epoch
+from ruggedize.train.start import check_start
 from ruggedize.views import ViewOptions
 
 GIB = 1 << 30
@@ -53,6 +56,7 @@ def check_stage(
     reject_unlabelled_validation(name, data.validation)
     reject_missing_unlabelled(name, options, data)
     reject_too_large(name, options, len(data.train.classes), accelerator.device)
+    check_start(name, options, data.train.classes, views.input_size(data.train.image_size))
 
 
 def reject_settings(accelerator: Accelerator) -> None:
@@ -191,6 +195,8 @@ def reject_division(name: str, options: TrainingOptions, accelerator: Accelerato
             "norm normalises;\n"
             f"also set ghost_batches = {options.microbatches} (or a multiple of it)"
         )
+    if ghosts > 1 or options.sync_batch_norm:
+        reject_other_batch_norm(name, options)
     if (ghosts > 1 or options.sync_batch_norm) and not has_batch_norm:
         raise UserError(
             "ghost_batches and sync_batch_norm need batch norm, which this network does not have;\n"
@@ -201,6 +207,16 @@ def reject_division(name: str, options: TrainingOptions, accelerator: Accelerato
         raise UserError(
             f"{name}.sync_batch_norm needs several GPUs, but this run is {where};\n"
             "remove it, or use ghost_batches, which do not depend on the number of GPUs"
+        )
+
+
+def reject_other_batch_norm(name: str, options: TrainingOptions) -> None:
+    """Raise UserError for batch norm that does more than normalise, as in some of timm's."""
+    layers = batch_norms(meta_model(options.model, 2))
+    if others := [each for each in layers if type(each).forward is not nn.BatchNorm2d.forward]:
+        raise UserError(
+            f"{name}: ghost_batches and sync_batch_norm need torch's batch norm, but "
+            f"{title_of(options.model)} has {type(others[0]).__name__};\nremove them"
         )
 
 
@@ -249,10 +265,21 @@ def prepare_folder(stage: Stage) -> None:
             f"{stage.folder} holds a model but no state to resume from;\n"
             "choose another folder with --out, or delete this one"
         )
-    for name in ("metrics.jsonl", DELIVERED, NOT_FINITE):
+    for name in ("metrics.jsonl", DELIVERED, NOT_FINITE, PROBED):
         (stage.folder / name).unlink(missing_ok=True)
     save_model(stage.model, stage.folder / "initial.safetensors", stage.parents)
     warn_of_unreached_decay(stage)
+    warn_of_large_batch(stage.name, stage.options, len(stage.train))
+
+
+def warn_of_large_batch(name: str, options: TrainingOptions, num_images: int) -> None:
+    """Warn if a batch would hold more images than there are."""
+    if num_images < options.batch_size:
+        log.warning(
+            "%s: %d training images are fewer than a batch (%s.batch_size = %d), so every epoch is "
+            "one step; set a smaller batch_size",
+            *(name, num_images, name, options.batch_size),
+        )
 
 
 def warn_of_unreached_decay(stage: Stage) -> None:

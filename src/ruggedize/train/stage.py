@@ -19,7 +19,7 @@ from ruggedize.models import Classifier, Precision
 from ruggedize.train.objectives.objective import LABELLED, UNLABELLED, Objective
 from ruggedize.train.optim import rate_at
 from ruggedize.train.options import TrainingOptions
-from ruggedize.views import ViewMaker, ViewOptions
+from ruggedize.views import Request, ViewMaker, ViewOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +90,7 @@ class Stage:
     precision: Precision  # resolved from the options' "auto"
     folder: Path
     parents: dict[str, str]  # hashes of the models that this one learns from
+    start: dict[str, Any] | None = None  # where the initial weights are from; None: random
     accelerator: Accelerator
     progress: Progress
 
@@ -97,6 +98,11 @@ class Stage:
     def train(self) -> ImageSet:
         """The labelled training images; by default, an epoch is one pass over them."""
         return self.sources[LABELLED]
+
+    @property
+    def refresh_request(self) -> Request:
+        """The views that `refresh_views` returns."""
+        return Request(self.refresher, self.objective.sees, 0)
 
     def refresh_views(self, batch: ImageBatch) -> Views:
         """Return views for the batch-norm refresh; they depend on the seed only."""
@@ -154,6 +160,7 @@ class Stage:
             others={
                 "seed": self.seed,
                 "parents": self.parents,
+                "start": self.start,
                 "classes": list(self.model.classes),
                 "images": {
                     "training": self.num_images,
@@ -181,6 +188,11 @@ class Stage:
         """The planned number of steps of the whole training, with the current world size."""
         return self.steps_per_epoch * self.options.epochs
 
+    @property
+    def num_probe_steps(self) -> int:
+        """The planned number of steps in which only the head is trained."""
+        return self.steps_per_epoch * self.options.probe_epochs
+
     def planned_step(self, epoch: int, step_in_epoch: int) -> int:
         """Return the position of a step in the whole plan; all arguments count from 0.
 
@@ -191,7 +203,10 @@ class Stage:
 
     def learning_rate(self, step: int, lr_scale: float) -> float:
         """Return the learning rate at a planned step, times the plateau's factor `lr_scale`."""
-        rate = rate_at(self.options.schedule, step, self.num_steps)
+        probe = self.num_probe_steps
+        if step < probe:
+            return self.options.optimiser.lr * lr_scale
+        rate = rate_at(self.options.schedule, step - probe, self.num_steps - probe)
         return self.options.optimiser.lr * rate * lr_scale
 
 

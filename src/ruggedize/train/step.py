@@ -14,6 +14,8 @@ from ruggedize.train.checkpoint import State
 from ruggedize.train.distributed import sum_over_processes
 from ruggedize.train.objectives.objective import Batch, StatefulObjective, Term
 from ruggedize.train.optim import set_rate
+from ruggedize.train.probe import discard_gradients
+from ruggedize.train.randomness import keyed_draws
 from ruggedize.train.safety import check_finite
 from ruggedize.train.stage import Stage
 
@@ -31,7 +33,10 @@ def step(
     """
     set_rate(state.optimiser, stage.learning_rate(planned.step, state.counters.lr_scale))
     state.buffers.keep()
-    loss, sums = gradients(stage, network, autocast, planned.batch)
+    with keyed_draws(stage, planned.step):
+        loss, sums = gradients(stage, network, autocast, planned.batch)
+    if planned.step < stage.num_probe_steps:
+        discard_gradients(state.body)
     weights = [weight for weight in stage.model.parameters() if weight.grad is not None]
     norm = nn.utils.get_total_norm([weight.grad for weight in weights])  # pyright: ignore
     check_finite(stage, state, loss, norm, planned.step + 1)

@@ -74,7 +74,7 @@ def outcomes(
     size = inference_batch_size(classifier.input_size)
     positions = [mine[start : start + size] for start in range(0, len(mine), size)]
     for batch in image_set.batches(positions):
-        view = classifier.test_view(batch.images).to(device)
+        view = classifier.test_view(batch.stored).to(device)
         target = batch.labels.to(device)
         with autocast:
             logits = logits_of(network, view).float()

@@ -12,11 +12,13 @@ Semantics = Literal[
     "tf", "tf-2021", "torchvision", "timm", "timm-inc1"
 ]  # implementations of RandAugment
 Probability = Annotated[float, Field(ge=0, le=1)]
+Interpolation = Literal["bilinear", "bicubic", "random"]
 
 DESCRIBED = ConfigDict(
     frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
 )
 LARGEST_SIDE = 1024  # of views and stored images, so that a typo does not exhaust memory
+CROP_SCALE, CROP_RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # as in torchvision and timm
 SMALLEST_TF_2021 = 64  # in smaller views, shifts by 90 and cutouts of 72 pixels erase the image
 
 
@@ -136,11 +138,23 @@ class ViewOptions(BaseModel):
     """How the clean and the noisy view are made from a stored image.
 
     With `resize`: flip, resize and crop at random. Without `resize`, but with `pad` or `crop`:
-    flip, pad with black and crop at random. With none of them: flip only.
+    flip, pad with black and crop at random. With none of them: flip only. With
+    `crop_mode = "random-resized"`: a crop of random size, aspect ratio and position, out of the
+    whole area of the original file if there is one, resized to `crop`, and flip.
     """
 
     model_config = DESCRIBED
 
+    crop_mode: Literal["uniform", "random-resized"] = "uniform"
+    """Crops of one size, or of random size and aspect ratio, resized ("random-resized")."""
+    crop_scale: tuple[Probability, Probability] = CROP_SCALE
+    """Smallest and largest area of a random-resized crop, as fractions of the image's area."""
+    crop_ratio: tuple[float, float] = CROP_RATIO
+    """Smallest and largest ratio of a random-resized crop's width to its height."""
+    interpolation: Interpolation = "bilinear"
+    """Antialiased filter of random-resized crops; "random" draws one for each view, as timm."""
+    crop_pct: float = Field(default=1.0, ge=0.1, le=1)
+    """Share of the side that the test view keeps: the middle; 0.875 is usual at 224 px."""
     resize: int | None = Field(default=None, ge=1, le=LARGEST_SIDE)
     """Side in pixels that stored images are resized to before the crop; default: not resized."""
     crop: int | None = Field(default=None, ge=1, le=LARGEST_SIDE)
@@ -170,6 +184,35 @@ class ViewOptions(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def check_random_resized(self) -> "ViewOptions":
+        """Reject options that contradict the crop mode, or would have no effect in it."""
+        if self.crop_mode == "uniform":
+            unused = (self.crop_scale, self.crop_ratio, self.interpolation)
+            if unused != (CROP_SCALE, CROP_RATIO, "bilinear"):
+                raise ValueError(
+                    "crop_scale, crop_ratio and interpolation have no effect on uniform crops; "
+                    'set views.crop_mode = "random-resized", or remove them'
+                )
+            return self
+        if self.crop is None or self.resize is not None or self.pad:
+            raise ValueError(
+                f"random-resized crops need crop and neither resize nor pad, got crop = "
+                f"{self.crop}, resize = {self.resize} and pad = {self.pad}; set views.crop = 224, "
+                "for example, and remove the others"
+            )
+        if not 0 < self.crop_scale[0] <= self.crop_scale[1]:
+            raise ValueError(
+                f"crop_scale must be (smallest, largest), both above 0, got {self.crop_scale}; "
+                "the usual value is (0.08, 1.0)"
+            )
+        if not 0 < self.crop_ratio[0] <= self.crop_ratio[1]:
+            raise ValueError(
+                f"crop_ratio must be (smallest, largest), both above 0, got {self.crop_ratio}; "
+                "the usual value is (0.75, 1.333)"
+            )
+        return self
+
+    @model_validator(mode="after")
     def check_noise(self) -> "ViewOptions":
         """Reject RandAugment anywhere but first in the chain."""
         if any(noise.kind == "randaugment" for noise in self.noise[1:]):
@@ -179,6 +222,23 @@ class ViewOptions(BaseModel):
             )
         return self
 
+    @property
+    def crops_originals(self) -> bool:
+        """Whether views are cropped from original files, not from stored images."""
+        return self.crop_mode == "random-resized"
+
+    @property
+    def test_filter(self) -> Literal["tf", "bilinear", "bicubic"]:
+        """Filter of the test view: antialiased with random-resized crops, else "tf"."""
+        if not self.crops_originals:
+            return "tf"
+        return "bicubic" if self.interpolation == "bicubic" else "bilinear"
+
+    @property
+    def is_resampled(self) -> bool:
+        """Whether clean views are resampled, so that an image has too many to number them."""
+        return self.resize is not None or self.crops_originals
+
     def input_size(self, image_size: int) -> int:
         """Return the side of the views in pixels, for stored images of this size."""
         return self.crop or self.resize or image_size
@@ -186,7 +246,7 @@ class ViewOptions(BaseModel):
     def check_image_size(self, image_size: int) -> None:
         """Raise UserError if these views cannot be made from stored images of this size."""
         full = self.resize or image_size + 2 * self.pad
-        if self.crop is not None and self.crop > full:
+        if self.crop is not None and self.crop > full and not self.crops_originals:
             raise UserError(
                 f"views: crop must be at most {full} for {image_size}-pixel images, "
                 f"got {self.crop};\nset views.resize to the crop or more, and views.pad = 0"

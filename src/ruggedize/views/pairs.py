@@ -8,8 +8,10 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from ruggedize.core.seeding import stream_key
+from ruggedize.data import Originals
+from ruggedize.kernels.centre_crop import resized_middle
 from ruggedize.kernels.types import Images, Views
-from ruggedize.kernels.warp import resize
+from ruggedize.views.from_files import Request, View, requested_views
 from ruggedize.views.geometry import (
     apply_geometry,
     geometry_numbers,
@@ -20,6 +22,7 @@ from ruggedize.views.geometry import (
 )
 from ruggedize.views.noise_chain import apply_noise
 from ruggedize.views.options import ViewOptions
+from ruggedize.views.random_crop import crop_randomly, rule_of
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,11 @@ class ViewMaker:
         """The side of the views in pixels."""
         return self.options.input_size(self.image_size)
 
-    def clean(self, images: Images, index: Int64[Tensor, " n"], epoch: int) -> Views:
+    def clean(self, images: Images | Originals, index: Int64[Tensor, " n"], epoch: int) -> Views:
         """Return the clean views: geometry only."""
-        return self._geometry(images, self._indices(images, index), "clean-geometry", epoch)
+        if isinstance(images, Originals):
+            return self._of_files(images, index, epoch, "clean")[0]
+        return self._geometry(images, self._indices(images, index), "clean", epoch)
 
     @property
     def num_clean_views(self) -> int:
@@ -64,16 +69,21 @@ class ViewMaker:
         num = num_offsets(self.image_size, self.options)
         return placed(images, self.options, placements_of(number, len(images), num))
 
-    def noisy(self, images: Images, index: Int64[Tensor, " n"], epoch: int) -> Views:
+    def noisy(self, images: Images | Originals, index: Int64[Tensor, " n"], epoch: int) -> Views:
         """Return the noisy views: geometry, then the chain of noise."""
+        if isinstance(images, Originals):
+            return self._of_files(images, index, epoch, "noisy")[0]
         indices = self._indices(images, index)
-        shared = self.options.geometry == "shared"
-        purpose = "clean-geometry" if shared else "noisy-geometry"
-        views = self._geometry(images, indices, purpose, epoch)
+        views = self._geometry(images, indices, "noisy", epoch)
         return apply_noise(views, indices, self.options.noise, self.seed, epoch)
 
-    def pair(self, images: Images, index: Int64[Tensor, " n"], epoch: int) -> tuple[Views, Views]:
+    def pair(
+        self, images: Images | Originals, index: Int64[Tensor, " n"], epoch: int
+    ) -> tuple[Views, Views]:
         """Return the clean and the noisy views, equal to the results of `clean` and `noisy`."""
+        if isinstance(images, Originals):
+            clean, noisy = self._of_files(images, index, epoch, "clean", "noisy")
+            return clean, noisy
         clean = self.clean(images, index, epoch)
         if self.options.geometry == "independent":
             return clean, self.noisy(images, index, epoch)
@@ -81,12 +91,27 @@ class ViewMaker:
         noisy = apply_noise(clean, indices, self.options.noise, self.seed, epoch)
         return clean, noisy.clone() if noisy is clean else noisy
 
-    def test(self, images: Images) -> Views:
-        """Return the test views: whole images, resized to the input size."""
-        return resize(images, self.input_size)
+    def test(self, images: Images | Originals) -> Views:
+        """Return the test views: the middle of the stored images, at the input size."""
+        stored = images.stored_images() if isinstance(images, Originals) else images
+        options = self.options
+        return resized_middle(stored, self.input_size, options.crop_pct, options.test_filter)
 
-    def _geometry(self, images: Images, indices: np.ndarray, purpose: str, epoch: int) -> Views:
-        stream = stream_key(self.seed, purpose, epoch)
+    def purpose(self, view: View) -> str:
+        """Return the name of the random stream of a view's geometry."""
+        is_shared = self.options.geometry == "shared"
+        return "clean-geometry" if view == "clean" or is_shared else "noisy-geometry"
+
+    def _of_files(
+        self, originals: Originals, index: Int64[Tensor, " n"], epoch: int, *views: View
+    ) -> list[Views]:
+        requests = [Request(self, view, epoch) for view in views]
+        return requested_views(originals, index, requests)
+
+    def _geometry(self, images: Images, indices: np.ndarray, view: View, epoch: int) -> Views:
+        stream = stream_key(self.seed, self.purpose(view), epoch)
+        if self.options.crops_originals:
+            return crop_randomly(images, indices, stream, self.input_size, rule_of(self.options))
         return apply_geometry(images, indices, stream, self.options)
 
     def _indices(self, images: Images, index: Int64[Tensor, " n"]) -> np.ndarray:

@@ -9,9 +9,10 @@ import numpy as np
 from ruggedize.core import files
 from ruggedize.core.errors import UserError
 from ruggedize.core.seeding import stream_key
-from ruggedize.data import ImageSet
+from ruggedize.data import ImageSet, Originals
 from ruggedize.kernels.spread import evenly_spread
 from ruggedize.kernels.types import Images
+from ruggedize.views.from_files import VIEWS, Request, view_batches
 from ruggedize.views.lettering import built_in_font, lettering
 from ruggedize.views.options import ViewOptions
 from ruggedize.views.pairs import ViewMaker
@@ -31,13 +32,19 @@ PAPER, INK, FAINT = "#ffffff", "#1a1a1a", "#5f6368"
 def view_sheet(image_set: ImageSet, maker: ViewMaker, *, epoch: int = 0) -> "Image":
     """Draw the clean views of nine images on the left, and their noisy views on the right.
 
+    Views that are cropped from original files are followed by test views, which `data.fit` shapes.
     The images are evenly spread over the set, which is often sorted by class. Views are enlarged
     without smoothing, so that every pixel is visible.
     """
-    shown = image_set.take(evenly_spread(len(image_set), SIDE * SIDE))
+    chosen = evenly_spread(len(image_set), SIDE * SIDE)
+    requests = [Request(maker, view, epoch) for view in VIEWS]
+    (shown,) = view_batches(image_set, [np.asarray(chosen)], requests)
     clean, noisy = maker.pair(shown.images, shown.index, epoch)
     names = [image_set.classes[label] if label >= 0 else "" for label in shown.labels.tolist()]
     grids = [draw_grid("clean views", clean, names), draw_grid("noisy views", noisy, names)]
+    if isinstance(shown.images, Originals):
+        title = f"test views, fit = {image_set.fit}"
+        grids.append(draw_grid(title, maker.test(shown.images), names))
     return beside(grids)
 
 

@@ -43,11 +43,13 @@ def make(options: ConsistencyOptions, context: Context) -> "Consistency":
     """
     if options.consistency_weight == 0:
         return Consistency(options, context, None)
-    if options.cached_targets and context.maker.options.resize is not None:
+    views = context.maker.options
+    if options.cached_targets and views.is_resampled:
+        option = "crop_mode" if views.crops_originals else "resize"
         raise UserError(
             f"{context.name}: cached_targets needs views that are only flipped and cropped, got "
-            f"views.resize = {context.maker.options.resize};\n"
-            "remove views.resize or cached_targets"
+            f"views.{option} = {getattr(views, option)};\n"
+            f"remove views.{option} or cached_targets"
         )
     return Consistency(options, context, teacher_of(context, "consistency"))
 

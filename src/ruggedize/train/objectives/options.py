@@ -258,6 +258,9 @@ BuiltIn = (
     | FixMatchOptions
 )
 KINDS: tuple[str, ...] = tuple(kind.model_fields["kind"].default for kind in get_args(BuiltIn))
+UNTAUGHT: tuple[str, ...] = tuple(
+    kind.model_fields["kind"].default for kind in get_args(BuiltIn) if not kind.uses_teacher
+)
 ObjectiveOptions = Annotated[
     Annotated[BuiltIn | SerializeAsAny[CustomObjective], Field(discriminator="kind")],
     BeforeValidator(table_from_kind),

@@ -56,7 +56,7 @@ def precomputed_logits(
     for done, batch in enumerate(train.batches(mine), 1):
         index = batch.index.to(device)
         for number, make_view in enumerate(views):
-            view = make_view(batch.images).to(device)
+            view = make_view(batch.stored).to(device)
             with autocast:
                 table[index, number] = logits_of(teacher, view).float()
         progress("compute teacher logits", done, len(mine))

@@ -1,0 +1,57 @@
+"""A run's recipe and assessment without the paths of this machine."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from ruggedize.assess import Assessment
+from ruggedize.core.errors import UserError
+from ruggedize.core.reading import read_bytes
+
+
+def recipe_without_places(path: Path) -> dict[str, Any]:
+    """Load a recipe as a table, with paths reduced to their last component."""
+    if not path.is_file():
+        raise UserError(f"there is no {path};\ngive the folder of a finished run")
+    try:
+        table = tomllib.loads(read_bytes(path).decode())
+        table["data"].pop("root", None)
+        table["data"]["name"] = last_part(table["data"]["name"])
+        suite = table.get("assess", {}).get("suite")
+        if suite:
+            table["assess"]["suite"] = last_part(suite)
+        for options in stages_in(table):
+            cut_places(options)
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        raise UserError(f"{path} is damaged;\nrestore it") from None
+    return table
+
+
+def cut_places(options: dict[str, Any]) -> None:
+    """Reduce the paths of weights in a stage's options to their last component."""
+    if "start" in options:
+        options["start"] = last_part(options["start"])
+    model = options.get("model")
+    if isinstance(model, dict) and isinstance(model.get("pretrained"), str):
+        model["pretrained"] = last_part(model["pretrained"])
+
+
+def stages_in(recipe: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the options of every stage of a recipe."""
+    stages = recipe.get("stages")
+    named = [recipe.get("teacher"), recipe.get("student"), *(stages.values() if stages else ())]
+    return [options for options in named if isinstance(options, dict)]
+
+
+def without_places(assessment: Assessment) -> Assessment:
+    """Return an assessment without paths of this machine."""
+    facts = assessment.facts
+    if facts.data is not None:
+        data = facts.data.model_copy(update={"place": last_part(facts.data.place)})
+        facts = facts.model_copy(update={"data": data})
+    return assessment.model_copy(update={"facts": facts, "suite": last_part(assessment.suite)})
+
+
+def last_part(place: str) -> str:
+    """Return the last component of a path; other names are unchanged."""
+    return Path(place).name if "/" in place else place

@@ -1,0 +1,183 @@
+"""RandAugment, the chain of noise and corruptions, as modules."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ruggedize.core.seeding import stream_key
+from ruggedize.corruptions import Corruption, Preset, corrupt_indexed, find
+from ruggedize.kernels.inputs import as_images
+from ruggedize.kernels.types import Images
+from ruggedize.transforms.draws import Indices, drawn_seed, indices_of
+from ruggedize.views import (
+    NoiseOptions,
+    RandAugmentOptions,
+    Semantics,
+    apply_noise,
+    randaugment_into,
+)
+
+Picture = TypeVar("Picture", Tensor, Image.Image)
+BLANK = 64  # pixels: the smallest side that all semantics take
+SINGLE = 3  # dimensions of one image as a tensor
+
+
+class RandAugment(nn.Module):
+    """RandAugment with its own random operations for every image.
+
+    Args:
+        num_ops: operations applied to each image, one after the other.
+        magnitude: strength, 0-10, or 0-30 for "torchvision".
+        semantics: implementation: "tf", "tf-2021", "torchvision", "timm" or "timm-inc1".
+
+    Source: Cubuk et al. 2020.
+    """
+
+    def __init__(
+        self, num_ops: int = 2, magnitude: int = 9, *, semantics: Semantics = "tf"
+    ) -> None:
+        super().__init__()
+        self.options = RandAugmentOptions(
+            num_layers=num_ops, magnitude=magnitude, semantics=semantics
+        )
+        load_kernels(self)
+
+    def forward(
+        self,
+        images: Picture,
+        *,
+        seed: int | None = None,
+        epoch: int = 0,
+        index: Indices | None = None,
+    ) -> Picture:
+        """Return augmented images; see `changed` for what is taken and returned."""
+        used = drawn_seed(seed, epoch, index)
+
+        def augment(batch: Images) -> Images:
+            source = np.ascontiguousarray(batch.numpy())
+            out = np.empty_like(source)
+            stream = stream_key(used, "randaugment", epoch)
+            randaugment_into(source, out, indices_of(index, len(source)), stream, self.options)
+            return torch.from_numpy(out)
+
+        return changed(images, augment)
+
+    def extra_repr(self) -> str:
+        """Return the options, for printing."""
+        options = self.options
+        return (
+            f"num_ops={options.num_layers}, magnitude={options.magnitude}, "
+            f"semantics={options.semantics!r}"
+        )
+
+
+class NoiseChain(nn.Module):
+    """A chain of noise, as `views.noise` of a recipe.
+
+    Args:
+        noise: the links, in order: `RandAugmentOptions`, `RandomErasingOptions`,
+            `AdditiveNoiseOptions` of `ruggedize.views`, or a `CustomNoise` of your own.
+    """
+
+    def __init__(self, noise: Sequence[NoiseOptions]) -> None:
+        super().__init__()
+        self.noise = tuple(noise)
+        load_kernels(self)
+
+    def forward(
+        self,
+        images: Picture,
+        *,
+        seed: int | None = None,
+        epoch: int = 0,
+        index: Indices | None = None,
+    ) -> Picture:
+        """Return noisy images; see `changed` for what is taken and returned."""
+        used = drawn_seed(seed, epoch, index)
+
+        def add(batch: Images) -> Images:
+            noisy = apply_noise(batch, indices_of(index, len(batch)), self.noise, used, epoch)
+            return noisy.clone() if noisy is batch else noisy
+
+        return changed(images, add)
+
+
+class Corrupt(nn.Module):
+    """One of the nineteen corruptions, at one severity.
+
+    Args:
+        corruption: a name in `ruggedize.CORRUPTIONS`, or a `Corruption` of your own.
+        severity: 1 (mild) to 5.
+        preset: `cifar`, `imagenet`, `scaled` or `auto`, by the size of the images.
+        options: options of this corruption.
+    """
+
+    def __init__(
+        self,
+        corruption: str | Corruption,
+        severity: int,
+        *,
+        preset: Preset | Literal["auto"] = "auto",
+        options: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.corruption, self.severity = find(corruption), severity
+        self.preset: Preset | Literal["auto"] = preset
+        self.options = dict(options or {})
+
+    def forward(
+        self,
+        images: Picture,
+        *,
+        seed: int | None = None,
+        epoch: int = 0,
+        index: Indices | None = None,
+    ) -> Picture:
+        """Return corrupted images; see `changed` for what is taken and returned.
+
+        With seed and index the result is that of `ruggedize.corrupt` in epoch 0.
+        """
+        used = drawn_seed(seed, epoch, index)
+        if epoch:
+            used = int(stream_key(used, "corrupt-epoch", epoch))
+
+        def corrupt(batch: Images) -> Images:
+            indices = indices_of(index, len(batch))
+            settings = {"seed": used, "preset": self.preset, "options": self.options}
+            return corrupt_indexed(batch, indices, self.corruption, self.severity, **settings)
+
+        return changed(images, corrupt)
+
+    def extra_repr(self) -> str:
+        """Return the options, for printing."""
+        return f"{self.corruption.name!r}, severity={self.severity}, preset={self.preset!r}"
+
+
+def load_kernels(transform: nn.Module) -> None:
+    """Apply a transform to a blank image, so that compiled kernels are in this process.
+
+    The worker processes of a DataLoader are forked from it; otherwise each would load or even
+    compile them in every epoch.
+    """
+    transform(torch.zeros(3, BLANK, BLANK, dtype=torch.uint8), seed=0, index=0)
+
+
+def changed(images: Picture, change: Callable[[Images], Images]) -> Picture:
+    """Apply a change of a batch to a batch, to one image or to a picture, and return the same kind.
+
+    Args:
+        images: uint8 RGB on the CPU, `[n, 3, h, w]` or `[3, h, w]`, or a Pillow image. Not
+            modified.
+        change: maps `[n, 3, h, w]` to a new tensor.
+    """
+    if isinstance(images, Tensor):
+        is_single = images.ndim == SINGLE
+        batch = as_images(images[None] if is_single else images)
+        result = change(batch.as_subclass(Tensor))
+        return result[0] if is_single else result
+    result = change(as_images(images))
+    return Image.fromarray(np.ascontiguousarray(result[0].permute(1, 2, 0).numpy()))
