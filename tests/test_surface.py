@@ -39,7 +39,10 @@ OPTIONS = {
     "recipes": "",
 }
 
-RECIPES = ["cifar10-cpu", "cifar10-gpu", "cifar100-cpu", "demo", "keras-example", "keras-full"]
+RECIPES = [
+    *("adamatch-cifar10", "cifar10-cpu", "cifar10-gpu", "cifar100-cpu", "demo", "fixmatch-cifar10"),
+    *("keras-example", "keras-full"),
+]
 
 
 def options_of(command: Callable[..., None]) -> str:

@@ -2,8 +2,8 @@ from .arithmetic import forward_flop as forward_flop
 from .batch_norm import GhostBatchNorm as GhostBatchNorm
 from .batch_norm import SynchronisedBatchNorm as SynchronisedBatchNorm
 from .batch_norm import batch_norms as batch_norms
+from .batch_norm import joint_logits as joint_logits
 from .batch_norm import replace_batch_norm as replace_batch_norm
-from .batch_norm import several_views as several_views
 from .batch_norm import updating_statistics as updating_statistics
 from .classifier import Classifier as Classifier
 from .classifier import Prediction as Prediction

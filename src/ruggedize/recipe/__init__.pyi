@@ -1,7 +1,9 @@
 from .plan import check_networks as check_networks
 from .plan import models_of as models_of
+from .plan import required_gain as required_gain
+from .plan import stages_needed as stages_needed
 from .plan import start_of as start_of
-from .plan import teacher_of as teacher_of
+from .plan import teachers_in as teachers_in
 from .reading import keep_place as keep_place
 from .reading import keys_that_differ as keys_that_differ
 from .reading import load_recipe as load_recipe

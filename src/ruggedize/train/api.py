@@ -30,12 +30,12 @@ from ruggedize.train.distributed import (
 )
 from ruggedize.train.fine_tuning.start import fresh_model, load_start
 from ruggedize.train.loop import fit
+from ruggedize.train.objectives.losses import balanced_class_weights
 from ruggedize.train.objectives.objective import (
     LABELLED,
     UNLABELLED,
     Context,
     Objective,
-    balanced_class_weights,
     make_objective,
 )
 from ruggedize.train.options import StudentOptions, TrainingOptions
@@ -166,6 +166,7 @@ def train_stage(  # noqa: PLR0913
         views=options.views,
         teachers=frozen,
         train=data.train,
+        unlabelled=data.unlabelled,
         precision=training_precision(options, folder, accelerator),
         accelerator=accelerator,
         progress=progress,

@@ -36,6 +36,7 @@ def batches_of_epoch(stage: Stage, epoch: int, first_step: int) -> Iterator[Step
     (docs/performance.md). Streamed images are decoded ahead by worker processes.
     """
     steps = range(first_step, stage.steps_per_epoch)
+    cycled = stage.options.steps_per_epoch is not None  # an image may occur twice in an epoch
     planned = [stage.planned_step(epoch, step) for step in steps]
     requests = requested_views(stage, epoch) if steps else {}
     shares = zip(
@@ -43,7 +44,7 @@ def batches_of_epoch(stage: Stage, epoch: int, first_step: int) -> Iterator[Step
     )
     by_source = (dict(zip(stage.sources, parts, strict=True)) for parts in shares)
     made = (
-        StepBatch(stage.objective.batch(images, epoch, step), step)
+        StepBatch(stage.objective.batch(images, step if cycled else epoch, step), step)
         for step, images in zip(planned, by_source, strict=True)
     )
     if stage.accelerator.device.type != "cuda":
@@ -77,13 +78,12 @@ def shares_of(
 ) -> Iterator[ImageBatch]:
     """Yield this process's images of one source, step by step."""
     images: ImageSet = stage.sources[source]
-    if source == LABELLED:
-        order = seeding.order(stage.seed, f"{stage.name}/order", epoch, len(images))
-        size = stage.options.batch_size
+    if source == LABELLED and stage.options.steps_per_epoch is None:
+        order, size = labelled_order(stage, epoch), stage.options.batch_size
         batches = [order[step * size :][:size] for step in steps]
     else:
         planned = [stage.planned_step(epoch, step) for step in steps]
-        batches = [cyclic_positions(stage, source, step) for step in planned]
+        batches = list(cyclic_positions(stage, source, planned))
     shares = [share_of(stage, batch) for batch in batches]
     return (
         view_batches(images, shares, requests[source])
@@ -92,17 +92,38 @@ def shares_of(
     )
 
 
-def cyclic_positions(stage: Stage, source: str, step: int) -> Positions:
-    """Return a step's positions in a source that is cycled through, reshuffled in every pass."""
-    size = stage.options.batch_size * stage.objective.sources[source]
+def labelled_positions(stage: Stage, epoch: int, step: int) -> Positions:
+    """Return the positions of a step's labelled images, over all processes."""
+    if stage.options.steps_per_epoch is not None:
+        return next(cyclic_positions(stage, LABELLED, [stage.planned_step(epoch, step)]))
+    size = stage.options.batch_size
+    return labelled_order(stage, epoch)[step * size :][:size]
+
+
+def labelled_order(stage: Stage, epoch: int) -> Positions:
+    """Return the shuffled positions of all labelled images in an epoch."""
+    return seeding.order(stage.seed, f"{stage.name}/order", epoch, stage.num_images)
+
+
+def cyclic_positions(stage: Stage, source: str, steps: list[int]) -> Iterator[Positions]:
+    """Yield the positions of planned steps in a source that is reshuffled in every pass.
+
+    A source with fewer images than a step takes is used once in every step.
+    """
     n = len(stage.sources[source])
-    places = np.arange(step * size, (step + 1) * size)
-    passes = {int(number): None for number in places // n}
-    orders = {
-        number: seeding.order(stage.seed, f"{stage.name}/order/{source}", number, n)
-        for number in passes
-    }
-    return np.array([orders[int(place // n)][place % n] for place in places], np.int64)
+    size = min(n, stage.options.batch_size * stage.objective.sources[source])
+    orders: dict[int, Positions] = {}
+    for step in steps:
+        passes, rows = np.divmod(np.arange(step * size, (step + 1) * size), n)
+        first, last = int(passes[0]), int(passes[-1])  # a step ends at most one pass later
+        purpose = f"{stage.name}/order/{source}"
+        orders = {
+            number: orders[number]
+            if number in orders
+            else seeding.order(stage.seed, purpose, number, n)
+            for number in (first, last)
+        }
+        yield np.where(passes == first, orders[first][rows], orders[last][rows])
 
 
 def share_of(stage: Stage, batch: Positions) -> Positions:

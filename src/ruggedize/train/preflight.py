@@ -1,6 +1,7 @@
 """Preflight checks, and the files written before the first step."""
 
 import logging
+from collections.abc import Iterable
 from functools import partial
 
 import torch
@@ -25,6 +26,7 @@ from ruggedize.train.average import reachable_decay, updates_for
 from ruggedize.train.delivery import DELIVERED, MODEL
 from ruggedize.train.fine_tuning.probe import PROBED
 from ruggedize.train.fine_tuning.start import check_start
+from ruggedize.train.objectives.options import ObjectiveOptions
 from ruggedize.train.optim import Ema, NoAveraging, Sgd
 from ruggedize.train.options import TrainingOptions
 from ruggedize.train.safety import NOT_FINITE
@@ -53,6 +55,7 @@ def check_stage(
     reject_settings(accelerator)
     reject_untrainable(name, options, len(data.train), accelerator)
     reject_unlabelled_validation(name, data.validation)
+    reject_missing_unlabelled(name, options, data)
     reject_too_large(name, options, len(data.train.classes), accelerator.device)
     check_start(name, options, data.train.classes, views.input_size(data.train.image_size))
 
@@ -85,6 +88,27 @@ def reject_unlabelled_validation(name: str, validation: ImageSet) -> None:
             f"{name}: none of the {len(validation):,} validation images has a label, but labels "
             "are required to choose the weights to deliver;\n"
             "label some of them, or hold out labelled training images"
+        )
+
+
+def reject_missing_unlabelled(name: str, options: TrainingOptions, data: Splits) -> None:
+    """Raise UserError if the objective needs unlabelled images and there are none."""
+    if options.objective.unlabelled_ratio and data.unlabelled is None:
+        raise UserError(
+            f"{name}: the objective {options.objective.kind} needs unlabelled images, but the data "
+            "has none;\nset data.unlabelled to a folder of images or data.num_labels to a number, "
+            "or choose another objective"
+        )
+
+
+def warn_of_unused_images(objectives: Iterable[ObjectiveOptions], data: Splits) -> None:
+    """Log a warning if the data has unlabelled images that no objective uses."""
+    is_used = any(each.unlabelled_ratio or each.kind == "custom" for each in objectives)
+    if data.unlabelled is not None and not is_used:
+        log.warning(
+            "no stage uses the %s unlabelled images; set student.objective.unlabelled_ratio = 7, "
+            'for example, or student.objective = "fixmatch"',
+            f"{len(data.unlabelled):,}",
         )
 
 

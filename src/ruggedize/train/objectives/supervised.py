@@ -8,6 +8,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from ruggedize.data import ImageBatch
+from ruggedize.train.objectives.losses import cross_entropy_sum, student_metrics
 from ruggedize.train.objectives.objective import (
     LABELLED,
     Batch,
@@ -16,8 +17,6 @@ from ruggedize.train.objectives.objective import (
     Sees,
     Term,
     counts_of,
-    cross_entropy_sum,
-    student_metrics,
 )
 from ruggedize.train.objectives.options import SupervisedOptions
 from ruggedize.views import ViewMaker
