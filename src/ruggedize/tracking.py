@@ -168,6 +168,7 @@ def started(name: TrackerName, folder: Path, accelerator: Accelerator) -> Tracke
     record = tracked(folder).get(name, {"id": "", "received": {}})
     run_id = record["id"] or ("" if name == "mlflow" else uuid.uuid4().hex)
     own = copy.copy(accelerator)  # a caller may log with the given one
+    own.trackers = []  # the copy is shallow
     own.project_configuration = ProjectConfiguration(logging_dir=str(folder))
     own.log_with = filter_trackers([name], folder)
     project = name if name == "tensorboard" else PROJECT  # TensorBoard's is a folder in the run's
