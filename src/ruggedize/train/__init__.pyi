@@ -3,6 +3,7 @@ from .api import reject_smaller as reject_smaller
 from .api import train_stage as train_stage
 from .api import train_student as train_student
 from .api import train_teacher as train_teacher
+from .batches import warn_of_unused_images as warn_of_unused_images
 from .delivery import reject_changed_model as reject_changed_model
 from .distributed import default_accelerator as default_accelerator
 from .distributed import first_process_writes as first_process_writes
@@ -31,4 +32,3 @@ from .options import StudentOptions as StudentOptions
 from .options import TrainingOptions as TrainingOptions
 from .options import names_stage as names_stage
 from .preflight import check_stage as check_stage
-from .preflight import warn_of_unused_images as warn_of_unused_images

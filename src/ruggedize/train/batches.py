@@ -1,7 +1,8 @@
 """Batches for the training step; prefetched in a thread on a GPU."""
 
+import logging
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import NamedTuple, TypeVar
@@ -11,15 +12,17 @@ import torch
 from jaxtyping import Int64
 
 from ruggedize.core import seeding
-from ruggedize.data import ImageBatch, ImageSet
+from ruggedize.data import ImageBatch, ImageSet, Splits
 from ruggedize.kernels.blocks import prefer_few_blocks
 from ruggedize.train.objectives.objective import LABELLED, Batch
+from ruggedize.train.objectives.options import ObjectiveOptions
 from ruggedize.train.stage import Stage
 from ruggedize.views import Request, view_batches
 
 NUM_PREFETCHED = 2  # batches in pinned memory, waiting for the GPU
 Item = TypeVar("Item")
 Positions = Int64[np.ndarray, " n"]
+log = logging.getLogger(__name__)
 
 
 class StepBatch(NamedTuple):
@@ -148,3 +151,14 @@ def in_background(items: Iterator[Item], ahead: int) -> Iterator[Item]:
         finally:
             for item in upcoming:
                 item.cancel()
+
+
+def warn_of_unused_images(objectives: Iterable[ObjectiveOptions], data: Splits) -> None:
+    """Log a warning if the data has unlabelled images that no objective uses."""
+    is_used = any(each.unlabelled_ratio or each.kind == "custom" for each in objectives)
+    if data.unlabelled is not None and not is_used:
+        log.warning(
+            "no stage uses the %s unlabelled images; set student.objective.unlabelled_ratio = 7, "
+            'for example, or student.objective = "fixmatch"',
+            f"{len(data.unlabelled):,}",
+        )

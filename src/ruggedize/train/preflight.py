@@ -1,7 +1,6 @@
 """Preflight checks, and the files written before the first step."""
 
 import logging
-from collections.abc import Iterable
 from functools import partial
 
 import torch
@@ -26,7 +25,6 @@ from ruggedize.train.average import reachable_decay, updates_for
 from ruggedize.train.delivery import DELIVERED, MODEL
 from ruggedize.train.fine_tuning.probe import PROBED
 from ruggedize.train.fine_tuning.start import check_start
-from ruggedize.train.objectives.options import ObjectiveOptions
 from ruggedize.train.optim import Ema, NoAveraging, Sgd
 from ruggedize.train.options import TrainingOptions
 from ruggedize.train.safety import NOT_FINITE
@@ -98,17 +96,6 @@ def reject_missing_unlabelled(name: str, options: TrainingOptions, data: Splits)
             f"{name}: the objective {options.objective.kind} needs unlabelled images, but the data "
             "has none;\nset data.unlabelled to a folder of images or data.num_labels to a number, "
             "or choose another objective"
-        )
-
-
-def warn_of_unused_images(objectives: Iterable[ObjectiveOptions], data: Splits) -> None:
-    """Log a warning if the data has unlabelled images that no objective uses."""
-    is_used = any(each.unlabelled_ratio or each.kind == "custom" for each in objectives)
-    if data.unlabelled is not None and not is_used:
-        log.warning(
-            "no stage uses the %s unlabelled images; set student.objective.unlabelled_ratio = 7, "
-            'for example, or student.objective = "fixmatch"',
-            f"{len(data.unlabelled):,}",
         )
 
 
