@@ -21,13 +21,13 @@ NAMES = (
 )
 
 OPTIONS = {
-    "run": "recipe out seed data_root skip_bad_images resume changes",
-    "train-teacher": "recipe out seed data_root skip_bad_images changes",
-    "train-student": "recipe teacher out seed data_root skip_bad_images changes",
+    "run": "recipe out seed data data_root skip_bad_images resume changes",
+    "train-teacher": "recipe out seed data data_root skip_bad_images changes",
+    "train-student": "recipe teacher out seed data data_root skip_bad_images changes",
     "assess": "models data data_root image_size skip_bad_images suite corruptions preset"
     " corruption_options severities num_images seed foreign out",
     "report": "runs out format baseline mce_baseline",
-    "views": "recipe out seed data_root skip_bad_images changes",
+    "views": "recipe out seed data data_root skip_bad_images changes",
     "predict": "model images skip_bad_images max_megapixels as_csv",
     "export": "model format out",
     "card": "run out license data_license stage",
@@ -38,7 +38,8 @@ OPTIONS = {
     "recipes": "",
 }
 
-RECIPES = ["cifar10-cpu", "cifar10-gpu", "cifar100-cpu", "demo", "keras-example", "keras-full"]
+FOR_CIFAR = ["cifar10-cpu", "cifar10-gpu", "cifar100-cpu"]
+RECIPES = [*FOR_CIFAR, "demo", "keras-example", "keras-full", "photos"]
 
 
 def options_of(command: Callable[..., None]) -> str:

@@ -1,3 +1,4 @@
+from .automatic import first_candidate as first_candidate
 from .plan import check_networks as check_networks
 from .plan import models_of as models_of
 from .plan import start_of as start_of

@@ -27,3 +27,5 @@ from .options import TrainingOptions as TrainingOptions
 from .options import names_stage as names_stage
 from .preflight import check_stage as check_stage
 from .probe import PROBED as PROBED
+from .speed import measured_choice as measured_choice
+from .workload import Workload as Workload
