@@ -8,7 +8,7 @@ INSTALL := $(BIN)/$(PIP_INSTALL)
 OLDEST := build/oldest
 WHEEL := build/wheel
 
-.PHONY: setup demo test test-more test-long test-oldest test-wheel check bench docs lock audit
+.PHONY: setup demo test test-more test-long test-oldest test-wheel check bench results docs lock audit
 
 setup: $(INSTALLED)
 
@@ -58,6 +58,10 @@ check: setup
 bench: setup
 	$(INSTALL) --constraint constraints.txt --no-build-isolation --editable '.[dev,bench]'
 	$(BIN)/python -m benchmarks
+
+# docs/results.md and the tables of the README, from the summaries of the studies.
+results: setup
+	$(BIN)/python -m docs.results
 
 docs: setup
 	$(BIN)/python -m docs.build

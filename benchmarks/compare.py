@@ -17,7 +17,7 @@ Measure = Callable[[int], dict[str, Content]]  # rounds -> the content of each r
 
 
 def compare(comparisons: dict[str, Measure], arguments: Sequence[str] | None = None) -> None:
-    """Run the comparisons that are asked for; exit 1 where a ratio fell by more than a fifth."""
+    """Run the comparisons that are asked for; exit 1 where a ratio fell (see `guard`)."""
     asked = parsed(list(comparisons), arguments)
     out = tables.RESULTS if asked.update else Path(tempfile.mkdtemp(prefix="ruggedize-bench-"))
     failures = []

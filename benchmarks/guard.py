@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from benchmarks.record import Content, missing_peers
 
-ALLOWED_FALL = 0.20  # of a committed ratio
+LEAST = 0.80  # of a committed median: the least that a new upper quartile may be
 
 
 class Verdict(NamedTuple):
@@ -28,7 +28,7 @@ def judge(committed: Content | None, measured: Content) -> Verdict:
         now = measured["ratios"].get(name)
         lacking = [package for package in before["needs"] if package in missing]
         if now is not None:
-            failures += fallen(name, before["ratio"], now["ratio"])
+            failures += fallen(name, before["ratio"], now["quartiles"][1])
         elif lacking:
             not_judged.append(f"{name}: {' and '.join(lacking)} missing")
         else:
@@ -36,9 +36,11 @@ def judge(committed: Content | None, measured: Content) -> Verdict:
     return Verdict(failures, not_judged)
 
 
-def fallen(name: str, before: float, now: float) -> list[str]:
-    """Return a message if a ratio fell too far."""
-    fall = 1 - now / before
-    if fall <= ALLOWED_FALL:
+def fallen(name: str, before: float, upper: float) -> list[str]:
+    """Return a message if the new upper quartile is too far below the committed median.
+
+    The upper quartile, because a busy machine makes single rounds slow, and never all of them fast.
+    """
+    if upper >= LEAST * before:
         return []
-    return [f"{name}: fell by {fall:.0%}, from {before:g} to {now:g}"]
+    return [f"{name}: fell by {1 - upper / before:.0%}, from {before:g} to {upper:g} (quartile 3)"]

@@ -19,10 +19,11 @@ option that selects a kind, the name is enough: `averaging = "ema"` means
 - **Objectives.** `objective` is `supervised` (labels only), `consistency` (labels and a frozen
   teacher), `jsd` (labels, and agreement between a clean and two noisy views) or `mean-teacher`
   (labels and the network's own moving average). The losses: [method.md](method.md#objectives).
-- **Stages.** Every recipe has `teacher` and `student`; `[stages.NAME]` adds a stage that is trained
-  after them. `like = "STAGE"` copies the options of an earlier stage, `learns_from = "STAGE"` uses
-  its model as the teacher, `start = "STAGE"` its weights to begin with; `interpolate = "STAGE"` is
-  a stage without a training ([fine-tuning](method.md#fine-tuning)).
+- **Stages.** Every recipe has `teacher` and `student`; `without_teacher = true` trains no teacher.
+  `[stages.NAME]` adds a stage that is trained after them. `like = "STAGE"` copies the options of an
+  earlier stage, `learns_from = "STAGE"` uses its model as the teacher, `start = "STAGE"` its
+  weights to begin with; `interpolate = "STAGE"` is a stage without a training
+  ([fine-tuning](method.md#fine-tuning)).
 - **Networks** are named, or tables with a name: `model = "timm/resnet18"`,
   `model = { name = "timm/resnet18", pretrained = true }`.
 - **`control = true`** (default `false`) adds the stage `noise-only`: the student's options, noisy

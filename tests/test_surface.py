@@ -21,11 +21,12 @@ NAMES = (
 )
 
 OPTIONS = {
-    "run": "recipe out seed data data_root skip_bad_images resume changes",
-    "train-teacher": "recipe out seed data data_root skip_bad_images changes",
-    "train-student": "recipe teacher out seed data data_root skip_bad_images changes",
+    "run": "recipe out seed data data_root skip_bad_images track resume changes",
+    "train-teacher": "recipe out seed data data_root skip_bad_images track changes",
+    "train-student": "recipe teacher out seed data data_root skip_bad_images track changes",
     "assess": "models data data_root image_size skip_bad_images suite corruptions preset"
     " corruption_options severities num_images seed foreign out",
+    "study": "file out data_root only status",
     "report": "runs out format baseline mce_baseline",
     "views": "recipe out seed data data_root skip_bad_images changes",
     "predict": "model images skip_bad_images max_megapixels as_csv",

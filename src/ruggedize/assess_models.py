@@ -15,6 +15,7 @@ from ruggedize.assess import (
     load_assessment,
     save_assessment,
     save_examples,
+    suite_for,
     training_doubt,
 )
 from ruggedize.core import files
@@ -37,7 +38,6 @@ from ruggedize.models import (
     kind_of,
 )
 from ruggedize.named_models import loaded_models, named_models
-from ruggedize.pipeline import suite_for
 from ruggedize.recipe import Recipe, load_recipe
 from ruggedize.train import default_accelerator, naming_lost_processes
 from ruggedize.views import overlaps

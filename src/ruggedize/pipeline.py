@@ -1,19 +1,18 @@
 """A whole run: preflight checks, training of all stages, assessment and report."""
 
-import tomllib
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 
 from ruggedize.assess import (
-    GENERATED,
     AssessmentFacts,
-    AssessOptions,
     assess,
     chosen_cells,
     load_assessment,
     save_assessment,
     save_examples,
+    suite_for,
 )
 from ruggedize.core import files
 from ruggedize.core.environment import environment
@@ -21,31 +20,24 @@ from ruggedize.core.errors import UserError
 from ruggedize.core.files import sha256
 from ruggedize.core.places import user_path
 from ruggedize.core.progress import Progress, no_progress
-from ruggedize.core.reading import read_bytes
-from ruggedize.core.tables import holds_custom
-from ruggedize.corruptions import (
-    Suite,
-    find_suite,
-    further_corruptions,
-    generated_suite,
-    reject_incomplete,
-    stored_suite,
-)
-from ruggedize.data import ImageSet, Splits, data_digest, load_splits
+from ruggedize.corruptions import Suite, compiling_ahead
+from ruggedize.data import Splits, data_digest, load_splits
 from ruggedize.models import Classifier
 from ruggedize.recipe import (
+    Counts,
+    Outlook,
     Recipe,
     check_networks,
-    differing,
-    differing_keys,
     keep_place,
-    load_recipe,
+    keys_that_differ,
     models_of,
+    passes_of,
     recipe_toml,
     start_of,
     teacher_of,
 )
 from ruggedize.report import write_report
+from ruggedize.tracking import Tracking, reject_missing_trackers, tracking_of
 from ruggedize.train import (
     InterpolationOptions,
     check_stage,
@@ -93,6 +85,9 @@ def run(
         check_recipe(recipe, data, accelerator)
         with first_process_writes(accelerator, folder):
             reject_other_run(folder, recipe)  # another process may have started one
+            if accelerator.is_main_process:
+                counts = Counts(len(data.train), len(data.validation), len(data.test))
+                progress = Outlook(progress, passes_of(recipe, counts))
             complete(folder, recipe, data, accelerator, progress)
     return folder / "report.html"
 
@@ -144,9 +139,27 @@ def complete(
     if accelerator.is_main_process:
         write_recipe(folder, recipe, data)
     accelerator.wait_for_everyone()
+    suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
+    uses_all = recipe.assess.corruptions is None and accelerator.is_main_process
+    callbacks = {"accelerator": accelerator, "progress": progress}
+    with tracking_of(recipe.track, folder, accelerator) as tracking:
+        tracking.on_picture(folder / "views.png")
+        with compiling_ahead(suite if uses_all else None):
+            make_stages(folder, recipe, data, tracking, callbacks)
+        accelerator.wait_for_everyone()  # until the last model is written
+        if accelerator.is_main_process:
+            keep_place(folder / "recipe.toml", recipe)
+        assess_stages(folder, recipe, data, suite, accelerator, progress)
+        tracking.on_assessment(folder / "assessment.json")
+
+
+def make_stages(
+    folder: Path, recipe: Recipe, data: Splits, tracking: Tracking, callbacks: dict[str, Any]
+) -> None:
+    """Make the stages in their order."""
+    shared = {"seed": recipe.seed, **callbacks}
     files = models_of(folder, recipe)
     for name, options in recipe.all_stages.items():
-        shared = {"seed": recipe.seed, "accelerator": accelerator, "progress": progress}
         if isinstance(options, InterpolationOptions):
             interpolate_stage(
                 name,
@@ -160,21 +173,19 @@ def complete(
                 preset=recipe.assess.preset,
                 **shared,
             )
-            continue
-        train_stage(
-            name,
-            data,
-            recipe.views,
-            options,
-            folder / name,
-            teachers=teachers_of(name, recipe, files, len(data.train.classes)),
-            start=files.get(options.start or ""),
-            **shared,
-        )
-    accelerator.wait_for_everyone()  # until the last model is written
-    if accelerator.is_main_process:
-        keep_place(folder / "recipe.toml", recipe)
-    assess_stages(folder, recipe, data, accelerator, progress)
+        else:
+            train_stage(
+                name,
+                data,
+                recipe.views,
+                options,
+                folder / name,
+                teachers=teachers_of(name, recipe, files, len(data.train.classes)),
+                start=files.get(options.start or ""),
+                on_rows=tracking.on_rows,
+                **shared,
+            )
+        tracking.on_stage(name, folder / name)
 
 
 def teachers_of(
@@ -192,6 +203,7 @@ def teachers_of(
 
 def check_recipe(recipe: Recipe, data: Splits, accelerator: Accelerator) -> None:
     """Raise UserError for options that would fail later; called before anything is written."""
+    reject_missing_trackers(recipe.track)
     suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
     chosen_cells(suite, recipe.assess)
     for name, options in recipe.trainings.items():
@@ -225,17 +237,6 @@ def reject_other_run(folder: Path, recipe: Recipe) -> None:
         )
 
 
-def keys_that_differ(written: Path, recipe: Recipe) -> list[str]:
-    """Return the options in which the recipe of a run differs.
-
-    With user-defined parts, which cannot be loaded from TOML, the tables are compared as written.
-    """
-    table = recipe.model_dump(mode="json", exclude_none=True)
-    if not holds_custom(table):
-        return differing_keys(load_recipe(written), recipe)
-    return differing(tomllib.loads(read_bytes(written).decode()), table)
-
-
 def write_recipe(folder: Path, recipe: Recipe, data: Splits) -> None:
     """Write the sheet of views, environment.json and recipe.toml, unless done."""
     if (folder / "recipe.toml").exists():
@@ -246,7 +247,12 @@ def write_recipe(folder: Path, recipe: Recipe, data: Splits) -> None:
 
 
 def assess_stages(
-    folder: Path, recipe: Recipe, data: Splits, accelerator: Accelerator, progress: Progress
+    folder: Path,
+    recipe: Recipe,
+    data: Splits,
+    suite: Suite,
+    accelerator: Accelerator,
+    progress: Progress,
 ) -> None:
     """Assess the models of all stages; the first process writes the report."""
     if not is_assessed(folder, recipe):
@@ -255,7 +261,6 @@ def assess_stages(
             name: load_trained(path, recipe.training_of(name), num_classes).to(accelerator.device)
             for name, path in models_of(folder, recipe).items()
         }
-        suite = suite_for(recipe.assess, data.test, recipe.data.root, recipe.seed)
         result = assess(
             models, data.test, suite, recipe.assess, accelerator=accelerator, progress=progress
         )
@@ -275,20 +280,3 @@ def assess_stages(
         check_same_data(folder, recipe)
     if accelerator.is_main_process:
         write_report([folder], folder / "report.html")
-
-
-def suite_for(options: AssessOptions, test: ImageSet, root: Path | None, seed: int) -> Suite:
-    """Return the suite that the options select: generated from the test images, or a folder."""
-    if options.suite == GENERATED:
-        return generated_suite(
-            test.images,
-            seed=seed,
-            preset=options.preset,
-            options=options.corruption_options,
-            extra=further_corruptions(options.corruptions),
-        )
-    folder = find_suite(options.suite, root)
-    suite = stored_suite(folder, test, options.severities)
-    if options.corruptions is None:
-        reject_incomplete(folder, suite)
-    return suite

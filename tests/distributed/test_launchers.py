@@ -24,7 +24,7 @@ pytestmark = pytest.mark.more
 @pytest.mark.parametrize("kind", LAUNCHERS)
 def test_a_whole_run_works_in_two_processes(tmp_path: Path, kind: str) -> None:
     out = tmp_path / "run"
-    arguments = [tmp_path, *tiny_demo(out)]
+    arguments = [tmp_path, *tiny_demo(out), "--track", "tensorboard"]
     result = launched("tests.distributed.watched", *arguments, num_processes=2, kind=kind)
     assert result.returncode == 0, result.stderr[-2000:]
     for name in ("teacher", "student"):
@@ -33,6 +33,7 @@ def test_a_whole_run_works_in_two_processes(tmp_path: Path, kind: str) -> None:
     assert result.stdout.count("report:") == 1
     written = [json.loads((tmp_path / f"written-{rank}.json").read_text()) for rank in (0, 1)]
     assert not written[1]
+    assert len(list(out.glob("tensorboard/events*"))) == 1
     assert {str(out / "teacher" / "model.safetensors"), str(out / "report.html")} <= {*written[0]}
 
 

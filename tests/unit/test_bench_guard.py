@@ -25,7 +25,15 @@ def content(ratio: float | None, version: str = "1.0") -> Content:
 def test_a_ratio_that_falls_by_a_fifth_passes_and_by_more_fails() -> None:
     assert judge(content(10), content(8.1)).failures == []
     [failure] = judge(content(10), content(7.9)).failures
-    assert failure == f"{RATIO}: fell by 21%, from 10 to 7.9"
+    assert failure == f"{RATIO}: fell by 21%, from 10 to 7.9 (quartile 3)"
+
+
+def test_the_upper_quartile_is_judged_and_not_the_median() -> None:
+    noisy = content(10)
+    noisy["ratios"][RATIO] |= {"ratio": 6.0, "quartiles": [4.0, 8.1]}
+    assert judge(content(10), noisy).failures == []
+    noisy["ratios"][RATIO] |= {"ratio": 7.9, "quartiles": [7.9, 7.9]}
+    assert judge(content(10), noisy).failures
 
 
 def test_a_ratio_that_rises_passes() -> None:

@@ -46,3 +46,21 @@ def test_digits_are_the_same_every_time_and_at_any_size():
 def test_skipping_bad_images_is_for_folders():
     with pytest.raises(UserError, match=r"folders of images only, got data digits;\nremove"):
         load_splits(DataOptions(name="digits", skip_bad_images=True))
+
+
+def test_fewer_training_images_leave_validation_and_test_as_they_are():
+    options = DataOptions(name="digits", validation=97)
+    whole = load_splits(options)
+    fewer = load_splits(options.model_copy(update={"num_train": 300}))
+    assert [len(part) for part in fewer] == [300, 97, 500]
+    assert set(fewer.train.index.tolist()) < set(whole.train.index.tolist())
+    assert (fewer.train.labels.bincount() / 300 - 0.1).abs().max() < 0.012
+    assert torch.equal(fewer.validation.index, whole.validation.index)
+    assert torch.equal(fewer.test.index, whole.test.index)
+
+
+def test_more_training_images_than_there_are_is_an_error(tmp_path):
+    with pytest.raises(UserError, match="num_train must be at most 1200, got 1201"):
+        load_splits(DataOptions(name="digits", validation=97, num_train=1201))
+    with pytest.raises(UserError, match="num_train applies to digits, cifar10"):
+        load_splits(DataOptions(name=str(tmp_path), num_train=10))

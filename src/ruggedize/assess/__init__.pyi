@@ -18,6 +18,7 @@ from .bootstrap import image_scores as image_scores
 from .bootstrap import mean_correct as mean_correct
 from .bootstrap import paired_intervals as paired_intervals
 from .cells import chosen_cells as chosen_cells
+from .chosen_suite import suite_for as suite_for
 from .doubts import training_doubt as training_doubt
 from .example_choice import FILE_NAME as FILE_NAME
 from .example_choice import NUM_EXAMPLES as NUM_EXAMPLES

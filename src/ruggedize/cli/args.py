@@ -24,6 +24,7 @@ def several(metavar: str) -> Any:
 
 
 RecipeName = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
+StudyFile = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="STUDY.toml")]
 Reported = Annotated[tyro.conf.Positional[tuple[Path, ...]], several("RUN|JSON...")]
 Models = Annotated[tyro.conf.Positional[tuple[str, ...]], several("RUN|MODEL...")]
 OneModel = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN|MODEL")]

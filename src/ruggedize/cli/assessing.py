@@ -24,6 +24,7 @@ from ruggedize.cli.args import (
 )
 from ruggedize.cli.display import Bars, console, print_csv, table
 from ruggedize.cli.foreign_models import UNSPECIFIED, Foreign
+from ruggedize.cli.studying import with_runs_of_studies
 from ruggedize.core import files
 from ruggedize.core.errors import UserError
 from ruggedize.core.places import is_there
@@ -158,8 +159,8 @@ def report(
     """Write a report on assessments: one self-contained HTML page, or a table for a paper.
 
     Args:
-        runs: Run folders, or .json assessments with their predictions folder next to them.
-            Assessments of the same images are compared.
+        runs: Run folders, folders of studies (all of their runs), or .json assessments with their
+            predictions folder next to them. Assessments of the same images are compared.
         out: File to write. Default: for html, a page next to the first input; otherwise the
             terminal.
         format: html is a web page; md, csv and latex are tables.
@@ -171,14 +172,15 @@ def report(
 
     chosen = {"baseline": baseline, "mce_baseline": mce_baseline}
     reject_other_ending(out, format)
+    places = with_runs_of_studies(runs)
     if format == "html":
         page = out or default_page(runs)
-        write_report(list(runs), page, **chosen)
+        write_report(places, page, **chosen)
         console.print(f"report: {page}", soft_wrap=True)
         return
     if out:
         files.reject_unwritable_file(out)
-    text = paper_table(list(runs), format, **chosen)
+    text = paper_table(places, format, **chosen)
     if out is None:
         sys.stdout.write(text)
         return

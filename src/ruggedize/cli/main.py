@@ -41,10 +41,11 @@ INFO_LOGGERS = (  # loggers whose INFO messages are shown
     "ruggedize.data.oddities",
     "ruggedize.kernels.kernel",
     "ruggedize.models.precision",
+    "ruggedize.study.sharing",
     "ruggedize.train.loop",
     "ruggedize.train.delivery",
 )
-RESUMABLE = ("run", "train-teacher", "train-student", "corrupt")
+RESUMABLE = ("run", "train-teacher", "train-student", "study", "corrupt")
 MAKE_ROOM = "saved files are intact: free some space and run the same command again"
 RAISE_LIMIT = "saved files are intact: raise the file size limit (ulimit -f) and run it again"
 CURES = {errno.ENOSPC: MAKE_ROOM, errno.EDQUOT: MAKE_ROOM, errno.EFBIG: RAISE_LIMIT}

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ruggedize.cli.args import Changes, DataSet, Folder, RecipeName, Switch, Whole
+from ruggedize.cli.args import Changes, DataSet, Folder, Names, RecipeName, Switch, Whole
 from ruggedize.cli.display import Bars, console, table
 from ruggedize.core.errors import UserError
 
@@ -25,6 +25,7 @@ def run(
     data: DataSet = None,
     data_root: Folder = None,
     skip_bad_images: Switch = False,
+    track: Names = None,
     resume: Switch = False,
     changes: Changes = (),
 ) -> None:
@@ -36,9 +37,10 @@ def run(
         recipe: A shipped recipe (`ruggedize recipes` lists them) or a TOML file.
         out: Run folder. Default: runs/RECIPE-seedN.
         seed: Overrides the seed of the recipe.
-        data: The data set: a folder with CLASS/* or train/CLASS/*, or another `data.name`.
+        data: Data set: a folder with CLASS/* or train/CLASS/*, or another value of data.name.
         data_root: Folder that contains the data set, e.g. cifar-10-batches-bin.
         skip_bad_images: Skip files of a folder that cannot be decoded, and list them.
+        track: Experiment trackers: tensorboard, wandb, mlflow, trackio.
         resume: Fail if --out contains no run to resume. (An interrupted run is resumed in any
             case.)
         changes: Change an option, e.g. --set student.objective.temperature=4.
@@ -51,7 +53,7 @@ def run(
     def folder_for(seed: int) -> Path:
         return out or Path("runs") / f"{Path(recipe).stem}-seed{seed}"
 
-    given = with_options(changes, seed, data, data_root, skip_bad_images)
+    given = with_options(changes, seed, data, data_root, skip_bad_images, track)
     resolved = load_recipe(
         recipe, given, choose=choice_of_model, recorded=lambda seed: folder_for(seed) / RECIPE
     )
@@ -80,6 +82,7 @@ def train_teacher(
     data: DataSet = None,
     data_root: Folder = None,
     skip_bad_images: Switch = False,
+    track: Names = None,
     changes: Changes = (),
 ) -> None:
     """Train only the teacher of a recipe, on clean views.
@@ -88,22 +91,28 @@ def train_teacher(
         recipe: A shipped recipe or a TOML file.
         out: Folder for model.safetensors, metrics.jsonl and the training state.
         seed: Overrides the seed of the recipe.
-        data: The data set: a folder with CLASS/* or train/CLASS/*, or another `data.name`.
+        data: Data set: a folder with CLASS/* or train/CLASS/*, or another value of data.name.
         data_root: Folder that contains the data set.
         skip_bad_images: Skip files of a folder that cannot be decoded, and list them.
+        track: Experiment trackers: tensorboard, wandb, mlflow, trackio.
         changes: Change an option, e.g. --set teacher.epochs=3.
     """
     from ruggedize.data import load_splits
     from ruggedize.recipe import load_recipe
+    from ruggedize.tracking import reject_missing_trackers, tracking_of
     from ruggedize.train import train_teacher as train
 
-    given = with_options(changes, seed, data, data_root, skip_bad_images)
+    given = with_options(changes, seed, data, data_root, skip_bad_images, track)
     resolved = load_recipe(recipe, given, choose=choice_of_model)
+    reject_missing_trackers(resolved.track)
     accelerator = start_accelerator()
     with Bars(shown=accelerator.is_main_process) as bars:
         splits = load_splits(resolved.data, progress=bars)
         options = {"seed": resolved.seed, "accelerator": accelerator, "progress": bars}
-        train(splits, resolved.views, resolved.teacher, out, **options)
+        with tracking_of(resolved.track, out, accelerator) as tracking:
+            options["on_rows"] = tracking.on_rows
+            train(splits, resolved.views, resolved.teacher, out, **options)
+            tracking.on_stage("teacher", out)
     console.print(f"model: {out / 'model.safetensors'}", soft_wrap=True)
 
 
@@ -117,6 +126,7 @@ def train_student(
     data: DataSet = None,
     data_root: Folder = None,
     skip_bad_images: Switch = False,
+    track: Names = None,
     changes: Changes = (),
 ) -> None:
     """Train only the student of a recipe, with an existing teacher.
@@ -126,26 +136,32 @@ def train_student(
         teacher: The model.safetensors of the teacher, or its folder.
         out: Folder for model.safetensors, metrics.jsonl and the training state.
         seed: Overrides the seed of the recipe.
-        data: The data set: a folder with CLASS/* or train/CLASS/*, or another `data.name`.
+        data: Data set: a folder with CLASS/* or train/CLASS/*, or another value of data.name.
         data_root: Folder that contains the data set.
         skip_bad_images: Skip files of a folder that cannot be decoded, and list them.
+        track: Experiment trackers: tensorboard, wandb, mlflow, trackio.
         changes: Change an option, e.g. --set student.objective.temperature=4.
     """
     from ruggedize.data import load_splits
     from ruggedize.models import read_description
     from ruggedize.recipe import load_recipe
+    from ruggedize.tracking import reject_missing_trackers, tracking_of
     from ruggedize.train import train_student as train
 
     if teacher.is_dir():  # the output of `train-teacher`
         teacher /= "model.safetensors"
     read_description(teacher)  # rejects an invalid file before the data is loaded
-    given = with_options(changes, seed, data, data_root, skip_bad_images)
+    given = with_options(changes, seed, data, data_root, skip_bad_images, track)
     resolved = load_recipe(recipe, given, choose=choice_of_model)
+    reject_missing_trackers(resolved.track)
     accelerator = start_accelerator()
     with Bars(shown=accelerator.is_main_process) as bars:
         splits = load_splits(resolved.data, progress=bars)
         options = {"seed": resolved.seed, "accelerator": accelerator, "progress": bars}
-        train(splits, resolved.views, resolved.student, teacher, out, **options)
+        with tracking_of(resolved.track, out, accelerator) as tracking:
+            options["on_rows"] = tracking.on_rows
+            train(splits, resolved.views, resolved.student, teacher, out, **options)
+            tracking.on_stage("student", out)
     console.print(f"model: {out / 'model.safetensors'}", soft_wrap=True)
 
 
@@ -166,7 +182,7 @@ def views(
         recipe: A shipped recipe or a TOML file.
         out: PNG file to write.
         seed: Overrides the seed of the recipe.
-        data: The data set: a folder with CLASS/* or train/CLASS/*, or another `data.name`.
+        data: Data set: a folder with CLASS/* or train/CLASS/*, or another value of data.name.
         data_root: Folder that contains the data set.
         skip_bad_images: Skip files of a folder that cannot be decoded, and list them.
         changes: Change an option, e.g. --set views.noise='[{kind="randaugment"}]'.
@@ -201,7 +217,7 @@ def start_accelerator() -> "Accelerator":
 
 
 def choice_of_model(workload: "Workload") -> str:
-    """Choose a network by measured speed; imports torch only if there is one to choose."""
+    """Return a network chosen by measured speed; torch is imported only if one has to be chosen."""
     from ruggedize.train import measured_choice
 
     return measured_choice(workload)
@@ -213,6 +229,7 @@ def with_options(
     data: str | None,
     data_root: Path | None,
     skip_bad_images: bool,
+    track: str | None = None,
 ) -> tuple[str, ...]:
     """Return the changes of the command line with those that have an option of their own."""
     from_options = [] if seed is None else [f"seed={seed}"]
@@ -222,4 +239,6 @@ def with_options(
         from_options.append(f"data.root={json.dumps(str(data_root))}")
     if skip_bad_images:
         from_options.append("data.skip_bad_images=true")
+    if track is not None:
+        from_options.append(f"track={json.dumps([name.strip() for name in track.split(',')])}")
     return (*changes, *from_options)

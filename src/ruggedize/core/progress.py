@@ -1,6 +1,6 @@
-"""The progress callback and durations as text."""
+"""The callbacks of a training and durations as text."""
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 
 @runtime_checkable
@@ -13,6 +13,19 @@ class Progress(Protocol):
 
 
 def no_progress(task: str, done: int, total: int) -> None:
+    """Do nothing: the default callback."""
+
+
+@runtime_checkable
+class OnRows(Protocol):
+    """Metrics callback, called as `on_rows(stage, rows)` in the first process after every epoch."""
+
+    def __call__(self, stage: str, rows: list[dict[str, Any]]) -> None:
+        """Report all rows of `metrics.jsonl` so far."""
+        ...
+
+
+def no_metrics(stage: str, rows: list[dict[str, Any]]) -> None:
     """Do nothing: the default callback."""
 
 

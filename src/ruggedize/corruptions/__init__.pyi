@@ -1,4 +1,5 @@
 from .catalogue import CORRUPTIONS as CORRUPTIONS
+from .compiling import compiling_ahead as compiling_ahead
 from .corrupting import corrupt as corrupt
 from .corrupting import corrupt_indexed as corrupt_indexed
 from .corrupting import find as find

@@ -128,6 +128,11 @@ def load_splits(
     options: DataOptions, *, download: bool = False, progress: Progress = no_progress
 ) -> Splits:
     """Load the splits that the options describe; see `load_data`."""
+    if options.num_train is not None and options.name not in BUILT_IN:
+        raise UserError(
+            f"data.num_train applies to {', '.join(BUILT_IN)} only, got data "
+            f"{shown(options.name)};\nremove it"
+        )
     if options.name.startswith(PREFIX):
         from ruggedize.data.huggingface import load_huggingface
 
@@ -136,7 +141,24 @@ def load_splits(
         return load_folder_splits(options, progress)
     train, test = load_named(options, download)
     remaining, held_out = hold_out(train, options.validation, options.validation_choice)
+    remaining = proportional_share(remaining, options.num_train)
     return Splits(remaining, held_out, test, named_digest(options.name, train, test))
+
+
+def proportional_share(images: ImageSet, num_train: int | None) -> ImageSet:
+    """Return this many of the training images, every class in proportion; None: all.
+
+    Raises:
+        UserError: there are fewer.
+    """
+    if num_train is None or num_train == len(images):
+        return images
+    if num_train > len(images):
+        raise UserError(
+            f"data.num_train must be at most {len(images)}, got {num_train};\n"
+            "lower it or data.validation"
+        )
+    return hold_out(images, num_train)[1]
 
 
 def data_digest(options: DataOptions) -> DataDigest | None:

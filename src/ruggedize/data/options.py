@@ -61,6 +61,12 @@ class DataOptions(BaseModel):
         default="stratified",
         description="which images are held out: every class in proportion, or the last ones",
     )
+    num_train: int | None = Field(
+        default=None,
+        ge=2,
+        description="training images to use, every class in proportion; for built-in data sets; "
+        "default: all that are not held out",
+    )
     skip_bad_images: bool = Field(
         default=False,
         description="skip files of a folder that cannot be decoded; a warning lists them",

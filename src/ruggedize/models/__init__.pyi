@@ -1,3 +1,4 @@
+from .arithmetic import forward_flop as forward_flop
 from .batch_norm import GhostBatchNorm as GhostBatchNorm
 from .batch_norm import SynchronisedBatchNorm as SynchronisedBatchNorm
 from .batch_norm import batch_norms as batch_norms

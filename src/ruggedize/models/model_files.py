@@ -23,6 +23,7 @@ from ruggedize.models.registry import meta_model, reject_too_small, title_of
 from ruggedize.models.timm_networks import timm_network
 
 LARGEST_SIDE = 1024  # of images, as in recipes, so that a damaged file cannot exhaust memory
+INPUT = {"image_size", "input_size", "mean", "std", "fit", "crop_pct", "test_filter"}
 METADATA_KEY = "ruggedize"  # a single key, because safetensors does not preserve their order
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
@@ -122,26 +123,23 @@ def load_model(
             f"{path} contains {spelled(description.architecture)}, not a custom model;\n"
             "remove the argument network"
         )
-    target = network
-    if target is None:
-        num_classes, input_size = len(description.classes), description.input_size
-        target = meta_model(description.architecture, num_classes, input_size)
+    target = meta_network(description) if network is None else network
     reject_other_weights(path, description, target.state_dict(), weights)  # before allocating
     reject_too_small(description.architecture, description.input_size)
     classifier = Classifier(
         target if network is not None else allocated(description, target),
         architecture=description.architecture,
         classes=description.classes,
-        image_size=description.image_size,
-        input_size=description.input_size,
-        mean=description.mean,
-        std=description.std,
-        fit=description.fit,
-        crop_pct=description.crop_pct,
-        test_filter=description.test_filter,
+        **description.model_dump(include=INPUT),
     )
     classifier.network.load_state_dict(weights)
     return classifier.eval()
+
+
+def meta_network(description: Description) -> nn.Module:
+    """Build the described network on the meta device."""
+    num_classes, input_size = len(description.classes), description.input_size
+    return meta_model(description.architecture, num_classes, input_size)
 
 
 def allocated(description: Description, network: nn.Module) -> nn.Module:

@@ -28,7 +28,9 @@ def models_of(folder: Path, recipe: Recipe) -> dict[str, Path]:
 def teacher_of(recipe: Recipe, name: str) -> str | None:
     """Return the stage that a stage, or the end of an interpolation, learns from, or None."""
     options = recipe.training_of(name)
-    return options.learns_from if isinstance(options, StudentOptions) else None
+    if isinstance(options, StudentOptions) and options.objective.uses_teacher:
+        return options.learns_from
+    return None
 
 
 def start_of(folder: Path, options: InterpolationOptions, recipe: Recipe) -> Path:

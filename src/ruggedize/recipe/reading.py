@@ -2,7 +2,7 @@
 
 import difflib
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,12 @@ from ruggedize.core.errors import UserError
 from ruggedize.core.files import write_atomically
 from ruggedize.core.places import user_path
 from ruggedize.core.reading import read_bytes
-from ruggedize.core.tables import MAX_DEPTH, is_too_deep
+from ruggedize.core.tables import MAX_DEPTH, holds_custom, is_too_deep
 from ruggedize.recipe.automatic import ModelChoice, first_candidate, resolve_automatic
 from ruggedize.recipe.explain import explained, shell_hint, shortened
 from ruggedize.recipe.merge import for_own_data, merged, with_stages
 from ruggedize.recipe.places import with_absolute_places, with_places_beside
-from ruggedize.recipe.recipe import Recipe, recipe_toml
+from ruggedize.recipe.recipe import Recipe, differing, differing_keys, recipe_toml
 
 SHIPPED = resources.files("ruggedize.recipe") / "shipped"
 MAX_KEYS = 8  # keys in the dotted name of an option
@@ -39,6 +39,7 @@ def load_recipe(
     *,
     choose: ModelChoice = first_candidate,
     recorded: Callable[[int], Path] | None = None,
+    tables: Sequence[Mapping[str, Any]] = (),
 ) -> Recipe:
     """Load a shipped recipe or a recipe file, merged over its bases, and apply changes.
 
@@ -53,12 +54,13 @@ def load_recipe(
         choose: chooses a network where its name is "auto"; default: the smallest candidate.
         recorded: returns, for a seed, the `recipe.toml` of a run to resume, which need not exist;
             options that are "auto" keep its values.
+        tables: tables of options like those of a recipe file, merged over it before the changes.
 
     Raises:
         UserError: the recipe or a key is unknown (the message suggests the closest one), or a value
             is invalid.
     """
-    parsed = [parsed_change(change) for change in changes]
+    parsed = [*map(dict, tables), *map(parsed_change, changes)]
     table = read_table(name_or_path, (), has_root=any(sets_root(change) for change in parsed))
     if "data" in table:
         table["data"] = for_own_data(table["data"], data_of(parsed))
@@ -87,6 +89,17 @@ def keep_place(file: Path, recipe: Recipe) -> None:
     root = recipe.data.root and str(recipe.data.root)
     if places != (recipe.data.name, root, recipe.assess.suite):
         write_atomically(file, recipe_toml(recipe).encode())
+
+
+def keys_that_differ(written: Path, recipe: Recipe) -> list[str]:
+    """Return the options in which the recipe of a run differs.
+
+    With user-defined parts, which cannot be loaded from TOML, the tables are compared as written.
+    """
+    table = recipe.model_dump(mode="json", exclude_none=True)
+    if not holds_custom(table):
+        return differing_keys(load_recipe(written), recipe)
+    return differing(tomllib.loads(read_bytes(written).decode()), table)
 
 
 def data_of(changes: list[dict[str, Any]]) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import tomli_w
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -33,7 +34,18 @@ from ruggedize.train import (
 )
 from ruggedize.views import ViewOptions
 
-UNCOMPARED = ("data.root", "data.streaming", "data.workers")  # they do not affect the images
+UNCOMPARED = ("data.root", "data.streaming", "data.workers", "track")  # no effect on the result
+TrackerName = Literal["tensorboard", "wandb", "mlflow", "trackio"]
+
+
+def tracker_names(value: Any) -> Any:
+    """Return the tracker names in a list or a string; raise ValueError if one is unknown."""
+    names = [value] if isinstance(value, str) else value
+    for name in names if isinstance(names, list | tuple) else ():
+        if name not in get_args(TrackerName):
+            known = ", ".join(get_args(TrackerName))
+            raise ValueError(f"a tracker must be one of {known}, got {name!r}")
+    return names
 
 
 def type_of_stage(value: Any) -> str:
@@ -59,6 +71,9 @@ class Recipe(BaseModel):
     )
     data: DataOptions
     views: ViewOptions = ViewOptions()
+    without_teacher: bool = Field(
+        default=False, description="train no teacher: every stage learns from the labels alone"
+    )
     teacher: TrainingOptions
     student: StudentOptions
     stages: dict[StageName, AnyStage] = Field(
@@ -67,6 +82,11 @@ class Recipe(BaseModel):
         "with interpolate = STAGE weights between a network's start and end",
     )
     assess: Annotated[AssessOptions, AfterValidator(known_only)] = AssessOptions()
+    track: Annotated[tuple[TrackerName, ...], BeforeValidator(tracker_names)] = Field(
+        default=(),
+        description="experiment trackers that receive curves, views and the table of accuracies: "
+        "a name or a list of names; no effect on the result",
+    )
 
     @model_validator(mode="after")
     def one_geometry(self) -> "Recipe":
@@ -107,7 +127,7 @@ class Recipe(BaseModel):
             if isinstance(options, InterpolationOptions):
                 self.check_interpolation(name, options, before)
             else:
-                check_teacher(name, options, before)
+                check_teacher(name, options, before, self.without_teacher)
             before.append(name)
         return self
 
@@ -150,7 +170,8 @@ class Recipe(BaseModel):
     @property
     def all_stages(self) -> dict[str, TrainingOptions | InterpolationOptions]:
         """All stages by name, in the order in which they are made."""
-        return {"teacher": self.teacher, "student": self.student, **self.stages}
+        first = {} if self.without_teacher else {"teacher": self.teacher}
+        return {**first, "student": self.student, **self.stages}
 
     @property
     def trainings(self) -> dict[str, TrainingOptions]:
@@ -174,15 +195,23 @@ def check_start(name: str, start: str | None, before: list[str]) -> None:
         )
 
 
-def check_teacher(name: str, options: TrainingOptions, before: list[str]) -> None:
+def check_teacher(
+    name: str, options: TrainingOptions, before: list[str], without_teacher: bool
+) -> None:
     """Raise a ValueError if a stage learns from one that is not made before it, or lacks one."""
     source = options.learns_from if isinstance(options, StudentOptions) else None
-    if source is not None and source not in before:
+    objective = options.objective
+    is_taught = source is not None and objective.uses_teacher
+    if is_taught and without_teacher and source == "teacher":
+        raise ValueError(
+            f"{name} learns from the teacher, which without_teacher = true removes; "
+            f'set {name}.objective = "supervised", or remove without_teacher'
+        )
+    if is_taught and source not in before:
         raise ValueError(
             f"{name}.learns_from must be an earlier stage, got {source}; "
             f"use one of {', '.join(before)}"
         )
-    objective = options.objective
     is_consistency = isinstance(objective, ConsistencyOptions)
     if is_consistency and objective.consistency_weight > 0 and source is None:
         raise ValueError(

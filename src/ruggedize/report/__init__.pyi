@@ -6,4 +6,7 @@ from .places import default_page as default_page
 from .places import reject_other_ending as reject_other_ending
 from .portable import recipe_without_places as recipe_without_places
 from .portable import without_places as without_places
+from .seeds import t_interval as t_interval
+from .side_by_side import Spread as Spread
+from .side_by_side import spread as spread
 from .terminal import load_summary_rows as load_summary_rows

@@ -15,6 +15,7 @@ NOT_COMPARED = (
     "data.root",
     "data.streaming",
     "data.workers",
+    "track",
 )  # where and how data is read, not which
 IN_TRAINING = ("precision", "device", "processes", "microbatches")  # of `delivered.json`
 IMAGES = ("training", "validation")  # of the facts of a training in `delivered.json`

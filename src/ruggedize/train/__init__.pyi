@@ -7,7 +7,8 @@ from .delivery import reject_changed_model as reject_changed_model
 from .distributed import default_accelerator as default_accelerator
 from .distributed import first_process_writes as first_process_writes
 from .distributed import naming_lost_processes as naming_lost_processes
-from .interpolation import interpolate_stage as interpolate_stage
+from .fine_tuning.interpolation import interpolate_stage as interpolate_stage
+from .fine_tuning.probe import PROBED as PROBED
 from .objectives.objective import Batch as Batch
 from .objectives.objective import Context as Context
 from .objectives.objective import Objective as Objective
@@ -26,6 +27,5 @@ from .options import StudentOptions as StudentOptions
 from .options import TrainingOptions as TrainingOptions
 from .options import names_stage as names_stage
 from .preflight import check_stage as check_stage
-from .probe import PROBED as PROBED
 from .speed import measured_choice as measured_choice
 from .workload import Workload as Workload

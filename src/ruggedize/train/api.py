@@ -13,7 +13,7 @@ from ruggedize.core import seeding
 from ruggedize.core.errors import UserError
 from ruggedize.core.files import sha256
 from ruggedize.core.places import user_path
-from ruggedize.core.progress import Progress, no_progress
+from ruggedize.core.progress import OnRows, Progress, no_metrics, no_progress
 from ruggedize.data import ImageSet, Splits
 from ruggedize.models import (
     Classifier,
@@ -28,6 +28,7 @@ from ruggedize.train.distributed import (
     naming_lost_processes,
     training_precision,
 )
+from ruggedize.train.fine_tuning.start import fresh_model, load_start
 from ruggedize.train.loop import fit
 from ruggedize.train.objectives.objective import (
     LABELLED,
@@ -40,7 +41,6 @@ from ruggedize.train.objectives.objective import (
 from ruggedize.train.options import StudentOptions, TrainingOptions
 from ruggedize.train.preflight import check_stage
 from ruggedize.train.stage import Stage
-from ruggedize.train.start import fresh_model, load_start
 from ruggedize.views import ViewMaker, ViewOptions
 
 
@@ -53,6 +53,7 @@ def train_teacher(  # noqa: PLR0913
     seed: int = 0,
     accelerator: Accelerator | None = None,
     progress: Progress = no_progress,
+    on_rows: OnRows = no_metrics,
 ) -> Classifier:
     """Train a classifier on clean views; resume an earlier, interrupted call with the same `out`.
 
@@ -64,9 +65,18 @@ def train_teacher(  # noqa: PLR0913
         seed: fixes initial weights, order and views.
         accelerator: the processes and the device; by default what Accelerate finds.
         progress: `progress(task, done, total)` is called after every step.
+        on_rows: `on_rows(stage, rows)` is called with the rows of `metrics.jsonl` after an epoch.
     """
     return train_stage(
-        "teacher", data, views, options, out, seed=seed, accelerator=accelerator, progress=progress
+        "teacher",
+        data,
+        views,
+        options,
+        out,
+        seed=seed,
+        accelerator=accelerator,
+        progress=progress,
+        on_rows=on_rows,
     )
 
 
@@ -80,6 +90,7 @@ def train_student(  # noqa: PLR0913
     seed: int = 0,
     accelerator: Accelerator | None = None,
     progress: Progress = no_progress,
+    on_rows: OnRows = no_metrics,
 ) -> Classifier:
     """Train a student on noisy views to agree with its teacher and with the labels.
 
@@ -92,6 +103,7 @@ def train_student(  # noqa: PLR0913
         seed: fixes initial weights, order and views.
         accelerator: the processes and the device; by default what Accelerate finds.
         progress: `progress(task, done, total)` is called after every step.
+        on_rows: `on_rows(stage, rows)` is called with the rows of `metrics.jsonl` after an epoch.
     """
     return train_stage(
         "student",
@@ -104,6 +116,7 @@ def train_student(  # noqa: PLR0913
         seed=seed,
         accelerator=accelerator,
         progress=progress,
+        on_rows=on_rows,
     )
 
 
@@ -120,6 +133,7 @@ def train_stage(  # noqa: PLR0913
     seed: int = 0,
     accelerator: Accelerator | None = None,
     progress: Progress = no_progress,
+    on_rows: OnRows = no_metrics,
 ) -> Classifier:
     """Train one stage of a run; resume an earlier, interrupted call with the same `out`.
 
@@ -156,7 +170,7 @@ def train_stage(  # noqa: PLR0913
     )
     stage = planned(context, data, views, options, seed, folder)
     parents = {source: hash_of_model(teacher) for source, teacher in given.items()}
-    fit(replace(stage, parents=parents, start=started))
+    fit(replace(stage, parents=parents, start=started, on_rows=on_rows))
     return load_trained(folder / MODEL, options, len(data.train.classes))
 
 

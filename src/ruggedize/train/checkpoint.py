@@ -17,9 +17,9 @@ from ruggedize.core.errors import UserError
 from ruggedize.core.files import sha256, write_atomically
 from ruggedize.core.reading import check_regular
 from ruggedize.train.average import Average
+from ruggedize.train.fine_tuning.probe import body_weights
 from ruggedize.train.objectives.objective import Objective, StatefulObjective
 from ruggedize.train.optim import Patience
-from ruggedize.train.probe import body_weights
 from ruggedize.train.safety import FirstBadStep
 from ruggedize.train.stage import Facts
 

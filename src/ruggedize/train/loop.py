@@ -34,6 +34,7 @@ from ruggedize.train.distributed import (
     stop_on_signal,
     sum_over_processes,
 )
+from ruggedize.train.fine_tuning.probe import save_probed, set_modes
 from ruggedize.train.objectives.objective import IMAGES
 from ruggedize.train.optim import Patience, Plateau, optimiser_for
 from ruggedize.train.preflight import (
@@ -43,7 +44,6 @@ from ruggedize.train.preflight import (
     prepare_folder,
     reject_different_states,
 )
-from ruggedize.train.probe import save_probed, set_modes
 from ruggedize.train.safety import NotFinite, Signals, divergence_error
 from ruggedize.train.stage import Stage
 from ruggedize.train.step import add_sums, means_of, step
@@ -223,6 +223,7 @@ def end_epoch(stage: Stage, state: State, autocast: torch.autocast, *, save: boo
         files.write_lines(stage.folder / "metrics.jsonl", counters.rows)
         if save:
             save_state(state, stage.folder / "state")
+        stage.on_rows(stage.name, counters.rows)
 
 
 def reject_non_finite_scores(stage: Stage, state: State, *scores: Score | None) -> None:
@@ -272,9 +273,8 @@ class Pace:
     def log_epoch(self, stage: Stage, counters: Counters) -> None:
         """Log the epoch that has just ended."""
         row, now = counters.rows[-1], time.monotonic()
-        seconds = max(
-            now - self.last_end, row["seconds"]
-        )  # a resumed epoch started before this process
+        # a resumed epoch started before this process
+        seconds = max(now - self.last_end, row["seconds"])
         self.last_end = now
         if stage.accelerator.is_main_process:
             epochs_left = 0 if counters.stopped else stage.options.epochs - counters.epoch

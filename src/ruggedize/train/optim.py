@@ -181,7 +181,7 @@ def optimiser_for(
     """Build the optimiser; biases and norms (one-dimensional) get no weight decay."""
     import torch
 
-    from ruggedize.train.groups import parameter_groups
+    from ruggedize.train.fine_tuning.groups import parameter_groups
 
     groups = parameter_groups(model, options, layer_decay, has_probe=has_probe)
     if isinstance(options, Adam | AdamW):

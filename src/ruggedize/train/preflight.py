@@ -23,12 +23,12 @@ from ruggedize.models import (
 )
 from ruggedize.train.average import reachable_decay, updates_for
 from ruggedize.train.delivery import DELIVERED, MODEL
+from ruggedize.train.fine_tuning.probe import PROBED
+from ruggedize.train.fine_tuning.start import check_start
 from ruggedize.train.optim import Ema, NoAveraging, Sgd
 from ruggedize.train.options import TrainingOptions
-from ruggedize.train.probe import PROBED
 from ruggedize.train.safety import NOT_FINITE
 from ruggedize.train.stage import Stage, num_groups, steps_per_epoch
-from ruggedize.train.start import check_start
 from ruggedize.views import ViewOptions
 
 GIB = 1 << 30

@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from ruggedize.core.progress import Progress
+from ruggedize.core.progress import OnRows, Progress, no_metrics
 from ruggedize.core.tables import flat, holds_custom
 from ruggedize.data import DataDigest, ImageBatch, ImageSet
 from ruggedize.kernels.types import Views
@@ -93,6 +93,7 @@ class Stage:
     start: dict[str, Any] | None = None  # where the initial weights are from; None: random
     accelerator: Accelerator
     progress: Progress
+    on_rows: OnRows = no_metrics
 
     @property
     def train(self) -> ImageSet:

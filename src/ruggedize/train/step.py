@@ -12,9 +12,9 @@ from ruggedize.models import updating_statistics
 from ruggedize.train.batches import StepBatch
 from ruggedize.train.checkpoint import State
 from ruggedize.train.distributed import sum_over_processes
+from ruggedize.train.fine_tuning.probe import discard_gradients
 from ruggedize.train.objectives.objective import Batch, StatefulObjective, Term
 from ruggedize.train.optim import set_rate
-from ruggedize.train.probe import discard_gradients
 from ruggedize.train.randomness import keyed_draws
 from ruggedize.train.safety import check_finite
 from ruggedize.train.stage import Stage

@@ -27,7 +27,6 @@ from ruggedize.models import (
     reject_other_network,
 )
 from ruggedize.train.api import load_trained
-from ruggedize.train.between import Interpolation, accuracies, between
 from ruggedize.train.delivery import (
     DELIVERED,
     MODEL,
@@ -40,6 +39,7 @@ from ruggedize.train.distributed import (
     naming_lost_processes,
     training_precision,
 )
+from ruggedize.train.fine_tuning.between import Interpolation, accuracies, between
 from ruggedize.train.options import InterpolationOptions, TrainingOptions
 from ruggedize.train.validate import outcomes, score
 from ruggedize.views import ViewOptions
@@ -98,18 +98,21 @@ def interpolate_stage(  # noqa: PLR0913
         folder=folder,
         accelerator=accelerator,
         progress=progress,
-        facts={
-            "options": options.model_dump(mode="json"),
-            "views": views.model_dump(mode="json"),
-            "data": data.digest and data.digest.for_training().model_dump(mode="json"),
-            "seed": seed,
-            "preset": preset,
-            "parents": {role: files.sha256(place) for role, place in places.items()},
-            "images": {"training": len(data.train), "validation": len(compared)},
-        },
+        facts=facts_of(data, views, len(compared))
+        | {"options": options.model_dump(mode="json"), "seed": seed, "preset": preset}
+        | {"parents": {role: files.sha256(place) for role, place in places.items()}},
     )
     make_once(stage)
     return load_trained(folder / MODEL, training, len(data.train.classes))
+
+
+def facts_of(data: Splits, views: ViewOptions, num_compared: int) -> dict[str, Any]:
+    """Return the images and views that the result depends on, as JSON."""
+    return {
+        "views": views.model_dump(mode="json"),
+        "data": data.digest and data.digest.for_training().model_dump(mode="json"),
+        "images": {"training": len(data.train), "validation": num_compared},
+    }
 
 
 def images_to_compare(validation: ImageSet, num_images: int) -> ImageSet:

@@ -1,0 +1,167 @@
+"""`make results`: write docs/results.md and the README's tables from the studies' summaries."""
+
+import re
+from collections.abc import Sequence
+
+from docs.build import DOCS
+from ruggedize.study import (
+    COLUMNS,
+    ArmRow,
+    RunSummary,
+    Study,
+    arm_rows,
+    best_on_validation,
+    difference_text,
+    load_study,
+    load_summaries,
+    spread_text,
+)
+
+ROOT = DOCS.parent
+PAGE, README = DOCS / "results.md", ROOT / "README.md"
+STUDIES = ROOT / "benchmarks" / "studies"
+MARKED = re.compile(r"(<!-- results: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+TEACHERS = (("mini", "fixed-teacher"), ("mini", "mean-teacher"), ("full", "teacher"))
+"""Arms that answer what a teacher adds to the same noise; the baselines are without one."""
+HEAD = """# Results
+
+`make results` writes this page from the summaries of finished runs in `benchmarks/results/studies`;
+the studies are in [benchmarks/studies](../benchmarks/studies) ([how they work](studies.md)).
+Accuracies are in %, as mean ± standard deviation over seeds. Differences are in points, with 95 %
+t-intervals of the differences paired by seed: they cover the randomness of the training, not the
+choice of the test images. "validation, extras" is the accuracy on held-out training images under
+the four extra corruptions, by which arms are chosen; the other columns are on test images.
+Everything that was assessed on test images is listed.
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    studies = [load_study(path) for path in sorted(STUDIES.glob("*.toml"))]
+    parts = [HEAD, "## What does a teacher add to the same noise?\n"]
+    parts += teacher_rows({study.name: study for study in studies})
+    for study in studies:
+        parts += ["", f"## {study.name}\n", *section(study)]
+    return "\n".join(parts) + "\n"
+
+
+def summaries_of(study: Study) -> list[RunSummary]:
+    """Return the summaries of a study's finished runs."""
+    return load_summaries(study.results(study.path.parent))
+
+
+def rows_of(study: Study) -> list[ArmRow]:
+    """Return the arms of a study that have finished runs."""
+    return arm_rows(summaries_of(study), study.baseline, list(study.tables))
+
+
+def teacher_rows(studies: dict[str, Study]) -> list[str]:
+    """Return the table of the differences that a teacher makes at equal arithmetic."""
+    lines = [
+        "The difference to the same noise without a teacher, at equal arithmetic:\n",
+        "| study | arm | seeds | clean | C15 |",
+        "|---|---|---|---|---|",
+    ]
+    for name, arm in TEACHERS:
+        row = next((row for row in rows_of(studies[name]) if row.arm == arm), None)
+        if row is None or row.differences["c15"] is None:
+            lines.append(f"| [{name}](#{name}) | {arm} | - | not measured yet | not measured yet |")
+            continue
+        found = [difference_text(row.differences[column]) for column in ("clean", "c15")]
+        lines.append(f"| [{name}](#{name}) | {arm} | {len(row.seeds)} | {' | '.join(found)} |")
+    return lines
+
+
+def section(study: Study) -> list[str]:
+    """Return what is known of one study."""
+    summaries = summaries_of(study)
+    num_planned = len(study.options.seeds) * len(study.tables)
+    done = {each.name for each in summaries}
+    planned = {f"{arm}-seed{seed}" for arm in study.tables for seed in study.options.seeds}
+    lines = [
+        f"{study.header}.\n",
+        f"{len(done & planned)} of {num_planned} runs are finished"
+        f"{'' if study.options.budget is None else f'; {study.options.budget} per run'}.\n",
+        "```console",
+        f"$ ruggedize study benchmarks/studies/{study.name}.toml --data-root DIR",
+        "```",
+    ]
+    if not summaries:
+        return lines
+    rows = rows_of(study)
+    lines += ["", *table(rows, study.baseline), "", *by_corruption(summaries, rows)]
+    return [*lines, "", *machines(summaries)]
+
+
+def table(rows: Sequence[ArmRow], baseline: str) -> list[str]:
+    """Return the arms side by side; the best on validation is bold."""
+    titles = [title for title, _ in COLUMNS.values()]
+    best = best_on_validation(rows)
+    lines = [
+        f"| arm | seeds | {' | '.join(titles)} | C15 - {baseline} | PFLOP | seconds |",
+        "|---" * (len(titles) + 5) + "|",
+    ]
+    for row in rows:
+        name = f"**{row.arm}**" if row.arm == best else row.arm
+        values = [spread_text(row.values[column]) for column in COLUMNS]
+        difference = difference_text(row.differences["c15"]) or "-"
+        cost = f"{row.pflop.mean:.3g} | {row.seconds.mean:,.0f}"
+        lines.append(
+            f"| {name} | {len(row.seeds)} | {' | '.join(values)} | {difference} | {cost} |"
+        )
+    return lines
+
+
+def by_corruption(summaries: Sequence[RunSummary], rows: Sequence[ArmRow]) -> list[str]:
+    """Return the mean accuracy of each arm under each corruption."""
+    arms = [row.arm for row in rows]
+    groups = {arm: [run.result.corruptions for run in summaries if run.arm == arm] for arm in arms}
+    names = dict.fromkeys(name for group in groups.values() for run in group for name in run)
+    lines = [f"| corruption, all severities | {' | '.join(arms)} |", "|---" * (len(arms) + 1) + "|"]
+    for name in names:
+        cells = []
+        for group in groups.values():
+            found = [run[name] for run in group if name in run]
+            cells.append(f"{100 * sum(found) / len(found):.2f}" if found else "-")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def machines(summaries: Sequence[RunSummary]) -> list[str]:
+    """Return the machines and versions of a study, one line each."""
+    found = {}
+    for run in summaries:
+        facts = run.environment
+        where = ", ".join(facts.get("gpus") or [f"{facts['cores']} cores of {facts['processor']}"])
+        found.setdefault(f"{where}, torch {facts['packages']['torch']}", []).append(run.name)
+    return [f"{place}: {len(names)} runs." for place, names in found.items()]
+
+
+def filled(text: str) -> str:
+    """Return a page with the table of a study between its markers, where there are results."""
+    return MARKED.sub(lambda match: match[1] + (marked(match[2]) or inner(match)) + match[3], text)
+
+
+def inner(match: re.Match[str]) -> str:
+    """Return the text that is between the markers."""
+    return match[0].removeprefix(match[1]).removesuffix(match[3])
+
+
+def marked(name: str) -> str:
+    """Return the table of a study's arms; empty without results."""
+    study = load_study(STUDIES / f"{name}.toml")
+    rows = rows_of(study)
+    if not rows:
+        return ""
+    heading = f"`{name}`, accuracy in %, mean ± deviation over seeds ([results](docs/results.md)):"
+    return "\n".join([heading, "", *table(rows, study.baseline)]) + "\n"
+
+
+def main() -> None:
+    """Write the page and the tables of the README."""
+    PAGE.write_text(page())
+    README.write_text(filled(README.read_text()))
+
+
+if __name__ == "__main__":
+    main()

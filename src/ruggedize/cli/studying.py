@@ -1,0 +1,176 @@
+"""The command that runs studies: each run in a process of its own."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ruggedize.cli.args import Folder, Name, StudyFile, Switch
+from ruggedize.cli.display import Bars, console, table
+from ruggedize.cli.watchdog import GRACE_SECONDS
+from ruggedize.core import files
+from ruggedize.core.errors import UserError
+
+if TYPE_CHECKING:
+    from ruggedize.study import ArmRow, PlannedRun, RunSummary, Study
+
+
+def study(
+    file: StudyFile,
+    /,
+    *,
+    out: Folder = None,
+    data_root: Folder = None,
+    only: Name = None,
+    status: Switch = False,
+) -> None:
+    """Run several recipes with several seeds at equal arithmetic, and compare them.
+
+    Each run has its own process. After an interruption, the same command resumes: finished runs are
+    skipped. Equal teachers are trained once. `ruggedize report DIR` writes a page about all runs.
+
+    Args:
+        file: A TOML file with the recipes (arms), seeds and budget (docs/studies.md).
+        out: Folder for the runs. Default: runs/studies/NAME.
+        data_root: Folder that contains the data set, e.g. cifar-10-batches-bin.
+        only: Run only this run, in this process: ARM-seedN.
+        status: Only show how far the study is.
+    """
+    from ruggedize.study import keep_study_file, load_study, plan, reject_changed_study
+
+    found = load_study(file)
+    folder = out or Path("runs") / "studies" / found.name
+    root = () if data_root is None else (f"data.root={json.dumps(str(data_root.absolute()))}",)
+    runs = plan(found, root)
+    reject_changed_study(found, runs, folder)
+    if not status:
+        files.reject_unwritable_folder(folder)
+        keep_study_file(found, folder)
+        if only is not None:
+            run_here(found, only, runs, folder)
+            return
+        run_all(found, runs, folder, data_root)
+    print_tables(found, runs, folder)
+
+
+def run_here(study: "Study", name: str, runs: Sequence["PlannedRun"], out: Path) -> None:
+    """Execute one run of a study in this process."""
+    from ruggedize.study import perform
+
+    named = {run.name: run for run in runs}
+    if name not in named:
+        raise UserError(
+            f"study {study.name} has no run {name};\nuse one of {', '.join(list(named)[:8])}"
+            + (", ..." if len(named) > 8 else "")
+        )
+    with Bars() as bars:
+        path = perform(study, named[name], runs, out, bars)
+    console.print(f"summary: {path}", soft_wrap=True)
+
+
+def run_all(
+    study: "Study", runs: Sequence["PlannedRun"], out: Path, data_root: Path | None
+) -> None:
+    """Execute all unfinished runs, one after the other, each in its own process.
+
+    Raises:
+        UserError: some runs failed; the others have been executed.
+    """
+    from ruggedize.study import unfinished
+
+    failed = []
+    waiting = unfinished(study, runs, out)
+    for place, run in enumerate(waiting, 1):
+        console.print(f"{run.name} ({place} of {len(waiting)}, {run.pflop:.3g} PFLOP)")
+        command = [sys.executable, "-P", "-m", "ruggedize", "study", str(study.path)]
+        command += ["--out", str(out), "--only", run.name]
+        command += [] if data_root is None else ["--data-root", str(data_root)]
+        if exit_code_of(command):
+            failed.append(run.name)
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(waiting)} runs failed: {', '.join(failed)};\n"
+            "their errors are above; the same command repeats only these runs"
+        )
+
+
+def exit_code_of(command: list[str]) -> int:
+    """Run a command and return its exit code; if this process is stopped, stop the command first.
+
+    The command has its own session, so that Ctrl-C reaches it once, from here, as SIGTERM.
+    """
+    process = subprocess.Popen(command, start_new_session=True)
+    try:
+        return process.wait()
+    except BaseException:
+        process.terminate()
+        try:
+            process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        raise
+
+
+def print_tables(study: "Study", runs: Sequence["PlannedRun"], out: Path) -> None:
+    """Print how far all runs are, and the arms with finished runs side by side."""
+    from ruggedize.study import arm_rows, best_on_validation, load_summaries
+
+    summaries = load_summaries(study.results(out))
+    console.print(table(f"study {study.name}", STATUS, status_rows(runs, summaries, out)))
+    rows = arm_rows(summaries, study.baseline, list(study.tables))
+    if not rows:
+        return
+    title = f"accuracy, %: mean ± deviation over seeds; difference from {study.baseline}"
+    console.print(table(title, *compared(rows)))
+    console.print(f"highest on validation: {best_on_validation(rows)}")
+    console.print(f"summaries: {study.results(out)}", soft_wrap=True)
+
+
+STATUS = ["run", "state", "PFLOP", "seconds"]
+
+
+def status_rows(
+    runs: Sequence["PlannedRun"], summaries: Sequence["RunSummary"], out: Path
+) -> list[list[str]]:
+    """Return one row per run: its state, and its arithmetic and seconds until now."""
+    from ruggedize.study import state_of
+
+    done = {summary.name: summary for summary in summaries}
+    rows = []
+    for run in runs:
+        state = state_of(run, out, done.get(run.name))
+        pflop = f"{state.pflop:.3g} of {run.pflop:.3g}"
+        rows.append([run.name, state.text, pflop, f"{state.seconds:.0f}"])
+    return rows
+
+
+def compared(rows: Sequence["ArmRow"]) -> tuple[list[str], list[list[str]]]:
+    """Return columns and rows of the arms: accuracies, differences, arithmetic and time."""
+    from ruggedize.study import COLUMNS, difference_text, spread_text
+
+    titles = [title for title, _ in COLUMNS.values()]
+    texts = []
+    for row in rows:
+        cells = [
+            f"{spread_text(row.values[name])} {difference_text(row.differences[name])}".strip()
+            for name in COLUMNS
+        ]
+        texts.append(
+            [
+                row.arm,
+                f"{len(row.seeds)}",
+                *cells,
+                f"{row.pflop.mean:.3g}",
+                f"{row.seconds.mean:.0f}",
+            ]
+        )
+    return ["arm", "seeds", *titles, "PFLOP", "seconds"], texts
+
+
+def with_runs_of_studies(places: tuple[Path, ...]) -> list[Path]:
+    """Replace the folder of each study by those of its assessed runs."""
+    from ruggedize.study import run_folders
+
+    return [each for place in places for each in run_folders(place) or [place]]

@@ -1,0 +1,143 @@
+"""The arithmetic of trainings, and the epochs that a budget pays for."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ruggedize.core.errors import UserError
+from ruggedize.data import Splits
+from ruggedize.models import forward_flop
+from ruggedize.recipe import Recipe, teacher_of
+from ruggedize.study.options import Budget
+from ruggedize.train import (
+    ConsistencyOptions,
+    JsdOptions,
+    MeanTeacherOptions,
+    SupervisedOptions,
+    TrainingOptions,
+)
+from ruggedize.views import ViewMaker, ViewOptions
+
+PETA = 1e15
+STEP = 3  # forward passes that a training step counts as: one forward, about two backward
+JSD_VIEWS = 3  # clean, noisy, noisy
+
+
+class Passes(NamedTuple):
+    """Passes per training image: of the network and of its teacher, per epoch and only once."""
+
+    own: int
+    teacher: int = 0
+    teacher_once: int = 0
+
+
+class Work(NamedTuple):
+    """The floating-point operations of a stage, in PFLOP: per epoch and before the first one."""
+
+    per_epoch: float
+    once: float
+
+    def after(self, epochs: int) -> float:
+        """Return the operations of a training of this many epochs, in PFLOP."""
+        return self.once + epochs * self.per_epoch
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """What the arithmetic depends on besides the options."""
+
+    num_images: int
+    num_classes: int
+    image_size: int
+
+    @classmethod
+    def of(cls, data: Splits) -> "TrainingImages":
+        """Return the facts of loaded data."""
+        return cls(len(data.train), len(data.train.classes), data.train.image_size)
+
+
+def passes(name: str, options: TrainingOptions, views: ViewOptions, image_size: int) -> Passes:
+    """Return the passes per image of a stage.
+
+    Raises:
+        UserError: the cost of its objective is not known.
+    """
+    objective = options.objective
+    if isinstance(objective, SupervisedOptions):
+        return Passes(STEP)
+    if isinstance(objective, MeanTeacherOptions):
+        return Passes(STEP + 1)  # its teacher is its own average
+    if isinstance(objective, JsdOptions):
+        return Passes(STEP * JSD_VIEWS)
+    if not isinstance(objective, ConsistencyOptions):
+        raise UserError(
+            f"{name}: the arithmetic of the objective {objective.kind} is not known;\n"
+            "compare supervised, consistency, jsd and mean-teacher, or write a script"
+        )
+    if objective.consistency_weight == 0:
+        return Passes(STEP)
+    if objective.clean_view == "test":
+        return Passes(STEP, teacher_once=1)
+    if objective.cached_targets:
+        views_of_image = ViewMaker(views, image_size=image_size, seed=0).num_clean_views
+        return Passes(STEP, teacher_once=views_of_image)
+    return Passes(STEP, teacher=1)
+
+
+def work_of(recipe: Recipe, images: TrainingImages) -> dict[str, Work]:
+    """Return the arithmetic of every stage of a recipe."""
+    input_size = recipe.views.input_size(images.image_size)
+    stages = trained_stages(recipe)
+    each = {
+        name: images.num_images * forward_flop(options.model, images.num_classes, input_size) / PETA
+        for name, options in stages.items()
+    }
+    found = {}
+    for name, options in stages.items():
+        count = passes(name, options, recipe.views, images.image_size)
+        source = teacher_of(recipe, name)
+        teacher = 0.0 if source is None else each[source]
+        per_epoch = count.own * each[name] + count.teacher * teacher
+        found[name] = Work(per_epoch, count.teacher_once * teacher)
+    return found
+
+
+def trained_stages(recipe: Recipe) -> dict[str, TrainingOptions]:
+    """Return the stages of a recipe; raise UserError if the arithmetic of one is not known."""
+    for name in recipe.all_stages:
+        if name not in recipe.trainings or recipe.trainings[name].probe_epochs:
+            raise UserError(
+                f"the arithmetic of {name} is not known, because it is interpolated or has a probe;"
+                "\nremove interpolate and probe_epochs from the recipes of a study"
+            )
+    return recipe.trainings
+
+
+def budget_in_pflop(budget: Budget, recipe: Recipe, images: TrainingImages) -> float:
+    """Return a budget in PFLOP."""
+    if budget.pflop is not None:
+        return budget.pflop
+    last = list(recipe.trainings.values())[-1]
+    input_size = recipe.views.input_size(images.image_size)
+    each = forward_flop(last.model, images.num_classes, input_size)
+    return (budget.forward_epochs or 0.0) * images.num_images * each / PETA
+
+
+def epochs_within(budget: Budget, recipe: Recipe, images: TrainingImages) -> int:
+    """Return the epochs of the last stage that a budget leaves after all other stages.
+
+    Raises:
+        UserError: it leaves none.
+    """
+    work = work_of(recipe, images)
+    *others, last = work
+    spent = sum(work[name].after(recipe.trainings[name].epochs) for name in others)
+    left = budget_in_pflop(budget, recipe, images) - spent - work[last].once
+    epochs = math.floor(left / work[last].per_epoch + 1e-9)
+    if epochs < 1:
+        raise UserError(
+            f"a budget of {budget} leaves no epoch for {last}: the other stages take {spent:.3g} "
+            f"PFLOP, an epoch of {last} {work[last].per_epoch:.3g};\n"
+            "raise the budget, or lower the epochs of the other stages"
+        )
+    return epochs

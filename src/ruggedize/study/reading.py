@@ -1,0 +1,119 @@
+"""Reading of study files. Does not import torch."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from ruggedize.core.errors import UserError, shown
+from ruggedize.core.places import user_path
+from ruggedize.core.reading import read_bytes
+from ruggedize.core.tables import MAX_DEPTH, is_too_deep
+from ruggedize.recipe import Recipe, load_recipe
+from ruggedize.study.options import Budget, StudyOptions
+
+COPY = "study.toml"  # the study file, in the folder of its runs
+Table = TypeVar("Table", bound=BaseModel)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A study file and what it contains."""
+
+    path: Path
+    header: str  # first line of the file
+    options: StudyOptions
+    budgets: dict[str, Budget | None]  # by arm
+    tables: dict[str, dict[str, Any]]  # recipe options by arm
+
+    @property
+    def name(self) -> str:
+        """Return the name of the study, that of its file."""
+        return self.path.stem
+
+    @property
+    def baseline(self) -> str:
+        """Return the arm that differences refer to."""
+        return self.options.baseline or next(iter(self.tables))
+
+    def results(self, out: Path) -> Path:
+        """Return the folder for the summaries of finished runs."""
+        named = self.options.results
+        return out / "results" if named is None else self.path.parent / user_path(named)
+
+    def recipe(self, arm: str, seed: int, changes: tuple[str, ...] = ()) -> Recipe:
+        """Return the recipe of an arm, with the epochs that are written there.
+
+        Raises:
+            UserError: the recipe is invalid.
+        """
+        beside = self.path.parent / user_path(self.options.base)
+        base = beside if beside.is_file() else self.options.base
+        tables = (self.options.recipe, self.tables[arm], {"seed": seed})
+        try:
+            return load_recipe(base, changes, tables=tables)
+        except UserError as error:
+            raise UserError(f"study {self.name}, arm {arm}: {error}") from None
+
+
+def load_study(place: Path | str) -> Study:
+    """Load a study file and check all of its recipes.
+
+    Raises:
+        UserError: the file is missing or invalid, or the recipe of an arm is.
+    """
+    path = user_path(place)
+    if not path.is_file():
+        raise UserError(f"there is no study {shown(path)};\nuse the path of a TOML file")
+    text = read_bytes(path).decode("utf-8", errors="replace")
+    try:
+        table = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{shown(path)} is not valid TOML: {error};\ncorrect the file") from None
+    if is_too_deep(table):
+        raise UserError(
+            f"{shown(path)} is nested more than {MAX_DEPTH} levels deep;\ncorrect the file"
+        )
+    options = validated(StudyOptions, table, path)
+    budgets: dict[str, Budget | None] = {}
+    for name, arm in options.arms.items():
+        own = arm.get("budget")
+        budgets[name] = options.budget if own is None else validated(Budget, own, path)
+    study = Study(
+        path=path,
+        header=text.partition("\n")[0].lstrip("# "),
+        options=options,
+        budgets=budgets,
+        tables={name: without_budget(arm) for name, arm in options.arms.items()},
+    )
+    for name in study.tables:
+        study.recipe(name, options.seeds[0])
+    return study
+
+
+def without_budget(arm: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of an arm that are those of its recipe."""
+    return {key: value for key, value in arm.items() if key != "budget"}
+
+
+def validated(kind: type[Table], table: Any, path: Path) -> Table:
+    """Parse a table; raise UserError for the first invalid entry."""
+    try:
+        return kind.model_validate(table)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        place = ".".join(map(str, fault["loc"])) or "its content"
+        message = fault["msg"].removeprefix("Value error, ")
+        raise UserError(
+            f"{shown(path)}, {shown(place)}: {shown(message)};\nthe entries of a study file are "
+            f"{', '.join(StudyOptions.model_fields)}"
+        ) from None
+
+
+def run_folders(out: Path) -> list[Path]:
+    """Return the assessed runs in the folder of a study; empty if it is no such folder."""
+    if not (out / COPY).is_file():
+        return []
+    return [path.parent for path in sorted(out.glob("*/assessment.json"))]

@@ -1,0 +1,100 @@
+"""Execution of single runs of a study. Each is resumed where it was interrupted."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from ruggedize.assess import save_assessment
+from ruggedize.core.errors import UserError
+from ruggedize.core.progress import Progress, no_progress
+from ruggedize.data import load_splits
+from ruggedize.pipeline import check_recipe, reject_other_run, write_recipe
+from ruggedize.pipeline import run as run_recipe
+from ruggedize.recipe import differing
+from ruggedize.study.plan import PlannedRun
+from ruggedize.study.reading import COPY, Study
+from ruggedize.study.sharing import MODEL, reuse_teachers
+from ruggedize.study.summary import (
+    VALIDATION,
+    RunSummary,
+    load_summaries,
+    summarise,
+    write_summary,
+)
+from ruggedize.study.validation import assess_validation
+from ruggedize.train import default_accelerator, load_trained
+
+
+def perform(
+    study: Study,
+    run: PlannedRun,
+    runs: Sequence[PlannedRun],
+    out: Path,
+    progress: Progress = no_progress,
+) -> Path:
+    """Train and assess one run and write its summary; return the path of the summary.
+
+    Args:
+        study: the study.
+        run: the run.
+        runs: all runs of the study, whose finished teachers are reused.
+        out: the folder of the study.
+        progress: called as progress(task, done, total) after every unit of work.
+
+    Raises:
+        UserError: the folder belongs to another recipe or is in use, or the data is missing.
+    """
+    folder, recipe, accelerator = run.folder(out), run.recipe, default_accelerator()
+    if accelerator.num_processes > 1:
+        raise UserError(
+            "a run of a study is trained by one process, got several;\n"
+            "start `ruggedize study` without torchrun or accelerate"
+        )
+    reject_other_run(folder, recipe)
+    data = load_splits(recipe.data, progress=progress)
+    check_recipe(recipe, data, accelerator)
+    write_recipe(folder, recipe, data)
+    reuse_teachers(run, runs, out)
+    run_recipe(recipe, folder, accelerator=accelerator, progress=progress)
+    if not (folder / VALIDATION).exists():
+        last, options = list(recipe.trainings.items())[-1]
+        model = load_trained(folder / last / MODEL, options, len(data.train.classes))
+        result = assess_validation(model, recipe, data, accelerator, progress)
+        save_assessment(result, folder / VALIDATION)
+    return write_summary(study.results(out), summarise(study, run, out))
+
+
+def unfinished(study: Study, runs: Sequence[PlannedRun], out: Path) -> list[PlannedRun]:
+    """Return the runs without a summary, in order."""
+    done = {summary.name for summary in load_summaries(study.results(out))}
+    return [run for run in runs if run.name not in done]
+
+
+def reject_changed_study(study: Study, runs: Sequence[PlannedRun], out: Path) -> None:
+    """Raise UserError if a run that was begun, or its summary, is of another recipe.
+
+    Arms and seeds may be added at any time.
+    """
+    done = {summary.name: summary for summary in load_summaries(study.results(out))}
+    for run in runs:
+        reject_other_run(run.folder(out), run.recipe)
+        if run.name in done:
+            reject_other_summary(study, run, done[run.name])
+
+
+def reject_other_summary(study: Study, run: PlannedRun, summary: RunSummary) -> None:
+    """Raise UserError if a summary is that of another recipe or study."""
+    ours = run.recipe.model_dump(mode="json", exclude_none=True)
+    keys = differing(ours, summary.recipe)
+    if keys or summary.study != study.name:
+        what = ", ".join(keys[:8]) or f"its name, {summary.study}"
+        raise UserError(
+            f"study {study.name} has a result of {run.name} with another recipe, which differs in "
+            f"{what};\nrename the arm, or delete the result"
+        )
+
+
+def keep_study_file(study: Study, out: Path) -> None:
+    """Copy the study file into the folder of its runs."""
+    out.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(study.path, out / COPY)

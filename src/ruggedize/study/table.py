@@ -1,0 +1,104 @@
+"""The arms of a study side by side: means over seeds and paired differences."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from ruggedize.assess import Interval
+from ruggedize.report import Spread, spread, t_interval
+from ruggedize.study.summary import RunSummary
+
+COLUMNS: dict[str, tuple[str, Callable[[RunSummary], float | None]]] = {
+    "extras": ("validation, extras", lambda run: run.validation.extras),
+    "clean": ("clean", lambda run: run.result.clean),
+    "severity5_top1": ("severity 5", lambda run: run.result.severity5_top1),
+    "c15": ("C15", lambda run: run.result.c15),
+    "c19": ("C19", lambda run: run.result.c19),
+}
+"""Titles and values of the columns: the first is on validation images, the others on test."""
+
+
+class ArmRow(NamedTuple):
+    """The finished runs of an arm; None: not assessed, or no seeds to pair."""
+
+    arm: str
+    seeds: list[int]
+    values: dict[str, Spread | None]
+    differences: dict[str, Interval | None]  # minus the baseline, paired by seed
+    pflop: Spread
+    seconds: Spread
+
+
+def arm_rows(summaries: Sequence[RunSummary], baseline: str, order: Sequence[str]) -> list[ArmRow]:
+    """Compute the rows of all arms with finished runs.
+
+    Arms that are no longer in `order` come last: whatever was assessed is shown.
+    """
+    arms = dict.fromkeys([*order, *(summary.arm for summary in summaries)])
+    groups = {arm: [each for each in summaries if each.arm == arm] for arm in arms}
+    base = groups.get(baseline, [])
+    return [arm_row(arm, group, base) for arm, group in groups.items() if group]
+
+
+def arm_row(arm: str, group: list[RunSummary], base: list[RunSummary]) -> ArmRow:
+    """Compute the row of one arm."""
+    values, differences = {}, {}
+    for column, (_, value) in COLUMNS.items():
+        found = [each for run in group if (each := value(run)) is not None]
+        values[column] = spread(found) if len(found) == len(group) else None
+        is_base = bool(base) and base[0].arm == arm
+        differences[column] = None if is_base else paired_difference(group, base, value)
+    return ArmRow(
+        arm,
+        [run.seed for run in group],
+        values,
+        differences,
+        spread([run.pflop for run in group]),
+        spread([run.seconds for run in group]),
+    )
+
+
+def paired_difference(
+    group: list[RunSummary], base: list[RunSummary], value: Callable[[RunSummary], float | None]
+) -> Interval | None:
+    """Return the mean difference over the seeds that both have, with its t-interval.
+
+    Runs on other test or validation images are not paired.
+    """
+    partners = {run.seed: run for run in base}
+    pairs = [(run, partners[run.seed]) for run in group if run.seed in partners]
+    differences = [
+        after - before
+        for run, other in pairs
+        if same_images(run, other)
+        and (after := value(run)) is not None
+        and (before := value(other)) is not None
+    ]
+    return t_interval(differences) if len(differences) > 1 else None
+
+
+def same_images(run: RunSummary, other: RunSummary) -> bool:
+    """Return whether two runs were assessed on the same images."""
+    same_numbers = all(run.images[name] == other.images[name] for name in ("test", "validation"))
+    return same_numbers and run.data.get("test") == other.data.get("test")
+
+
+def best_on_validation(rows: Sequence[ArmRow]) -> str | None:
+    """Return the arm with the highest accuracy on validation under the extra corruptions."""
+    found = {row.arm: value.mean for row in rows if (value := row.values["extras"]) is not None}
+    return max(found, key=found.__getitem__) if found else None
+
+
+def spread_text(value: Spread | None) -> str:
+    """Return a mean and its deviation in percent, or a dash."""
+    if value is None:
+        return "-"
+    deviation = "" if value.deviation is None else f" ± {100 * value.deviation:.2f}"
+    return f"{100 * value.mean:.2f}{deviation}"
+
+
+def difference_text(interval: Interval | None) -> str:
+    """Return a difference with its interval in percentage points; empty if there is none."""
+    if interval is None:
+        return ""
+    middle, low, high = (100 * value for value in interval)
+    return f"{middle:+.2f} [{low:+.2f}, {high:+.2f}]"

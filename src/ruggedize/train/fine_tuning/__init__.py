@@ -1,0 +1,1 @@
+"""Trainings that begin with given weights: starts, linear probe, layer-wise rates, WiSE-FT."""

@@ -1,0 +1,52 @@
+"""The studies of the repository run: every arm, on a few digits with tiny networks."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ruggedize.recipe import Recipe, load_recipe
+from ruggedize.study import PlannedRun, Study, load_study, load_summaries, perform
+from ruggedize.study.arithmetic import TrainingImages, work_of
+
+STUDIES = sorted((Path(__file__).parents[2] / "benchmarks" / "studies").glob("*.toml"))
+IMAGES = TrainingImages(num_images=96, num_classes=10, image_size=32)
+SHORT = {"epochs": 1, "batch_size": 32, "model": {"width": 8}}
+TINY = {
+    "data": {"name": "digits", "num_train": 96, "validation": 40},
+    "teacher": SHORT,
+    "student": SHORT,
+    "assess": {
+        "num_images": 20,
+        "corruptions": ["brightness"],
+        "severities": [5],
+        "corruption_options": {"frost": {"textures": "procedural"}},
+    },
+}
+
+
+def tiny_recipe(study: Study, arm: str) -> Recipe:
+    """Return the recipe of an arm at a size that takes seconds; long teachers stay longer."""
+    teacher = {"teacher": {"epochs": 1 if study.recipe(arm, 0).teacher.epochs < 8 else 2}}
+    tables = [study.options.recipe, study.tables[arm], TINY, teacher]
+    return load_recipe(study.options.base, tables=tables)
+
+
+@pytest.mark.more
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_arm_of_a_shipped_study_trains_and_is_summarised(path: Path, tmp_path: Path) -> None:
+    study = load_study(path)
+    study = replace(study, options=study.options.model_copy(update={"results": None}))
+    runs = []
+    for arm in study.tables:
+        recipe = tiny_recipe(study, arm)
+        work = work_of(recipe, IMAGES)
+        runs.append(PlannedRun(arm=arm, seed=0, recipe=recipe, budget=None, work=work))
+    for run in runs:
+        perform(study, run, runs, tmp_path)
+    summaries = {each.arm: each for each in load_summaries(tmp_path / "results")}
+    assert summaries.keys() == study.tables.keys()
+    students = [each.stages["student"].model for each in summaries.values()]
+    assert len(set(students)) == len(students), "two arms are the same"
+    for arm, each in summaries.items():
+        assert ("teacher" in each.stages) == (not study.tables[arm].get("without_teacher", False))

@@ -1,0 +1,124 @@
+"""docs/results.md and the tables of the README are those of the committed summaries."""
+
+import re
+from pathlib import Path
+
+import pytest
+from docs import results
+
+from ruggedize.study import RunSummary, load_study, load_summaries
+from ruggedize.study.summary import ModelSummary, StageSummary, ValidationSummary, write_summary
+from tests.tiny_study import tiny_study
+
+NAMES = ("gaussian_noise", "fog")
+
+
+def summary(arm: str, seed: int, c15: float) -> RunSummary:
+    """Return the summary of a run that nobody trained."""
+    model = ModelSummary(
+        clean=0.9,
+        severity5_top1=0.7,
+        c15=c15,
+        c19=c15,
+        corruptions=dict.fromkeys(NAMES, c15),
+        severity5=dict.fromkeys(NAMES, 0.7),
+    )
+    return RunSummary(
+        study="tiny",
+        arm=arm,
+        seed=seed,
+        budget="15 forward-epochs",
+        recipe={"seed": seed},
+        data={"test": {"images": 40, "labels": "0a", "content": "1b"}},
+        images={"training": 192, "validation": 40, "test": 40},
+        stages={"student": StageSummary(epochs=5, seconds=12.0, pflop=0.25, model="ab" * 32)},
+        seconds=12.0,
+        pflop=0.25,
+        models={"student": model},
+        validation=ValidationSummary(clean=0.9, extras=c15 - 0.1, corruptions={"saturate": 0.5}),
+        environment={
+            "processor": "CPU",
+            "cores": 2,
+            "gpus": [],
+            "packages": {"torch": "2.13.0"},
+        },
+    )
+
+
+@pytest.fixture
+def studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Replace the repository's studies by one with four finished runs."""
+    path = tiny_study(
+        tmp_path, ('baseline = "noise-only"', 'baseline = "noise-only"\nresults = "done"')
+    )
+    for seed, (alone, taught) in enumerate([(0.80, 0.81), (0.82, 0.85)]):
+        write_summary(tmp_path / "done", summary("noise-only", seed, alone))
+        write_summary(tmp_path / "done", summary("taught", seed, taught))
+    monkeypatch.setattr(results, "STUDIES", tmp_path)
+    monkeypatch.setattr(results, "TEACHERS", (("tiny", "taught"), ("tiny", "taught-cool")))
+    return path
+
+
+def test_the_page_of_results_is_that_of_the_summaries() -> None:
+    assert results.PAGE.read_text() == results.page(), "run `make results` and commit the page"
+
+
+def test_the_tables_of_the_readme_are_those_of_the_summaries() -> None:
+    text = results.README.read_text()
+    assert results.MARKED.search(text)
+    assert text == results.filled(text), "run `make results` and commit README.md"
+
+
+def test_every_summary_belongs_to_a_study() -> None:
+    for folder in (results.ROOT / "benchmarks" / "results" / "studies").glob("*"):
+        study = load_study(results.STUDIES / f"{folder.name}.toml")
+        assert load_summaries(folder)
+        assert all(each.study == study.name for each in load_summaries(folder))
+
+
+def test_the_page_shows_means_deviations_and_paired_intervals(studies: Path) -> None:
+    page = results.page()
+    assert "4 of 6 runs are finished; 15 forward-epochs per run." in page
+    row = next(line for line in page.splitlines() if line.startswith("| **taught** "))
+    assert "| 83.00 ± 2.83 |" in row  # C15 of 81 and 85
+    assert "| +2.00 [-10.71, +14.71] |" in row  # of 1 and 3 points, with one degree of freedom
+    assert row.endswith("| 0.25 | 12 |")
+    assert "| [tiny](#tiny) | taught | 2 | +0.00 [+0.00, +0.00] | +2.00 [-10.71, +14.71] |" in page
+    assert "| [tiny](#tiny) | taught-cool | - | not measured yet" in page
+    assert "| fog | 81.00 | 83.00 |" in page
+    assert "2 cores of CPU, torch 2.13.0: 4 runs." in page
+
+
+def test_a_changed_summary_changes_page_and_readme(studies: Path) -> None:
+    readme = "before\n<!-- results: tiny -->\nold\n<!-- end -->\nafter\n"
+    page, table = results.page(), results.filled(readme)
+    assert "old" not in table
+    assert re.match(
+        r"before\n<!-- results: tiny -->\n`tiny`.*<!-- end -->\nafter\n", table, re.DOTALL
+    )
+    write_summary(studies.parent / "done", summary("taught", 1, 0.86))
+    assert results.page() != page
+    assert results.filled(readme) != table != readme
+    assert results.filled(table) == results.filled(readme)
+
+
+def test_a_table_without_results_stays_as_it_is(studies: Path) -> None:
+    for path in (studies.parent / "done").glob("*.json"):
+        path.unlink()
+    readme = "<!-- results: tiny -->\nold\n<!-- end -->\n"
+    assert results.filled(readme) == readme
+    assert "0 of 6 runs are finished" in results.page()
+
+
+def test_a_summary_of_an_arm_that_was_removed_is_still_shown(studies: Path) -> None:
+    tiny_study(
+        studies.parent, ('"noise-only"', '"noise-only"\nresults = "done"'), ("[arms.taught]\n", "")
+    )
+    assert "| **taught** " in results.page()
+
+
+def test_a_damaged_summary_is_named(studies: Path) -> None:
+    path = studies.parent / "done" / "taught-seed0.json"
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": "x"', 1))
+    with pytest.raises(Exception, match=r"taught-seed0\.json is damaged at seed"):
+        load_summaries(path.parent)
