@@ -21,14 +21,14 @@ NAMES = (
 )
 
 OPTIONS = {
-    "run": "recipe out seed data_root skip_bad_images track resume changes",
-    "train-teacher": "recipe out seed data_root skip_bad_images track changes",
-    "train-student": "recipe teacher out seed data_root skip_bad_images track changes",
+    "run": "recipe out seed data data_root skip_bad_images track resume changes",
+    "train-teacher": "recipe out seed data data_root skip_bad_images track changes",
+    "train-student": "recipe teacher out seed data data_root skip_bad_images track changes",
     "assess": "models data data_root image_size skip_bad_images suite corruptions preset"
     " corruption_options severities num_images seed foreign out",
     "study": "file out data_root only status",
     "report": "runs out format baseline mce_baseline",
-    "views": "recipe out seed data_root skip_bad_images changes",
+    "views": "recipe out seed data data_root skip_bad_images changes",
     "predict": "model images skip_bad_images max_megapixels as_csv",
     "export": "model format out",
     "card": "run out license data_license stage",
@@ -41,7 +41,7 @@ OPTIONS = {
 
 RECIPES = [
     *("adamatch-cifar10", "cifar10-cpu", "cifar10-gpu", "cifar100-cpu", "demo", "fixmatch-cifar10"),
-    *("keras-example", "keras-full"),
+    *("keras-example", "keras-full", "photos"),
 ]
 
 

@@ -24,11 +24,14 @@ from ruggedize.corruptions import Suite, compiling_ahead
 from ruggedize.data import Splits, data_digest, load_splits
 from ruggedize.models import Classifier
 from ruggedize.recipe import (
+    Counts,
+    Outlook,
     Recipe,
     check_networks,
     keep_place,
     keys_that_differ,
     models_of,
+    passes_of,
     recipe_toml,
     required_gain,
     stages_needed,
@@ -86,6 +89,9 @@ def run(
         check_recipe(recipe, data, accelerator)
         with first_process_writes(accelerator, folder):
             reject_other_run(folder, recipe)  # another process may have started one
+            if accelerator.is_main_process:
+                counts = Counts(len(data.train), len(data.validation), len(data.test))
+                progress = Outlook(progress, passes_of(recipe, counts))
             complete(folder, recipe, data, accelerator, progress)
     return folder / "report.html"
 

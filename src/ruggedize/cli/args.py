@@ -29,6 +29,7 @@ Reported = Annotated[tyro.conf.Positional[tuple[Path, ...]], several("RUN|JSON..
 Models = Annotated[tyro.conf.Positional[tuple[str, ...]], several("RUN|MODEL...")]
 OneModel = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN|MODEL")]
 Pictures = Annotated[tyro.conf.Positional[tuple[Path, ...]], several("IMAGE|DIR...")]
+DataSet = Annotated[str | None, named("NAME")]
 Folder = Annotated[Path | None, named("DIR")]
 Whole = Annotated[int | None, named("INT")]
 Name = Annotated[str | None, named("NAME")]

@@ -41,9 +41,12 @@ INFO_LOGGERS = (  # loggers whose INFO messages are shown
     "ruggedize.data.oddities",
     "ruggedize.kernels.kernel",
     "ruggedize.models.precision",
+    "ruggedize.recipe.automatic",
+    "ruggedize.recipe.outlook",
     "ruggedize.study.sharing",
     "ruggedize.train.loop",
     "ruggedize.train.delivery",
+    "ruggedize.train.speed",
 )
 RESUMABLE = ("run", "train-teacher", "train-student", "study", "corrupt")
 MAKE_ROOM = "saved files are intact: free some space and run the same command again"

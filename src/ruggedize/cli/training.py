@@ -4,14 +4,16 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ruggedize.cli.args import Changes, Folder, Names, RecipeName, Switch, Whole
+from ruggedize.cli.args import Changes, DataSet, Folder, Names, RecipeName, Switch, Whole
 from ruggedize.cli.display import Bars, console, table
 from ruggedize.core.errors import UserError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from ruggedize.recipe import Recipe
+    from ruggedize.train import Workload
+
+RECIPE = "recipe.toml"  # in a run folder
 
 
 def run(
@@ -20,6 +22,7 @@ def run(
     *,
     out: Folder = None,
     seed: Whole = None,
+    data: DataSet = None,
     data_root: Folder = None,
     skip_bad_images: Switch = False,
     track: Names = None,
@@ -34,6 +37,7 @@ def run(
         recipe: A shipped recipe (`ruggedize recipes` lists them) or a TOML file.
         out: Run folder. Default: runs/RECIPE-seedN.
         seed: Overrides the seed of the recipe.
+        data: Data set: a folder with CLASS/* or train/CLASS/*, or another value of data.name.
         data_root: Folder that contains the data set, e.g. cifar-10-batches-bin.
         skip_bad_images: Skip files of a folder that cannot be decoded, and list them.
         track: Experiment trackers: tensorboard, wandb, mlflow, trackio.
@@ -43,11 +47,18 @@ def run(
     """
     from ruggedize.pipeline import is_finished
     from ruggedize.pipeline import run as run_recipe
+    from ruggedize.recipe import load_recipe
     from ruggedize.report import load_summary_rows
 
-    resolved = resolve(recipe, seed, data_root, skip_bad_images, changes, track)
-    folder = out or Path("runs") / f"{Path(recipe).stem}-seed{resolved.seed}"
-    if resume and not (folder / "recipe.toml").exists():
+    def folder_for(seed: int) -> Path:
+        return out or Path("runs") / f"{Path(recipe).stem}-seed{seed}"
+
+    given = with_options(changes, seed, data, data_root, skip_bad_images, track)
+    resolved = load_recipe(
+        recipe, given, choose=choice_of_model, recorded=lambda seed: folder_for(seed) / RECIPE
+    )
+    folder = folder_for(resolved.seed)
+    if resume and not (folder / RECIPE).exists():
         raise UserError(f"{folder} contains no run to resume;\nremove --resume to start one")
     finished = is_finished(folder, resolved)
     accelerator = start_accelerator()
@@ -68,6 +79,7 @@ def train_teacher(
     *,
     out: Path,
     seed: Whole = None,
+    data: DataSet = None,
     data_root: Folder = None,
     skip_bad_images: Switch = False,
     track: Names = None,
@@ -79,24 +91,27 @@ def train_teacher(
         recipe: A shipped recipe or a TOML file.
         out: Folder for model.safetensors, metrics.jsonl and the training state.
         seed: Overrides the seed of the recipe.
+        data: Data set: a folder with CLASS/* or train/CLASS/*, or another value of data.name.
         data_root: Folder that contains the data set.
         skip_bad_images: Skip files of a folder that cannot be decoded, and list them.
         track: Experiment trackers: tensorboard, wandb, mlflow, trackio.
         changes: Change an option, e.g. --set teacher.epochs=3.
     """
     from ruggedize.data import load_splits
+    from ruggedize.recipe import load_recipe
     from ruggedize.tracking import reject_missing_trackers, tracking_of
     from ruggedize.train import train_teacher as train
 
-    resolved = resolve(recipe, seed, data_root, skip_bad_images, changes, track)
+    given = with_options(changes, seed, data, data_root, skip_bad_images, track)
+    resolved = load_recipe(recipe, given, choose=choice_of_model)
     reject_missing_trackers(resolved.track)
     accelerator = start_accelerator()
     with Bars(shown=accelerator.is_main_process) as bars:
-        data = load_splits(resolved.data, progress=bars)
+        splits = load_splits(resolved.data, progress=bars)
         options = {"seed": resolved.seed, "accelerator": accelerator, "progress": bars}
         with tracking_of(resolved.track, out, accelerator) as tracking:
             options["on_rows"] = tracking.on_rows
-            train(data, resolved.views, resolved.teacher, out, **options)
+            train(splits, resolved.views, resolved.teacher, out, **options)
             tracking.on_stage("teacher", out)
     console.print(f"model: {out / 'model.safetensors'}", soft_wrap=True)
 
@@ -108,6 +123,7 @@ def train_student(
     teacher: Path,
     out: Path,
     seed: Whole = None,
+    data: DataSet = None,
     data_root: Folder = None,
     skip_bad_images: Switch = False,
     track: Names = None,
@@ -120,6 +136,7 @@ def train_student(
         teacher: The model.safetensors of the teacher, or its folder.
         out: Folder for model.safetensors, metrics.jsonl and the training state.
         seed: Overrides the seed of the recipe.
+        data: Data set: a folder with CLASS/* or train/CLASS/*, or another value of data.name.
         data_root: Folder that contains the data set.
         skip_bad_images: Skip files of a folder that cannot be decoded, and list them.
         track: Experiment trackers: tensorboard, wandb, mlflow, trackio.
@@ -127,21 +144,23 @@ def train_student(
     """
     from ruggedize.data import load_splits
     from ruggedize.models import read_description
+    from ruggedize.recipe import load_recipe
     from ruggedize.tracking import reject_missing_trackers, tracking_of
     from ruggedize.train import train_student as train
 
     if teacher.is_dir():  # the output of `train-teacher`
         teacher /= "model.safetensors"
     read_description(teacher)  # rejects an invalid file before the data is loaded
-    resolved = resolve(recipe, seed, data_root, skip_bad_images, changes, track)
+    given = with_options(changes, seed, data, data_root, skip_bad_images, track)
+    resolved = load_recipe(recipe, given, choose=choice_of_model)
     reject_missing_trackers(resolved.track)
     accelerator = start_accelerator()
     with Bars(shown=accelerator.is_main_process) as bars:
-        data = load_splits(resolved.data, progress=bars)
+        splits = load_splits(resolved.data, progress=bars)
         options = {"seed": resolved.seed, "accelerator": accelerator, "progress": bars}
         with tracking_of(resolved.track, out, accelerator) as tracking:
             options["on_rows"] = tracking.on_rows
-            train(data, resolved.views, resolved.student, teacher, out, **options)
+            train(splits, resolved.views, resolved.student, teacher, out, **options)
             tracking.on_stage("student", out)
     console.print(f"model: {out / 'model.safetensors'}", soft_wrap=True)
 
@@ -152,6 +171,7 @@ def views(
     *,
     out: Path,
     seed: Whole = None,
+    data: DataSet = None,
     data_root: Folder = None,
     skip_bad_images: Switch = False,
     changes: Changes = (),
@@ -162,17 +182,20 @@ def views(
         recipe: A shipped recipe or a TOML file.
         out: PNG file to write.
         seed: Overrides the seed of the recipe.
+        data: Data set: a folder with CLASS/* or train/CLASS/*, or another value of data.name.
         data_root: Folder that contains the data set.
         skip_bad_images: Skip files of a folder that cannot be decoded, and list them.
         changes: Change an option, e.g. --set views.noise='[{kind="randaugment"}]'.
     """
     from ruggedize.data import load_splits
+    from ruggedize.recipe import load_recipe
     from ruggedize.views import save_view_sheet
 
-    resolved = resolve(recipe, seed, data_root, skip_bad_images, changes)
+    given = with_options(changes, seed, data, data_root, skip_bad_images)
+    resolved = load_recipe(recipe, given)
     with Bars() as bars:
-        data = load_splits(resolved.data, progress=bars)
-    save_view_sheet(data.train, resolved.views, resolved.seed, out)
+        splits = load_splits(resolved.data, progress=bars)
+    save_view_sheet(splits.train, resolved.views, resolved.seed, out)
     console.print(f"views: {out}", soft_wrap=True)
 
 
@@ -193,22 +216,29 @@ def start_accelerator() -> "Accelerator":
     return accelerator
 
 
-def resolve(
-    recipe: str,
+def choice_of_model(workload: "Workload") -> str:
+    """Return a network chosen by measured speed; torch is imported only if one has to be chosen."""
+    from ruggedize.train import measured_choice
+
+    return measured_choice(workload)
+
+
+def with_options(
+    changes: tuple[str, ...],
     seed: int | None,
+    data: str | None,
     data_root: Path | None,
     skip_bad_images: bool,
-    changes: tuple[str, ...],
     track: str | None = None,
-) -> "Recipe":
-    """Load a recipe with the changes of the command line."""
-    from ruggedize.recipe import load_recipe
-
+) -> tuple[str, ...]:
+    """Return the changes of the command line with those that have an option of their own."""
     from_options = [] if seed is None else [f"seed={seed}"]
+    if data is not None:
+        from_options.append(f"data.name={json.dumps(data)}")
     if data_root is not None:
         from_options.append(f"data.root={json.dumps(str(data_root))}")
     if skip_bad_images:
         from_options.append("data.skip_bad_images=true")
     if track is not None:
         from_options.append(f"track={json.dumps([name.strip() for name in track.split(',')])}")
-    return load_recipe(recipe, (*changes, *from_options))
+    return (*changes, *from_options)

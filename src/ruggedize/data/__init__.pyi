@@ -1,4 +1,6 @@
 from .bad_files import reject_or_skip as reject_or_skip
+from .counting import SetSize as SetSize
+from .counting import count_images as count_images
 from .decode import Fit as Fit
 from .decode import Stored as Stored
 from .decode import decode_image as decode_image

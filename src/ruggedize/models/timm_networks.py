@@ -106,9 +106,9 @@ def find_pretrained(options: TimmOptions) -> Pretrained:
     except UserError as error:
         cause = str(error).partition("\n")[0]
         raise UserError(
-            f"{cause}\nset pretrained to a .safetensors file with weights of "
-            f"{options.architecture}, or fetch them where there is a connection "
-            "(HF_HUB_OFFLINE must not be set): `hf download "
+            f"{cause}\nset model.pretrained=FILE.safetensors with weights of "
+            f"{options.architecture}, model.pretrained=false for random weights, or fetch them "
+            "where there is a connection (HF_HUB_OFFLINE must not be set): `hf download "
             f"{described.get('hf_hub_id') or f'timm/{options.architecture}'}`"
         ) from error
     name, tag = options.architecture.partition(".")[0], described.get("tag")

@@ -1,3 +1,7 @@
+from .automatic import first_candidate as first_candidate
+from .outlook import Counts as Counts
+from .outlook import Outlook as Outlook
+from .outlook import passes_of as passes_of
 from .plan import check_networks as check_networks
 from .plan import models_of as models_of
 from .plan import required_gain as required_gain

@@ -26,6 +26,7 @@ ELSEWHERE = {  # keys that are read before validation and only allowed in one pl
     "control": "did you mean control at the top level of the recipe?",
     "generations": "did you mean student.generations?",
     "base": "did you mean base at the top of a recipe file?",
+    "training_hours": "did you mean training_hours at the top level of the recipe?",
     "like": "did you mean stages.NAME.like?",
     "pretrained": "only networks of timm have pretrained weights: "
     'model = { name = "timm/NAME", pretrained = true }',

@@ -110,7 +110,8 @@ def merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         if isinstance(below, str) and isinstance(value, dict):
             below = {chooser_for(key): below}
         if isinstance(below, dict) and isinstance(value, dict):
-            same_kind = all(value.get(c, below.get(c)) == below.get(c) for c in CHOOSERS)
+            kinds = [(below.get(chooser), value.get(chooser)) for chooser in CHOOSERS]
+            same_kind = all(new in (None, old) or old == "auto" for old, new in kinds)
             result[key] = merged(below, value) if same_kind or key == "data" else value
         else:
             result[key] = value
@@ -136,7 +137,9 @@ def for_own_data(table: Any, over: Any) -> Any:
     name = over.get("name", table.get("name"))
     if name == table.get("name") or name in BUILT_IN:
         return table
-    is_kept = {"validation": isinstance(table.get("validation"), float), "validation_choice": False}
+    share = table.get("validation")
+    fits_any = isinstance(share, float) or share == "auto"
+    is_kept = {"validation": fits_any, "validation_choice": False}
     return {key: value for key, value in table.items() if is_kept.get(key, True)}
 
 

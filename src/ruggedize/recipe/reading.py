@@ -2,7 +2,7 @@
 
 import difflib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from ruggedize.core.files import write_atomically
 from ruggedize.core.places import user_path
 from ruggedize.core.reading import read_bytes
 from ruggedize.core.tables import MAX_DEPTH, holds_custom, is_too_deep
+from ruggedize.recipe.automatic import ModelChoice, first_candidate, resolve_automatic
 from ruggedize.recipe.explain import explained, shell_hint, shortened
 from ruggedize.recipe.merge import for_own_data, merged, with_stages
 from ruggedize.recipe.places import with_absolute_places, with_places_beside
@@ -36,17 +37,23 @@ def load_recipe(
     name_or_path: str | Path,
     changes: tuple[str, ...] = (),
     *,
+    choose: ModelChoice = first_candidate,
+    recorded: Callable[[int], Path] | None = None,
     tables: Sequence[Mapping[str, Any]] = (),
 ) -> Recipe:
     """Load a shipped recipe or a recipe file, merged over its bases, and apply changes.
 
     The value "none" removes an option of the base. A relative path of the data or of a suite is
     looked up next to the recipe file that sets it, then in the current folder and in the data
-    folder; the loaded recipe has the absolute path.
+    folder; the loaded recipe has the absolute path. Sizes that are "auto" are chosen by the number
+    of images, or for a set of 1,000 if the data does not exist.
 
     Args:
         name_or_path: the name of a shipped recipe, or the path of a TOML file.
         changes: changes of the form `section.key=value`, applied in order.
+        choose: chooses a network where its name is "auto"; default: the smallest candidate.
+        recorded: returns, for a seed, the `recipe.toml` of a run to resume, which need not exist;
+            options that are "auto" keep its values.
         tables: tables of options like those of a recipe file, merged over it before the changes.
 
     Raises:
@@ -64,6 +71,9 @@ def load_recipe(
             f"recipe {name_or_path}: {key} must fit into 64 bits, got a larger integer;\n"
             "set a smaller one"
         )
+    seed = table.get("seed", 0)
+    earlier = recorded(seed) if recorded and isinstance(seed, int) else None
+    table = resolve_automatic(table, choose, earlier)
     try:
         recipe = Recipe.model_validate(without_unset(with_stages(table, str(name_or_path))))
         return with_absolute_places(recipe)

@@ -32,3 +32,5 @@ from .options import StudentOptions as StudentOptions
 from .options import TrainingOptions as TrainingOptions
 from .options import names_stage as names_stage
 from .preflight import check_stage as check_stage
+from .speed import measured_choice as measured_choice
+from .workload import Workload as Workload

@@ -1,0 +1,105 @@
+"""The time that a whole run takes, estimated once an epoch has been timed. Imports no torch."""
+
+import logging
+import time
+from typing import NamedTuple
+
+from ruggedize.core.progress import EpochTask, Progress, time_left
+from ruggedize.recipe.recipe import Recipe
+from ruggedize.train import InterpolationOptions, StudentOptions
+
+FORWARD_AND_BACKWARD = 3  # passes over an image: the gradient costs about two forward passes
+CORRUPTIONS = 19
+EXTRA_CORRUPTIONS = 4  # on which an interpolation is measured
+REFRESH_IMAGES = 5000  # at most, for the batch-norm statistics of an interpolation
+log = logging.getLogger(__name__)
+
+
+class Counts(NamedTuple):
+    """Images of each split."""
+
+    train: int
+    validation: int
+    test: int
+
+
+class Passes(NamedTuple):
+    """Forward passes over one image, or their equivalent in time."""
+
+    steps: int  # in one epoch
+    other: int  # after the steps of one epoch: validation
+    epochs: int
+
+    @property
+    def total(self) -> int:
+        """Passes of the whole stage."""
+        return self.epochs * (self.steps + self.other)
+
+
+def passes_of(recipe: Recipe, counts: Counts) -> dict[str, Passes]:
+    """Return the passes of every stage by name, and of the assessment (as "assessment")."""
+    found: dict[str, Passes] = {}
+    for name, options in recipe.all_stages.items():
+        if isinstance(options, InterpolationOptions):
+            images = min(options.num_images, counts.validation) * (1 + EXTRA_CORRUPTIONS)
+            images += min(REFRESH_IMAGES, counts.train)
+            found[name] = Passes(0, len(options.alphas) * images, 1)
+            continue
+        is_taught = isinstance(options, StudentOptions) and options.learns_from is not None
+        per_image = FORWARD_AND_BACKWARD + is_taught
+        validations = 1 if options.averaging.kind == "none" else 2
+        found[name] = Passes(
+            per_image * counts.train, validations * counts.validation, options.epochs
+        )
+    assess = recipe.assess
+    kinds = CORRUPTIONS if assess.corruptions is None else len(assess.corruptions)
+    images = min(counts.test, assess.num_images or counts.test)
+    cells = 1 + kinds * len(assess.severities)
+    return found | {"assessment": Passes(0, len(recipe.all_stages) * cells * images, 1)}
+
+
+class Outlook:
+    """Progress callback that logs the time left for the run after every stage's first epoch.
+
+    It assumes that a pass takes the same time in all later stages; generating corruptions is not
+    included.
+    """
+
+    def __init__(self, progress: Progress, passes: dict[str, Passes]) -> None:
+        self.progress = progress
+        self.passes = passes
+        self.timed = ""  # stage whose epoch has been timed last
+        self.task = ""
+        self.first = (0, 0.0)  # step and time of the first update of an epoch
+
+    def __call__(self, task: str, done: int, total: int) -> None:
+        """Pass the progress on, and time the first epoch of a stage."""
+        self.progress(task, done, total)
+        if not isinstance(task, EpochTask):
+            return
+        now = time.monotonic()
+        if task != self.task:
+            self.task, self.first = task, (done, now)
+        stage, _, numbers = task.rpartition(" epoch ")
+        if done < total or stage == self.timed or done == self.first[0]:
+            return
+        self.timed = stage
+        per_step = (now - self.first[1]) / (done - self.first[0])
+        self.announce(stage, int(numbers.partition("/")[0]), per_step * total)
+
+    def announce(self, stage: str, epoch: int, seconds: float) -> None:
+        """Log the time left for trainings and assessment after the steps of an epoch."""
+        names = list(self.passes)
+        ahead = names[names.index(stage) + 1 :]
+        passes = self.passes[stage]
+        rate = seconds / passes.steps
+        left = passes.total - (epoch - 1) * (passes.steps + passes.other) - passes.steps
+        trainings = left + sum(self.passes[name].total for name in ahead if name != "assessment")
+        assessment = self.passes["assessment"].total
+        log.info(
+            "the whole run: %s, of which %.0f %% for the assessment (without the time to generate "
+            "corruptions); estimated from the steps of %s epoch %d",
+            time_left(rate * (trainings + assessment)),
+            100 * assessment / max(1, trainings + assessment),
+            *(stage, epoch),
+        )
