@@ -17,19 +17,21 @@ option that selects a kind, the name is enough: `averaging = "ema"` means
 `averaging = { kind = "ema" }`. A default of "none" cannot be written; leave the option out.
 
 - **Objectives.** `objective` is `supervised` (labels only), `consistency` (labels and a frozen
-  teacher), `jsd` (labels, and agreement between a clean and two noisy views) or `mean-teacher`
-  (labels and the network's own moving average). The losses: [method.md](method.md#objectives).
+  teacher), `jsd` (labels, and agreement between a clean and two noisy views), `mean-teacher`
+  (labels and the network's own moving average), `noisy-student` (labels, and a teacher's
+  pseudo-labels) or `fixmatch` (labels, and the network's own pseudo-labels). The losses:
+  [method.md](method.md#objectives).
 - **Stages.** Every recipe has `teacher` and `student`; `without_teacher = true` trains no teacher.
   `[stages.NAME]` adds a stage that is trained after them. `like = "STAGE"` copies the options of an
-  earlier stage, `learns_from = "STAGE"` uses its model as the teacher, `start = "STAGE"` its
-  weights to begin with; `interpolate = "STAGE"` is a stage without a training
-  ([fine-tuning](method.md#fine-tuning)).
+  earlier stage, `learns_from = "STAGE"` uses its model as the teacher (`["STAGE", "STAGE"]`: the
+  mean of several), `start = "STAGE"` its weights to begin with; `interpolate = "STAGE"` is a stage
+  without a training ([fine-tuning](method.md#fine-tuning)).
 - **Networks** are named, or tables with a name: `model = "timm/resnet18"`,
   `model = { name = "timm/resnet18", pretrained = true }`.
 - **`control = true`** (default `false`) adds the stage `noise-only`: the student's options, noisy
   views, labels only.
 - **`student.generations = N`** (default 1) adds `student-2` to `student-N`, each taught by the
-  previous one.
+  previous one, until validation no longer improves.
 - **`microbatches`** computes a step in several parts, one after the other, to save memory
   ([how](method.md#micro-batches)).
 

@@ -39,8 +39,10 @@ OPTIONS = {
     "recipes": "",
 }
 
-FOR_CIFAR = ["cifar10-cpu", "cifar10-gpu", "cifar100-cpu"]
-RECIPES = [*FOR_CIFAR, "demo", "keras-example", "keras-full", "photos"]
+RECIPES = [
+    *("adamatch-cifar10", "cifar10-cpu", "cifar10-gpu", "cifar100-cpu", "demo", "fixmatch-cifar10"),
+    *("keras-example", "keras-full", "photos"),
+]
 
 
 def options_of(command: Callable[..., None]) -> str:

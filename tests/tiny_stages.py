@@ -22,6 +22,7 @@ from ruggedize.views import ViewMaker, ViewOptions
 Terms = Mapping[str, Term]
 CLASSES = ("dark", "light", "red")
 NUM_IMAGES = 64
+NUM_UNLABELLED = 90
 
 
 def three_colours(n: int, seed: int) -> ImageSet:
@@ -36,6 +37,12 @@ def three_colours(n: int, seed: int) -> ImageSet:
         CLASSES,
         torch.arange(n),
     )
+
+
+def without_labels(images: ImageSet) -> ImageSet:
+    """Put the labels of a set aside."""
+    hidden = torch.full_like(images.labels, -1)
+    return dataclasses.replace(images, labels=hidden, hidden_labels=images.labels)
 
 
 def tiny_stage(
@@ -59,23 +66,30 @@ def tiny_stage(
     views = ViewOptions(pad=2)
     maker = ViewMaker(views, image_size=16, seed=3)
     model = create_model(options.model, CLASSES, 16, 16, weights_seed)
+    teachers = {}
+    if options.objective.uses_teacher:
+        teacher = create_model(options.model, CLASSES, 16, 16, seed=7)
+        teachers = {"first": teacher.eval().requires_grad_(False)}
     context = Context(
         name="teacher",
         model=model,
         maker=maker,
         views=options.views,
-        teachers={},
+        teachers=teachers,
         train=train,
+        unlabelled=without_labels(three_colours(NUM_UNLABELLED, 2)),
         precision="fp32",
         accelerator=accelerator,
         progress=no_progress,
     )
+    objective = make_objective(options.objective, context)
+    sources = {"labelled": train, "unlabelled": context.unlabelled}
     return Stage(
         name="teacher",
         model=model,
-        objective=make_objective(options.objective, context),
+        objective=objective,
         refresher=maker,
-        sources={"labelled": train},
+        sources={name: sources[name] for name in objective.sources if sources[name] is not None},
         validation=three_colours(30, 1),
         options=options,
         views=views,
@@ -90,7 +104,8 @@ def tiny_stage(
 
 def checked(stage: Stage) -> None:
     """Run the checks that `train_stage` makes before it builds a stage."""
-    data = Splits(stage.train, stage.validation, stage.validation)
+    others = stage.sources.get("unlabelled")
+    data = Splits(stage.train, stage.validation, stage.validation, unlabelled=others)
     check_stage(stage.name, stage.options, data, stage.views, stage.accelerator)
 
 

@@ -33,8 +33,10 @@ from ruggedize.recipe import (
     models_of,
     passes_of,
     recipe_toml,
+    required_gain,
+    stages_needed,
     start_of,
-    teacher_of,
+    teachers_in,
 )
 from ruggedize.report import write_report
 from ruggedize.tracking import Tracking, reject_missing_trackers, tracking_of
@@ -47,7 +49,9 @@ from ruggedize.train import (
     load_trained,
     naming_lost_processes,
     reject_changed_model,
+    skip_stage,
     train_stage,
+    warn_of_unused_images,
 )
 from ruggedize.views import overlaps, save_view_sheet
 
@@ -98,7 +102,7 @@ def is_finished(folder: Path, recipe: Recipe) -> bool:
     Raises:
         UserError: a model file has been changed since it was delivered.
     """
-    for name in recipe.all_stages:
+    for name in models_of(folder, recipe):
         reject_changed_model(folder / name)
     is_written = all((folder / name).exists() for name in ("recipe.toml", "report.html"))
     is_trained = all(path.exists() for path in models_of(folder, recipe).values())
@@ -107,7 +111,8 @@ def is_finished(folder: Path, recipe: Recipe) -> bool:
 
 def is_assessed(folder: Path, recipe: Recipe) -> bool:
     """Return whether there is an assessment of the current models."""
-    predictions = [folder / "predictions" / f"{name}.safetensors" for name in recipe.all_stages]
+    names = models_of(folder, recipe)
+    predictions = [folder / "predictions" / f"{name}.safetensors" for name in names]
     if not all(path.exists() for path in (folder / "assessment.json", *predictions)):
         return False
     assessed = load_assessment(folder / "assessment.json").facts.models
@@ -158,8 +163,12 @@ def make_stages(
 ) -> None:
     """Make the stages in their order."""
     shared = {"seed": recipe.seed, **callbacks}
-    files = models_of(folder, recipe)
+    models = {name: folder / name / "model.safetensors" for name in recipe.all_stages}
+    is_first = callbacks["accelerator"].is_main_process
     for name, options in recipe.all_stages.items():
+        needed, gain = stages_needed(recipe, name), required_gain(recipe, name)
+        if skip_stage(folder, name, needed, gain, record=is_first):
+            continue
         if isinstance(options, InterpolationOptions):
             interpolate_stage(
                 name,
@@ -168,7 +177,7 @@ def make_stages(
                 options,
                 folder / name,
                 start=start_of(folder, options, recipe),
-                end=files[options.interpolate],
+                end=models[options.interpolate],
                 training=recipe.training_of(name),
                 preset=recipe.assess.preset,
                 **shared,
@@ -180,8 +189,8 @@ def make_stages(
                 recipe.views,
                 options,
                 folder / name,
-                teachers=teachers_of(name, recipe, files, len(data.train.classes)),
-                start=files.get(options.start or ""),
+                teachers=teachers_of(name, recipe, models, len(data.train.classes)),
+                start=models.get(options.start or ""),
                 on_rows=tracking.on_rows,
                 **shared,
             )
@@ -189,16 +198,16 @@ def make_stages(
 
 
 def teachers_of(
-    name: str, recipe: Recipe, files: dict[str, Path], num_classes: int
+    name: str, recipe: Recipe, models: dict[str, Path], num_classes: int
 ) -> dict[str, Path | Classifier]:
-    """Return the teacher of a stage by name: its model file, or a loaded custom network."""
-    source = teacher_of(recipe, name)
-    if source is None or not recipe.training_of(name).objective.uses_teacher:
-        return {}
-    options = recipe.training_of(source)
-    is_custom = options.model.name == "custom"
-    model = load_trained(files[source], options, num_classes) if is_custom else files[source]
-    return {source: model}
+    """Return the teachers of a stage by name: a model file, or a loaded custom network."""
+    found: dict[str, Path | Classifier] = {}
+    for source in teachers_in(recipe, name):
+        options = recipe.training_of(source)
+        is_custom = options.model.name == "custom"
+        file = models[source]
+        found[source] = load_trained(file, options, num_classes) if is_custom else file
+    return found
 
 
 def check_recipe(recipe: Recipe, data: Splits, accelerator: Accelerator) -> None:
@@ -210,6 +219,7 @@ def check_recipe(recipe: Recipe, data: Splits, accelerator: Accelerator) -> None
         check_stage(name, options, data, recipe.views, accelerator)
     input_size = recipe.views.input_size(data.train.image_size)
     check_networks(recipe, len(data.train.classes), input_size)
+    warn_of_unused_images([options.objective for options in recipe.trainings.values()], data)
 
 
 def reject_other_run(folder: Path, recipe: Recipe) -> None:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -89,15 +90,12 @@ class Tracking:
 
     def on_stage(self, stage: str, folder: Path) -> None:
         """Send the rows of a finished stage that have not been sent: it was not tracked before."""
-        curve = folder / "interpolation.json"
-        if not self.names:
-            return
-        rows = read_json(curve)["points"] if curve.exists() else None
-        self.on_rows(stage, rows or files.read_lines(folder / "metrics.jsonl"))
+        self.each(lambda tracker: send_rows(tracker, stage, rows_of(folder)))
 
     def on_picture(self, picture: Path) -> None:
-        """Send the sheet of views."""
-        self.each(lambda tracker: send_once(tracker, picture, send_picture))
+        """Send the sheet of views, which may have been deleted since the run began."""
+        if picture.exists():
+            self.each(lambda tracker: send_once(tracker, picture, send_picture))
 
     def on_assessment(self, assessment: Path) -> None:
         """Send the table of accuracies."""
@@ -170,12 +168,14 @@ def started(name: TrackerName, folder: Path, accelerator: Accelerator) -> Tracke
     record = tracked(folder).get(name, {"id": "", "received": {}})
     run_id = record["id"] or ("" if name == "mlflow" else uuid.uuid4().hex)
     own = copy.copy(accelerator)  # a caller may log with the given one
+    own.trackers = []  # the copy is shallow
     own.project_configuration = ProjectConfiguration(logging_dir=str(folder))
     own.log_with = filter_trackers([name], folder)
     project = name if name == "tensorboard" else PROJECT  # TensorBoard's is a folder in the run's
     own.init_trackers(project, init_kwargs={name: settings(name, folder, run_id)})
     if name == "mlflow":
-        run_id = own.get_tracker(name, unwrap=True).info.run_id
+        active_run: Any = own.get_tracker(name, unwrap=True)
+        run_id = active_run.info.run_id
     tracker = Tracker(name, folder, run_id, record["received"], own)
     tracker.save()
     return tracker
@@ -191,6 +191,14 @@ def settings(name: TrackerName, folder: Path, run_id: str) -> dict[str, Any]:
         "trackio": {"name": f"{title}-{run_id[:8]}", "resume": "allow"},
     }
     return options[name]
+
+
+def rows_of(stage: Path) -> list[dict[str, Any]]:
+    """Return the rows that a stage has written: of its epochs, or of its alphas."""
+    curve = stage / "interpolation.json"
+    return (
+        read_json(curve)["points"] if curve.exists() else files.read_lines(stage / "metrics.jsonl")
+    )
 
 
 def send_rows(tracker: Tracker, stage: str, rows: list[dict[str, Any]]) -> None:
@@ -237,9 +245,8 @@ def send_picture(tracker: Tracker, file: Path) -> None:
     elif tracker.name == "wandb":
         own.log_images({file.stem: images})
     else:
-        import trackio
-
-        tracker.accelerator.log({file.stem: trackio.Image(images[0])}, step=0)
+        image = import_module(tracker.name).Image(images[0])
+        tracker.accelerator.log({file.stem: image}, step=0)
 
 
 def send_table(tracker: Tracker, assessment: Path) -> None:
@@ -261,10 +268,8 @@ def send_table(tracker: Tracker, assessment: Path) -> None:
     elif tracker.name == "mlflow":
         own.log_artifact(str(assessment.with_name("report.html")))
     else:
-        import pandas
-        import trackio
-
-        table = trackio.Table(dataframe=pandas.DataFrame(rows, columns=columns))
+        frame = import_module("pandas").DataFrame(rows, columns=columns)
+        table = import_module(tracker.name).Table(dataframe=frame)
         tracker.accelerator.log({"accuracy": table}, step=0)
 
 

@@ -11,9 +11,10 @@ from ruggedize.assess import AssessOptions
 from ruggedize.assess.example_choice import choose_examples
 from ruggedize.core import files
 from ruggedize.report import compare, load_summary_rows, write_report
+from ruggedize.report.chosen import has_chosen_epoch
 from ruggedize.report.disagreements import grouped_examples
 from ruggedize.report.heat import heats
-from ruggedize.report.record import has_chosen_epoch, read_run
+from ruggedize.report.record import read_run
 from ruggedize.report.wording import facts, points, scale_of
 from tests.behaviour.pages import Page
 from tests.tiny_assessment import tiny_run

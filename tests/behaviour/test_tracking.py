@@ -54,7 +54,7 @@ def test_the_table_holds_the_accuracies(tracked: Path, events: EventAccumulator)
     for name in ("teacher", "student"):
         (event,) = events.Scalars(f"accuracy/{name}/clean")
         clean = models[name]["clean"]
-        assert event.value == pytest.approx(clean["correct"] / clean["total"])
+        assert event.value == pytest.approx(clean["correct"] / clean["n"])
         assert f"{100 * event.value:.2f}" in table
 
 

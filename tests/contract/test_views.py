@@ -13,17 +13,26 @@ import torch
 from jaxtyping import TypeCheckError
 
 from ruggedize.corruptions.names import ALL
+from ruggedize.data import ImageSet
 from ruggedize.kernels.blocks import available_cores
 from ruggedize.views.kinds.additive_noise import quantiles
 from ruggedize.views.noise_chain import overlaps
-from ruggedize.views.options import (
+from ruggedize.views.noise_options import (
     AdditiveNoiseOptions,
-    NoiseOptions,
+    AmplitudeMixOptions,
+    AugMixOptions,
+    CutMixOptions,
+    LpNoiseOptions,
+    MixUpOptions,
+    PatchNoiseOptions,
     RandAugmentOptions,
     RandomErasingOptions,
-    ViewOptions,
+    SpectralFilterOptions,
+    TrivialAugmentOptions,
 )
+from ruggedize.views.options import NoiseOptions, OneOfOptions, ViewOptions
 from ruggedize.views.pairs import ViewMaker
+from ruggedize.views.partners import Partners, choose_partners
 
 Pictures = tuple[torch.Tensor, torch.Tensor]
 
@@ -32,6 +41,14 @@ CHAINS: dict[str, tuple[NoiseOptions, ...]] = {
     "additive noise": (AdditiveNoiseOptions(),),
     "random erasing": (ERASING,),
     "randaugment": (RandAugmentOptions(),),
+    "trivialaugment": (TrivialAugmentOptions(),),
+    "lp noise": (LpNoiseOptions(norm="l2"),),
+    "patch noise": (PatchNoiseOptions(),),
+    "augmix": (AugMixOptions(operations="all"),),
+    "spectral filter": (SpectralFilterOptions(),),
+    "amplitude mix": (AmplitudeMixOptions(probability=0.9),),
+    "mixed labels": (MixUpOptions(alpha=0.7), CutMixOptions(probability=0.9)),
+    "one of": (OneOfOptions(one_of=(TrivialAugmentOptions(), ERASING, AdditiveNoiseOptions())),),
     "all": (RandAugmentOptions(), ERASING, AdditiveNoiseOptions(distribution="uniform")),
 }
 RULES = {"resized": {"resize": 48, "crop": 36}, "padded": {"pad": 4}}
@@ -58,7 +75,15 @@ def maker_of(
 ) -> ViewMaker:
     noise = CHAINS[chain] if chain else ()
     options = ViewOptions.model_validate({**RULES[rule], "noise": noise, "geometry": geometry})
-    return ViewMaker(options, image_size=32, seed=seed)
+    return ViewMaker(options, image_size=32, seed=seed, partners=partners(options))
+
+
+def partners(options: ViewOptions) -> Partners | None:
+    """Return images to mix with: stripes."""
+    images = torch.arange(50 * 3 * 32 * 32).mul(11).remainder(253).to(torch.uint8)
+    labels = torch.arange(50) % 10
+    pool = ImageSet(images.reshape(50, 3, 32, 32), labels, tuple("abcdefghij"), labels)
+    return choose_partners(pool, options, seed=0)
 
 
 @contextmanager

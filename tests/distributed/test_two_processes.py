@@ -29,6 +29,30 @@ WISHES = {
         "ghost_batches": 2,
         "objective": {"kind": "mean-teacher", "decay": 0.8},
     },
+    "mean teacher, unlabelled": {
+        "network": "as it is",
+        "ghost_batches": 2,
+        "objective": {"kind": "mean-teacher", "decay": 0.8, "unlabelled_ratio": 2},
+    },
+    "adamatch": {
+        "network": "as it is",
+        "ghost_batches": 4,
+        "microbatches": 2,
+        "batch_size": 22,
+        "objective": {
+            "kind": "fixmatch",
+            "unlabelled_ratio": 2,
+            "threshold": 0.5,
+            "relative_threshold": True,
+            "distribution_alignment": True,
+        },
+    },
+    "noisy student": {
+        "network": "as it is",
+        "ghost_batches": 2,
+        "steps_per_epoch": 6,
+        "objective": {"kind": "noisy-student", "unlabelled_ratio": 2, "threshold": 0.0},
+    },
     "micro-batches": {
         "network": "as it is",
         "ghost_batches": 4,
@@ -68,6 +92,15 @@ def test_order_and_views_are_the_same(both: tuple[Trained, Trained]) -> None:
         assert whole == first + second
         assert first
         assert second
+
+
+def test_unlabelled_images_and_their_views_are_the_same(both: tuple[Trained, Trained]) -> None:
+    one, two = both
+    shares = zip(two.notes[0]["unlabelled"], two.notes[1]["unlabelled"], strict=True)
+    for whole, (first, second) in zip(one.notes[0]["unlabelled"], shares, strict=True):
+        assert whole == first + second
+    used = [len(whole) > 0 for whole in one.notes[0]["unlabelled"]]
+    assert all(used) == any(used) == ("pseudo_label_accuracy" in one.rows[-1])
 
 
 def test_the_first_gradients_are_equal_to_float_tolerance(both: tuple[Trained, Trained]) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from ruggedize.models import Classifier
 from ruggedize.models.batch_norm import replace_batch_norm
 from ruggedize.train.loop import fit
+from ruggedize.train.objectives.objective import StatefulObjective
 from ruggedize.train.stage import Stage
 from tests.tiny_stages import CLASSES, NUM_IMAGES, Altered, three_colours, tiny_stage
 
@@ -49,7 +51,7 @@ def job_of(folder: Path, network: str, num_images: int, options: dict[str, Any])
     stage = tiny_stage(folder, **(OPTIONS | options))
     stage = dataclasses.replace(
         stage,
-        sources={"labelled": three_colours(num_images, 0)},
+        sources=dict(stage.sources) | {"labelled": three_colours(num_images, 0)},
         validation=three_colours(NUM_VALIDATION, 1),
     )
     if network == "without":
@@ -58,6 +60,14 @@ def job_of(folder: Path, network: str, num_images: int, options: dict[str, Any])
         replace_batch_norm(stage.model, lambda layer: FrozenBatchNorm(layer.num_features).eval())
     stage.model.double()  # a rounding that tips one rectifier or maximum changes all that follows
     return stage
+
+
+def fingerprints(index: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> list[tuple[int, int]]:
+    """Return the index and a checksum of the views of every image of a source."""
+    named = {key: value for key, value in tensors.items() if "labels" not in key}
+    views = zip(*named.values(), strict=True)  # of each image
+    sums = [zlib.crc32(b"".join(v.numpy().tobytes() for v in each)) for each in views]
+    return list(zip(index.tolist(), sums, strict=True))
 
 
 def main(
@@ -72,20 +82,33 @@ def main(
     rank = stage.accelerator.process_index
     victim, moment = (int(part) for part in (dies or "-1 at 0").split(" at "))
     made: list[tuple[int, int]] = []  # the latest batch: indices, and sums of the views
+    others: list[tuple[int, int]] = []  # the same of its unlabelled images
     seen: list[list[tuple[int, int]]] = []  # of every step
+    seen_unlabelled: list[list[tuple[int, int]]] = []
     gradients: dict[str, torch.Tensor] = {}
 
     class Noting(Altered):
         def batch(self, images, epoch, step):
             batch = super().batch(images, epoch, step)
-            named = {key: value for key, value in batch["labelled"].items() if key != "labels"}
-            views = zip(*named.values(), strict=True)  # of each image
-            sums = [zlib.crc32(b"".join(v.numpy().tobytes() for v in each)) for each in views]
-            made[:] = zip(images["labelled"].index.tolist(), sums, strict=True)
+            for source, kept in (("labelled", made), ("unlabelled", others)):
+                if source in images:
+                    kept[:] = fingerprints(images[source].index, batch[source])
             return batch
 
+    class NotingState(Noting):
+        def after_step(self, model, step):
+            self.inner.after_step(model, step)
+
+        def state_dict(self):
+            return self.inner.state_dict()
+
+        def load_state_dict(self, state):
+            self.inner.load_state_dict(state)
+
     def progress(task: str, done: int, total: int) -> None:
-        seen.append(made[:])
+        if not task.startswith("compute"):
+            seen.append(made[:])
+            seen_unlabelled.append(others[:])
         if rank == victim and len(seen) == moment:
             folder.with_name(f"{folder.name}-died").touch()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -103,14 +126,15 @@ def main(
 
     handle = register_optimizer_step_pre_hook(note_gradients)
     try:
-        objective = Noting(stage.objective, lambda terms, batch: terms)
+        noting = NotingState if isinstance(stage.objective, StatefulObjective) else Noting
+        objective = noting(stage.objective, lambda terms, batch: terms)
         fit(dataclasses.replace(stage, objective=objective, progress=progress))
     finally:
         handle.remove()
     digest = hashlib.sha256()
     for value in stage.model.state_dict().values():
         digest.update(value.numpy().tobytes())
-    notes = {"seen": seen, "delivered": digest.hexdigest()}
+    notes = {"seen": seen, "unlabelled": seen_unlabelled, "delivered": digest.hexdigest()}
     folder.with_name(f"{folder.name}-notes-{rank}.json").write_text(json.dumps(notes))
     save_file(gradients, folder.with_name(f"{folder.name}-gradients-{rank}.safetensors"))
 

@@ -13,16 +13,13 @@ from torch import Tensor, nn
 from ruggedize.core.progress import no_progress
 from ruggedize.data import ImageSet
 from ruggedize.train import Context, Objective, Term
-from ruggedize.train.objectives.mean_teacher import MeanTeacher
-from ruggedize.train.objectives.objective import (
-    IMAGES,
-    LABELLED,
-    Batch,
+from ruggedize.train.objectives.losses import (
     balanced_class_weights,
     jensen_shannon_sum,
-    make_objective,
     softened_kl,
 )
+from ruggedize.train.objectives.mean_teacher import MeanTeacher
+from ruggedize.train.objectives.objective import IMAGES, LABELLED, Batch, make_objective
 from ruggedize.train.objectives.options import (
     ConsistencyOptions,
     JsdOptions,

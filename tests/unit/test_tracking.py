@@ -74,6 +74,16 @@ def test_an_interpolation_has_a_curve_too(tmp_path: Path) -> None:
     assert [event.value for event in found.Scalars("between/clean")] == [0.5, 0.75]
 
 
+def test_the_callers_accelerator_is_left_alone(tmp_path: Path) -> None:
+    accelerator = Accelerator(cpu=True)
+    for name in ("first", "second"):
+        with tracking_of(["tensorboard"], tmp_path / name, accelerator) as tracking:
+            tracking.on_rows("teacher", [{"loss": 1.0}])
+    assert steps(tmp_path / "first", "teacher/loss") == [1]
+    assert steps(tmp_path / "second", "teacher/loss") == [1]
+    assert accelerator.trackers == [] == accelerator.log_with
+
+
 def test_a_resumed_training_sends_no_step_twice(tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
         train(tmp_path, "tensorboard", stop_after=2)

@@ -68,16 +68,16 @@ def marker(preset: Preset) -> Path | None:
     return folder / f"corruptions-{digest}.compiled"
 
 
-def started(suite: GeneratedSuite) -> list[subprocess.Popen[str]]:
+def started(suite: GeneratedSuite) -> list[subprocess.Popen[bytes]]:
     """Start the processes, each with its share of the corruptions."""
     number = min(MOST_PROCESSES, (os.cpu_count() or 1) // CORES_PER_PROCESS)
     options = {name: dict(chosen) for name, chosen in suite.options.items()}
     rest = (suite.preset, min(suite.clean.shape[2:]), options)
     shares = [json.dumps([ALL[place::number], *rest]) for place in range(number)]
-    quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    none = subprocess.DEVNULL
     commands = [[sys.executable, "-P", "-m", __name__, share] for share in shares]
     try:
-        return [subprocess.Popen(command, **quiet) for command in commands]
+        return [subprocess.Popen(c, stdin=none, stdout=none, stderr=none) for c in commands]
     except OSError:  # no more processes, or no memory for them
         return []
 

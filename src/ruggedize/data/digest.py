@@ -34,11 +34,16 @@ WHOLE_FOLDER = "all"  # the name of the part that a folder without parts is
 
 
 class DataDigest(BaseModel):
-    """Digests of all splits, and the place that the data was read from, which is not compared."""
+    """Digests of all splits, and the place that the data was read from, which is not compared.
+
+    `chosen` is the digest of the images that keep their label (`num_labels`) and of these labels.
+    It is compared if both sides have it, because it is unknown before the images are read.
+    """
 
     model_config = FROZEN
     place: str
     parts: dict[str, PartDigest]
+    chosen: str | None = None
 
     def for_training(self) -> "DataDigest":
         """Return the digest without the test images, which training does not use."""
@@ -72,6 +77,8 @@ class DataDigest(BaseModel):
                 changes.append(f"{name} {'was added' if before is None else 'is missing'}")
             elif before != after:
                 changes += [f"{name}: {change}" for change in part_changes(before, after)]
+        if self.chosen and now.chosen and self.chosen != now.chosen and not changes:
+            changes.append("other images keep their label (num_labels, label_seed)")
         return changes
 
 
@@ -85,16 +92,22 @@ def part_changes(before: PartDigest, after: PartDigest) -> list[str]:
     return changes
 
 
-def folder_digest(folder: Path, parts: Mapping[str, Mapping[str, FileList]]) -> DataDigest:
+def folder_digest(
+    folder: Path,
+    parts: Mapping[str, Mapping[str, FileList]],
+    elsewhere: Mapping[str, Path] | None = None,
+) -> DataDigest:
     """Return the digest of a folder of images, from file names and sizes; decodes nothing.
 
     Args:
         folder: the data folder; file names are taken relative to it.
         parts: the files by split and class.
+        elsewhere: the folders of splits that are not in the data folder.
     """
+    folders = dict.fromkeys(parts, folder) | dict(elsewhere or {})
     return DataDigest(
         place=str(folder.absolute()),
-        parts={part: files_digest(folder, classes) for part, classes in parts.items()},
+        parts={part: files_digest(folders[part], classes) for part, classes in parts.items()},
     )
 
 
@@ -133,6 +146,14 @@ def array_digest(
     return PartDigest(
         images=len(labels), labels=labels_hash.hexdigest(), content=content.hexdigest()
     )
+
+
+def choice_digest(index: Int64[np.ndarray, " n"], labels: Int64[np.ndarray, " n"]) -> str:
+    """Return the digest of the images that keep their label, and of these labels."""
+    chosen = new_hash()
+    chosen.update(np.ascontiguousarray(index).data)
+    chosen.update(np.ascontiguousarray(labels).data)
+    return chosen.hexdigest()
 
 
 def new_hash() -> "hashlib.blake2b":

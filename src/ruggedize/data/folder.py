@@ -14,10 +14,10 @@ from ruggedize.core.memory import available_memory, processes_here
 from ruggedize.core.progress import Progress, no_progress
 from ruggedize.data.bad_files import reject_or_skip
 from ruggedize.data.decode import Stored
-from ruggedize.data.digest import folder_digest
+from ruggedize.data.digest import DataDigest, folder_digest
 from ruggedize.data.file_list import FileList
 from ruggedize.data.image_set import ImageSet, Splits
-from ruggedize.data.layout import TEST_SHARE, Files, find_images
+from ruggedize.data.layout import TEST_SHARE, UNLABELLED, Files, find_images, without_classes
 from ruggedize.data.oddities import report_found, warn_of_shared_pictures
 from ruggedize.data.options import DataOptions
 from ruggedize.data.originals import Originals
@@ -47,7 +47,8 @@ def load_folder(path: Path, options: DataOptions, progress: Progress = no_progre
     check_options(path, options)
     found = find_images(path, options.validation)
     if found.has_parts:
-        warn_of_shared_pictures(path, found.parts)
+        labelled = {part: files for part, files in found.parts.items() if part != UNLABELLED}
+        warn_of_shared_pictures(path, labelled)
     return load_files(path, found.parts, options, progress)
 
 
@@ -55,7 +56,9 @@ def load_files(
     path: Path, parts: dict[str, Files], options: DataOptions, progress: Progress
 ) -> Splits:
     """Load image files by split and class; `path` is the folder or table that lists them."""
-    classes = tuple(sorted({name for part in parts.values() for name in part}))
+    parts = with_chosen_folder(parts, options)
+    labelled = (found for part, found in parts.items() if part != UNLABELLED)
+    classes = tuple(sorted({name for found in labelled for name in found}))
     if not parts["train"]:
         raise UserError(f"{shown(path)} has no images for training;\nadd some")
     sets = read_parts(path, parts, classes, options, progress)
@@ -70,10 +73,36 @@ def load_files(
         train, sets["test"] = hold_out(train, TEST_SHARE)
     if "validation" not in sets:
         train, sets["validation"] = hold_out(train, options.validation)
-    folder = path if path.is_dir() else path.parent
-    splits = Splits(train, sets["validation"], sets["test"], folder_digest(folder, parts))
+    digest, unlabelled = digest_of(path, parts, options), sets.get(UNLABELLED)
+    splits = Splits(train, sets["validation"], sets["test"], digest, unlabelled)
     report_found(path, splits)
     return splits
+
+
+def with_chosen_folder(parts: dict[str, Files], options: DataOptions) -> dict[str, Files]:
+    """Return the files with those of `data.unlabelled`, if it is set, as the unlabelled split."""
+    return parts if options.unlabelled is None else parts | unlabelled_files(options.unlabelled)
+
+
+def unlabelled_files(folder: Path) -> dict[str, Files]:
+    """Return the files of a folder of unlabelled images as a split.
+
+    Raises:
+        UserError: the folder does not exist, or has no images.
+    """
+    if not folder.is_dir():
+        raise UserError(
+            f"data.unlabelled: {shown(folder)} is not a folder;\nset a folder of images"
+        )
+    return {UNLABELLED: without_classes(folder)}
+
+
+def digest_of(path: Path, parts: dict[str, Files], options: DataOptions) -> DataDigest:
+    """Return the digest of the files of a folder or table, and of `data.unlabelled`."""
+    chosen = options.unlabelled
+    elsewhere = {} if chosen is None else {UNLABELLED: chosen}
+    folder = path if path.is_dir() else path.parent
+    return folder_digest(folder, with_chosen_folder(parts, options), elsewhere)
 
 
 def check_options(path: Path, options: DataOptions) -> None:
@@ -101,6 +130,7 @@ def read_parts(
     stored = Stored(options.image_size or 0, options.fit, options.max_megapixels)
     lists = {part: FileList.joined(found.values()) for part, found in parts.items()}
     streamed = must_stream(options, sum(map(len, lists.values())))
+    numbers = {name: number for number, name in enumerate(classes)}
     sets: dict[str, ImageSet] = {}
     bad: list[Path] = []
     folder = path if path.is_dir() else path.parent
@@ -108,8 +138,8 @@ def read_parts(
         images, is_bad = read_images(files, stored, options, streamed, progress)
         bad += files.select(np.flatnonzero(is_bad))
         class_sizes = [len(found) for found in parts[part].values()]
-        numbers = [classes.index(name) for name in parts[part]]
-        labels = torch.from_numpy(np.repeat(np.array(numbers, np.int64), class_sizes))
+        known = [numbers.get(name, -1) for name in parts[part]]
+        labels = torch.from_numpy(np.repeat(np.array(known, np.int64), class_sizes))
         index, originals = torch.arange(len(files)), Originals(files, stored)
         everything = ImageSet(images, labels, classes, index, originals=originals)
         good = everything.select(np.flatnonzero(~is_bad)) if is_bad.any() else everything
@@ -160,6 +190,8 @@ def must_stream(options: DataOptions, num_images: int) -> bool:
 def reject_empty_classes(sets: dict[str, ImageSet], parts: dict[str, dict[str, FileList]]) -> None:
     """Raise UserError if none of the files of a class can be decoded."""
     for part, found in parts.items():
+        if part == UNLABELLED:
+            continue
         present = {sets[part].classes[label] for label in sets[part].labels.unique().tolist()}
         if empty := sorted(set(found) - present):
             raise UserError(

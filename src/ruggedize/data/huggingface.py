@@ -20,7 +20,7 @@ from ruggedize.data.decode import BadImageError, Stored, decode
 from ruggedize.data.digest import DataDigest, PartDigest, new_hash, size_of
 from ruggedize.data.folder import must_stream, read_images
 from ruggedize.data.image_set import ImageSet, Splits
-from ruggedize.data.layout import PARTS, TEST_SHARE
+from ruggedize.data.layout import ALL_PARTS, TEST_SHARE, UNLABELLED
 from ruggedize.data.listing import ENDINGS, visible_files
 from ruggedize.data.location import PREFIX
 from ruggedize.data.oddities import report_found
@@ -92,8 +92,8 @@ def load_huggingface(options: DataOptions, progress: Progress) -> Splits:
         train, sets["test"] = hold_out(train, TEST_SHARE)
     if "validation" not in sets:
         train, sets["validation"] = hold_out(train, options.validation, options.validation_choice)
-    digest = digest_of(options.name, found)
-    splits = Splits(train, sets["validation"], sets["test"], digest)
+    digest, unlabelled = digest_of(options.name, found), sets.get(UNLABELLED)
+    splits = Splits(train, sets["validation"], sets["test"], digest, unlabelled)
     report_found(Path(options.name), splits)
     return splits
 
@@ -117,12 +117,11 @@ def read_parts(found: Found, options: DataOptions, progress: Progress) -> dict[s
     faults: list[Callable[[], str]] = []
     for name, (rows, labels) in found.parts.items():
         images, is_bad = read_images(rows, stored, options, streamed, progress)
-        index = torch.arange(len(labels))
         part = ImageSet(
             images,
             torch.from_numpy(labels),
             found.classes,
-            index,
+            torch.arange(len(labels)),
             options.fit,
             originals=Originals(rows, stored),
         )
@@ -154,7 +153,7 @@ def find_rows(name: str) -> Found:
     splits = opened(name.removeprefix(PREFIX))
     import datasets  # `opened` names the extra to install
 
-    by_part = {part: splits[key] for part in PARTS for key in splits if key in PARTS[part]}
+    by_part = {p: splits[key] for p in ALL_PARTS for key in splits if key in ALL_PARTS[p]}
     if "train" not in by_part:
         raise UserError(
             f"{name} must have a split train, got {', '.join(splits)};\nrename one of them to train"
@@ -169,11 +168,11 @@ def find_rows(name: str) -> Found:
         numbers = {text: number for number, text in enumerate(classes)}
     parts: dict[str, Part] = {}
     for part, rows in by_part.items():
-        labels = np.array([numbers.get(text, -1) for text in texts[part]], np.int64)
-        chosen = np.flatnonzero(labels >= 0)
-        if len(chosen) < len(labels):
-            unlabelled = len(labels) - len(chosen)
-            log.warning("%s: %d rows of %s have no known class", name, unlabelled, part)
+        known = {} if part == UNLABELLED else numbers
+        labels = np.array([known.get(text, -1) for text in texts[part]], np.int64)
+        chosen = np.flatnonzero((labels >= 0) | (part == UNLABELLED))
+        if unknown := len(labels) - len(chosen):
+            log.warning("%s: %d rows of %s have no known class", name, unknown, part)
         if len(chosen):
             encoded = rows.cast_column(image, datasets.Image(decode=False))
             parts[part] = Part(Rows(encoded, image, chosen), labels[chosen])
@@ -268,7 +267,8 @@ def by_split(files: list[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for file in files:
         stem = Path(file).stem.lower()
-        part = next((p for p in PARTS for name in PARTS[p] if stem.startswith(name)), "train")
+        names = ((p, name) for p, spellings in ALL_PARTS.items() for name in spellings)
+        part = next((p for p, name in names if stem.startswith(name)), "train")
         found.setdefault(part, []).append(file)
     return found
 

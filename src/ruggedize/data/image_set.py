@@ -27,6 +27,7 @@ class ImageBatch:
     images: Images | Originals
     labels: Labels  # -1 = unlabelled
     index: Index
+    hidden_labels: Labels | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -45,6 +46,8 @@ class ImageSet:
 
     `images` is a uint8 tensor `[n, 3, h, w]`, or files that are decoded on access. `take` and
     `batches` load pixels into memory; `select` returns another set and decodes nothing.
+    `hidden_labels` are known labels of unlabelled images: they must not be learned from, only
+    compared with pseudo-labels in metrics.
 
     Raises:
         ValueError: the numbers of images, labels and indices differ, a label is out of range, or
@@ -58,6 +61,7 @@ class ImageSet:
     fit: Fit = "crop"  # how images that are not square were made square
     left_out: tuple[str, ...] = ()  # skipped bad files of the split
     originals: Originals | None = None  # the files, where the images come from files
+    hidden_labels: Labels | None = None  # -1 = unknown
 
     def __post_init__(self) -> None:
         if isinstance(self.images, Tensor):
@@ -101,7 +105,15 @@ class ImageSet:
             images = self.images[chosen]
         originals = self.originals and self.originals.select(chosen)
         labels, index = self.labels[chosen], self.index[chosen]
-        return replace(self, images=images, labels=labels, index=index, originals=originals)
+        hidden = None if self.hidden_labels is None else self.hidden_labels[chosen]
+        return replace(
+            self,
+            images=images,
+            labels=labels,
+            index=index,
+            originals=originals,
+            hidden_labels=hidden,
+        )
 
     def batches(self, positions: Sequence[np.ndarray]) -> Iterator[ImageBatch]:
         """Yield one batch per array of positions.
@@ -127,7 +139,8 @@ class ImageSet:
             yield self._batch(chosen, self.originals.select(chosen)), made
 
     def _batch(self, chosen: Tensor, images: Images | Originals) -> ImageBatch:
-        return ImageBatch(images, self.labels[chosen], self.index[chosen])
+        hidden = None if self.hidden_labels is None else self.hidden_labels[chosen]
+        return ImageBatch(images, self.labels[chosen], self.index[chosen], hidden)
 
 
 def check_rgb(images: Tensor) -> None:
@@ -159,4 +172,5 @@ class Splits:
     @property
     def left_out(self) -> tuple[str, ...]:
         """The files of a folder that could not be decoded and were skipped."""
-        return tuple(sorted({name for part in self for name in part.left_out}))
+        parts = [*self, *([] if self.unlabelled is None else [self.unlabelled])]
+        return tuple(sorted({name for part in parts for name in part.left_out}))

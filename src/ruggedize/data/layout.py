@@ -18,6 +18,8 @@ PARTS = {  # usual names of each split, in lower case
     "validation": ("validation", "val", "valid"),
     "test": ("test", "testing"),
 }
+UNLABELLED = "unlabelled"
+ALL_PARTS = PARTS | {UNLABELLED: ("unlabelled", "unlabeled")}
 TEST_SHARE = 0.2  # fraction of the images held out for testing if there is no test split
 Files = dict[str, FileList]  # files by class
 log = logging.getLogger(__name__)
@@ -33,9 +35,10 @@ class Found(NamedTuple):
 def find_images(path: Path, validation: float | int) -> Found:
     """Return the image files of a folder by split and class; there is always a split `train`.
 
-    A folder with `train/CLASS/*` may also have `validation/` (or `val/`, `valid/`) and `test/`. In
-    a folder with only `CLASS/*`, the hash of a file's bytes decides its split, so that adding files
-    does not move the others.
+    A folder with `train/CLASS/*` may also have `validation/` (or `val/`, `valid/`), `test/` and
+    `unlabelled/`, whose images are at any depth and get the class "". In a folder with only
+    `CLASS/*`, the hash of a file's bytes decides its split, so that adding files does not move the
+    others.
 
     Args:
         path: the folder.
@@ -50,6 +53,8 @@ def find_images(path: Path, validation: float | int) -> Found:
         warn_of_others(root, folders)
         parts = {
             part: list_classes(stepped_into(folder), may_be_empty=part != "train")
+            if part in PARTS
+            else without_classes(folder)
             for part, folder in folders.items()
         }
         return Found(with_spelling_of_train(parts), has_parts=True)
@@ -102,7 +107,7 @@ def part_folders(root: Path) -> dict[str, Path]:
     """Return the subfolders that are named after splits, by split."""
     found: dict[str, Path] = {}
     for folder in visible_folders(root):
-        for part, names in PARTS.items():
+        for part, names in ALL_PARTS.items():
             if folder.name.lower() not in names:
                 continue
             if part in found:
@@ -114,7 +119,12 @@ def part_folders(root: Path) -> dict[str, Path]:
                 log.warning("%s is empty and is ignored", shown(folder))
                 continue
             found[part] = folder
-    return {part: found[part] for part in PARTS if part in found}
+    return {part: found[part] for part in ALL_PARTS if part in found}
+
+
+def without_classes(folder: Path) -> Files:
+    """Return all image files below a folder, as those of the class ""."""
+    return {"": files_below(folder)}
 
 
 def warn_of_others(root: Path, folders: Mapping[str, Path]) -> None:

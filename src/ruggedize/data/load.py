@@ -15,16 +15,23 @@ from ruggedize.core.progress import Progress, no_progress
 from ruggedize.data.bad_files import reject_or_skip
 from ruggedize.data.cifar import CIFAR10, CIFAR100, SIZE, find_folder, load_cifar
 from ruggedize.data.decode import MAX_MEGAPIXELS, Fit, Stored
-from ruggedize.data.digest import DataDigest, array_digest, folder_digest
+from ruggedize.data.digest import DataDigest, array_digest, files_digest
 from ruggedize.data.digits import load_digits
-from ruggedize.data.folder import check_options, load_files, load_folder
+from ruggedize.data.folder import (
+    check_options,
+    digest_of,
+    load_files,
+    load_folder,
+    unlabelled_files,
+)
 from ruggedize.data.image_set import ImageSet, Splits
-from ruggedize.data.layout import files_below, find_images, is_plain_folder
+from ruggedize.data.layout import UNLABELLED, files_below, find_images, is_plain_folder
 from ruggedize.data.location import BUILT_IN, PREFIX, place_of, places_of
 from ruggedize.data.options import DataOptions
 from ruggedize.data.split import hold_out
 from ruggedize.data.streaming import decode_all
 from ruggedize.data.tables import is_table, read_table
+from ruggedize.data.unlabelled import load_unlabelled, with_chosen_labels
 
 LAYOUTS = {layout.name: layout for layout in (CIFAR10, CIFAR100)}
 
@@ -39,6 +46,9 @@ def load_data(  # noqa: PLR0913
     validation_choice: Literal["stratified", "last"] = "stratified",
     fit: Fit = "crop",
     max_megapixels: float = MAX_MEGAPIXELS,
+    unlabelled: str | os.PathLike[str] | None = None,
+    num_labels: int | None = None,
+    label_seed: int = 0,
     streaming: bool | Literal["auto"] = "auto",
     workers: int | None = None,
     skip_bad_images: bool = False,
@@ -55,6 +65,10 @@ def load_data(  # noqa: PLR0913
         validation_choice: stratified (every class in proportion) or last.
         fit: how a folder's images are made square: crop, pad or squash.
         max_megapixels: limit above which images of a folder are rejected.
+        unlabelled: folder of images without labels; default: the folder unlabelled next to train.
+        num_labels: training images that keep their label, equally many of each class; the others
+            become `Splits.unlabelled`.
+        label_seed: seed of the choice of these images.
         streaming: decode the images of a folder on each access instead of keeping them in memory;
             auto: only if they would take more than a third of the free memory.
         workers: number of processes that decode streamed images; 0: threads of this process.
@@ -70,6 +84,9 @@ def load_data(  # noqa: PLR0913
         "validation_choice": validation_choice,
         "fit": fit,
         "max_megapixels": max_megapixels,
+        "unlabelled": unlabelled,
+        "num_labels": num_labels,
+        "label_seed": label_seed,
         "streaming": streaming,
         "workers": workers,
         "skip_bad_images": skip_bad_images,
@@ -136,13 +153,22 @@ def load_splits(
     if options.name.startswith(PREFIX):
         from ruggedize.data.huggingface import load_huggingface
 
-        return load_huggingface(options, progress)
-    if options.name not in BUILT_IN:
-        return load_folder_splits(options, progress)
+        splits = load_huggingface(options, progress)
+    elif options.name not in BUILT_IN:
+        splits = load_folder_splits(options, progress)
+    else:
+        splits = load_named_splits(options, download, progress)
+    return with_chosen_labels(splits, options)
+
+
+def load_named_splits(options: DataOptions, download: bool, progress: Progress) -> Splits:
+    """Load a built-in data set, and the folder of unlabelled images if one is set."""
     train, test = load_named(options, download)
     remaining, held_out = hold_out(train, options.validation, options.validation_choice)
     remaining = proportional_share(remaining, options.num_train)
-    return Splits(remaining, held_out, test, named_digest(options.name, train, test))
+    digest = named_digest(options, train, test)
+    unlabelled = load_unlabelled(options, train, progress)
+    return Splits(remaining, held_out, test, digest, unlabelled)
 
 
 def proportional_share(images: ImageSet, num_train: int | None) -> ImageSet:
@@ -173,33 +199,35 @@ def data_digest(options: DataOptions) -> DataDigest | None:
         from ruggedize.data.huggingface import huggingface_digest
 
         return huggingface_digest(options.name)
+    if options.unlabelled is not None and not options.unlabelled.is_dir():
+        return None
     if options.name in LAYOUTS and find_folder(LAYOUTS[options.name], options.root) is None:
         return None
     if options.name in BUILT_IN:
-        return named_digest(options.name, *load_named(options, download=False))
+        return named_digest(options, *load_named(options, download=False))
     path = place_of(options)
     if path.is_file() and is_table(path):
-        return folder_digest(path.parent, read_table(path, options.validation))
+        return digest_of(path, read_table(path, options.validation), options)
     if not path.is_dir():
         return None
-    return folder_digest(path, find_images(path, options.validation).parts)
+    return digest_of(path, find_images(path, options.validation).parts, options)
 
 
-def named_digest(name: str, train: ImageSet, test: ImageSet) -> DataDigest:
-    """Return the digest of a built-in data set."""
-    parts = {"train": train, "test": test}
-    return DataDigest(
-        place=name,
-        parts={
-            key: array_digest(part.labels.numpy(), part.images[:].numpy())
-            for key, part in parts.items()
-        },
-    )
+def named_digest(options: DataOptions, train: ImageSet, test: ImageSet) -> DataDigest:
+    """Return the digest of a built-in data set and of the folder of unlabelled images."""
+    parts = {
+        key: array_digest(part.labels.numpy(), part.images[:].numpy())
+        for key, part in {"train": train, "test": test}.items()
+    }
+    if options.unlabelled is not None:
+        files = unlabelled_files(options.unlabelled)[UNLABELLED]
+        parts[UNLABELLED] = files_digest(options.unlabelled, files)
+    return DataDigest(place=options.name, parts=parts)
 
 
 def load_named(options: DataOptions, download: bool) -> tuple[ImageSet, ImageSet]:
     """Load the training and test images of a built-in data set."""
-    if options.skip_bad_images:
+    if options.skip_bad_images and options.unlabelled is None:
         raise UserError(
             f"data.skip_bad_images applies to folders of images only, got data {options.name};\n"
             "remove the option"

@@ -52,16 +52,17 @@ def with_absolute_place(options: DataOptions) -> DataOptions:
 
 
 def beside(data: object, folder: Path) -> object:
-    """Return a table of options whose relative path refers to `folder`, if it exists there.
+    """Return a table of options whose relative paths refer to `folder`, if they exist there.
 
-    The path is `root` if it is set, or else `name`.
+    The paths are `root` if it is set, or else `name`, and `unlabelled`.
     """
     if not isinstance(data, dict):
         return data
+    found = dict(data)
     keys = [key for key in ("root", "name") if isinstance(data.get(key), str)][:1]
-    for key in keys:
+    for key in [*keys, *(["unlabelled"] if isinstance(data.get("unlabelled"), str) else [])]:
         prefix = PREFIX if data[key].startswith(PREFIX) else ""
         path = data[key].removeprefix(prefix)
         if path not in BUILT_IN and not path.startswith("~") and is_there(folder / path):
-            return {**data, key: f"{prefix}{absolute_path(folder / path)}"}
-    return data
+            found[key] = f"{prefix}{absolute_path(folder / path)}"
+    return found

@@ -16,6 +16,8 @@ def report_found(path: Path, splits: Splits) -> None:
     """Log how many images and classes each split has, and warn of missing or unbalanced classes."""
     parts = dict(zip(("train", "validation", "test"), splits, strict=True))
     described = "; ".join(f"{name} {described_part(part)}" for name, part in parts.items())
+    if splits.unlabelled is not None:
+        described += f"; unlabelled {len(splits.unlabelled):,} images"
     log.info("%s: %s", shown(path), described)
     train = counts(parts["train"])
     for name, part in parts.items():

@@ -67,6 +67,20 @@ class DataOptions(BaseModel):
         description="training images to use, every class in proportion; for built-in data sets; "
         "default: all that are not held out",
     )
+    unlabelled: Annotated[Path, AfterValidator(absolute_path)] | None = Field(
+        default=None,
+        description="folder with images without labels, at any depth, for objectives that use "
+        "them; default: the folder unlabelled next to train, if there is one",
+    )
+    num_labels: int | None = Field(
+        default=None,
+        ge=2,
+        description="training images that keep their label, equally many of each class; the "
+        "others become unlabelled",
+    )
+    label_seed: int = Field(
+        default=0, ge=0, lt=1 << 32, description="seed of the choice of the num_labels images"
+    )
     skip_bad_images: bool = Field(
         default=False,
         description="skip files of a folder that cannot be decoded; a warning lists them",
@@ -85,6 +99,25 @@ class DataOptions(BaseModel):
         "streaming = true; 0: threads of the training process; default: its share of the cores, "
         "at most 16",
     )
+
+    @model_validator(mode="after")
+    def folder_is_read(self) -> "DataOptions":
+        """Raise ValueError for a folder of unlabelled images beside a Hugging Face data set."""
+        if self.unlabelled is not None and self.name.startswith("hf:"):
+            raise ValueError(
+                f"unlabelled cannot be combined with {self.name}; add a split named unlabelled to "
+                "the data set"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def seed_has_a_choice(self) -> "DataOptions":
+        """Raise ValueError if `label_seed` is set but would have no effect."""
+        if self.label_seed and self.num_labels is None:
+            raise ValueError(
+                "label_seed has no effect without num_labels; set num_labels, or remove label_seed"
+            )
+        return self
 
     @model_validator(mode="after")
     def workers_have_work(self) -> "DataOptions":

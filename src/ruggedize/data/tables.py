@@ -9,7 +9,7 @@ from pathlib import Path
 from ruggedize.core.errors import UserError, shown
 from ruggedize.core.reading import open_regular
 from ruggedize.data.file_list import FileList
-from ruggedize.data.layout import PARTS, Files, class_name, composed, divided
+from ruggedize.data.layout import ALL_PARTS, UNLABELLED, Files, class_name, composed, divided
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 COLUMNS = {  # usual names of each column, in lower case
@@ -47,11 +47,13 @@ def read_table(path: Path, validation: float | int) -> dict[str, Files]:
     found: dict[str, dict[str, list[bytes]]] = {}
     for number, row in enumerate(rows, 2):
         file, label = row[columns["path"]], row[columns["label"]]
-        if not file or not label or "\0" in file:
+        part = part_named(path, number, row[columns["part"]]) if "part" in columns else "all"
+        if part == UNLABELLED:
+            label = ""
+        if not file or not (label or part == UNLABELLED) or "\0" in file:
             raise UserError(
                 f"{shown(path)}: row {number} has no valid path or no class;\nfill them in"
             )
-        part = part_named(path, number, row[columns["part"]]) if "part" in columns else "all"
         place = os.fsencode(path.parent / file)
         found.setdefault(part, {}).setdefault(composed(class_name(label)), []).append(place)
     parts = {
@@ -62,7 +64,7 @@ def read_table(path: Path, validation: float | int) -> dict[str, Files]:
         return divided(parts["all"], validation)
     if "train" not in parts:
         raise UserError(f"{shown(path)} has no row with the split train;\nadd some")
-    return {part: parts[part] for part in PARTS if part in parts}
+    return {part: parts[part] for part in ALL_PARTS if part in parts}
 
 
 def rows_of(path: Path) -> Iterator[Row]:
@@ -139,10 +141,10 @@ def columns_of(path: Path, names: list[str]) -> Row:
 
 def part_named(path: Path, number: int, name: str) -> str:
     """Return the split that a row belongs to."""
-    for part, spellings in PARTS.items():
+    for part, spellings in ALL_PARTS.items():
         if name.strip().lower() in spellings:
             return part
     raise UserError(
-        f"{shown(path)}: the split in row {number} must be one of {', '.join(PARTS)}, got "
+        f"{shown(path)}: the split in row {number} must be one of {', '.join(ALL_PARTS)}, got "
         f"{shown(name)!r};\nchange it to one of them"
     )

@@ -52,3 +52,12 @@ def uniform(key, counter):
 def integer(key, counter, n):
     """Return a uniform integer in 0..n-1, with negligible bias for n below 2^20."""
     return int(uniform(key, counter) * n)
+
+
+@kernel
+def uniforms(stream, index, counter):
+    """Return one uniform number in [0, 1) for each image: float64 `[n]`."""
+    numbers = np.empty(index.size, np.float64)
+    for i in range(index.size):
+        numbers[i] = uniform(image_key(stream, index[i]), counter)
+    return numbers

@@ -73,6 +73,10 @@ def slide_row(source, out, shift, cubic, line):
     repeat_edges(source, line)
     moved = line[first + whole + MARGIN - 1 :]
     target = out[first:stop]
+    if not cubic:  # the outer taps are zero
+        for x in range(target.size):
+            target[x] = clipped(lower * moved[x + 1] + upper * moved[x + 2])
+        return
     for x in range(target.size):
         target[x] = clipped(
             before * moved[x] + lower * moved[x + 1] + upper * moved[x + 2] + after * moved[x + 3]
@@ -145,7 +149,11 @@ def interpolate_run(padded, out, y, line, cubic):
         at = (y_at >> FRACTION_BITS) * padded.shape[2] + (x_at >> FRACTION_BITS)
         for channel in range(3):
             first = np.uint64(at + channel * padded[0].size)
-            total = weighted(values, first, np.uint64(padded.shape[2]), across, down)
+            stride = np.uint64(padded.shape[2])
+            if cubic:
+                total = weighted(values, first, stride, across, down)
+            else:
+                total = weighted_bilinearly(values, first, stride, across, down)
             out[channel, y, x] = clipped(total)
 
 
@@ -162,3 +170,13 @@ def weighted(values, first, stride, across, down):
         )
         first += stride
     return total
+
+
+@kernel
+def weighted_bilinearly(values, first, stride, across, down):
+    """Return what `weighted` does where the outer weights are zero."""
+    upper = first + stride + np.uint64(1)
+    lower = upper + stride
+    above = across[1] * values[upper] + across[2] * values[upper + np.uint64(1)]
+    below = across[1] * values[lower] + across[2] * values[lower + np.uint64(1)]
+    return down[1] * above + down[2] * below

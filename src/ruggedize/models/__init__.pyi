@@ -2,8 +2,8 @@ from .arithmetic import forward_flop as forward_flop
 from .batch_norm import GhostBatchNorm as GhostBatchNorm
 from .batch_norm import SynchronisedBatchNorm as SynchronisedBatchNorm
 from .batch_norm import batch_norms as batch_norms
+from .batch_norm import joint_logits as joint_logits
 from .batch_norm import replace_batch_norm as replace_batch_norm
-from .batch_norm import several_views as several_views
 from .batch_norm import updating_statistics as updating_statistics
 from .classifier import Classifier as Classifier
 from .classifier import Prediction as Prediction
@@ -11,6 +11,7 @@ from .contract import Contract as Contract
 from .contract import parsed_channels as parsed_channels
 from .contract import read_class_map as read_class_map
 from .contract import read_classes as read_classes
+from .dropping import keyed_rows as keyed_rows
 from .export import export_onnx as export_onnx
 from .export import export_state_dict as export_state_dict
 from .foreign import ForeignOptions as ForeignOptions

@@ -1,6 +1,6 @@
 """Ghost and synchronised batch norm, with the parameter names and file format of batch norm."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -24,16 +24,16 @@ class GhostBatchNorm(nn.BatchNorm2d):
     def __init__(self, layer: nn.BatchNorm2d, num_groups: int) -> None:
         super().__init__(layer.num_features, layer.eps, layer.momentum)
         self.num_groups = num_groups
-        self.rows_per_image = 1  # number of adjacent rows that stay in the same group
+        self.sizes: list[int] | None = None  # rows of each group; None: (almost) equal groups
         self.updates_statistics = True  # True only for the first micro-batch of a step
 
     def forward(self, input: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """Normalise each group with its own statistics; in eval mode, use the running ones."""
         if not self.training or self.momentum is None:
             return super().forward(input)
-        quotient, remainder = divmod(len(input) // self.rows_per_image, self.num_groups)
-        images = [quotient + (number < remainder) for number in range(self.num_groups)]
-        first, *others = input.split([self.rows_per_image * n for n in images if n])
+        quotient, remainder = divmod(len(input), self.num_groups)
+        equal = [quotient + (number < remainder) for number in range(self.num_groups)]
+        first, *others = input.split([n for n in self.sizes or equal if n])
         update = super().forward if self.updates_statistics else self.normalise
         return torch.cat([update(first), *map(self.normalise, others)])
 
@@ -59,20 +59,34 @@ class SynchronisedBatchNorm(nn.SyncBatchNorm):
         return super().forward(input)
 
 
-@contextmanager
-def several_views(network: nn.Module, number: int) -> Iterator[None]:
-    """Keep the views of an image in one group of ghost batch norm, within a `with` block.
+def joint_logits(network: nn.Module, batches: Sequence[Tensor]) -> list[Tensor]:
+    """Return the logits of several batches from one forward pass, in which they are normalised.
 
-    The `number` views of an image must be adjacent rows of the batch.
+    Each group of ghost batch norm gets the same share of every batch, so that the logits depend
+    neither on the micro-batches nor on the number of processes.
+
+    Args:
+        network: maps views `[n, 3, h, w]` to logits.
+        batches: views `[n, 3, h, w]`, or several views of each image `[n, v, 3, h, w]`; the
+            logits are `[n, k]` or `[n, v, k]`.
     """
     layers = [module for module in network.modules() if isinstance(module, GhostBatchNorm)]
+    num_groups = layers[0].num_groups if layers else 1
+    pieces = [batch.tensor_split(num_groups) for batch in batches]
+    rows = [piece.flatten(0, -4) for group in zip(*pieces, strict=True) for piece in group]
+    lengths = [len(piece) for piece in rows]
+    step = len(batches)
     for layer in layers:
-        layer.rows_per_image = number
+        layer.sizes = [sum(lengths[at : at + step]) for at in range(0, len(lengths), step)]
     try:
-        yield
+        logits = network(rows[0] if len(rows) == 1 else torch.cat(rows)).split(lengths)
     finally:
         for layer in layers:
-            layer.rows_per_image = 1
+            layer.sizes = None
+    joined = (torch.cat(logits[at::step]) for at in range(step))
+    return [
+        found.unflatten(0, batch.shape[:-3]) for found, batch in zip(joined, batches, strict=True)
+    ]
 
 
 @contextmanager

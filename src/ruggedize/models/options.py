@@ -69,6 +69,21 @@ class AirbenchOptions(BaseModel):
     )
 
 
+Dropout = Annotated[
+    float,
+    Field(ge=0, lt=1, description="rate of values dropped between the convolutions of a block"),
+]
+StochasticDepth = Annotated[
+    float,
+    Field(
+        ge=0,
+        lt=1,
+        description="rate of dropped residual branches in the last block; it grows linearly from "
+        "the first (0.2 in Noisy Student)",
+    ),
+]
+
+
 class PreActResNet18Options(BaseModel):
     """Pre-activation ResNet-18 for 32-pixel images."""
 
@@ -77,6 +92,8 @@ class PreActResNet18Options(BaseModel):
     width: int = Field(
         default=64, ge=8, le=MAX_SIZE, multiple_of=8, description="channels of the first stage"
     )
+    dropout: Dropout = 0.0
+    stochastic_depth: StochasticDepth = 0.0
 
 
 class WideResNetOptions(BaseModel):
@@ -89,6 +106,15 @@ class WideResNetOptions(BaseModel):
     )
     width: int = Field(
         default=10, ge=1, le=MAX_SIZE, description="factor for the numbers of channels 16, 32, 64"
+    )
+    dropout: Dropout = 0.0
+    stochastic_depth: StochasticDepth = 0.0
+    negative_slope: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="slope of leaky ReLU for negative values; 0: ReLU. WRN-28-2 of the "
+        "semi-supervised papers: depth 28, width 2, slope 0.1",
     )
 
     @field_validator("depth")

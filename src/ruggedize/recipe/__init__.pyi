@@ -4,13 +4,16 @@ from .outlook import Outlook as Outlook
 from .outlook import passes_of as passes_of
 from .plan import check_networks as check_networks
 from .plan import models_of as models_of
+from .plan import required_gain as required_gain
+from .plan import stages_needed as stages_needed
 from .plan import start_of as start_of
-from .plan import teacher_of as teacher_of
+from .plan import teachers_in as teachers_in
 from .reading import keep_place as keep_place
 from .reading import keys_that_differ as keys_that_differ
 from .reading import load_recipe as load_recipe
 from .reading import shipped_recipes as shipped_recipes
 from .recipe import Recipe as Recipe
 from .recipe import TrackerName as TrackerName
+from .recipe import differing as differing
 from .recipe import differing_keys as differing_keys
 from .recipe import recipe_toml as recipe_toml

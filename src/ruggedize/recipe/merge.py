@@ -30,7 +30,8 @@ StageName = Annotated[str, AfterValidator(stage_name)]
 def with_stages(table: dict[str, Any], name: str) -> dict[str, Any]:
     """Return the table of a recipe with all stages expanded.
 
-    `student.generations = 3` adds the stages student-2 and student-3, `control = true` adds the
+    `student.generations = 3` adds the stages student-2 and student-3 (which is skipped if student-2
+    is no better than student), `control = true` adds the
     stage noise-only, and `like = "STAGE"` uses the options of that stage as defaults.
 
     Raises:
@@ -62,6 +63,8 @@ def with_stages(table: dict[str, Any], name: str) -> dict[str, Any]:
     for number in range(2, generations + 1):
         before = "student" if number == 2 else f"student-{number - 1}"
         added[f"student-{number}"] = {"like": "student", "learns_from": before}
+        if number > 2:  # there are two generations to compare
+            added[f"student-{number}"]["requires_gain"] = True
     stages = added | stages
     return rest | {"stages": resolved(stages, rest, name)} if stages else rest
 
@@ -86,12 +89,15 @@ def resolved(stages: dict[str, Any], table: dict[str, Any], name: str) -> dict[s
             continue
         like = options["like"]
         known = {key: table[key] for key in ("teacher", "student") if key in table} | done
+        if like == "teacher" and isinstance(known.get(like), dict):
+            known[like] = {"objective": "supervised"} | known[like]  # a teacher's default
         if like not in known:
             raise UserError(
                 f"recipe {name}: stages.{stage}.like must be an earlier stage, got {like!r};\n"
                 f"use one of {', '.join(known)}"
             )
-        base = {key: value for key, value in known[like].items() if key != "learns_from"}
+        own = ("learns_from", "requires_gain")  # of a stage, and not copied
+        base = {key: value for key, value in known[like].items() if key not in own}
         done[stage] = merged(base, {key: value for key, value in options.items() if key != "like"})
     return done
 

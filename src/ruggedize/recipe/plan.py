@@ -7,7 +7,9 @@ from ruggedize.recipe.recipe import Recipe
 from ruggedize.train import (
     PROBED,
     InterpolationOptions,
+    StageOptions,
     StudentOptions,
+    is_skipped,
     names_stage,
     reject_smaller,
 )
@@ -18,19 +20,38 @@ INITIAL, MODEL = "initial.safetensors", "model.safetensors"
 def models_of(folder: Path, recipe: Recipe) -> dict[str, Path]:
     """Return the model files of a run by stage, starting with stages that have no teacher.
 
-    The first model is the baseline of all comparisons, the last is the main result.
+    The first model is the baseline of all comparisons, the last is the main result. Stages that
+    the run has skipped are left out.
     """
-    untaught = [name for name in recipe.all_stages if teacher_of(recipe, name) is None]
-    taught = [name for name in recipe.all_stages if name not in untaught]
+    stages = [name for name in recipe.all_stages if not is_skipped(folder, name)]
+    untaught = [name for name in stages if not teachers_in(recipe, name)]
+    taught = [name for name in stages if name not in untaught]
     return {name: folder / name / MODEL for name in (*untaught, *taught)}
 
 
-def teacher_of(recipe: Recipe, name: str) -> str | None:
-    """Return the stage that a stage, or the end of an interpolation, learns from, or None."""
+def teachers_in(recipe: Recipe, name: str) -> tuple[str, ...]:
+    """Return the stages that a stage, or the end of an interpolation, learns from."""
     options = recipe.training_of(name)
-    if isinstance(options, StudentOptions) and options.objective.uses_teacher:
-        return options.learns_from
-    return None
+    return options.teachers if options.objective.uses_teacher else ()
+
+
+def stages_needed(recipe: Recipe, name: str) -> tuple[str, ...]:
+    """Return the stages whose models a stage needs."""
+    options = recipe.all_stages[name]
+    start = [options.start] if options.start in recipe.all_stages else []
+    if isinstance(options, InterpolationOptions):
+        return (options.interpolate, *start)
+    return (*teachers_in(recipe, name), *start)
+
+
+def required_gain(recipe: Recipe, name: str) -> tuple[str, str] | None:
+    """Return the stage that must be better than another one for a stage to be trained, and that."""
+    options = recipe.all_stages[name]
+    if not (isinstance(options, StageOptions) and options.requires_gain):
+        return None
+    (teacher,) = options.teachers
+    (before,) = teachers_in(recipe, teacher)
+    return teacher, before
 
 
 def start_of(folder: Path, options: InterpolationOptions, recipe: Recipe) -> Path:
@@ -62,6 +83,6 @@ def check_networks(recipe: Recipe, num_classes: int, input_size: int) -> None:
             reject_other_network(weights, network, origin, keep_head=True)
     sizes = {name: num_parameters(network) for name, network in networks.items()}
     for name, options in stages.items():
-        teacher = teacher_of(recipe, name)
-        if teacher and isinstance(options, StudentOptions) and not options.allow_smaller_student:
-            reject_smaller(teacher=sizes[teacher], student=sizes[name])
+        if isinstance(options, StudentOptions) and not options.allow_smaller_student:
+            for teacher in teachers_in(recipe, name):
+                reject_smaller(teacher=sizes[teacher], student=sizes[name])

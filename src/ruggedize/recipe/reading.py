@@ -85,9 +85,12 @@ def load_recipe(
 def keep_place(file: Path, recipe: Recipe) -> None:
     """Rewrite the recipe of a run if its data has moved since the recipe was written."""
     written = tomllib.loads(read_bytes(file).decode("utf-8"))
-    places = written["data"]["name"], written["data"].get("root"), written["assess"]["suite"]
-    root = recipe.data.root and str(recipe.data.root)
-    if places != (recipe.data.name, root, recipe.assess.suite):
+    data = written["data"]
+    places = data["name"], data.get("root"), data.get("unlabelled"), written["assess"]["suite"]
+    root, unlabelled = (
+        place and str(place) for place in (recipe.data.root, recipe.data.unlabelled)
+    )
+    if places != (recipe.data.name, root, unlabelled, recipe.assess.suite):
         write_atomically(file, recipe_toml(recipe).encode())
 
 

@@ -27,6 +27,7 @@ from ruggedize.recipe.merge import StageName
 from ruggedize.train import (
     ConsistencyOptions,
     InterpolationOptions,
+    NoisyStudentOptions,
     StageOptions,
     StudentOptions,
     TrainingOptions,
@@ -131,6 +132,21 @@ class Recipe(BaseModel):
             before.append(name)
         return self
 
+    @model_validator(mode="after")
+    def gains_to_compare(self) -> "Recipe":
+        """Raise ValueError if a stage requires a gain that cannot be computed."""
+        trainings = self.trainings
+        for name, options in self.stages.items():
+            if not (isinstance(options, StageOptions) and options.requires_gain):
+                continue
+            chain = (options.teachers, *(trainings[t].teachers for t in options.teachers))
+            if [len(each) for each in chain] != [1, 1]:
+                raise ValueError(
+                    f"{name}.requires_gain compares the stage in learns_from with its own teacher, "
+                    "but there are not exactly these two; set learns_from, or remove requires_gain"
+                )
+        return self
+
     def check_interpolation(
         self, name: str, options: InterpolationOptions, before: list[str]
     ) -> None:
@@ -199,23 +215,25 @@ def check_teacher(
     name: str, options: TrainingOptions, before: list[str], without_teacher: bool
 ) -> None:
     """Raise a ValueError if a stage learns from one that is not made before it, or lacks one."""
-    source = options.learns_from if isinstance(options, StudentOptions) else None
     objective = options.objective
-    is_taught = source is not None and objective.uses_teacher
-    if is_taught and without_teacher and source == "teacher":
+    sources = options.teachers if objective.uses_teacher else ()
+    if without_teacher and "teacher" in sources:
         raise ValueError(
             f"{name} learns from the teacher, which without_teacher = true removes; "
             f'set {name}.objective = "supervised", or remove without_teacher'
         )
-    if is_taught and source not in before:
+    for source in sources:
+        if source not in before:
+            raise ValueError(
+                f"{name}.learns_from must be an earlier stage, got {source}; "
+                f"use one of {', '.join(before)}"
+            )
+    needs_teacher = isinstance(objective, NoisyStudentOptions) or (
+        isinstance(objective, ConsistencyOptions) and objective.consistency_weight > 0
+    )
+    if needs_teacher and not sources:
         raise ValueError(
-            f"{name}.learns_from must be an earlier stage, got {source}; "
-            f"use one of {', '.join(before)}"
-        )
-    is_consistency = isinstance(objective, ConsistencyOptions)
-    if is_consistency and objective.consistency_weight > 0 and source is None:
-        raise ValueError(
-            f'{name}: objective = "consistency" requires a teacher; set learns_from = '
+            f'{name}: objective = "{objective.kind}" requires a teacher; set learns_from = '
             '"STAGE", or objective = "supervised"'
         )
 
@@ -244,6 +262,8 @@ def differing(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     keys = sorted(left.keys() | right.keys())
     names = [str(table.get("data.name")) for table in (left, right)]
     free = UNCOMPARED if not all(map(is_place, names)) else (*UNCOMPARED, "data.name")
+    if left.get("data.unlabelled") and right.get("data.unlabelled"):
+        free = (*free, "data.unlabelled")
     return [key for key in keys if key not in free and left.get(key) != right.get(key)]
 
 

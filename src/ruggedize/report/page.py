@@ -13,6 +13,7 @@ from ruggedize.core.places import user_path
 from ruggedize.report import compare
 from ruggedize.report.advice import advice
 from ruggedize.report.calibration import Reliability, reliabilities
+from ruggedize.report.chosen import has_chosen_epoch
 from ruggedize.report.classes import ClassTable, class_table, guess_of
 from ruggedize.report.corruption_error import normaliser, what_counts
 from ruggedize.report.disagreements import (
@@ -25,7 +26,7 @@ from ruggedize.report.figures import drawings
 from ruggedize.report.heat import Heat, WorstCell, heats, worst_cells
 from ruggedize.report.intervals import accuracy_intervals
 from ruggedize.report.paper import load_records
-from ruggedize.report.record import RunRecord, has_chosen_epoch
+from ruggedize.report.record import RunRecord
 from ruggedize.report.seeds import OverSeeds, over_seeds
 from ruggedize.report.side_by_side import groups_of, labels, standings
 from ruggedize.report.support import Support, detectable_beside, supports
@@ -58,6 +59,7 @@ class Chapter:
     summaries: list[compare.SummaryRow]
     intervals: dict[str, dict[str, Interval]]  # of accuracies, by summary and model
     control: str  # the last model's gain over the control
+    skipped: list[str]  # stages that were not trained, and why
     corruptions: list[compare.CorruptionRow]
     severities: list[int]
     figures: dict[str, list[Any]]
@@ -198,6 +200,7 @@ def chapter(record: RunRecord, identity: str) -> Chapter:
         summaries=summaries,
         intervals=intervals,
         control=control_sentence(record, summaries, compare.over_control(record, summaries)),
+        skipped=[f"{name} was skipped: {why}." for name, why in record.skipped.items()],
         corruptions=rows,
         severities=compare.severities_assessed(record.assessment),
         figures=drawings(record, rows, confidence, identity),

@@ -1,7 +1,8 @@
 """Load the files of a run folder, or of an assessment without a run."""
 
+import re
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,18 @@ from ruggedize.core.errors import UserError
 from ruggedize.core.files import read_lines, reject_missing_run
 from ruggedize.core.reading import parsed_json, read_bytes, reject_outside
 from ruggedize.core.tables import is_too_deep
-from ruggedize.report.shapes import Curve, Delivered, Environment, Recipe, Rows, check_shape
+from ruggedize.report.shapes import (
+    Curve,
+    Delivered,
+    Environment,
+    Recipe,
+    Rows,
+    Skipped,
+    check_shape,
+)
 
 OF_A_RUN = "assessment.json"
+TAUGHT = ("consistency", "noisy-student")  # objectives with a teacher
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -56,6 +66,7 @@ class RunRecord:
     curves: dict[str, list[dict[str, Any]]]  # by interpolated model: accuracy by alpha
     views: bytes | None
     examples: tuple[Picture, ...]
+    skipped: dict[str, str] = field(default_factory=dict)  # reason, by stage
 
     @property
     def seed(self) -> int | None:
@@ -94,9 +105,10 @@ class RunRecord:
     def recipe_teacher(self, name: str) -> str | None:
         """Return the teacher of a stage according to the recipe alone, or None."""
         options = self.stage(name)
-        if options.get("objective", {}).get("kind", "consistency") != "consistency":
+        if options.get("objective", {}).get("kind", "consistency") not in TAUGHT:
             return None
-        return options.get("learns_from", "teacher" if name == "student" else None)
+        found = options.get("learns_from", "teacher" if name == "student" else None)
+        return next(iter(found), None) if isinstance(found, list) else found
 
 
 def read_record(place: Path) -> RunRecord:
@@ -122,10 +134,11 @@ def read_run(folder: Path) -> RunRecord:
     reject_missing_run(folder)
     record = record_of(folder / OF_A_RUN, folder.resolve().name, folder / "examples")
     recipe_text = read_text(folder, "recipe.toml")
-    names = record.assessment.models
+    names, recipe = record.assessment.models, parsed_recipe(folder / "recipe.toml", recipe_text)
     return replace(
         record,
-        recipe=parsed_recipe(folder / "recipe.toml", recipe_text),
+        recipe=recipe,
+        skipped=read_skipped(folder, recipe),
         recipe_text=recipe_text,
         environment=read_object(folder, "environment.json", Environment),
         metrics={name: read_rows(folder, f"{name}/metrics.jsonl") for name in names},
@@ -138,6 +151,13 @@ def read_run(folder: Path) -> RunRecord:
         },
         views=read_png(folder, "views.png") if (folder / "views.png").exists() else None,
     )
+
+
+def read_skipped(folder: Path, recipe: dict[str, Any]) -> dict[str, str]:
+    """Return why stages were skipped, by stage."""
+    names = [name for name in recipe.get("stages", {}) if re.fullmatch(r"[a-z0-9_-]+", name)]
+    found = {name: read_object(folder, f"{name}/skipped.json", Skipped) for name in names}
+    return {name: note["reason"] for name, note in found.items() if note}
 
 
 def record_of(path: Path, name: str, examples: Path) -> RunRecord:
@@ -205,23 +225,6 @@ def is_control(stage: dict[str, Any]) -> bool:
     """Return whether a stage learns from the labels only, on noisy views."""
     kind = stage.get("objective", {}).get("kind")
     return kind == "supervised" and stage.get("views") == "noisy"
-
-
-def has_chosen_epoch(record: RunRecord, name: str) -> bool:
-    """Return whether a model's delivered epoch was chosen among several, by validation.
-
-    Trainings of an earlier version do not record the number of candidates. There, averages were
-    compared if there were any, else raw weights under early stopping; without either, the last
-    epoch was delivered.
-    """
-    num_candidates = record.delivered[name].get("num_candidates")
-    if num_candidates is not None:
-        return num_candidates > 1
-    rows = record.metrics[name]
-    averages = [row for row in rows if row["validation"]["averaged"]]
-    if averages:
-        return len(averages) > 1
-    return len(rows) > 1 and "early_stopping" in record.stage(name)
 
 
 def read_text(folder: Path, name: str) -> str:

@@ -29,7 +29,7 @@ class Stage(BaseModel):
     model_config = LOOSE
     objective: Objective = Objective()
     views: str | None = None
-    learns_from: str | None = None
+    learns_from: str | list[str] | None = None
     interpolate: str | None = None
 
 
@@ -86,6 +86,11 @@ class Row(BaseModel):
     agreement: Number = None
     student_entropy: Number = None
     teacher_entropy: Number = None
+    confident: Number = None
+    pseudo_label_accuracy: Number = None
+    pseudo_label_entropy: Number = None
+    unlabelled_entropy: Number = None
+    unlabelled_agreement: Number = None
 
 
 class Difference(BaseModel):
@@ -139,6 +144,13 @@ class Training(BaseModel):
     parents: dict[str, Any] = {}
     images: dict[str, Any] = {}
     data: DigestedData | None = None
+
+
+class Skipped(BaseModel):
+    """`skipped.json`."""
+
+    model_config = LOOSE
+    reason: str
 
 
 class Delivered(BaseModel):

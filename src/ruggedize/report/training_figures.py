@@ -74,6 +74,7 @@ def entropy_curves(record: RunRecord) -> Drawn | None:
         title = f"{name}'s own teacher" if teacher is None else f"{teacher}, teaching {name}"
         teacher_place = place if teacher is None else places[teacher]
         add_metric(figure, teacher_place, title, (rows, "teacher_entropy"), "dot")
+        add_metric(figure, place, f"{name}, unlabelled", (rows, "unlabelled_entropy"), "dash")
     caption = "Entropy of the predictions, each network on its own views."
     if any("teacher_entropy" in row for rows in record.metrics.values() for row in rows):
         caption += " Solid: a model's raw weights; dotted: its teacher."
@@ -92,6 +93,22 @@ def agreement_curves(record: RunRecord) -> Drawn | None:
     if len(record.metrics) > 1:
         caption += " Accuracy on noisy views cannot be compared with accuracy on clean ones."
     return (figure, "Training accuracy and agreement", caption) if figure.data else None
+
+
+def pseudo_label_curves(record: RunRecord) -> Drawn | None:
+    """Draw how many unlabelled images are learned from, and how good their pseudo-labels are."""
+    figure = epoch_figure(record, "unlabelled images, %")
+    parts = (
+        ("confident", "above the threshold", "solid"),
+        ("pseudo_label_accuracy", "pseudo-labels correct", "dash"),
+        ("unlabelled_agreement", "agreement with them", "dot"),
+    )
+    for place, name, rows in curves_of(record):
+        for key, title, dash in parts:
+            percents = [row | {key: 100 * row[key]} for row in rows if row.get(key) is not None]
+            add_metric(figure, place, f"{name}, {title}", (percents, key), dash)
+    caption = "Correct: of the images above the threshold whose true labels are known."
+    return (figure, "Pseudo-labels", caption) if figure.data else None
 
 
 def interpolation_curves(record: RunRecord) -> Drawn | None:
@@ -128,6 +145,7 @@ TRAINING_CURVES = (
     accuracy_curves,
     loss_curves,
     agreement_curves,
+    pseudo_label_curves,
     entropy_curves,
     interpolation_curves,
 )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ruggedize.core.errors import UserError
 from ruggedize.data import Splits
 from ruggedize.models import forward_flop
-from ruggedize.recipe import Recipe, teacher_of
+from ruggedize.recipe import Recipe, teachers_in
 from ruggedize.study.options import Budget
 from ruggedize.train import (
     ConsistencyOptions,
@@ -63,6 +63,11 @@ def passes(name: str, options: TrainingOptions, views: ViewOptions, image_size: 
         UserError: the cost of its objective is not known.
     """
     objective = options.objective
+    if objective.unlabelled_ratio or options.steps_per_epoch:
+        raise UserError(
+            f"the arithmetic of {name} is not known, because it uses unlabelled images or sets "
+            "steps_per_epoch;\nremove unlabelled_ratio and steps_per_epoch, or write a script"
+        )
     if isinstance(objective, SupervisedOptions):
         return Passes(STEP)
     if isinstance(objective, MeanTeacherOptions):
@@ -95,8 +100,7 @@ def work_of(recipe: Recipe, images: TrainingImages) -> dict[str, Work]:
     found = {}
     for name, options in stages.items():
         count = passes(name, options, recipe.views, images.image_size)
-        source = teacher_of(recipe, name)
-        teacher = 0.0 if source is None else each[source]
+        teacher = sum(each[source] for source in teachers_in(recipe, name))
         per_epoch = count.own * each[name] + count.teacher * teacher
         found[name] = Work(per_epoch, count.teacher_once * teacher)
     return found

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ruggedize.core.files import PARTIAL
-from ruggedize.recipe import Recipe, teacher_of
+from ruggedize.recipe import Recipe, teachers_in
 from ruggedize.study.plan import PlannedRun
 from ruggedize.train import reject_changed_model
 
@@ -29,7 +29,8 @@ def ingredients(recipe: Recipe, stage: str) -> dict[str, Any]:
     The name belongs to them: random streams depend on it.
     """
     options = recipe.all_stages[stage]
-    before = {"teacher": teacher_of(recipe, stage), "start": options.start}
+    taught = {f"teacher {number}": name for number, name in enumerate(teachers_in(recipe, stage))}
+    before = {**taught, "start": options.start}
     return {
         "stage": stage,
         "seed": recipe.seed,

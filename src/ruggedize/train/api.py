@@ -30,18 +30,18 @@ from ruggedize.train.distributed import (
 )
 from ruggedize.train.fine_tuning.start import fresh_model, load_start
 from ruggedize.train.loop import fit
+from ruggedize.train.objectives.losses import balanced_class_weights
 from ruggedize.train.objectives.objective import (
     LABELLED,
     UNLABELLED,
     Context,
     Objective,
-    balanced_class_weights,
     make_objective,
 )
 from ruggedize.train.options import StudentOptions, TrainingOptions
 from ruggedize.train.preflight import check_stage
 from ruggedize.train.stage import Stage
-from ruggedize.views import ViewMaker, ViewOptions
+from ruggedize.views import ViewMaker, ViewOptions, choose_partners
 
 
 def train_teacher(  # noqa: PLR0913
@@ -159,10 +159,14 @@ def train_stage(  # noqa: PLR0913
     context = Context(
         name=name,
         model=model,
-        maker=view_maker(views, data.train.image_size, seed, name),
+        maker=replace(
+            view_maker(views, data.train.image_size, seed, name),
+            partners=choose_partners(data.train, views, seed),
+        ),
         views=options.views,
         teachers=frozen,
         train=data.train,
+        unlabelled=data.unlabelled,
         precision=training_precision(options, folder, accelerator),
         accelerator=accelerator,
         progress=progress,
@@ -189,7 +193,10 @@ def planned(
         name=context.name,
         model=context.model,
         objective=objective,
-        refresher=view_maker(views, data.train.image_size, seed, f"{context.name}/refresh"),
+        refresher=replace(
+            view_maker(views, data.train.image_size, seed, f"{context.name}/refresh"),
+            partners=context.maker.partners,
+        ),
         sources=sources_for(context.name, objective, data),
         validation=data.validation,
         data=data.digest and data.digest.for_training(),

@@ -1,7 +1,8 @@
 """Batches for the training step; prefetched in a thread on a GPU."""
 
+import logging
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import NamedTuple, TypeVar
@@ -11,15 +12,17 @@ import torch
 from jaxtyping import Int64
 
 from ruggedize.core import seeding
-from ruggedize.data import ImageBatch, ImageSet
+from ruggedize.data import ImageBatch, ImageSet, Splits
 from ruggedize.kernels.blocks import prefer_few_blocks
 from ruggedize.train.objectives.objective import LABELLED, Batch
+from ruggedize.train.objectives.options import ObjectiveOptions
 from ruggedize.train.stage import Stage
 from ruggedize.views import Request, view_batches
 
 NUM_PREFETCHED = 2  # batches in pinned memory, waiting for the GPU
 Item = TypeVar("Item")
 Positions = Int64[np.ndarray, " n"]
+log = logging.getLogger(__name__)
 
 
 class StepBatch(NamedTuple):
@@ -36,6 +39,7 @@ def batches_of_epoch(stage: Stage, epoch: int, first_step: int) -> Iterator[Step
     (docs/performance.md). Streamed images are decoded ahead by worker processes.
     """
     steps = range(first_step, stage.steps_per_epoch)
+    cycled = stage.options.steps_per_epoch is not None  # an image may occur twice in an epoch
     planned = [stage.planned_step(epoch, step) for step in steps]
     requests = requested_views(stage, epoch) if steps else {}
     shares = zip(
@@ -43,7 +47,7 @@ def batches_of_epoch(stage: Stage, epoch: int, first_step: int) -> Iterator[Step
     )
     by_source = (dict(zip(stage.sources, parts, strict=True)) for parts in shares)
     made = (
-        StepBatch(stage.objective.batch(images, epoch, step), step)
+        StepBatch(stage.objective.batch(images, step if cycled else epoch, step), step)
         for step, images in zip(planned, by_source, strict=True)
     )
     if stage.accelerator.device.type != "cuda":
@@ -77,13 +81,12 @@ def shares_of(
 ) -> Iterator[ImageBatch]:
     """Yield this process's images of one source, step by step."""
     images: ImageSet = stage.sources[source]
-    if source == LABELLED:
-        order = seeding.order(stage.seed, f"{stage.name}/order", epoch, len(images))
-        size = stage.options.batch_size
+    if source == LABELLED and stage.options.steps_per_epoch is None:
+        order, size = labelled_order(stage, epoch), stage.options.batch_size
         batches = [order[step * size :][:size] for step in steps]
     else:
         planned = [stage.planned_step(epoch, step) for step in steps]
-        batches = [cyclic_positions(stage, source, step) for step in planned]
+        batches = list(cyclic_positions(stage, source, planned))
     shares = [share_of(stage, batch) for batch in batches]
     return (
         view_batches(images, shares, requests[source])
@@ -92,17 +95,38 @@ def shares_of(
     )
 
 
-def cyclic_positions(stage: Stage, source: str, step: int) -> Positions:
-    """Return a step's positions in a source that is cycled through, reshuffled in every pass."""
-    size = stage.options.batch_size * stage.objective.sources[source]
+def labelled_positions(stage: Stage, epoch: int, step: int) -> Positions:
+    """Return the positions of a step's labelled images, over all processes."""
+    if stage.options.steps_per_epoch is not None:
+        return next(cyclic_positions(stage, LABELLED, [stage.planned_step(epoch, step)]))
+    size = stage.options.batch_size
+    return labelled_order(stage, epoch)[step * size :][:size]
+
+
+def labelled_order(stage: Stage, epoch: int) -> Positions:
+    """Return the shuffled positions of all labelled images in an epoch."""
+    return seeding.order(stage.seed, f"{stage.name}/order", epoch, stage.num_images)
+
+
+def cyclic_positions(stage: Stage, source: str, steps: list[int]) -> Iterator[Positions]:
+    """Yield the positions of planned steps in a source that is reshuffled in every pass.
+
+    A source with fewer images than a step takes is used once in every step.
+    """
     n = len(stage.sources[source])
-    places = np.arange(step * size, (step + 1) * size)
-    passes = {int(number): None for number in places // n}
-    orders = {
-        number: seeding.order(stage.seed, f"{stage.name}/order/{source}", number, n)
-        for number in passes
-    }
-    return np.array([orders[int(place // n)][place % n] for place in places], np.int64)
+    size = min(n, stage.options.batch_size * stage.objective.sources[source])
+    orders: dict[int, Positions] = {}
+    for step in steps:
+        passes, rows = np.divmod(np.arange(step * size, (step + 1) * size), n)
+        first, last = int(passes[0]), int(passes[-1])  # a step ends at most one pass later
+        purpose = f"{stage.name}/order/{source}"
+        orders = {
+            number: orders[number]
+            if number in orders
+            else seeding.order(stage.seed, purpose, number, n)
+            for number in (first, last)
+        }
+        yield np.where(passes == first, orders[first][rows], orders[last][rows])
 
 
 def share_of(stage: Stage, batch: Positions) -> Positions:
@@ -127,3 +151,14 @@ def in_background(items: Iterator[Item], ahead: int) -> Iterator[Item]:
         finally:
             for item in upcoming:
                 item.cancel()
+
+
+def warn_of_unused_images(objectives: Iterable[ObjectiveOptions], data: Splits) -> None:
+    """Log a warning if the data has unlabelled images that no objective uses."""
+    is_used = any(each.unlabelled_ratio or each.kind == "custom" for each in objectives)
+    if data.unlabelled is not None and not is_used:
+        log.warning(
+            "no stage uses the %s unlabelled images; set student.objective.unlabelled_ratio = 7, "
+            'for example, or student.objective = "fixmatch"',
+            f"{len(data.unlabelled):,}",
+        )

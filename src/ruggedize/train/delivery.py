@@ -23,6 +23,7 @@ from ruggedize.views import view_batches
 MODEL = "model.safetensors"
 DELIVERED = "delivered.json"  # written before the model; describes it and holds its hash
 REFRESH_IMAGES = 5_000  # images for the average's batch-norm statistics at the end of an epoch
+MOST_REFRESHED = 50_000  # unlabelled images for those of the delivered average
 log = logging.getLogger(__name__)
 
 
@@ -83,12 +84,13 @@ def refresh(stage: Stage, network: nn.Module, autocast: torch.autocast, num_imag
 
     The batches have the size of a micro-batch and do not depend on the number of processes.
     """
-    chosen = seeding.generator(stage.seed, f"{stage.name}/refresh").permutation(stage.num_images)
+    image_set = stage.refresh_images
+    chosen = seeding.generator(stage.seed, f"{stage.name}/refresh").permutation(len(image_set))
     size = max(stage.min_images, stage.options.batch_size // stage.options.microbatches)
     batches = even_batches(chosen[:num_images], size, stage.min_images)
     accelerator = stage.accelerator
     mine = batches[accelerator.process_index :: accelerator.num_processes]
-    images = view_batches(stage.train, mine, [stage.refresh_request])
+    images = view_batches(image_set, mine, [stage.refresh_request])
     views = (stage.refresh_views(batch).to(accelerator.device) for batch in images)
     refresh_batch_norm(network, views, autocast, sum_over_processes(accelerator))
 
@@ -102,7 +104,7 @@ def deliver(stage: Stage, state: State, autocast: torch.autocast) -> None:
     if state.best:
         stage.model.load_state_dict(state.best)
     if counters.best_is_average:
-        refresh(stage, stage.model, autocast, stage.num_images)
+        refresh(stage, stage.model, autocast, max(stage.num_images, MOST_REFRESHED))
     found = outcomes(stage.model, stage.validation, stage.model, autocast, stage.accelerator)
     data = packed_model(stage.model.eval(), stage.parents)
     delivered = {

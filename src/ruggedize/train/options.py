@@ -75,7 +75,16 @@ class TrainingOptions(BaseModel):
         description="layer-wise decay: the learning rate of a layer is this times that of the next "
         "one; the last layer's is the optimiser's",
     )
-    batch_size: int = Field(default=128, ge=2, description="images per step, over all processes")
+    batch_size: int = Field(
+        default=128, ge=2, description="labelled images per step, over all processes"
+    )
+    steps_per_epoch: int | None = Field(
+        default=None,
+        ge=1,
+        description="steps of an epoch, in which the labelled images are repeated as often as "
+        "needed, for few labels and many unlabelled images; default: one pass over the labelled "
+        "images",
+    )
     optimiser: Optimiser = Field(default=Adam(), description="adam, adamw or sgd, and its options")
     schedule: Schedule = Field(
         default=Constant(), description="constant, cosine, one-cycle or plateau"
@@ -125,6 +134,11 @@ class TrainingOptions(BaseModel):
         default=False,
         description="use torch.compile (needs a C++ compiler on a CPU)",
     )
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """The stages whose models are the teachers."""
+        return ()
 
     @model_validator(mode="after")
     def check_average(self) -> "TrainingOptions":
@@ -227,15 +241,22 @@ class StudentOptions(TrainingOptions):
         default=ConsistencyOptions(),
         description=f"{OBJECTIVES}, and its options",
     )
-    learns_from: str | None = Field(
+    learns_from: str | tuple[str, ...] | None = Field(
         default_factory=usual_teacher,
         json_schema_extra={"default": "teacher"},
-        description="stage whose model is the teacher; default: teacher, or nothing with an "
-        "objective without a teacher",
+        description="stage whose model is the teacher, or a list of stages, whose probabilities "
+        "are averaged; default: teacher, or nothing with an objective without a teacher",
     )
     allow_smaller_student: bool = Field(
         default=False, description="allow a student with fewer parameters than its teacher"
     )
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """The stages whose models are the teachers."""
+        if self.learns_from is None:
+            return ()
+        return (self.learns_from,) if isinstance(self.learns_from, str) else self.learns_from
 
     @model_validator(mode="after")
     def check_teacher(self) -> "StudentOptions":
@@ -248,41 +269,16 @@ class StudentOptions(TrainingOptions):
         return self
 
 
-class InterpolationOptions(BaseModel):
-    """A stage without a training: weights between a network's start and end (WiSE-FT).
-
-    The weights are (1 - alpha) start + alpha end, with refreshed batch-norm statistics. Alpha is
-    the one with the highest accuracy on validation images under the four extra corruptions.
-    """
-
-    model_config = FROZEN
-    interpolate: str = Field(description="earlier training at the end (alpha = 1)")
-    start: str | None = Field(
-        default=None,
-        description="earlier stage, or model file, at the start (alpha = 0); default: the weights "
-        "that the training at the end started from, after its linear probe if it has one",
-    )
-    alphas: tuple[float, ...] = Field(
-        default=tuple(step / 10 for step in range(11)), description="values of alpha to compare"
-    )
-    num_images: int = Field(
-        default=1000,
-        ge=1,
-        description="validation images to compare on at most, spread evenly over the split",
-    )
-
-    @field_validator("alphas")
-    @classmethod
-    def sorted_and_distinct(cls, alphas: tuple[float, ...]) -> tuple[float, ...]:
-        """Reject values outside 0..1; put the others in order, each once."""
-        if not alphas or min(alphas) < 0 or max(alphas) > 1:
-            raise ValueError(f"alphas must be values from 0 to 1, got {list(alphas)}; omit it")
-        return tuple(sorted(set(alphas)))
-
-
 class StageOptions(StudentOptions):
     """A further stage of a run, such as a next generation or a control without a teacher."""
 
-    learns_from: str | None = Field(
-        default=None, description="stage whose model is the teacher; default: no teacher"
+    learns_from: str | tuple[str, ...] | None = Field(
+        default=None,
+        description="stage whose model is the teacher; a list of stages: their mean "
+        "probabilities; default: no teacher",
+    )
+    requires_gain: bool = Field(
+        default=False,
+        description="skip this stage unless the validation accuracy of its teacher is above that "
+        "of the teacher's own teacher",
     )

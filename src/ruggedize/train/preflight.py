@@ -29,7 +29,7 @@ from ruggedize.train.optim import Ema, NoAveraging, Sgd
 from ruggedize.train.options import TrainingOptions
 from ruggedize.train.safety import NOT_FINITE
 from ruggedize.train.stage import Stage, num_groups, steps_per_epoch
-from ruggedize.views import ViewOptions
+from ruggedize.views import ViewOptions, mixing_kinds
 
 GIB = 1 << 30
 log = logging.getLogger(__name__)
@@ -48,12 +48,25 @@ def check_stage(
     """
     views.check_image_size(data.train.image_size)
     reject_too_small(options.model, views.input_size(data.train.image_size))
+    reject_mixed_labels(name, options, views)
     reject_division(name, options, accelerator)
     reject_settings(accelerator)
     reject_untrainable(name, options, len(data.train), accelerator)
     reject_unlabelled_validation(name, data.validation)
+    reject_missing_unlabelled(name, options, data)
     reject_too_large(name, options, len(data.train.classes), accelerator.device)
     check_start(name, options, data.train.classes, views.input_size(data.train.image_size))
+
+
+def reject_mixed_labels(name: str, options: TrainingOptions, views: ViewOptions) -> None:
+    """Raise UserError if noise mixes labels that the objective would not learn."""
+    kinds = mixing_kinds(views.noise)
+    if kinds and options.objective.kind not in ("supervised", "custom"):
+        raise UserError(
+            f"{name}: {kinds[0]} mixes labels, which the objective {options.objective.kind} does "
+            'not use;\nset objective = "supervised" and views = "noisy", or remove '
+            f"{kinds[0]} from views.noise"
+        )
 
 
 def reject_settings(accelerator: Accelerator) -> None:
@@ -73,6 +86,16 @@ def reject_unlabelled_validation(name: str, validation: ImageSet) -> None:
             f"{name}: none of the {len(validation):,} validation images has a label, but labels "
             "are required to choose the weights to deliver;\n"
             "label some of them, or hold out labelled training images"
+        )
+
+
+def reject_missing_unlabelled(name: str, options: TrainingOptions, data: Splits) -> None:
+    """Raise UserError if the objective needs unlabelled images and there are none."""
+    if options.objective.unlabelled_ratio and data.unlabelled is None:
+        raise UserError(
+            f"{name}: the objective {options.objective.kind} needs unlabelled images, but the data "
+            "has none;\nset data.unlabelled to a folder of images or data.num_labels to a number, "
+            "or choose another objective"
         )
 
 

@@ -12,8 +12,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from ruggedize.core import files, seeding
+from ruggedize.core import files
 from ruggedize.core.errors import UserError
+from ruggedize.train.batches import labelled_positions
 from ruggedize.train.stage import Stage
 
 if TYPE_CHECKING:
@@ -131,8 +132,7 @@ def sync_is_free(device: torch.device) -> bool:
 def divergence_error(stage: Stage, step: int, lr_scale: float) -> UserError:
     """Build the error for a non-finite loss; write step, learning rate and images to a file."""
     epoch, position = divmod(step - 1, stage.steps_per_epoch)
-    order = seeding.order(stage.seed, f"{stage.name}/order", epoch, stage.num_images)
-    batch = order[position * stage.options.batch_size :][: stage.options.batch_size]
+    batch = labelled_positions(stage, epoch, position)
     images = stage.train.index[torch.from_numpy(batch)].tolist()
     lr = stage.learning_rate(step - 1, lr_scale)
     path = stage.folder / NOT_FINITE

@@ -16,7 +16,7 @@ from ruggedize.core.tables import flat, holds_custom
 from ruggedize.data import DataDigest, ImageBatch, ImageSet
 from ruggedize.kernels.types import Views
 from ruggedize.models import Classifier, Precision
-from ruggedize.train.objectives.objective import LABELLED, Objective
+from ruggedize.train.objectives.objective import LABELLED, UNLABELLED, Objective
 from ruggedize.train.optim import rate_at
 from ruggedize.train.options import TrainingOptions
 from ruggedize.views import Request, ViewMaker, ViewOptions
@@ -97,7 +97,7 @@ class Stage:
 
     @property
     def train(self) -> ImageSet:
-        """The labelled training images; an epoch is one pass over them."""
+        """The labelled training images; by default, an epoch is one pass over them."""
         return self.sources[LABELLED]
 
     @property
@@ -140,6 +140,17 @@ class Stage:
         return 2 * self.num_groups // self.accelerator.num_processes
 
     @property
+    def num_unlabelled(self) -> dict[str, int]:
+        """The number of unlabelled images as a table, which is empty if none are used."""
+        images = self.sources.get(UNLABELLED)
+        return {} if images is None else {UNLABELLED: len(images)}
+
+    @property
+    def refresh_images(self) -> ImageSet:
+        """The images for the batch-norm refresh: the largest source."""
+        return max(self.sources.values(), key=len)
+
+    @property
     def facts(self) -> Facts:
         """Everything that the result depends on."""
         return Facts(
@@ -156,6 +167,7 @@ class Stage:
                     "training": self.num_images,
                     "validation": len(self.validation),
                     "size": self.model.image_size,
+                    **self.num_unlabelled,
                 },
             },
         )
@@ -166,9 +178,9 @@ class Stage:
         Paths are excluded, because each machine may have its own copy of the data.
         """
         facts = self.facts.to_json()
-        facts["data"] = facts["data"] and facts["data"]["parts"]
+        facts["data"] = facts["data"] and {**facts["data"], "place": None}
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-        for split in (self.train, self.validation):
+        for split in (*self.sources.values(), self.validation):
             digest.update(split.index.numpy().tobytes() + split.labels.numpy().tobytes())
         return torch.tensor([int.from_bytes(digest.digest()[:8]) >> 1])
 
@@ -206,5 +218,7 @@ def num_groups(options: TrainingOptions, accelerator: Accelerator) -> int:
 
 def steps_per_epoch(num_images: int, options: TrainingOptions, accelerator: Accelerator) -> int:
     """Return the number of steps of an epoch, without a last batch too small for batch norm."""
+    if options.steps_per_epoch is not None:
+        return options.steps_per_epoch
     num_full, remainder = divmod(num_images, options.batch_size)
     return num_full + (remainder >= 2 * num_groups(options, accelerator))

@@ -84,7 +84,8 @@ def checked_terms(stage: Stage, terms: Any, batch: Batch) -> Mapping[str, Term]:
                 f"{stage.name}: the objective's {name} must be a Term whose total is a scalar;\n"
                 "return a mapping: {'loss': Term(losses.sum(), 'images')}"
             )
-        if term.per not in batch.counts:
+        is_ratio = not term.weight and term.per in terms and term.per != name
+        if term.per not in batch.counts and not is_ratio:
             raise UserError(
                 f"{stage.name}: the term {name} is divided by the count {term.per!r}, which its "
                 f"batch does not have;\nuse one of {', '.join(batch.counts)}"
@@ -150,10 +151,18 @@ def add_sums(sums: Sums, more: Sums) -> None:
 
 
 def means_of(sums: Mapping[str, float]) -> dict[str, float]:
-    """Return every sum divided by its count; a loss with several counts is the sum of its means."""
+    """Return every sum divided by its count; a loss with several counts is the sum of its means.
+
+    A metric may be divided by another one; it is left out if that is 0.
+    """
     means: dict[str, float] = {}
+    totals = {name: total for key, total in sums.items() for name in key.split("/", 1)[1:]}
     for key, total in sums.items():
         per, name = key.split("/", 1)
-        if per != "count":
+        if per == "count":
+            continue
+        if f"count/{per}" in sums:
             means[name] = means.get(name, 0.0) + total / max(1.0, sums[f"count/{per}"])
+        elif totals[per]:
+            means[name] = total / totals[per]
     return means

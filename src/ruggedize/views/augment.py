@@ -10,8 +10,8 @@ from ruggedize.kernels.blocks import run_blocks
 from ruggedize.kernels.inputs import Pictures, as_images, whole_number
 from ruggedize.kernels.types import Images
 from ruggedize.views.layers import Plan, augment, new_scratch
+from ruggedize.views.noise_options import RandAugmentOptions, Semantics
 from ruggedize.views.operations import SEMANTICS, Operation, operations
-from ruggedize.views.options import RandAugmentOptions, Semantics
 
 
 def randaugment(  # noqa: PLR0913

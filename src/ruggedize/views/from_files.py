@@ -21,7 +21,7 @@ from ruggedize.kernels.blocks import run_blocks
 from ruggedize.kernels.resample import Boxes, resample_pixels
 from ruggedize.kernels.types import Index, Views
 from ruggedize.views.noise_chain import apply_noise
-from ruggedize.views.options import CustomNoise
+from ruggedize.views.options import CustomNoise, members
 from ruggedize.views.random_crop import Rule, fill_boxes, new_boxes, rule_of
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def view_batches(
 def has_custom_noise(request: Request) -> bool:
     """Return whether the view has noise that the user has defined."""
     noise = request.maker.options.noise if request.view == "noisy" else ()
-    return any(isinstance(options, CustomNoise) for options in noise)
+    return any(isinstance(kind, CustomNoise) for link in noise for kind in members(link))
 
 
 def requested_views(originals: Originals, index: Index, requests: Sequence[Request]) -> list[Views]:
@@ -119,7 +119,7 @@ def views_of(originals: Originals, index: Index, requests: Sequence[Request]) ->
     run_blocks(cut_some, len(indices), smallest=1)
     views = [torch.from_numpy(outputs[request.key]) for request in requests]
     return [
-        apply_noise(view, indices, maker.options.noise, maker.seed, epoch)
+        apply_noise(view, indices, maker.options.noise, maker.seed, epoch, maker.partners)
         if kind == "noisy"
         else view
         for view, (maker, kind, epoch) in zip(views, requests, strict=True)

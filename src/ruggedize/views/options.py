@@ -1,95 +1,37 @@
 """The options of views: the `[views]` table of a recipe. Imports neither torch nor numba."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    model_validator,
+)
 
 from ruggedize.core.errors import UserError
-from ruggedize.views.operations import SEMANTICS
-
-Semantics = Literal[
-    "tf", "tf-2021", "torchvision", "timm", "timm-inc1"
-]  # implementations of RandAugment
-Probability = Annotated[float, Field(ge=0, le=1)]
-Interpolation = Literal["bilinear", "bicubic", "random"]
-
-DESCRIBED = ConfigDict(
-    frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+from ruggedize.views.noise_options import (
+    DESCRIBED,
+    AdditiveNoiseOptions,
+    AmplitudeMixOptions,
+    AugMixOptions,
+    CutMixOptions,
+    LpNoiseOptions,
+    MixUpOptions,
+    PatchNoiseOptions,
+    Probability,
+    RandAugmentOptions,
+    RandomErasingOptions,
+    SpectralFilterOptions,
+    TrivialAugmentOptions,
 )
+
+Interpolation = Literal["bilinear", "bicubic", "random"]
 LARGEST_SIDE = 1024  # of views and stored images, so that a typo does not exhaust memory
 CROP_SCALE, CROP_RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # as in torchvision and timm
 SMALLEST_TF_2021 = 64  # in smaller views, shifts by 90 and cutouts of 72 pixels erase the image
-
-
-class RandAugmentOptions(BaseModel):
-    """RandAugment (Cubuk et al. 2020), with random operations for every image."""
-
-    model_config = DESCRIBED
-
-    kind: Literal["randaugment"] = "randaugment"
-    """Selects this kind of noise."""
-    num_layers: int = Field(default=2, ge=1, le=10)
-    """Operations applied to each image, one after the other."""
-    magnitude: int = Field(default=9, ge=0)
-    """Strength of the operations: 0-10, or 0-30 for "torchvision"."""
-    semantics: Semantics = "tf"
-    """Implementation: "tf" is that of the Keras example without its bugs; "tf-2021" has them."""
-
-    @model_validator(mode="after")
-    def check_magnitude(self) -> "RandAugmentOptions":
-        """Reject a magnitude above the maximum of the semantics."""
-        scale = SEMANTICS[self.semantics].scale
-        if self.magnitude > scale:
-            raise ValueError(
-                f"magnitude must be in 0..{scale} with semantics {self.semantics!r}, "
-                f"got {self.magnitude}; lower it, or use semantics 'torchvision' (0..30)"
-            )
-        return self
-
-
-class RandomErasingOptions(BaseModel):
-    """Random erasing (Zhong et al. 2020): a rectangle of the image is overwritten."""
-
-    model_config = DESCRIBED
-
-    kind: Literal["random_erasing"] = "random_erasing"
-    """Selects this kind of noise."""
-    probability: Probability = 0.5
-    """Probability that a rectangle of an image is erased."""
-    area: tuple[Probability, Probability] = (0.02, 0.4)
-    """Smallest and largest area of the rectangle, as fractions of the image's area."""
-    aspect: tuple[float, float] = (0.3, 3.3)
-    """Smallest and largest ratio of the rectangle's height to its width."""
-    fill: Literal["grey", "noise"] = "grey"
-    """Fill of the rectangle: grey (128), or a random value for every pixel and channel."""
-
-    @model_validator(mode="after")
-    def check_ranges(self) -> "RandomErasingOptions":
-        """Reject empty ranges."""
-        if self.area[0] > self.area[1]:
-            raise ValueError(f"area must be (smallest, largest), got {self.area}; swap them")
-        if not 0 < self.aspect[0] <= self.aspect[1]:
-            raise ValueError(
-                f"aspect must be (smallest, largest), both above 0, got {self.aspect}; "
-                "the usual value is (0.3, 3.3)"
-            )
-        return self
-
-
-class AdditiveNoiseOptions(BaseModel):
-    """Noise added to every value of an image; it overlaps the benchmark's noise corruptions."""
-
-    model_config = DESCRIBED
-
-    kind: Literal["additive_noise"] = "additive_noise"
-    """Selects this kind of noise."""
-    probability: Probability = 1.0
-    """Probability that noise is added to an image."""
-    std: float = Field(default=0.1, gt=0, le=1)
-    """Largest standard deviation (1 is white); that of each image is uniform from 0 to this."""
-    distribution: Literal["gaussian", "uniform"] = "gaussian"
-    """Distribution of the noise; both have the same standard deviation."""
 
 
 class CustomNoise(BaseModel):
@@ -128,9 +70,54 @@ class CustomNoise(BaseModel):
         return {}
 
 
+SingleNoise = (
+    RandAugmentOptions
+    | TrivialAugmentOptions
+    | AugMixOptions
+    | RandomErasingOptions
+    | AdditiveNoiseOptions
+    | LpNoiseOptions
+    | PatchNoiseOptions
+    | SpectralFilterOptions
+    | AmplitudeMixOptions
+    | CutMixOptions
+    | MixUpOptions
+    | SerializeAsAny[CustomNoise]
+)
+
+
+class OneOfOptions(BaseModel):
+    """One of several kinds of noise, drawn for each image."""
+
+    model_config = DESCRIBED
+
+    kind: Literal["one_of"] = "one_of"
+    """Selects this entry; may be omitted, as in `{ one_of = [...], weights = [...] }`."""
+    one_of: tuple[Annotated[SingleNoise, Field(discriminator="kind")], ...] = Field(min_length=2)
+    """The kinds to draw from."""
+    weights: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    """Relative probabilities of the kinds, one for each; default: equal."""
+
+    @model_validator(mode="after")
+    def check_weights(self) -> "OneOfOptions":
+        """Reject weights that are not one for each kind."""
+        if self.weights is not None and len(self.weights) != len(self.one_of):
+            raise ValueError(
+                f"weights must have one value for each of the {len(self.one_of)} entries of "
+                f"one_of, got {len(self.weights)}; add or remove some, or omit weights"
+            )
+        return self
+
+
+def with_kind(value: Any) -> Any:
+    """Convert `{ one_of = [...] }` to `{ kind = "one_of", one_of = [...] }`."""
+    if isinstance(value, dict) and "one_of" in value and "kind" not in value:
+        return {"kind": "one_of"} | value
+    return value
+
+
 NoiseOptions = Annotated[
-    RandAugmentOptions | RandomErasingOptions | AdditiveNoiseOptions | SerializeAsAny[CustomNoise],
-    Field(discriminator="kind"),
+    Annotated[SingleNoise | OneOfOptions, Field(discriminator="kind")], BeforeValidator(with_kind)
 ]
 
 
@@ -215,7 +202,7 @@ class ViewOptions(BaseModel):
     @model_validator(mode="after")
     def check_noise(self) -> "ViewOptions":
         """Reject RandAugment anywhere but first in the chain."""
-        if any(noise.kind == "randaugment" for noise in self.noise[1:]):
+        if any(noise.kind == "randaugment" for link in self.noise[1:] for noise in members(link)):
             raise ValueError(
                 f"randaugment may only be the first entry of noise, got "
                 f"{', '.join(noise.kind for noise in self.noise)}; move it to the front"
@@ -252,9 +239,14 @@ class ViewOptions(BaseModel):
                 f"got {self.crop};\nset views.resize to the crop or more, and views.pad = 0"
             )
         side = self.input_size(image_size)
-        for noise in self.noise:
+        for noise in (noise for link in self.noise for noise in members(link)):
             if noise.kind == "randaugment" and noise.semantics == "tf-2021":
                 check_tf_2021(side)
+
+
+def members(link: "SingleNoise | OneOfOptions") -> "tuple[SingleNoise, ...]":
+    """Return the kinds of noise that a link of the chain may apply to an image."""
+    return link.one_of if isinstance(link, OneOfOptions) else (link,)
 
 
 def check_tf_2021(side: int) -> None:

@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from ruggedize.core.seeding import stream_key
 from ruggedize.data import Originals
 from ruggedize.kernels.centre_crop import resized_middle
-from ruggedize.kernels.types import Images, Views
+from ruggedize.kernels.types import Images, Labels, Views
 from ruggedize.views.from_files import Request, View, requested_views
 from ruggedize.views.geometry import (
     apply_geometry,
@@ -20,8 +20,10 @@ from ruggedize.views.geometry import (
     placed,
     placements_of,
 )
+from ruggedize.views.label_mix import mixed_labels, mixing_kinds
 from ruggedize.views.noise_chain import apply_noise
 from ruggedize.views.options import ViewOptions
+from ruggedize.views.partners import Partners
 from ruggedize.views.random_crop import crop_randomly, rule_of
 
 
@@ -33,11 +35,13 @@ class ViewMaker:
         options: how the views are made.
         image_size: side in pixels of the stored, square images.
         seed: seed of all random draws.
+        partners: images that mixing kinds of noise need, from `choose_partners`.
     """
 
     options: ViewOptions
     image_size: int = field(kw_only=True)
     seed: int = field(kw_only=True)
+    partners: Partners | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         self.options.check_image_size(self.image_size)
@@ -75,7 +79,7 @@ class ViewMaker:
             return self._of_files(images, index, epoch, "noisy")[0]
         indices = self._indices(images, index)
         views = self._geometry(images, indices, "noisy", epoch)
-        return apply_noise(views, indices, self.options.noise, self.seed, epoch)
+        return self._with_noise(views, indices, epoch)
 
     def pair(
         self, images: Images | Originals, index: Int64[Tensor, " n"], epoch: int
@@ -88,14 +92,33 @@ class ViewMaker:
         if self.options.geometry == "independent":
             return clean, self.noisy(images, index, epoch)
         indices = self._indices(images, index)
-        noisy = apply_noise(clean, indices, self.options.noise, self.seed, epoch)
+        noisy = self._with_noise(clean, indices, epoch)
         return clean, noisy.clone() if noisy is clean else noisy
+
+    def mixed_labels(
+        self, labels: Labels, index: Int64[Tensor, " n"], epoch: int
+    ) -> Float32[Tensor, "n k"] | None:
+        """Return the share of each class in the noisy views; None if no noise mixes labels.
+
+        Rows of unlabelled images (-1) are zero.
+        """
+        chain = self.options.noise
+        if self.partners is None or not mixing_kinds(chain):
+            return None
+        indices = np.ascontiguousarray(index, np.int64)
+        return torch.from_numpy(
+            mixed_labels(labels.numpy(), indices, chain, self.seed, epoch, self.partners)
+        )
 
     def test(self, images: Images | Originals) -> Views:
         """Return the test views: the middle of the stored images, at the input size."""
         stored = images.stored_images() if isinstance(images, Originals) else images
         options = self.options
         return resized_middle(stored, self.input_size, options.crop_pct, options.test_filter)
+
+    def _with_noise(self, views: Views, indices: np.ndarray, epoch: int) -> Views:
+        chain = self.options.noise
+        return apply_noise(views, indices, chain, self.seed, epoch, self.partners)
 
     def purpose(self, view: View) -> str:
         """Return the name of the random stream of a view's geometry."""

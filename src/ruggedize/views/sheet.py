@@ -16,6 +16,7 @@ from ruggedize.views.from_files import VIEWS, Request, view_batches
 from ruggedize.views.lettering import built_in_font, lettering
 from ruggedize.views.options import ViewOptions
 from ruggedize.views.pairs import ViewMaker
+from ruggedize.views.partners import choose_partners
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -54,7 +55,8 @@ def save_view_sheet(image_set: ImageSet, views: ViewOptions, seed: int, out: Pat
         raise UserError(f"a view sheet must be a PNG file, got {out};\nname it {out.stem}.png")
     files.reject_unwritable_file(out)
     own = int(stream_key(seed, "sheet"))
-    maker = ViewMaker(views, image_size=image_set.image_size, seed=own)
+    partners = choose_partners(image_set, views, own)
+    maker = ViewMaker(views, image_size=image_set.image_size, seed=own, partners=partners)
     picture = io.BytesIO()
     view_sheet(image_set, maker).save(picture, "PNG")
     files.write_atomically(out, picture.getvalue())

@@ -20,7 +20,8 @@ from ruggedize.train.average import even_batches, refresh_batch_norm
 from ruggedize.train.delivery import REFRESH_IMAGES
 from ruggedize.train.distributed import sum_over_processes
 from ruggedize.train.fine_tuning.corrupted import corrupted_set
-from ruggedize.train.options import InterpolationOptions, TrainingOptions
+from ruggedize.train.fine_tuning.options import InterpolationOptions
+from ruggedize.train.options import TrainingOptions
 from ruggedize.train.validate import outcomes, score
 from ruggedize.views import ViewOptions
 

@@ -40,7 +40,8 @@ from ruggedize.train.distributed import (
     training_precision,
 )
 from ruggedize.train.fine_tuning.between import Interpolation, accuracies, between
-from ruggedize.train.options import InterpolationOptions, TrainingOptions
+from ruggedize.train.fine_tuning.options import InterpolationOptions
+from ruggedize.train.options import TrainingOptions
 from ruggedize.train.validate import outcomes, score
 from ruggedize.views import ViewOptions
 

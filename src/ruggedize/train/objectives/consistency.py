@@ -1,45 +1,48 @@
 """Supervised loss on noisy views plus agreement with a frozen teacher on clean views."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from ruggedize.core.errors import UserError
-from ruggedize.data import ImageBatch
-from ruggedize.models import Classifier
-from ruggedize.train.objectives.objective import (
-    IMAGES,
-    LABELLED,
-    Batch,
-    Context,
-    Term,
+from ruggedize.data import ImageBatch, ImageSet
+from ruggedize.models import Classifier, joint_logits
+from ruggedize.train.objectives.losses import (
     agreement_metrics,
-    counts_of,
     cross_entropy_sum,
+    kl_divergences,
+    pseudo_label_metrics,
     softened_kl,
     student_metrics,
 )
+from ruggedize.train.objectives.objective import (
+    EVERY,
+    IMAGES,
+    LABELLED,
+    UNLABELLED,
+    Batch,
+    Context,
+    Term,
+    counts_of,
+    sources_with,
+)
 from ruggedize.train.objectives.options import ConsistencyOptions
 from ruggedize.train.objectives.targets import precomputed_logits
+from ruggedize.train.objectives.teachers import Ensemble, frozen_logits, teacher_of
+from ruggedize.views import ViewMaker
 
 
 def make(options: ConsistencyOptions, context: Context) -> "Consistency":
-    """Build the objective; it needs one teacher unless the weight is 0.
+    """Build the objective; it needs a teacher unless the weight is 0.
 
     Raises:
-        UserError: there is no teacher, or more than one, or the views cannot be cached.
+        UserError: there is no teacher, or the views cannot be cached.
     """
     if options.consistency_weight == 0:
         return Consistency(options, context, None)
-    if len(context.teachers) != 1:
-        raise UserError(
-            f"{context.name}: consistency needs one teacher, got {len(context.teachers)};\n"
-            'set learns_from to one stage, or use objective = "supervised"'
-        )
     views = context.maker.options
     if options.cached_targets and views.is_resampled:
         option = "crop_mode" if views.crops_originals else "resize"
@@ -48,13 +51,15 @@ def make(options: ConsistencyOptions, context: Context) -> "Consistency":
             f"views.{option} = {getattr(views, option)};\n"
             f"remove views.{option} or cached_targets"
         )
-    (teacher,) = context.teachers.values()
-    return Consistency(options, context, teacher)
+    return Consistency(options, context, teacher_of(context, "consistency"))
 
 
 @dataclass(frozen=True)
 class Consistency:
     """(1 - w) cross entropy(labels, student(noisy)) + w KL(teacher(clean) || student(noisy)).
+
+    The divergence is the mean over all images, labelled or not. Unlabelled images count if the
+    teacher's confidence reaches the threshold; otherwise their divergence is 0.
 
     Source: the Keras example "Consistency training with supervision" (w = 1/2, T = 10, no T^2);
     Hinton et al. 2015 for T^2. With w = 0 there is no teacher.
@@ -64,62 +69,99 @@ class Consistency:
     context: Context
     teacher: nn.Module | None
     sees: Literal["noisy"] = "noisy"
-    sources: Mapping[str, int] = field(default_factory=lambda: {LABELLED: 1})
+
+    @property
+    def sources(self) -> Mapping[str, int]:
+        """Images per step from each source, as a multiple of the batch size."""
+        return sources_with(self.options.unlabelled_ratio)
 
     def batch(self, images: Mapping[str, ImageBatch], epoch: int, step: int) -> Batch:
         """Make the noisy view, and the clean view or the teacher's precomputed logits for it."""
-        labelled, maker = images[LABELLED], self.context.maker
-        tensors = {"labels": labelled.labels}
+        context, labelled, unlabelled = self.context, images[LABELLED], images.get(UNLABELLED)
+        tensors = {LABELLED: self._seen(labelled, context.maker, epoch, self._teacher_logits)}
+        tensors[LABELLED]["labels"] = labelled.labels
+        if unlabelled is not None:
+            maker, table = context.unlabelled_maker, self._unlabelled_teacher_logits
+            tensors[UNLABELLED] = self._seen(unlabelled, maker, step, table)
+            if unlabelled.hidden_labels is not None:
+                tensors[UNLABELLED]["hidden_labels"] = unlabelled.hidden_labels
+        return Batch(tensors, counts_of(labelled, unlabelled))
+
+    def _seen(
+        self, images: ImageBatch, maker: ViewMaker, draw: int, table: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Make the views of one source; `draw` is the number that their random draws depend on."""
+        tensors: dict[str, Tensor] = {}
         drawn = self.options.clean_view == "drawn"
-        if self._teacher_logits is not None:
-            number = maker.clean_numbers(labelled.index, epoch) if drawn else 0
-            tensors["target"] = self._teacher_logits[labelled.index, number]
+        if table is not None:
+            number = maker.clean_numbers(images.index, draw) if drawn else 0
+            tensors["target"] = table[images.index, number]
         elif self.teacher is not None and drawn:
-            tensors["clean"], tensors["noisy"] = maker.pair(labelled.images, labelled.index, epoch)
+            tensors["clean"], tensors["noisy"] = maker.pair(images.images, images.index, draw)
         elif self.teacher is not None:
-            tensors["clean"] = maker.test(labelled.images)
+            tensors["clean"] = maker.test(images.images)
         if "noisy" not in tensors:
-            tensors["noisy"] = maker.noisy(labelled.images, labelled.index, epoch)
-        return Batch({LABELLED: tensors}, counts_of(labelled))
+            tensors["noisy"] = maker.noisy(images.images, images.index, draw)
+        return tensors
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Term]:
         """Return both loss terms and the metrics."""
         options, tensors = self.options, batch[LABELLED]
-        logits = model(tensors["noisy"]).float()
-        labels, smoothing = tensors["labels"], options.label_smoothing
-        cross_entropy = cross_entropy_sum(logits, labels, smoothing, self.context.class_weights)
+        sources = [batch[source] for source in (LABELLED, UNLABELLED) if source in batch.tensors]
+        found = [each.float() for each in joint_logits(model, [own["noisy"] for own in sources])]
+        logits, labels = found[0], tensors["labels"]
+        cross_entropy = cross_entropy_sum(
+            logits, labels, options.label_smoothing, self.context.class_weights
+        )
         metrics = student_metrics(logits, labels)
         if self.teacher is None:
             return {"cross_entropy": Term(cross_entropy, LABELLED)} | metrics
-        target = tensors.get("target")
-        if target is None:
-            target = frozen_logits(self.teacher, tensors["clean"])
-        kl = softened_kl(logits, target, options.temperature) * options.kl_scale
+        targets = [self._target(self.teacher, own) for own in sources]
+        kl, per = softened_kl(logits, targets[0], options.temperature), IMAGES
+        metrics |= agreement_metrics(logits, targets[0])
+        if UNLABELLED in batch.tensors:
+            more, unlabelled_metrics = self._unlabelled_kl(found[1], targets[1], sources[1])
+            kl, per, metrics = kl + more, EVERY, metrics | unlabelled_metrics
         weight = options.consistency_weight
         return {
             "cross_entropy": Term(cross_entropy, LABELLED, 1.0 - weight),
-            "consistency": Term(kl, IMAGES, weight),
+            "consistency": Term(kl * options.kl_scale, per, weight),
             **metrics,
-            **agreement_metrics(logits, target),
         }
+
+    def _unlabelled_kl(
+        self, logits: Tensor, target: Tensor, tensors: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Term]]:
+        probabilities = target.softmax(1)
+        is_used = probabilities.amax(1) >= self.options.threshold
+        kl = kl_divergences(logits, target, self.options.temperature)
+        hidden = tensors.get("hidden_labels")
+        return (is_used * kl).sum(), pseudo_label_metrics(logits, probabilities, is_used, hidden)
+
+    def _target(self, teacher: nn.Module, tensors: Mapping[str, Tensor]) -> Tensor:
+        target = tensors.get("target")
+        return frozen_logits(teacher, tensors["clean"]) if target is None else target
 
     @cached_property
     def _teacher_logits(self) -> Tensor | None:
         """The teacher's logits for every clean view, if precomputed; built at the first batch."""
+        return self._table(self.context.train, self.context.maker)
+
+    @cached_property
+    def _unlabelled_teacher_logits(self) -> Tensor | None:
+        """The same for the unlabelled images."""
+        assert self.context.unlabelled is not None
+        return self._table(self.context.unlabelled, self.context.unlabelled_maker)
+
+    def _table(self, images: ImageSet, maker: ViewMaker) -> Tensor | None:
         context, teacher, drawn = self.context, self.teacher, self.options.clean_view == "drawn"
         if teacher is None or (drawn and not self.options.cached_targets):
             return None
-        assert isinstance(teacher, Classifier)
+        assert isinstance(teacher, Classifier | Ensemble)
         views = [teacher.test_view]
         if drawn:
-            numbers = range(context.maker.num_clean_views)
-            views = [partial(context.maker.numbered_clean, number=number) for number in numbers]
+            numbers = range(maker.num_clean_views)
+            views = [partial(maker.numbered_clean, number=number) for number in numbers]
         return precomputed_logits(
-            teacher, context.train, views, context.precision, context.accelerator, context.progress
+            teacher, images, views, context.precision, context.accelerator, context.progress
         )
-
-
-@torch.no_grad()
-def frozen_logits(teacher: nn.Module, clean: Tensor) -> Tensor:
-    """Return the teacher's logits in float32, without gradients."""
-    return teacher(clean).float()

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
@@ -10,19 +10,25 @@ import torch
 from torch import Tensor, nn
 
 from ruggedize.data import ImageBatch
+from ruggedize.models import joint_logits
 from ruggedize.train.average import decay_after
-from ruggedize.train.objectives.objective import (
-    IMAGES,
-    LABELLED,
-    Batch,
-    ClassWeights,
-    Context,
-    Term,
+from ruggedize.train.objectives.losses import (
     agreement_metrics,
-    counts_of,
     cross_entropy_sum,
+    pseudo_label_metrics,
     softened_kl,
     student_metrics,
+)
+from ruggedize.train.objectives.objective import (
+    EVERY,
+    IMAGES,
+    LABELLED,
+    UNLABELLED,
+    Batch,
+    Context,
+    Term,
+    counts_of,
+    sources_with,
 )
 from ruggedize.train.objectives.options import MeanTeacherOptions
 from ruggedize.views import ViewMaker
@@ -30,7 +36,7 @@ from ruggedize.views import ViewMaker
 
 def make(options: MeanTeacherOptions, context: Context) -> "MeanTeacher":
     """Build the objective."""
-    return MeanTeacher(options, context.maker, context.model, context.class_weights)
+    return MeanTeacher(options, context)
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,8 @@ class MeanTeacher:
     """(1 - w) cross entropy(labels, student(noisy)) + w KL(teacher(clean) || student(noisy)).
 
     The teacher is the exponential moving average of the student's weights, updated after every
-    step. Its batch norm uses the batch statistics, as the student's does.
+    step. Its batch norm uses the batch statistics, as the student's does. The divergence is the
+    mean over all images, labelled or not.
 
     Source: Tarvainen & Valpola 2017, "Mean teachers are better role models".
     Deviation: KL divergence of softened predictions instead of the squared difference; the decay
@@ -46,39 +53,54 @@ class MeanTeacher:
     """
 
     options: MeanTeacherOptions
-    maker: ViewMaker
-    student: nn.Module
-    class_weights: ClassWeights | None
+    context: Context
     sees: Literal["noisy"] = "noisy"
-    sources: Mapping[str, int] = field(default_factory=lambda: {LABELLED: 1})
+
+    @property
+    def sources(self) -> Mapping[str, int]:
+        """Images per step from each source, as a multiple of the batch size."""
+        return sources_with(self.options.unlabelled_ratio)
 
     @cached_property
     def teacher(self) -> nn.Module:
         """The averaged network, initially a copy of the student."""
-        return copy.deepcopy(self.student).requires_grad_(False).train()
+        return copy.deepcopy(self.context.model).requires_grad_(False).train()
 
     def batch(self, images: Mapping[str, ImageBatch], epoch: int, step: int) -> Batch:
         """Make a clean and a noisy view of each image."""
-        labelled = images[LABELLED]
-        clean, noisy = self.maker.pair(labelled.images, labelled.index, epoch)
-        tensors = {"clean": clean, "noisy": noisy, "labels": labelled.labels}
-        return Batch({LABELLED: tensors}, counts_of(labelled))
+        labelled, unlabelled = images[LABELLED], images.get(UNLABELLED)
+        tensors = {LABELLED: both_views(labelled, self.context.maker, epoch)}
+        tensors[LABELLED]["labels"] = labelled.labels
+        if unlabelled is not None:
+            tensors[UNLABELLED] = both_views(unlabelled, self.context.unlabelled_maker, step)
+            if unlabelled.hidden_labels is not None:
+                tensors[UNLABELLED]["hidden_labels"] = unlabelled.hidden_labels
+        return Batch(tensors, counts_of(labelled, unlabelled))
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Term]:
         """Return both loss terms and the metrics."""
-        tensors, options = batch[LABELLED], self.options
+        options, labels = self.options, batch[LABELLED]["labels"]
+        sources = [batch[source] for source in (LABELLED, UNLABELLED) if source in batch.tensors]
         with torch.no_grad():
-            target = self.teacher(tensors["clean"]).float()
-        logits = model(tensors["noisy"]).float()
+            targets = joint_logits(self.teacher, [own["clean"] for own in sources])
+        found = joint_logits(model, [own["noisy"] for own in sources])
+        logits, target = found[0].float(), targets[0].float()
         cross_entropy = cross_entropy_sum(
-            logits, tensors["labels"], options.label_smoothing, self.class_weights
+            logits, labels, options.label_smoothing, self.context.class_weights
         )
-        kl = softened_kl(logits, target, options.temperature)
+        kl, per, metrics = softened_kl(logits, target, options.temperature), IMAGES, {}
+        if UNLABELLED in batch.tensors:
+            noisy, clean = found[1].float(), targets[1].float()
+            kl, per = kl + softened_kl(noisy, clean, options.temperature), EVERY
+            is_used = torch.ones(len(clean), dtype=torch.bool, device=clean.device)
+            hidden = sources[1].get("hidden_labels")
+            metrics = pseudo_label_metrics(noisy, clean.softmax(1), is_used, hidden)
         return {
             "cross_entropy": Term(cross_entropy, LABELLED, 1.0 - options.consistency_weight),
-            "consistency": Term(kl, IMAGES, options.consistency_weight),
-            **student_metrics(logits, tensors["labels"]),
+            "consistency": Term(kl, per, options.consistency_weight),
+            **student_metrics(logits, labels),
             **agreement_metrics(logits, target),
+            **metrics,
         }
 
     @torch.no_grad()
@@ -98,3 +120,9 @@ class MeanTeacher:
         """Restore the teacher's weights."""
         for name, weight in self.teacher.named_parameters():
             weight.copy_(state[name])
+
+
+def both_views(images: ImageBatch, maker: ViewMaker, draw: int) -> dict[str, Tensor]:
+    """Make a clean and a noisy view; `draw` is the number that their random draws depend on."""
+    clean, noisy = maker.pair(images.images, images.index, draw)
+    return {"clean": clean, "noisy": noisy}

@@ -1,4 +1,4 @@
-"""The interface of objectives, and the loss terms and metrics they share."""
+"""The interface of objectives."""
 
 import importlib
 from collections.abc import Callable, Mapping
@@ -6,20 +6,20 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 from torch import Tensor, nn
 
+from ruggedize.core import seeding
 from ruggedize.core.errors import UserError
 from ruggedize.core.progress import Progress
 from ruggedize.data import ImageBatch, ImageSet
-from ruggedize.kernels.types import Labels
 from ruggedize.train.objectives.options import CustomObjective, ObjectiveOptions
 from ruggedize.views import ViewMaker
 
 LABELLED, UNLABELLED = "labelled", "unlabelled"  # sources of images
 IMAGES = "images"  # name of the count of all images of the source "labelled"
+EVERY = "every"  # name of the count of the images of both sources
 OBJECTIVES = "ruggedize.train.objectives"
 Sees = Literal["clean", "noisy"]
 STATE = ("after_step", "state_dict", "load_state_dict")  # methods of an objective with a state
@@ -88,9 +88,17 @@ def grouped(tensor: Tensor, num_groups: int, each: int) -> list[Tensor]:
     return list(tensor.split([sum(sizes[n : n + each]) for n in range(0, len(sizes), each)]))
 
 
-def counts_of(images: ImageBatch) -> dict[str, int]:
-    """Return the number of images and the number of labelled images."""
-    return {IMAGES: len(images), LABELLED: int((images.labels >= 0).sum())}
+def counts_of(images: ImageBatch, unlabelled: ImageBatch | None = None) -> dict[str, int]:
+    """Return the number of images, that of labelled images, and those with unlabelled images."""
+    counts = {IMAGES: len(images), LABELLED: int((images.labels >= 0).sum())}
+    if unlabelled is None:
+        return counts
+    return counts | {UNLABELLED: len(unlabelled), EVERY: len(images) + len(unlabelled)}
+
+
+def sources_with(unlabelled_ratio: int) -> dict[str, int]:
+    """Return the sources of an objective that uses this many unlabelled images per labelled one."""
+    return {LABELLED: 1} | ({UNLABELLED: unlabelled_ratio} if unlabelled_ratio else {})
 
 
 class Term(NamedTuple):
@@ -98,7 +106,8 @@ class Term(NamedTuple):
 
     Args:
         total: float32 scalar, summed over the images of the (micro-)batch.
-        per: name of the count in the batch that the sum over all processes is divided by.
+        per: name of the count in the batch that the sum over all processes is divided by; that of
+            a metric may also be another metric, such as the number of confident predictions.
         weight: weight in the loss; 0 for a metric that is only logged.
     """
 
@@ -133,8 +142,10 @@ class Objective(Protocol):
 
         Args:
             images: this process's share of the step, by source.
-            epoch: the epoch, from 0.
-            step: position of the step in the whole plan, from 0.
+            epoch: number of the pass over the labelled images, from 0, which their views depend
+                on; with steps_per_epoch, the same as `step`.
+            step: position of the step in the whole plan, from 0. The views of unlabelled images
+                depend on it, because an image may be seen several times in an epoch.
         """
         ...
 
@@ -171,6 +182,7 @@ class Context:
         views: view chosen in the options; None: the objective's default.
         teachers: frozen classifiers in eval mode on the device, by stage name.
         train: the labelled training images.
+        unlabelled: the unlabelled training images, if there are any.
         precision: precision of the forward pass.
         accelerator: the processes and the device.
         progress: called as `progress(task, done, total)` during longer preparation.
@@ -187,6 +199,13 @@ class Context:
     accelerator: Accelerator
     progress: Progress
     class_weights: ClassWeights | None = None
+    unlabelled: ImageSet | None = None
+
+    @property
+    def unlabelled_maker(self) -> ViewMaker:
+        """The maker of views of unlabelled images, whose draws are independent of the others."""
+        seed = int(seeding.stream_key(self.maker.seed, UNLABELLED))
+        return replace(self.maker, seed=seed)
 
 
 def make_objective(options: ObjectiveOptions, context: Context) -> Objective:
@@ -223,78 +242,3 @@ def checked(objective: object, stage: str, options: CustomObjective) -> Objectiv
             f"{', '.join(there)};\ndefine all three"
         )
     return objective
-
-
-Logits = Float[Tensor, "n k"]
-
-
-def cross_entropy_sum(
-    logits: Logits, labels: Labels, smoothing: float, class_weights: ClassWeights | None = None
-) -> Float32[Tensor, ""]:
-    """Return the cross entropy summed over the labelled images; label -1 is ignored.
-
-    Each image's cross entropy is multiplied by the weight of its class.
-    """
-    settings = {"ignore_index": -1, "label_smoothing": smoothing}
-    if class_weights is None:
-        return F.cross_entropy(logits, labels, reduction="sum", **settings)
-    losses = F.cross_entropy(logits, labels, reduction="none", **settings)
-    return (class_weights[labels] * losses).sum()  # the loss of label -1 is 0
-
-
-def balanced_class_weights(train: ImageSet) -> ClassWeights:
-    """Return n / (k n_c) for each class: n labelled images of k classes, n_c of class c.
-
-    Their mean over the labelled images is 1. A class without images gets 0.
-    """
-    counts = train.labels[train.labels >= 0].bincount(minlength=len(train.classes)).float()
-    num_present = (counts > 0).sum()
-    return torch.where(counts > 0, counts.sum() / (num_present * counts.clamp(min=1)), 0.0)
-
-
-def softened_kl(student: Logits, teacher: Logits, temperature: float) -> Float32[Tensor, ""]:
-    """Return KL(softmax(teacher / T) || softmax(student / T)) summed over the batch."""
-    return F.kl_div(
-        F.log_softmax(student / temperature, dim=1),
-        F.log_softmax(teacher / temperature, dim=1),
-        reduction="sum",
-        log_target=True,
-    )
-
-
-def jensen_shannon_sum(views: Float[Tensor, "n v k"]) -> Float32[Tensor, ""]:
-    """Return the Jensen-Shannon divergence of the predictions for v views, summed over images.
-
-    Source: Hendrycks et al. 2020, "AugMix", equation 1: the mean KL divergence of each view's
-    prediction from the mean prediction M, which is clamped to at least 1e-7 before the logarithm.
-    """
-    log_probabilities = F.log_softmax(views, dim=2)
-    probabilities = log_probabilities.exp()
-    log_mean = probabilities.mean(1, keepdim=True).clamp(1e-7, 1).log()
-    return (probabilities * (log_probabilities - log_mean)).sum() / views.shape[1]
-
-
-def entropy_sum(logits: Logits) -> Float32[Tensor, ""]:
-    """Return the entropy of the predictions (temperature 1) summed over the batch."""
-    log_probabilities = F.log_softmax(logits, dim=1)
-    return -(log_probabilities.exp() * log_probabilities).sum()
-
-
-@torch.no_grad()
-def student_metrics(logits: Logits, labels: Labels) -> dict[str, Term]:
-    """Return the student's accuracy and prediction entropy."""
-    correct = (logits.argmax(1) == labels).sum().float()
-    return {
-        "accuracy": Term(correct, LABELLED, 0.0),
-        "student_entropy": Term(entropy_sum(logits), IMAGES, 0.0),
-    }
-
-
-@torch.no_grad()
-def agreement_metrics(student: Logits, teacher: Logits) -> dict[str, Term]:
-    """Return the teacher's prediction entropy and the rate of equal predictions."""
-    same = (student.argmax(1) == teacher.argmax(1)).sum().float()
-    return {
-        "teacher_entropy": Term(entropy_sum(teacher), IMAGES, 0.0),
-        "agreement": Term(same, IMAGES, 0.0),
-    }

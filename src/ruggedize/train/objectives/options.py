@@ -23,12 +23,24 @@ Temperature = Annotated[
     float, Field(ge=0.01, description="softmax temperature of both predictions in the KL term")
 ]
 
+Ratio = Annotated[
+    int,
+    Field(ge=0, le=64, description="unlabelled images per labelled image of a step; 0: none"),
+]
+PseudoLabels = Literal["soft", "hard"]
+LabelKind = Annotated[
+    PseudoLabels,
+    Field(description="soft: predicted probabilities; hard: the likeliest class alone"),
+]
+Weight = Annotated[float, Field(gt=0, description="weight of the term of unlabelled images")]
+
 
 class SupervisedOptions(BaseModel):
     """Cross entropy with the labels, on clean views or, with `views = "noisy"`, on noisy views."""
 
     model_config = FROZEN
     uses_teacher: ClassVar[bool] = False
+    unlabelled_ratio: ClassVar[int] = 0
     kind: Literal["supervised"] = "supervised"
     label_smoothing: Smoothing = 0.0
 
@@ -62,6 +74,13 @@ class ConsistencyOptions(BaseModel):
         description="multiply the KL term by T^2 (Hinton et al. 2015), so that its gradient does "
         "not shrink with the temperature",
     )
+    unlabelled_ratio: Ratio = 0
+    threshold: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="confidence of the teacher from which an unlabelled image counts; 0: all count",
+    )
     label_smoothing: Smoothing = 0.0
 
     @property
@@ -87,6 +106,14 @@ class ConsistencyOptions(BaseModel):
                 else "consistency_weight = 0, where there is no teacher"
             )
             raise ValueError(f"cached_targets has no effect with {why}; remove it")
+        if self.consistency_weight == 0 and self.unlabelled_ratio:
+            raise ValueError(
+                "unlabelled_ratio has no effect with consistency_weight = 0; remove it"
+            )
+        if self.threshold and not self.unlabelled_ratio:
+            raise ValueError(
+                "threshold applies to unlabelled images only; set unlabelled_ratio, or remove it"
+            )
         if self.consistency_weight == 1 and self.label_smoothing:
             raise ValueError(
                 "label_smoothing has no effect with consistency_weight = 1; set it to 0"
@@ -101,6 +128,7 @@ class JsdOptions(BaseModel):
     uses_teacher: ClassVar[bool] = False
     kind: Literal["jsd"] = "jsd"
     weight: float = Field(default=12.0, gt=0, description="weight of the Jensen-Shannon divergence")
+    unlabelled_ratio: Ratio = 0
     label_smoothing: Smoothing = 0.0
 
 
@@ -115,7 +143,83 @@ class MeanTeacherOptions(BaseModel):
     )
     temperature: Temperature = 1.0
     consistency_weight: float = Field(default=0.5, gt=0, le=1, description="weight of the KL term")
+    unlabelled_ratio: Ratio = 0
     label_smoothing: Smoothing = 0.0
+
+
+class NoisyStudentOptions(BaseModel):
+    """Cross entropy on noisy views, with pseudo-labels of a frozen teacher for unlabelled images.
+
+    Loss: cross entropy(labels, noisy view) + weight * cross entropy(teacher(whole image), noisy
+    view of an unlabelled image).
+    """
+
+    model_config = FROZEN
+    uses_teacher: ClassVar[bool] = True
+    kind: Literal["noisy-student"] = "noisy-student"
+    unlabelled_ratio: Annotated[Ratio, Field(ge=1)] = 7
+    weight: Weight = 1.0
+    pseudo_labels: LabelKind = "soft"
+    threshold: float = Field(
+        default=0.3,
+        ge=0,
+        lt=1,
+        description="confidence of the teacher from which an unlabelled image counts",
+    )
+    balanced: bool = Field(
+        default=True, description="weight the unlabelled images so that all classes count alike"
+    )
+    label_smoothing: Smoothing = 0.0
+
+
+class FixMatchOptions(BaseModel):
+    """Cross entropy on clean views, and on noisy views with the clean views' pseudo-labels.
+
+    Loss: cross entropy(labels, clean view) + weight * cross entropy(prediction for the clean view,
+    noisy view) of the unlabelled images whose prediction is confident.
+    """
+
+    model_config = FROZEN
+    uses_teacher: ClassVar[bool] = False
+    kind: Literal["fixmatch"] = "fixmatch"
+    unlabelled_ratio: Annotated[Ratio, Field(ge=1)] = 7
+    weight: Weight = 1.0
+    pseudo_labels: LabelKind = "hard"
+    threshold: float = Field(
+        default=0.95, ge=0, lt=1, description="confidence from which a pseudo-label counts"
+    )
+    relative_threshold: bool = Field(
+        default=False,
+        description="multiply the threshold by the mean confidence on labelled images (AdaMatch)",
+    )
+    distribution_alignment: bool = Field(
+        default=False,
+        description="rescale the pseudo-labels' probabilities by the ratio of the mean predictions "
+        "on labelled and unlabelled images (AdaMatch)",
+    )
+    statistics_decay: float = Field(
+        default=0.999,
+        ge=0,
+        lt=1,
+        description="decay of the moving averages behind both, reached after a warm-up",
+    )
+    label_smoothing: Smoothing = 0.0
+
+    @property
+    def uses_statistics(self) -> bool:
+        """Whether pseudo-labels depend on earlier steps."""
+        return self.relative_threshold or self.distribution_alignment
+
+    @model_validator(mode="after")
+    def check_statistics(self) -> "FixMatchOptions":
+        """Reject a decay of statistics that are not used."""
+        default = FixMatchOptions.model_fields["statistics_decay"].default
+        if self.statistics_decay != default and not self.uses_statistics:
+            raise ValueError(
+                "statistics_decay has no effect without relative_threshold or "
+                "distribution_alignment; set one of them, or remove it"
+            )
+        return self
 
 
 class CustomObjective(BaseModel):
@@ -127,6 +231,7 @@ class CustomObjective(BaseModel):
 
     model_config = FROZEN
     uses_teacher: ClassVar[bool] = True
+    unlabelled_ratio: ClassVar[int] = 0  # an objective's `sources` may name unlabelled images
     kind: Literal["custom"] = "custom"
     name: str = Field(description="name of the objective")
 
@@ -144,7 +249,14 @@ class CustomObjective(BaseModel):
         raise NotImplementedError(f"{type(self).__name__} does not define make")
 
 
-BuiltIn = SupervisedOptions | ConsistencyOptions | JsdOptions | MeanTeacherOptions
+BuiltIn = (
+    SupervisedOptions
+    | ConsistencyOptions
+    | JsdOptions
+    | MeanTeacherOptions
+    | NoisyStudentOptions
+    | FixMatchOptions
+)
 KINDS: tuple[str, ...] = tuple(kind.model_fields["kind"].default for kind in get_args(BuiltIn))
 UNTAUGHT: tuple[str, ...] = tuple(
     kind.model_fields["kind"].default for kind in get_args(BuiltIn) if not kind.uses_teacher

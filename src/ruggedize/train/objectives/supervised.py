@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from torch import nn
+import torch.nn.functional as F
+from jaxtyping import Float, Float32
+from torch import Tensor, nn
 
 from ruggedize.data import ImageBatch
+from ruggedize.train.objectives.losses import cross_entropy_sum, student_metrics
 from ruggedize.train.objectives.objective import (
     LABELLED,
     Batch,
@@ -14,8 +17,6 @@ from ruggedize.train.objectives.objective import (
     Sees,
     Term,
     counts_of,
-    cross_entropy_sum,
-    student_metrics,
 )
 from ruggedize.train.objectives.options import SupervisedOptions
 from ruggedize.views import ViewMaker
@@ -37,15 +38,39 @@ class Supervised:
     sources: Mapping[str, int] = field(default_factory=lambda: {LABELLED: 1})
 
     def batch(self, images: Mapping[str, ImageBatch], epoch: int, step: int) -> Batch:
-        """Make one view of each image."""
+        """Make one view of each image, and "mixed_labels" if its noise mixes labels: `[n, k]`."""
         labelled = images[LABELLED]
         make_view = self.maker.clean if self.sees == "clean" else self.maker.noisy
         view = make_view(labelled.images, labelled.index, epoch)
-        return Batch({LABELLED: {"view": view, "labels": labelled.labels}}, counts_of(labelled))
+        tensors = {"view": view, "labels": labelled.labels}
+        if self.sees == "noisy":
+            mixed = self.maker.mixed_labels(labelled.labels, labelled.index, epoch)
+            tensors |= {} if mixed is None else {"mixed_labels": mixed}
+        return Batch({LABELLED: tensors}, counts_of(labelled))
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Term]:
         """Return the cross entropy and the metrics."""
         logits, labels = model(batch[LABELLED]["view"]).float(), batch[LABELLED]["labels"]
         smoothing = self.options.label_smoothing
-        cross_entropy = cross_entropy_sum(logits, labels, smoothing, self.class_weights)
+        mixed = batch[LABELLED].get("mixed_labels")
+        if mixed is None:
+            cross_entropy = cross_entropy_sum(logits, labels, smoothing, self.class_weights)
+        else:
+            cross_entropy = mixed_cross_entropy_sum(logits, mixed, smoothing, self.class_weights)
         return {"cross_entropy": Term(cross_entropy, LABELLED)} | student_metrics(logits, labels)
+
+
+def mixed_cross_entropy_sum(
+    logits: Float[Tensor, "n k"],
+    mixed_labels: Float32[Tensor, "n k"],
+    smoothing: float,
+    class_weights: ClassWeights | None,
+) -> Float32[Tensor, ""]:
+    """Return the cross entropy with shares of classes, summed; rows of zeros are ignored.
+
+    Each image's cross entropy is multiplied by the weights of its classes, by their shares.
+    """
+    losses = F.cross_entropy(logits, mixed_labels, reduction="none", label_smoothing=smoothing)
+    if class_weights is None:
+        return (mixed_labels.sum(1) * losses).sum()
+    return (mixed_labels @ class_weights * losses).sum()

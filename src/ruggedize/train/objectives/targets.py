@@ -19,13 +19,14 @@ from ruggedize.models import (
     logits_of,
 )
 from ruggedize.train.distributed import sum_over_processes
+from ruggedize.train.objectives.teachers import Ensemble
 
 MAX_TABLE_BYTES = 1 << 30
 log = logging.getLogger(__name__)
 
 
 def precomputed_logits(
-    teacher: Classifier,
+    teacher: Classifier | Ensemble,
     train: ImageSet,
     views: Sequence[Callable[[Images], Views]],
     precision: Precision,

@@ -8,7 +8,7 @@ import numpy as np
 from ruggedize.kernels.blocks import run_blocks
 from ruggedize.kernels.draws import bits, image_key, normal_quantiles, uniform
 from ruggedize.kernels.kernel import kernel
-from ruggedize.views.options import AdditiveNoiseOptions
+from ruggedize.views.noise_options import AdditiveNoiseOptions
 
 NOISES = ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise")
 NUM_QUANTILES = 4096  # 12 bits per value; the largest is 3.7 standard deviations

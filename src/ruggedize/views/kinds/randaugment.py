@@ -3,7 +3,7 @@
 import numpy as np
 
 from ruggedize.views.augment import randaugment_into
-from ruggedize.views.options import RandAugmentOptions
+from ruggedize.views.noise_options import RandAugmentOptions
 
 BLURS = ("defocus_blur", "gaussian_blur")
 BOTH_WAYS = ("torchvision", "timm-inc1")  # enhancement factors are drawn above or below 1

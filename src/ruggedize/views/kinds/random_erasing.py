@@ -7,7 +7,7 @@ import numpy as np
 from ruggedize.kernels.blocks import run_blocks
 from ruggedize.kernels.draws import image_key, integer, uniform
 from ruggedize.kernels.kernel import kernel
-from ruggedize.views.options import RandomErasingOptions
+from ruggedize.views.noise_options import RandomErasingOptions
 
 GREY = 128
 NUM_TRIES = 10  # rectangles drawn until one fits, as torchvision does

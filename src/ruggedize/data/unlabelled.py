@@ -1,0 +1,125 @@
+"""Training images without labels: a folder of their own, and those whose labels are put aside."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ruggedize.core.errors import UserError
+from ruggedize.core.progress import Progress
+from ruggedize.data.digest import choice_digest
+from ruggedize.data.file_list import FileList
+from ruggedize.data.folder import read_parts, unlabelled_files
+from ruggedize.data.image_set import ImageSet, Splits
+from ruggedize.data.layout import UNLABELLED
+from ruggedize.data.options import DataOptions
+from ruggedize.data.originals import Originals
+from ruggedize.data.streaming import StreamedImages
+from ruggedize.kernels.types import ImageSource
+
+
+def load_unlabelled(options: DataOptions, train: ImageSet, progress: Progress) -> ImageSet | None:
+    """Load the images of `data.unlabelled`, in the size of the training images."""
+    if options.unlabelled is None:
+        return None
+    parts = unlabelled_files(options.unlabelled)
+    sized = options.model_copy(update={"image_size": train.image_size})
+    return read_parts(options.unlabelled, parts, train.classes, sized, progress)[UNLABELLED]
+
+
+def with_chosen_labels(splits: Splits, options: DataOptions) -> Splits:
+    """Return the splits with `num_labels` labelled training images; the others are unlabelled.
+
+    The labels of the others are kept as hidden labels. They come before the images that have
+    never had a label, whose indices are shifted so that no index occurs twice.
+
+    Raises:
+        UserError: a class has too few images, or nothing would become unlabelled.
+    """
+    if options.num_labels is None:
+        return splits
+    train = splits.train
+    kept = balanced_positions(train, options.num_labels, options.label_seed)
+    is_kept = np.zeros(len(train), bool)
+    is_kept[kept] = True
+    chosen, rest = train.select(kept), train.select(np.flatnonzero(~is_kept))
+    rest = replace(rest, hidden_labels=rest.labels, labels=torch.full_like(rest.labels, -1))
+    digest = splits.digest and splits.digest.model_copy(
+        update={"chosen": choice_digest(chosen.index.numpy(), chosen.labels.numpy())}
+    )
+    others = splits.unlabelled
+    unlabelled = rest if others is None else joined(rest, others)
+    return replace(splits, train=chosen, unlabelled=unlabelled, digest=digest)
+
+
+def balanced_positions(train: ImageSet, num_labels: int, seed: int) -> np.ndarray:
+    """Choose random positions, equally many of each class, in ascending order.
+
+    If the number is no multiple of the number of classes, the first classes get one more. Uses
+    `RandomState`, whose stream NumPy guarantees across versions.
+    """
+    num_classes, labels = len(train.classes), train.labels.numpy()
+    num_labelled = int((labels >= 0).sum())
+    if not num_classes <= num_labels < num_labelled:
+        raise UserError(
+            f"data.num_labels must be in {num_classes}..{num_labelled - 1} (at least one image of "
+            f"each class, and fewer than all), got {num_labels};\nset another number"
+        )
+    shuffled = np.random.RandomState(seed).permutation(len(labels))
+    chosen: list[np.ndarray] = []
+    for number, name in enumerate(train.classes):
+        share = num_labels // num_classes + (number < num_labels % num_classes)
+        found = shuffled[labels[shuffled] == number]
+        if len(found) < share:
+            raise UserError(
+                f"data.num_labels = {num_labels} needs {share} training images of each class, but "
+                f"{name} has {len(found)};\nset num_labels to at most {num_classes * len(found)}"
+            )
+        chosen.append(found[:share])
+    return np.sort(np.concatenate(chosen))
+
+
+def joined(first: ImageSet, second: ImageSet) -> ImageSet:
+    """Return the images of both sets, which must both be in memory or both be streamed."""
+    unknown = torch.full_like(second.labels, -1)
+    assert first.hidden_labels is not None
+    shift = int(first.index.max()) + 1
+    files = joined_files(first.originals, second.originals)
+    return replace(
+        first,
+        images=joined_images(first.images, second.images),
+        labels=torch.cat([first.labels, second.labels]),
+        index=torch.cat([first.index, second.index + shift]),
+        hidden_labels=torch.cat([first.hidden_labels, unknown]),
+        left_out=(*first.left_out, *second.left_out),
+        originals=first.originals and files and replace(first.originals, files=files),
+    )
+
+
+def joined_files(
+    first: StreamedImages | Originals | None, second: StreamedImages | Originals | None
+) -> FileList | None:
+    """Return the files of both in one list; None if one of them has no files."""
+    lists = [each and each.files for each in (first, second)]
+    files = [each for each in lists if isinstance(each, FileList)]
+    return FileList.joined(files) if len(files) == len(lists) else None
+
+
+def joined_images(first: ImageSource, second: ImageSource) -> ImageSource:
+    """Return the images of both in one tensor, or in one list of files.
+
+    Raises:
+        UserError: only one of them is in memory.
+    """
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return torch.cat([first, second])
+    match first, second:
+        case StreamedImages(), StreamedImages() if files := joined_files(first, second):
+            return replace(first, files=files, cache={})
+        case _:
+            pass
+    raise UserError(
+        "the unlabelled images cannot be combined with those of data.num_labels, because only one "
+        "of both is streamed from files;\nuse fewer unlabelled images, or remove data.num_labels"
+    )

@@ -1,0 +1,154 @@
+"""Supervised loss on noisy views plus pseudo-labels that a frozen teacher gives clean images."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float32
+from torch import Tensor, nn
+
+from ruggedize.core.errors import UserError
+from ruggedize.data import ImageBatch
+from ruggedize.models import Classifier, joint_logits
+from ruggedize.train.objectives.losses import (
+    cross_entropy_sum,
+    pseudo_label_metrics,
+    soft_cross_entropies,
+    student_metrics,
+)
+from ruggedize.train.objectives.objective import (
+    LABELLED,
+    UNLABELLED,
+    Batch,
+    Context,
+    Term,
+    counts_of,
+    sources_with,
+)
+from ruggedize.train.objectives.options import NoisyStudentOptions
+from ruggedize.train.objectives.targets import precomputed_logits
+from ruggedize.train.objectives.teachers import Ensemble, teacher_of
+
+
+class PseudoLabels(NamedTuple):
+    """The teacher's predictions for the unlabelled images, in the rows of their indices."""
+
+    probabilities: Float32[Tensor, "m k"]
+    weights: Float32[Tensor, " m"]  # 0: not confident enough
+
+
+def make(options: NoisyStudentOptions, context: Context) -> "NoisyStudent":
+    """Build the objective.
+
+    Raises:
+        UserError: there is no teacher.
+    """
+    return NoisyStudent(options, context, teacher_of(context, options.kind))
+
+
+@dataclass(frozen=True)
+class NoisyStudent:
+    """Cross entropy with the labels plus weighted cross entropy with the teacher's predictions.
+
+    The teacher predicts once, for the whole images (the test view). Images below the threshold
+    have the weight 0; with `balanced`, the weights of every predicted class have the same sum.
+
+    Source: Xie et al. 2020, "Self-training with Noisy Student improves ImageNet classification",
+    algorithm 1.
+    Deviation: images are weighted instead of being left out and repeated, which is the same on
+    average over the steps; 7 unlabelled images per labelled one, in the paper 14 or 28.
+    """
+
+    options: NoisyStudentOptions
+    context: Context
+    teacher: nn.Module
+    sees: Literal["noisy"] = "noisy"
+
+    @property
+    def sources(self) -> Mapping[str, int]:
+        """Images per step from each source, as a multiple of the batch size."""
+        return sources_with(self.options.unlabelled_ratio)
+
+    def batch(self, images: Mapping[str, ImageBatch], epoch: int, step: int) -> Batch:
+        """Make the noisy views and look up the pseudo-labels."""
+        labelled, unlabelled = images[LABELLED], images[UNLABELLED]
+        noisy = self.context.maker.noisy(labelled.images, labelled.index, epoch)
+        index, found = unlabelled.index, self.pseudo_labels
+        others = {
+            "noisy": self.context.unlabelled_maker.noisy(unlabelled.images, index, step),
+            "probabilities": found.probabilities[index],
+            "weights": found.weights[index],
+        }
+        if unlabelled.hidden_labels is not None:
+            others["hidden_labels"] = unlabelled.hidden_labels
+        tensors = {LABELLED: {"noisy": noisy, "labels": labelled.labels}, UNLABELLED: others}
+        return Batch(tensors, counts_of(labelled, unlabelled))
+
+    def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Term]:
+        """Return both loss terms and the metrics."""
+        options, labelled, unlabelled = self.options, batch[LABELLED], batch[UNLABELLED]
+        found = joint_logits(model, [labelled["noisy"], unlabelled["noisy"]])
+        logits, others = (each.float() for each in found)
+        labels, weights = labelled["labels"], unlabelled["weights"]
+        cross_entropy = cross_entropy_sum(
+            logits, labels, options.label_smoothing, self.context.class_weights
+        )
+        targets = taught(unlabelled["probabilities"], options.pseudo_labels)
+        losses = weights * soft_cross_entropies(others, targets)
+        hidden = unlabelled.get("hidden_labels")
+        return {
+            "cross_entropy": Term(cross_entropy, LABELLED),
+            "consistency": Term(losses.sum(), UNLABELLED, options.weight),
+            **student_metrics(logits, labels),
+            **pseudo_label_metrics(others, unlabelled["probabilities"], weights > 0, hidden),
+        }
+
+    @cached_property
+    def pseudo_labels(self) -> PseudoLabels:
+        """The teacher's predictions and their weights, computed at the first batch."""
+        context, images, teacher = self.context, self.context.unlabelled, self.teacher
+        assert images is not None
+        assert isinstance(teacher, Classifier | Ensemble)
+        shared = (context.precision, context.accelerator, context.progress)
+        table = precomputed_logits(teacher, images, [teacher.test_view], *shared)
+        if table is None:
+            raise UserError(
+                f"{context.name}: the pseudo-labels of {len(images):,} images do not fit into "
+                'memory;\nuse objective = "consistency", which does not store them'
+            )
+        probabilities = table[:, 0].softmax(1)
+        weights = torch.zeros(len(probabilities))
+        weights[images.index] = weights_of(context.name, probabilities[images.index], self.options)
+        return PseudoLabels(probabilities, weights)
+
+
+def taught(probabilities: Tensor, pseudo_labels: str) -> Tensor:
+    """Return the target distributions: the probabilities, or all mass on the likeliest class."""
+    if pseudo_labels == "soft":
+        return probabilities
+    return F.one_hot(probabilities.argmax(1), probabilities.shape[1]).to(probabilities.dtype)
+
+
+def weights_of(
+    stage: str, probabilities: Float32[Tensor, "n k"], options: NoisyStudentOptions
+) -> Float32[Tensor, " n"]:
+    """Return the weight of each unlabelled image in the loss; their mean is 1.
+
+    Raises:
+        UserError: no image reaches the threshold.
+    """
+    confidence, classes = probabilities.max(1)
+    weights = (confidence >= options.threshold).float()
+    if not weights.any():
+        raise UserError(
+            f"{stage}: the teacher's confidence reaches threshold = {options.threshold:g} for "
+            f"none of {len(weights):,} unlabelled images (highest: {confidence.max():.3f});\n"
+            "use a lower threshold or a better teacher"
+        )
+    if options.balanced:
+        sizes = torch.zeros(probabilities.shape[1]).index_add_(0, classes, weights)
+        weights = weights / sizes.clamp(min=1)[classes]
+    return weights * (len(weights) / weights.sum())

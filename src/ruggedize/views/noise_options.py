@@ -1,0 +1,198 @@
+"""The options of the kinds of noise. Imports neither torch nor numba."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ruggedize.views.operations import SEMANTICS
+
+Semantics = Literal[
+    "tf", "tf-2021", "torchvision", "timm", "timm-inc1"
+]  # implementations of RandAugment
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+DESCRIBED = ConfigDict(
+    frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+)
+
+
+class RandAugmentOptions(BaseModel):
+    """RandAugment (Cubuk et al. 2020), with random operations for every image."""
+
+    model_config = DESCRIBED
+
+    kind: Literal["randaugment"] = "randaugment"
+    """Selects this kind of noise."""
+    num_layers: int = Field(default=2, ge=1, le=10)
+    """Operations applied to each image, one after the other."""
+    magnitude: int = Field(default=9, ge=0)
+    """Strength of the operations: 0-10, or 0-30 for "torchvision"."""
+    semantics: Semantics = "tf"
+    """Implementation: "tf" is that of the Keras example without its bugs; "tf-2021" has them."""
+
+    @model_validator(mode="after")
+    def check_magnitude(self) -> "RandAugmentOptions":
+        """Reject a magnitude above the maximum of the semantics."""
+        scale = SEMANTICS[self.semantics].scale
+        if self.magnitude > scale:
+            raise ValueError(
+                f"magnitude must be in 0..{scale} with semantics {self.semantics!r}, "
+                f"got {self.magnitude}; lower it, or use semantics 'torchvision' (0..30)"
+            )
+        return self
+
+
+class TrivialAugmentOptions(BaseModel):
+    """TrivialAugment, wide (Müller & Hutter 2021): one operation of random strength per image."""
+
+    model_config = DESCRIBED
+
+    kind: Literal["trivialaugment"] = "trivialaugment"
+    """Selects this kind of noise."""
+
+
+class AugMixOptions(BaseModel):
+    """AugMix (Hendrycks et al. 2020): chains of operations, mixed with the image."""
+
+    model_config = DESCRIBED
+
+    kind: Literal["augmix"] = "augmix"
+    """Selects this kind of noise."""
+    width: int = Field(default=3, ge=1, le=10)
+    """Number of chains."""
+    depth: int = Field(default=3, ge=1, le=10)
+    """Largest number of operations in a chain; that of each chain is uniform from 1 to this."""
+    severity: float = Field(default=3.0, ge=0.1, le=10)
+    """Largest strength of an operation; each strength is uniform from 0.1 to this."""
+    operations: Literal["strict", "all"] = "strict"
+    """Operations: "strict" leaves out Color, Contrast, Brightness and Sharpness, which overlap
+    corruptions of the benchmark."""
+
+
+class RandomErasingOptions(BaseModel):
+    """Random erasing (Zhong et al. 2020): a rectangle of the image is overwritten."""
+
+    model_config = DESCRIBED
+
+    kind: Literal["random_erasing"] = "random_erasing"
+    """Selects this kind of noise."""
+    probability: Probability = 0.5
+    """Probability that a rectangle of an image is erased."""
+    area: tuple[Probability, Probability] = (0.02, 0.4)
+    """Smallest and largest area of the rectangle, as fractions of the image's area."""
+    aspect: tuple[float, float] = (0.3, 3.3)
+    """Smallest and largest ratio of the rectangle's height to its width."""
+    fill: Literal["grey", "noise"] = "grey"
+    """Fill of the rectangle: grey (128), or a random value for every pixel and channel."""
+
+    @model_validator(mode="after")
+    def check_ranges(self) -> "RandomErasingOptions":
+        """Reject empty ranges."""
+        if self.area[0] > self.area[1]:
+            raise ValueError(f"area must be (smallest, largest), got {self.area}; swap them")
+        if not 0 < self.aspect[0] <= self.aspect[1]:
+            raise ValueError(
+                f"aspect must be (smallest, largest), both above 0, got {self.aspect}; "
+                "the usual value is (0.3, 3.3)"
+            )
+        return self
+
+
+class AdditiveNoiseOptions(BaseModel):
+    """Noise added to every value of an image; it overlaps the benchmark's noise corruptions."""
+
+    model_config = DESCRIBED
+
+    kind: Literal["additive_noise"] = "additive_noise"
+    """Selects this kind of noise."""
+    probability: Probability = 1.0
+    """Probability that noise is added to an image."""
+    std: float = Field(default=0.1, gt=0, le=1)
+    """Largest standard deviation (1 is white); that of each image is uniform from 0 to this."""
+    distribution: Literal["gaussian", "uniform"] = "gaussian"
+    """Distribution of the noise; both have the same standard deviation."""
+
+
+class LpNoiseOptions(BaseModel):
+    """Noise drawn uniformly from an L_p ball; it overlaps the benchmark's noise corruptions."""
+
+    model_config = DESCRIBED
+
+    kind: Literal["lp_noise"] = "lp_noise"
+    """Selects this kind of noise."""
+    norm: Literal["linf", "l2", "l1"] = "linf"
+    """Norm of the ball."""
+    radius: float | None = Field(default=None, gt=0)
+    """Largest radius (1 is white); that of each image is uniform from 0 to this. It applies to
+    32-pixel images; at other sizes it is scaled so that each value changes as much. Default: 0.1
+    for linf, 5 for l2, 200 for l1."""
+    probability: Probability = 1.0
+    """Probability that noise is added to an image."""
+
+
+class PatchNoiseOptions(BaseModel):
+    """Gaussian noise in a square patch of the image; it overlaps the noise corruptions."""
+
+    model_config = DESCRIBED
+
+    kind: Literal["patch_noise"] = "patch_noise"
+    """Selects this kind of noise."""
+    probability: Probability = 1.0
+    """Probability that noise is added to an image."""
+    side: float = Field(default=0.78, gt=0, le=2)
+    """Largest side of the patch as a fraction of the image's; that of each image is uniform from
+    one pixel to this. The patch's centre lies anywhere in the image."""
+    std: float = Field(default=1.0, gt=0, le=1)
+    """Largest standard deviation (1 is white); that of each image is uniform from 0 to this."""
+
+
+class SpectralFilterOptions(BaseModel):
+    """A random filter, mixed with the image in random shares, as in PRIME (Modas et al. 2022)."""
+
+    model_config = DESCRIBED
+
+    kind: Literal["spectral_filter"] = "spectral_filter"
+    """Selects this kind of noise."""
+    probability: Probability = 1.0
+    """Probability that an image is filtered."""
+    size: Literal[3, 5, 7] = 3
+    """Rows and columns of the filter."""
+    std: float = Field(default=4.0, gt=0, le=100)
+    """Standard deviation of the weights that are added to the filter that changes nothing."""
+
+
+class AmplitudeMixOptions(BaseModel):
+    """The amplitude spectrum is replaced by that of another training image (Chen et al. 2021)."""
+
+    model_config = DESCRIBED
+
+    kind: Literal["amplitude_mix"] = "amplitude_mix"
+    """Selects this kind of noise."""
+    probability: Probability = 0.6
+    """Probability that the spectrum of an image is replaced."""
+
+
+class CutMixOptions(BaseModel):
+    """CutMix (Yun et al. 2019): a rectangle of another training image, and a share of its label."""
+
+    model_config = DESCRIBED
+
+    kind: Literal["cutmix"] = "cutmix"
+    """Selects this kind of noise; for the supervised objective only."""
+    probability: Probability = 0.5
+    """Probability that a rectangle is pasted into an image."""
+    alpha: float = Field(default=1.0, gt=0, le=10)
+    """The area that is kept is drawn from Beta(alpha, alpha)."""
+
+
+class MixUpOptions(BaseModel):
+    """Mixup (Zhang et al. 2018): blended with another training image, as is the label."""
+
+    model_config = DESCRIBED
+
+    kind: Literal["mixup"] = "mixup"
+    """Selects this kind of noise; for the supervised objective only."""
+    probability: Probability = 1.0
+    """Probability that an image is blended."""
+    alpha: float = Field(default=1.0, gt=0, le=10)
+    """The share of the image is drawn from Beta(alpha, alpha)."""

@@ -1,0 +1,346 @@
+"""Losses of unlabelled images against plain NumPy, written from the formulas."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ruggedize.core.errors import UserError
+from ruggedize.models import GhostBatchNorm, create_model, joint_logits
+from ruggedize.models.options import ResNet9Options
+from ruggedize.train import Context, Objective, Term
+from ruggedize.train.objectives.fixmatch import FixMatch
+from ruggedize.train.objectives.noisy_student import NoisyStudent, weights_of
+from ruggedize.train.objectives.objective import (
+    EVERY,
+    IMAGES,
+    LABELLED,
+    UNLABELLED,
+    Batch,
+    make_objective,
+)
+from ruggedize.train.objectives.options import (
+    ConsistencyOptions,
+    FixMatchOptions,
+    JsdOptions,
+    MeanTeacherOptions,
+    NoisyStudentOptions,
+)
+from ruggedize.train.objectives.teachers import Ensemble, teacher_of
+from ruggedize.train.step import means_of, sums_of
+from tests.reference.test_objectives import context, jsd_oracle, kl_oracle, softmax
+from tests.tiny_stages import CLASSES, three_colours, without_labels
+
+N, M, K = 6, 10, 3  # labelled images, unlabelled images, classes
+RESNET = ResNet9Options(width=8)
+
+
+class Rows(nn.Module):
+    """A network whose logits are its parameters, one row for each view of the batch."""
+
+    def __init__(self, seed: int, rows: int) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.logits = nn.Parameter(3 * torch.randn(rows, K, generator=generator))
+
+    def forward(self, images: Tensor) -> Tensor:
+        assert len(images) == len(self.logits)
+        return self.logits + 0
+
+
+def numpy(model: Rows, start: int = 0, stop: int | None = None) -> np.ndarray:
+    return model.logits.detach().double().numpy()[start:stop]
+
+
+def views(number: int, *more: int) -> Tensor:
+    return torch.zeros(number, *more, 3, 4, 4, dtype=torch.uint8)
+
+
+def labels_of(number: int, seed: int) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).integers(0, K, number))
+
+
+def batch_of(labelled: dict[str, Tensor], unlabelled: dict[str, Tensor]) -> Batch:
+    counts = {IMAGES: N, LABELLED: N, UNLABELLED: M, EVERY: N + M}
+    hidden = labels_of(M, 1)
+    hidden[:3] = -1  # unknown
+    tensors = {LABELLED: {"labels": labels_of(N, 0)} | labelled}
+    return Batch(tensors | {UNLABELLED: {"hidden_labels": hidden} | unlabelled}, counts)
+
+
+def means(terms: dict[str, Term], batch: Batch) -> dict[str, float]:
+    sums = {name: float(value) for name, value in sums_of(terms).items()}
+    return means_of(sums | {f"count/{name}": float(n) for name, n in batch.counts.items()})
+
+
+def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    return -(targets * np.log(softmax(logits))).sum(1)
+
+
+def labels_term(logits: np.ndarray) -> float:
+    return float(cross_entropy(logits, np.eye(K)[labels_of(N, 0).numpy()]).mean())
+
+
+def made(options: object, student: nn.Module, teacher: nn.Module | None = None) -> Objective:
+    return make_objective(options, context(student, teacher))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.8])
+def test_consistency_averages_over_labelled_and_confident_unlabelled_images(
+    threshold: float,
+) -> None:
+    student, ours, theirs = Rows(1, N + M), Rows(2, N), Rows(3, M)
+    teacher = nn.Module()
+    by_length = {N: ours, M: theirs}
+    teacher.forward = lambda images: by_length[len(images)](images)  # type: ignore[method-assign]
+    options = ConsistencyOptions(
+        unlabelled_ratio=2, threshold=threshold, temperature=2.0, consistency_weight=0.3
+    )
+    batch = batch_of({"clean": views(N), "noisy": views(N)}, {"clean": views(M), "noisy": views(M)})
+    found = means(dict(made(options, student, teacher).loss(student, batch)), batch)
+    is_used = softmax(numpy(theirs)).max(1) >= threshold
+    kl = kl_oracle(numpy(student, 0, N), numpy(ours), 2.0)
+    kl += kl_oracle(numpy(student, N)[is_used], numpy(theirs)[is_used], 2.0)
+    assert found["consistency"] == pytest.approx(kl / (N + M), rel=1e-4)
+    expected = 0.7 * labels_term(numpy(student, 0, N)) + 0.3 * kl / (N + M)
+    assert found["loss"] == pytest.approx(expected, rel=1e-4)
+    assert found["confident"] == pytest.approx(is_used.mean())
+    assert is_used.all() == (threshold == 0)
+    assert found["unlabelled_agreement"] == pytest.approx(
+        (numpy(student, N).argmax(1) == numpy(theirs).argmax(1)).mean()
+    )
+
+
+def test_jsd_averages_over_all_images() -> None:
+    student = Rows(1, 3 * (N + M))
+    batch = batch_of({"views": views(N, 3)}, {"views": views(M, 3)})
+    objective = made(JsdOptions(weight=5.0, unlabelled_ratio=2), student)
+    found = means(dict(objective.loss(student, batch)), batch)
+    logits = numpy(student).reshape(N + M, 3, K)
+    divergence = jsd_oracle(logits) / (N + M)
+    assert found["consistency"] == pytest.approx(divergence, rel=1e-4)
+    assert found["loss"] == pytest.approx(labels_term(logits[:N, 0]) + 5 * divergence, rel=1e-4)
+
+
+def test_mean_teacher_averages_over_all_images() -> None:
+    student = Rows(1, N + M)
+    objective = made(MeanTeacherOptions(unlabelled_ratio=2, consistency_weight=0.4), student)
+    batch = batch_of({"clean": views(N), "noisy": views(N)}, {"clean": views(M), "noisy": views(M)})
+    first = numpy(student).copy()  # the average's
+    objective.loss(student, batch)
+    with torch.no_grad():
+        student.logits += torch.randn(N + M, K, generator=torch.Generator().manual_seed(0))
+    found = means(dict(objective.loss(student, batch)), batch)
+    kl = kl_oracle(numpy(student), first, 1.0) / (N + M)
+    expected = 0.6 * labels_term(numpy(student, 0, N)) + 0.4 * kl
+    assert found["loss"] == pytest.approx(expected, rel=1e-4)
+    assert found["consistency"] > 0
+
+
+def fixmatch_oracle(
+    logits: np.ndarray, threshold: float, ratio: np.ndarray, hard: bool
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Return the unlabelled term, the pseudo-labels and which of them count."""
+    weak, strong = logits[N : N + M], logits[N + M :]
+    aligned = softmax(weak) * ratio
+    aligned /= aligned.sum(1, keepdims=True)
+    is_used = aligned.max(1) >= threshold
+    targets = np.eye(K)[aligned.argmax(1)] if hard else aligned
+    losses = cross_entropy(strong, targets) * is_used
+    return float(losses.sum() / M), aligned.argmax(1), is_used
+
+
+@pytest.mark.parametrize("kind", ["hard", "soft"])
+def test_fixmatch_learns_confident_labels_of_weak_views_on_strong_views(kind: str) -> None:
+    student = Rows(1, N + 2 * M)
+    options = FixMatchOptions.model_validate({"threshold": 0.7, "pseudo_labels": kind, "weight": 2})
+    objective = made(options, student)
+    batch = batch_of({"clean": views(N)}, {"clean": views(M), "noisy": views(M)})
+    terms = dict(objective.loss(student, batch))
+    found = means(terms, batch)
+    expected, classes, is_used = fixmatch_oracle(numpy(student), 0.7, np.ones(K), kind == "hard")
+    assert 0 < is_used.sum() < M
+    assert found["consistency"] == pytest.approx(expected, rel=1e-4)
+    assert found["loss"] == pytest.approx(
+        labels_term(numpy(student, 0, N)) + 2 * expected, rel=1e-4
+    )
+    hidden = labels_of(M, 1).numpy()
+    compared = is_used & (np.arange(M) >= 3)
+    right = (classes == hidden)[compared].mean()
+    assert found["pseudo_label_accuracy"] == pytest.approx(right)
+    assert found["confident"] == pytest.approx(is_used.mean())
+    assert objective.state_dict() == {}  # type: ignore[attr-defined]
+
+
+def test_no_gradient_flows_through_the_weak_views() -> None:
+    student = Rows(1, N + 2 * M)
+    objective = made(FixMatchOptions(threshold=0.0, pseudo_labels="soft"), student)
+    batch = batch_of({"clean": views(N)}, {"clean": views(M), "noisy": views(M)})
+    objective.loss(student, batch)["consistency"].total.backward()
+    assert student.logits.grad is not None
+    assert not student.logits.grad[: N + M].any()
+    assert student.logits.grad[N + M :].abs().sum(1).min() > 0
+
+
+def test_adamatch_aligns_with_the_means_of_earlier_steps() -> None:
+    student = Rows(1, N + 2 * M)
+    options = FixMatchOptions(
+        threshold=0.9, relative_threshold=True, distribution_alignment=True, statistics_decay=0.5
+    )
+    objective = made(options, student)
+    assert isinstance(objective, FixMatch)
+    labelled, unlabelled, confidence = np.full(K, 1 / K), np.full(K, 1 / K), 1.0
+    batch = batch_of({"clean": views(N)}, {"clean": views(M), "noisy": views(M)})
+    for number in range(1, 5):
+        terms = dict(objective.loss(student, batch))
+        ratio = labelled / unlabelled
+        expected, _, is_used = fixmatch_oracle(numpy(student), 0.9 * confidence, ratio, hard=True)
+        assert means(terms, batch)["consistency"] == pytest.approx(expected, rel=1e-4)
+        assert terms["confident"].total == is_used.sum()
+        share = 1 - (0 if number == 1 else min(0.5, number / (9 + number)))
+        ours, theirs = softmax(numpy(student, 0, N)), softmax(numpy(student, N, N + M))
+        labelled = labelled + share * (ours.mean(0) - labelled)
+        unlabelled = unlabelled + share * (theirs.mean(0) - unlabelled)
+        confidence = confidence + share * (ours.max(1).mean() - confidence)
+        objective.after_step(student, number)
+        np.testing.assert_allclose(objective.statistics.labelled, labelled, rtol=1e-5)
+        with torch.no_grad():
+            student.logits += torch.randn(
+                N + 2 * M, K, generator=torch.Generator().manual_seed(number)
+            )
+    again = made(options, student)
+    assert isinstance(again, FixMatch)
+    again.load_state_dict(objective.state_dict())
+    assert torch.equal(again.statistics.unlabelled, objective.statistics.unlabelled)
+    assert not np.allclose(ratio, 1)
+
+
+def weights_oracle(probabilities: np.ndarray, threshold: float, balanced: bool) -> np.ndarray:
+    """Image by image: 0 below the threshold, else 1 or 1 / (images kept of its class)."""
+    classes, kept = probabilities.argmax(1), probabilities.max(1) >= threshold
+    weights = np.zeros(len(classes))
+    for place in np.flatnonzero(kept):
+        size = sum(1 for other in np.flatnonzero(kept) if classes[other] == classes[place])
+        weights[place] = 1 / size if balanced else 1
+    return weights / weights.mean()
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_noisy_student_weighs_images_as_if_classes_had_equally_many(balanced: bool) -> None:
+    probabilities = softmax(numpy(Rows(5, 40))).astype(np.float32)
+    options = NoisyStudentOptions(threshold=0.7, balanced=balanced)
+    weights = weights_of("student", torch.from_numpy(probabilities), options)
+    expected = weights_oracle(probabilities, 0.7, balanced)
+    np.testing.assert_allclose(weights, expected, rtol=1e-5)
+    sums = [expected[probabilities.argmax(1) == number].sum() for number in range(K)]
+    assert np.allclose(sums, sums[0]) == balanced
+    with pytest.raises(UserError, match=r"none of 40 unlabelled images .*;\nuse a lower threshold"):
+        weights_of("student", torch.full((40, K), 1 / K), options)
+
+
+def teaching(*seeds: int) -> Context:
+    """Return a context with teachers and twenty unlabelled images, in shuffled order."""
+    teachers = {str(seed): create_model(RESNET, CLASSES, 16, 16, seed).eval() for seed in seeds}
+    images = without_labels(three_colours(20, 2)).select([*range(19, 9, -1), *range(10)])
+    return replace(context(Rows(1, N + M)), teachers=teachers, unlabelled=images)
+
+
+@pytest.mark.parametrize("kind", ["hard", "soft"])
+def test_noisy_student_learns_what_its_teacher_predicts_for_whole_images(kind: str) -> None:
+    made_in = teaching(5)
+    options = NoisyStudentOptions.model_validate({"threshold": 0.0, "pseudo_labels": kind})
+    objective = make_objective(options, made_in)
+    assert isinstance(objective, NoisyStudent)
+    assert made_in.unlabelled is not None
+    parts = {
+        LABELLED: three_colours(N, 0).take(range(N)),
+        UNLABELLED: made_in.unlabelled.take(range(M)),
+    }
+    batch = objective.batch(parts, 0, 0)
+    with torch.no_grad():
+        expected = made_in.teachers["5"](parts[UNLABELLED].images).softmax(1)
+    torch.testing.assert_close(batch[UNLABELLED]["probabilities"], expected)
+    student = made_in.model
+    found = means(dict(objective.loss(student, batch)), batch)
+    targets = np.eye(K)[expected.numpy().argmax(1)] if kind == "hard" else expected.numpy()
+    weights = batch[UNLABELLED]["weights"].numpy()
+    losses = weights * cross_entropy(numpy(student, N), targets)  # type: ignore[arg-type]
+    assert found["consistency"] == pytest.approx(losses.mean(), rel=1e-4)
+    assert found["confident"] == 1.0
+
+
+def test_several_teachers_are_averaged_in_probability() -> None:
+    made_in = teaching(5, 6)
+    ensemble = teacher_of(made_in, "consistency")
+    assert isinstance(ensemble, Ensemble)
+    images = three_colours(8, 4).images
+    with torch.no_grad():
+        one, other = (made_in.teachers[name](images).softmax(1) for name in ("5", "6"))
+        torch.testing.assert_close(ensemble(images).softmax(1), (one + other) / 2)
+    assert not torch.allclose(one, other, atol=1e-3)
+    assert teacher_of(teaching(5), "consistency") is not None
+    with pytest.raises(UserError, match=r"needs a teacher, got none;\nset learns_from"):
+        teacher_of(teaching(), "consistency")
+
+
+def every_objective() -> list[object]:
+    return [
+        ConsistencyOptions(unlabelled_ratio=2),
+        JsdOptions(unlabelled_ratio=2),
+        MeanTeacherOptions(unlabelled_ratio=2),
+        NoisyStudentOptions(unlabelled_ratio=2, threshold=0.0),
+        FixMatchOptions(unlabelled_ratio=2, threshold=0.0),
+    ]
+
+
+@pytest.mark.parametrize("options", every_objective(), ids=lambda options: options.kind)
+def test_hidden_labels_change_the_pseudo_label_accuracy_and_nothing_else(options) -> None:
+    images, outcomes = three_colours(20, 2), []
+    for shift in (0, 1):
+        hidden = without_labels(replace(images, labels=(images.labels + shift) % K))
+        torch.manual_seed(0)
+        student = create_model(RESNET, CLASSES, 16, 16, 1).train()
+        made_in = replace(teaching(5), model=student, unlabelled=hidden)
+        objective = make_objective(options, made_in)
+        parts = {LABELLED: three_colours(8, 0).take(range(8)), UNLABELLED: hidden.take(range(16))}
+        batch = objective.batch(parts, 0, 0)
+        terms = dict(objective.loss(student, batch))
+        sum(t.weight * t.total for t in terms.values() if t.weight).backward()
+        gradients = torch.cat([p.grad.flatten() for p in student.parameters()])  # type: ignore[union-attr]
+        outcomes.append((gradients, means(terms, batch)))
+    (first, ours), (second, theirs) = outcomes
+    assert torch.equal(first, second)
+    differing = {name for name in ours if ours[name] != theirs[name]}
+    assert differing == {"pseudo_label_accuracy"}
+
+
+def test_a_metric_divided_by_a_metric_of_zero_is_left_out() -> None:
+    zero, one = torch.zeros(()), torch.ones(())
+    terms = {
+        "n": Term(zero, "images", 0.0),
+        "share": Term(zero, "n", 0.0),
+        "x": Term(one, "images"),
+    }
+    sums = {name: float(value) for name, value in sums_of(terms).items()} | {"count/images": 4.0}
+    assert "share" not in means_of(sums)
+    assert means_of(sums | {"images/n": 2.0, "n/share": 1.0})["share"] == 0.5
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_each_ghost_group_gets_its_share_of_every_batch(groups: int) -> None:
+    layer = nn.BatchNorm2d(3)
+    network = nn.Sequential(GhostBatchNorm(layer, groups), nn.Flatten(), nn.Linear(12, K)).train()
+    batches = [torch.randn(7, 3, 2, 2), torch.randn(9, 3, 2, 2), torch.randn(5, 2, 3, 2, 2)]
+    found = joint_logits(network, batches)
+    assert [tuple(each.shape) for each in found] == [(7, K), (9, K), (5, 2, K)]
+    pieces = [batch.tensor_split(groups) for batch in batches]
+    for number in range(groups):
+        rows = torch.cat([piece[number].flatten(0, -4) for piece in pieces])
+        alone = (rows - rows.mean((0, 2, 3), keepdim=True)) / (
+            rows.var((0, 2, 3), unbiased=False, keepdim=True) + layer.eps
+        ).sqrt()
+        expected = network[2](alone.flatten(1))
+        ours = torch.cat([each.tensor_split(groups)[number].flatten(0, -2) for each in found])
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
