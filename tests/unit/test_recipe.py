@@ -174,3 +174,8 @@ def test_a_number_that_toml_does_not_know_is_rejected(change: str) -> None:
     for number in ("0x" + "f" * 5_000, "9223372036854775808"):
         with pytest.raises(UserError, match="must fit into 64 bits"):
             load_recipe("demo", (change.format(number),))
+
+
+def test_a_name_of_line_breaks_is_shown_on_one_line() -> None:
+    with pytest.raises(UserError, match=r"there is no recipe \\n\\n, shipped or as a file;\n.*$"):
+        load_recipe("\n\n")

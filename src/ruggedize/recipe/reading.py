@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ruggedize.core.errors import UserError
+from ruggedize.core.errors import UserError, shown
 from ruggedize.core.files import write_atomically
 from ruggedize.core.places import user_path
 from ruggedize.core.reading import read_bytes
@@ -175,8 +175,8 @@ def recipe_source(name_or_path: str | Path, above: tuple[str, ...]) -> Any:
     names = list(shipped_recipes())
     near = difflib.get_close_matches(name, names, 1)
     hint = f"did you mean {near[0]}?" if near else f"shipped recipes: {', '.join(names)}"
-    short = name if len(name) <= 80 else f"{name[:77]}..."
-    origin = f" (the base of {above[-1]})" if above else ""
+    short = shown(name if len(name) <= 80 else f"{name[:77]}...")
+    origin = f" (the base of {shown(above[-1])})" if above else ""
     raise UserError(f"there is no recipe {short}{origin}, shipped or as a file;\n{hint}")
 
 
