@@ -5,8 +5,9 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import tomli_w
 from scipy.stats import binomtest
@@ -84,14 +85,15 @@ def write_card(
     write_descriptions(run, out, recipe, assessment)
     name = out.resolve().name
     started = origins(run, stage)
-    card = Card(name, stage, recipe["data"]["name"], assessment, licenses, started)
+    data_name = cast("dict[str, str]", recipe["data"])["name"]
+    card = Card(name, stage, data_name, assessment, licenses, started)
     text = readme(card, read_description(model).input_size)
     files.write_atomically(out / "README.md", text.encode())
     return out / "README.md"
 
 
 def write_descriptions(
-    run: Path, out: Path, recipe: dict[str, Any], assessment: Assessment
+    run: Path, out: Path, recipe: Mapping[str, object], assessment: Assessment
 ) -> None:
     """Write recipe and assessment, and a new report that is made from them."""
     with tempfile.TemporaryDirectory() as folder:

@@ -83,7 +83,7 @@ def vague(value: object) -> list[str]:
 
 
 # names that are imported for type checkers alone
-FOR_CHECKERS = {"nn": nn} | dict.fromkeys(("Image", "Context", "Objective"), object)
+FOR_CHECKERS = {"nn": nn} | dict.fromkeys(("Image", "Context", "Objective", "ViewMaker"), object)
 
 
 @pytest.mark.parametrize("name", public_objects())

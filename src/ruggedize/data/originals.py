@@ -1,8 +1,7 @@
 """The files that images come from, for views that are cropped before images are made square."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -36,8 +35,8 @@ class Originals:
 
     files: EncodedImages
     stored: Stored
-    made: Mapping[Any, Tensor] = field(default_factory=dict)
-    asked: list[Any] | None = None
+    made: Mapping[Hashable, Tensor] = field(default_factory=dict)
+    asked: list[object] | None = None
 
     def __len__(self) -> int:
         return len(self.files)

@@ -39,7 +39,7 @@ def load_recipe(
     *,
     choose: ModelChoice = first_candidate,
     recorded: Callable[[int], Path] | None = None,
-    tables: Sequence[Mapping[str, Any]] = (),
+    tables: Sequence[Mapping[str, object]] = (),
 ) -> Recipe:
     """Load a shipped recipe or a recipe file, merged over its bases, and apply changes.
 

@@ -1,19 +1,18 @@
 """The weights of other origin that a run's model started from."""
 
 from pathlib import Path
-from typing import Any
 
 from ruggedize.report.record import RunRecord, read_run
 
 
-def origins(run: Path, stage: str) -> list[dict[str, Any]]:
+def origins(run: Path, stage: str) -> list[dict[str, str | None]]:
     """Return source, SHA-256 and licence of pretrained weights and files, through other stages.
 
     Raises:
         UserError: the run holds no assessment, or it is damaged.
     """
     record = read_run(run)
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, str | None]] = {}
     for name in sources_of(record, stage, []):
         start = record.delivered[name].get("training", {}).get("start")
         if start and start["source"] not in record.delivered:

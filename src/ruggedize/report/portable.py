@@ -9,7 +9,7 @@ from ruggedize.core.errors import UserError
 from ruggedize.core.reading import read_bytes
 
 
-def recipe_without_places(path: Path) -> dict[str, Any]:
+def recipe_without_places(path: Path) -> dict[str, object]:
     """Load a recipe as a table, with paths reduced to their last component."""
     if not path.is_file():
         raise UserError(f"there is no {path};\ngive the folder of a finished run")
