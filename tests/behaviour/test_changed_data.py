@@ -16,6 +16,8 @@ from ruggedize.recipe import Recipe, load_recipe
 from ruggedize.train import train_teacher
 from tests.behaviour.runs import TINY
 
+pytestmark = pytest.mark.more
+
 
 def make_photos(folder: Path) -> Path:
     """Write pictures of two classes: reddish and greenish noise."""

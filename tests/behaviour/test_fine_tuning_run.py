@@ -15,6 +15,8 @@ from ruggedize.pipeline import run
 from ruggedize.recipe import Recipe, load_recipe
 from tests.foreign import timm_weights, with_timm
 
+pytestmark = pytest.mark.more
+
 ORDER = ["teacher", "noise-only", "wise-teacher", "student", "wise"]
 
 

@@ -17,6 +17,8 @@ from ruggedize.train.objectives import targets
 from ruggedize.views import ViewMaker, ViewOptions
 from tests.tiny_stages import CLASSES, three_colours
 
+pytestmark = pytest.mark.more
+
 MODEL = {"name": "resnet9", "width": 8}
 SHARED = ViewOptions.model_validate(
     {"pad": 1, "geometry": "shared", "noise": [{"kind": "additive_noise"}]}

@@ -18,6 +18,8 @@ from ruggedize.train.options import TrainingOptions
 from ruggedize.train.validate import Difference, Score
 from tests.tiny_stages import three_colours, tiny_stage
 
+pytestmark = pytest.mark.more
+
 # A plain mean over all steps since the first, as early and bad as they are.
 BAD_AVERAGE: dict[str, Any] = {
     "averaging": {"kind": "swa", "start": 0.0, "every": 1},

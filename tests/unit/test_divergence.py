@@ -23,6 +23,8 @@ from tests.behaviour.runs import steps_saved
 from tests.tiny_stages import Terms, altered, times, tiny_stage
 from tests.unit.test_state import FP32, equal
 
+pytestmark = pytest.mark.more
+
 BAD = 7  # the step, counted from 1, whose loss is spoilt: the third of the second epoch
 
 

@@ -12,6 +12,8 @@ from ruggedize.recipe import load_recipe
 from ruggedize.train import FixMatchOptions, TrainingOptions, train_stage
 from ruggedize.views import ViewOptions
 
+pytestmark = pytest.mark.more
+
 TINY = (
     "data.name=digits",
     "data.validation=100",

@@ -19,6 +19,8 @@ from ruggedize.recipe import load_recipe
 from ruggedize.train import InterpolationOptions, interpolate_stage
 from tests.fine_tuning import VIEWS, options_of, splits, train
 
+pytestmark = pytest.mark.more
+
 SMALL = {"name": "resnet9", "width": 8}
 TRAINING = options_of(model=SMALL, epochs=3, optimiser={"kind": "adam", "lr": 0.01})
 ALPHAS = (0, 0.25, 0.5, 1)

@@ -15,6 +15,8 @@ from ruggedize.train.safety import SIGNALS, Signals
 from ruggedize.train.stage import Stage
 from tests.tiny_stages import tiny_stage
 
+pytestmark = pytest.mark.more
+
 
 def handlers() -> list[object]:
     return [signal.getsignal(number) for number in SIGNALS]

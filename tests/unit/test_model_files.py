@@ -136,7 +136,7 @@ def test_weights_of_another_model_are_rejected(path: Path, change: dict) -> None
 def test_a_file_of_another_architecture_or_other_classes_is_rejected(path: Path) -> None:
     wanted = WideResNetOptions(depth=16, width=2)
     message = error_message(lambda: load_model(path, architecture=wanted))
-    assert "wide_resnet(depth=16, width=2)" in message
+    assert "wide_resnet(depth=16, width=2" in message
     assert "resnet9(width=8" in message
     assert "frog" in error_message(lambda: load_model(path, classes=("frog", "newt")))
     load_model(path, architecture=TINY, classes=CLASSES)

@@ -14,6 +14,8 @@ from ruggedize.models.nets.resnet9 import LOGIT_SCALE
 from ruggedize.recipe import load_recipe
 from tests.fine_tuning import assert_resumes_exactly, options_of, train
 
+pytestmark = pytest.mark.more
+
 PRETRAINED = '{name="timm/test_resnet", pretrained=true}'
 SMALL = {"name": "resnet9", "width": 8}
 

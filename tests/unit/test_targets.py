@@ -17,6 +17,8 @@ from ruggedize.train.objectives.targets import precomputed_logits
 from ruggedize.views import ViewOptions
 from tests.tiny_stages import CLASSES, three_colours
 
+pytestmark = pytest.mark.more
+
 OPTIONS = StudentOptions.model_validate(
     {
         "model": {"name": "resnet9", "width": 8},

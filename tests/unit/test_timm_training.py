@@ -15,6 +15,8 @@ from ruggedize.recipe import load_recipe
 from tests.fine_tuning import NET, assert_resumes_exactly, options_of, train
 from tests.foreign import cached_on_hub, timm_weights, with_timm
 
+pytestmark = pytest.mark.more
+
 
 def model_options(value: object) -> TimmOptions:
     found = TypeAdapter(ModelOptions).validate_python(value)

@@ -12,6 +12,8 @@ from ruggedize.views import RandAugmentOptions, ViewOptions
 from tests.photographs import save_photographs
 from tests.tiny_stages import tiny_stage
 
+pytestmark = pytest.mark.more
+
 VIEWS = ViewOptions(
     crop_mode="random-resized",
     crop=16,

@@ -15,6 +15,8 @@ from ruggedize.train.safety import divergence_error
 from tests.tiny_stages import NUM_UNLABELLED, checked, tiny_stage
 from tests.unit.test_state import equal, walk
 
+pytestmark = pytest.mark.more
+
 ADAMATCH = {
     "kind": "fixmatch",
     "unlabelled_ratio": 2,

@@ -13,6 +13,8 @@ import pytest
 
 from ruggedize.cli.watchdog import Watchdog, descendants
 
+pytestmark = pytest.mark.more
+
 BLOCKED = """
 import atexit, ctypes, signal, subprocess, sys, threading, time
 from ruggedize.cli.watchdog import Watchdog
