@@ -11,7 +11,11 @@ from ruggedize.data import DataOptions, count_images, load_splits
 from ruggedize.recipe import Recipe, load_recipe, recipe_toml
 from ruggedize.recipe.sizing import CANDIDATES, Sizes, half_width, note_on_few, sizes_for
 from ruggedize.train import Workload
-from ruggedize.train.speed import measured_choice, seconds_per_image, timed_until_too_slow
+from ruggedize.train.fine_tuning.speed import (
+    measured_choice,
+    seconds_per_image,
+    timed_until_too_slow,
+)
 from tests.foreign import colour_folder, with_timm
 
 TABLE = {  # images to train and validate on: side, share, batch, epochs of teacher and student

@@ -46,7 +46,7 @@ INFO_LOGGERS = (  # loggers whose INFO messages are shown
     "ruggedize.study.sharing",
     "ruggedize.train.loop",
     "ruggedize.train.delivery",
-    "ruggedize.train.speed",
+    "ruggedize.train.fine_tuning.speed",
 )
 RESUMABLE = ("run", "train-teacher", "train-student", "study", "corrupt")
 MAKE_ROOM = "saved files are intact: free some space and run the same command again"

@@ -11,6 +11,8 @@ from .distributed import naming_lost_processes as naming_lost_processes
 from .fine_tuning.interpolation import interpolate_stage as interpolate_stage
 from .fine_tuning.options import InterpolationOptions as InterpolationOptions
 from .fine_tuning.probe import PROBED as PROBED
+from .fine_tuning.speed import measured_choice as measured_choice
+from .fine_tuning.workload import Workload as Workload
 from .generations import is_skipped as is_skipped
 from .generations import skip_stage as skip_stage
 from .objectives.losses import softened_kl as softened_kl
@@ -32,5 +34,3 @@ from .options import StudentOptions as StudentOptions
 from .options import TrainingOptions as TrainingOptions
 from .options import names_stage as names_stage
 from .preflight import check_stage as check_stage
-from .speed import measured_choice as measured_choice
-from .workload import Workload as Workload

@@ -1,1 +1,1 @@
-"""Trainings that begin with given weights: starts, linear probe, layer-wise rates, WiSE-FT."""
+"""Trainings that begin with given weights: starts, probe, layer-wise rates, WiSE-FT, choice."""

@@ -11,7 +11,7 @@ from torch.nn import functional
 from ruggedize.core.memory import is_out_of_memory
 from ruggedize.models import TimmOptions, autocast_for, create_model, resolved_precision
 from ruggedize.train.distributed import default_accelerator
-from ruggedize.train.workload import Workload
+from ruggedize.train.fine_tuning.workload import Workload
 
 MOST_ON_CPU = 16  # images of a timed step on a CPU, which is not faster with more
 MIN_STEPS, MIN_SECONDS = 2, 1.0  # timed for each candidate, after a warm-up
