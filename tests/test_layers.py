@@ -132,3 +132,11 @@ def test_torch_is_not_imported_where_nothing_is_computed(statement: str) -> None
 
 def test_the_import_check_bites() -> None:
     assert "torch" in modules_after("from ruggedize import load_model")
+
+
+@pytest.mark.parametrize("stub", sorted(PACKAGE.rglob("__init__.pyi")), ids=lambda p: p.parent.name)
+def test_no_public_name_is_also_a_module(stub: Path) -> None:
+    """Importing the module would replace the name: older versions of lazy_loader return it then."""
+    names = {line.split()[-1] for line in stub.read_text().splitlines() if line.startswith("from")}
+    modules = {path.stem for path in stub.parent.iterdir() if path.suffix == ".py"}
+    assert not names & modules

@@ -16,7 +16,7 @@ from ruggedize.assess import (
     save_assessment,
     training_doubt,
 )
-from ruggedize.assess.guessing import may_be_guessed
+from ruggedize.assess.chance import may_be_guessed
 from ruggedize.core.errors import UserError
 from ruggedize.corruptions import generated_suite
 from ruggedize.data import DataDigest, DataOptions, load_test_images

@@ -18,6 +18,9 @@ from .bootstrap import image_scores as image_scores
 from .bootstrap import mean_correct as mean_correct
 from .bootstrap import paired_intervals as paired_intervals
 from .cells import chosen_cells as chosen_cells
+from .chance import Guessing as Guessing
+from .chance import guessing as guessing
+from .chance import no_better_than as no_better_than
 from .chosen_suite import suite_for as suite_for
 from .doubts import training_doubt as training_doubt
 from .example_choice import FILE_NAME as FILE_NAME
@@ -26,9 +29,6 @@ from .example_choice import chosen_examples as chosen_examples
 from .example_choice import examples_folder as examples_folder
 from .examples import save_examples as save_examples
 from .facts import AssessmentFacts as AssessmentFacts
-from .guessing import Guessing as Guessing
-from .guessing import guessing as guessing
-from .guessing import no_better_than as no_better_than
 from .options import GENERATED as GENERATED
 from .options import AssessOptions as AssessOptions
 from .options import known_only as known_only

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 
 from ruggedize.assess.assessment import Assessment, InputFacts
-from ruggedize.assess.guessing import Guessing, no_better_than
+from ruggedize.assess.chance import Guessing, no_better_than
 
 log = logging.getLogger(__name__)
 

@@ -39,8 +39,8 @@ from ruggedize.assess.cells import (
     choose_unpaired,
     chosen_cells,
 )
+from ruggedize.assess.chance import guessing
 from ruggedize.assess.doubts import warn_of_guessing, warn_of_other_sizes
-from ruggedize.assess.guessing import guessing
 from ruggedize.assess.metrics import NUM_TOP, Outcomes, count_cell
 from ruggedize.assess.options import AssessOptions
 from ruggedize.assess.predictions import Predictions, Rows, Top

@@ -1,7 +1,7 @@
 from .options import Budget as Budget
 from .options import StudyOptions as StudyOptions
-from .plan import PlannedRun as PlannedRun
-from .plan import plan as plan
+from .planning import PlannedRun as PlannedRun
+from .planning import plan as plan
 from .progress import RunState as RunState
 from .progress import state_of as state_of
 from .reading import Study as Study

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ruggedize.core.files import read_lines
-from ruggedize.study.plan import PlannedRun
+from ruggedize.study.planning import PlannedRun
 from ruggedize.study.sharing import MODEL
 from ruggedize.study.summary import RunSummary
 

@@ -11,7 +11,7 @@ from ruggedize.data import load_splits
 from ruggedize.pipeline import check_recipe, reject_other_run, write_recipe
 from ruggedize.pipeline import run as run_recipe
 from ruggedize.recipe import differing
-from ruggedize.study.plan import PlannedRun
+from ruggedize.study.planning import PlannedRun
 from ruggedize.study.reading import COPY, Study
 from ruggedize.study.sharing import MODEL, reuse_teachers
 from ruggedize.study.summary import (

@@ -10,7 +10,7 @@ from typing import Any
 
 from ruggedize.core.files import PARTIAL
 from ruggedize.recipe import Recipe, teachers_in
-from ruggedize.study.plan import PlannedRun
+from ruggedize.study.planning import PlannedRun
 from ruggedize.train import reject_changed_model
 
 MODEL = "model.safetensors"

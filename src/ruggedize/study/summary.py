@@ -12,7 +12,7 @@ from ruggedize.core.files import read_lines, sha256
 from ruggedize.core.reading import read_json
 
 if TYPE_CHECKING:
-    from ruggedize.study.plan import PlannedRun
+    from ruggedize.study.planning import PlannedRun
     from ruggedize.study.reading import Study
 
 FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
