@@ -58,7 +58,7 @@ def test_classes_are_text_in_the_page(strange: Path) -> None:
 @pytest.mark.more
 def test_files_that_were_left_out_are_told(strange: Path) -> None:
     page = (strange / "[link] run" / "report.html").read_text()
-    told = page.partition("left out")[2].partition("</dd>")[0]
+    told = page.partition("<dt>skipped</dt>")[2].partition("</dd>")[0]
     assert "1 file that could not be decoded: test/a &lt;q&gt; b/bad &lt;q&gt;.png" in told
 
 
