@@ -118,6 +118,7 @@ def enlarged(side: int) -> torch.Tensor:
     """Enlarge forty test images of CIFAR-10."""
     root = os.environ.get("RUGGEDIZE_TEST_DATA")
     if not root:
+        assert not os.environ.get("RUGGEDIZE_REQUIRE_DATA"), "RUGGEDIZE_TEST_DATA is not set"
         pytest.skip("needs RUGGEDIZE_TEST_DATA")
     images = load_data("cifar10", root).test.images[:2000:50].permute(0, 2, 3, 1).numpy()
     cubic = [Image.fromarray(a).resize((side, side), Image.Resampling.BICUBIC) for a in images]
