@@ -51,10 +51,9 @@ def markdown_cells(text: str, **metadata: list[str]) -> list[Cell]:
     return [cell] if text.strip() else []
 
 
-def execute(cells: list[Cell], setup: str = "") -> None:
+def execute(cells: list[Cell]) -> None:
     """Run the code cells in order, in an empty folder, and store their outputs."""
     names: dict[str, Any] = {"__name__": "tutorial"}
-    exec(setup, names)
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         code_cells = [cell for cell in cells if cell["cell_type"] == "code"]
         for number, cell in enumerate(code_cells, 1):

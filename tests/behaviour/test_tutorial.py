@@ -1,11 +1,14 @@
 """The tutorial's notebook is current, and its code runs."""
 
 import json
+from collections.abc import Sequence
 
 import pytest
 from docs.notebook import NOTEBOOK, SOURCE, cells_of, execute, page_of, reuse_outputs
 
-from tests.printed_examples import SHORTER_PYTHON
+import ruggedize
+from ruggedize.recipe import Recipe
+from tests.printed_examples import ASSESS_LESS, SHORTER
 
 LARGEST = 300_000  # bytes
 
@@ -34,9 +37,16 @@ def test_each_variant_is_a_tab_beside_its_cell() -> None:
 
 
 @pytest.mark.more
-def test_the_tutorial_runs() -> None:
+def test_the_tutorial_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = ruggedize.load_recipe
+    shorter = [change.replace("width=8", "width=16") for change in (*SHORTER, *ASSESS_LESS)]
+
+    def load_shorter(name: str, changes: Sequence[str] = ()) -> Recipe:
+        return whole(name, (*shorter, *changes))
+
+    monkeypatch.setattr(ruggedize, "load_recipe", load_shorter)
     cells = cells_of(SOURCE.read_text())
-    execute(cells, setup=SHORTER_PYTHON.replace("width=8", "width=16"))
+    execute(cells)
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     kept = [c for c in json.loads(NOTEBOOK.read_text())["cells"] if c["cell_type"] == "code"]
     for cell, former in zip(code, kept, strict=True):

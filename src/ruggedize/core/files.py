@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,13 +85,13 @@ def is_own(path: Path) -> bool:
         status = path.lstat()
     except OSError:
         return False
-    is_mine = os.name == "nt" or status.st_uid == os.geteuid()
+    is_mine = sys.platform == "win32" or status.st_uid == os.geteuid()
     return is_mine and not stat.S_ISLNK(status.st_mode)
 
 
 def flush_folder(folder: Path) -> None:
     """Flush a folder's entries to disk, so that a renamed file survives a power failure."""
-    if os.name == "nt":  # Windows cannot open folders
+    if sys.platform == "win32":  # Windows cannot open folders
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import stat
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -93,7 +94,7 @@ def is_private(folder: Path) -> bool:
 
     A compiled kernel is code: anyone who can replace one in the cache can run code as this user.
     """
-    if os.name == "nt":  # Windows has no such permissions
+    if sys.platform == "win32":  # Windows has no such permissions
         return True
     with suppress(OSError):  # then there is no cache
         folder.parent.mkdir(parents=True, exist_ok=True)
