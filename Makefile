@@ -28,7 +28,7 @@ test-more: setup
 	$(BIN)/python -m pytest -m more
 
 test-long: setup
-	$(BIN)/python -m pytest -m long --timeout 3600
+	$(BIN)/python -m pytest -m long --timeout 3600 --dist worksteal
 
 test-oldest: $(OLDEST)/installed
 	$(OLDEST)/bin/python -m pytest -m "not more and not long" --ignore tests/unit/test_lock.py
