@@ -27,6 +27,7 @@ from ruggedize.train.objectives.objective import (
     Context,
     Term,
     counts_of,
+    hidden_labels,
     sources_with,
 )
 from ruggedize.train.objectives.options import ConsistencyOptions
@@ -82,9 +83,8 @@ class Consistency:
         tensors[LABELLED]["labels"] = labelled.labels
         if unlabelled is not None:
             maker, table = context.unlabelled_maker, self._unlabelled_teacher_logits
-            tensors[UNLABELLED] = self._seen(unlabelled, maker, step, table)
-            if unlabelled.hidden_labels is not None:
-                tensors[UNLABELLED]["hidden_labels"] = unlabelled.hidden_labels
+            seen = self._seen(unlabelled, maker, step, table)
+            tensors[UNLABELLED] = seen | hidden_labels(unlabelled)
         return Batch(tensors, counts_of(labelled, unlabelled))
 
     def _seen(
@@ -136,7 +136,7 @@ class Consistency:
         is_used = probabilities.amax(1) >= self.options.threshold
         kl = kl_divergences(logits, target, self.options.temperature)
         hidden = tensors.get("hidden_labels")
-        return (is_used * kl).sum(), pseudo_label_metrics(logits, probabilities, is_used, hidden)
+        return (is_used * kl).sum(), pseudo_label_metrics(logits, probabilities, hidden, is_used)
 
     def _target(self, teacher: nn.Module, tensors: Mapping[str, Tensor]) -> Tensor:
         target = tensors.get("target")

@@ -27,6 +27,7 @@ from ruggedize.train.objectives.objective import (
     Context,
     Term,
     counts_of,
+    hidden_labels,
     sources_with,
 )
 from ruggedize.train.objectives.options import FixMatchOptions
@@ -103,9 +104,7 @@ class FixMatch:
         labelled, unlabelled = images[LABELLED], images[UNLABELLED]
         weak = self.context.maker.clean(labelled.images, labelled.index, epoch)
         clean, noisy = self.context.unlabelled_maker.pair(unlabelled.images, unlabelled.index, step)
-        others = {"clean": clean, "noisy": noisy}
-        if unlabelled.hidden_labels is not None:
-            others["hidden_labels"] = unlabelled.hidden_labels
+        others = {"clean": clean, "noisy": noisy, **hidden_labels(unlabelled)}
         tensors = {LABELLED: {"clean": weak, "labels": labelled.labels}, UNLABELLED: others}
         return Batch(tensors, counts_of(labelled, unlabelled))
 
@@ -123,12 +122,11 @@ class FixMatch:
         probabilities, is_used = self.pseudo_labels(probabilities)
         targets = taught(probabilities, options.pseudo_labels)
         losses = is_used * soft_cross_entropies(strong, targets)
-        hidden = others.get("hidden_labels")
         return {
             "cross_entropy": Term(cross_entropy, LABELLED),
             "consistency": Term(losses.sum(), UNLABELLED, options.weight),
             **student_metrics(logits, labels),
-            **pseudo_label_metrics(strong, probabilities, is_used, hidden),
+            **pseudo_label_metrics(strong, probabilities, others.get("hidden_labels"), is_used),
         }
 
     def pseudo_labels(

@@ -25,6 +25,7 @@ from ruggedize.train.objectives.objective import (
     Context,
     Term,
     counts_of,
+    hidden_labels,
     sources_with,
 )
 from ruggedize.train.objectives.options import JsdOptions
@@ -61,9 +62,7 @@ class Jsd:
         tensors = {LABELLED: {"views": views, "labels": labelled.labels}}
         if unlabelled is not None:
             views = three_views(unlabelled, self.context.unlabelled_maker, step)
-            tensors[UNLABELLED] = {"views": views}
-            if unlabelled.hidden_labels is not None:
-                tensors[UNLABELLED]["hidden_labels"] = unlabelled.hidden_labels
+            tensors[UNLABELLED] = {"views": views, **hidden_labels(unlabelled)}
         return Batch(tensors, counts_of(labelled, unlabelled))
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Term]:
@@ -77,9 +76,8 @@ class Jsd:
         if UNLABELLED in batch.tensors:
             divergence, per = divergence + jensen_shannon_sum(found[1]), EVERY
             targets = found[1][:, 0].detach().softmax(1)
-            is_used = torch.ones(len(targets), dtype=torch.bool, device=targets.device)
             hidden = sources[1].get("hidden_labels")
-            metrics = pseudo_label_metrics(found[1][:, 1], targets, is_used, hidden)
+            metrics = pseudo_label_metrics(found[1][:, 1], targets, hidden)
         return {
             "cross_entropy": Term(cross_entropy, LABELLED),
             "consistency": Term(divergence, per, self.options.weight),

@@ -99,17 +99,19 @@ def kl_divergences(student: Logits, teacher: Logits, temperature: float) -> Floa
 def pseudo_label_metrics(
     student: Logits,
     targets: Float32[Tensor, "n k"],
-    is_used: Bool[Tensor, " n"],
     hidden_labels: Labels | None,
+    is_used: Bool[Tensor, " n"] | None = None,
 ) -> dict[str, Term]:
     """Return metrics of the unlabelled images; hidden labels are used here and nowhere else.
 
     Args:
         student: the predictions that are trained to agree with the targets.
         targets: the probabilities that the pseudo-labels come from.
-        is_used: whether an image counts in the loss.
         hidden_labels: the true labels, -1 where unknown.
+        is_used: whether an image counts in the loss; all do if it is missing.
     """
+    if is_used is None:
+        is_used = torch.ones(len(targets), dtype=torch.bool, device=targets.device)
     classes = targets.argmax(1)
     entropy = -torch.special.xlogy(targets, targets).sum()
     same = (student.argmax(1) == classes).sum().float()

@@ -28,6 +28,7 @@ from ruggedize.train.objectives.objective import (
     Context,
     Term,
     counts_of,
+    hidden_labels,
     sources_with,
 )
 from ruggedize.train.objectives.options import MeanTeacherOptions
@@ -72,9 +73,8 @@ class MeanTeacher:
         tensors = {LABELLED: both_views(labelled, self.context.maker, epoch)}
         tensors[LABELLED]["labels"] = labelled.labels
         if unlabelled is not None:
-            tensors[UNLABELLED] = both_views(unlabelled, self.context.unlabelled_maker, step)
-            if unlabelled.hidden_labels is not None:
-                tensors[UNLABELLED]["hidden_labels"] = unlabelled.hidden_labels
+            views = both_views(unlabelled, self.context.unlabelled_maker, step)
+            tensors[UNLABELLED] = views | hidden_labels(unlabelled)
         return Batch(tensors, counts_of(labelled, unlabelled))
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Term]:
@@ -92,9 +92,8 @@ class MeanTeacher:
         if UNLABELLED in batch.tensors:
             noisy, clean = found[1].float(), targets[1].float()
             kl, per = kl + softened_kl(noisy, clean, options.temperature), EVERY
-            is_used = torch.ones(len(clean), dtype=torch.bool, device=clean.device)
             hidden = sources[1].get("hidden_labels")
-            metrics = pseudo_label_metrics(noisy, clean.softmax(1), is_used, hidden)
+            metrics = pseudo_label_metrics(noisy, clean.softmax(1), hidden)
         return {
             "cross_entropy": Term(cross_entropy, LABELLED, 1.0 - options.consistency_weight),
             "consistency": Term(kl, per, options.consistency_weight),

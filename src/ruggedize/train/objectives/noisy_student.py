@@ -26,6 +26,7 @@ from ruggedize.train.objectives.objective import (
     Context,
     Term,
     counts_of,
+    hidden_labels,
     sources_with,
 )
 from ruggedize.train.objectives.options import NoisyStudentOptions
@@ -81,9 +82,8 @@ class NoisyStudent:
             "noisy": self.context.unlabelled_maker.noisy(unlabelled.images, index, step),
             "probabilities": found.probabilities[index],
             "weights": found.weights[index],
+            **hidden_labels(unlabelled),
         }
-        if unlabelled.hidden_labels is not None:
-            others["hidden_labels"] = unlabelled.hidden_labels
         tensors = {LABELLED: {"noisy": noisy, "labels": labelled.labels}, UNLABELLED: others}
         return Batch(tensors, counts_of(labelled, unlabelled))
 
@@ -103,7 +103,7 @@ class NoisyStudent:
             "cross_entropy": Term(cross_entropy, LABELLED),
             "consistency": Term(losses.sum(), UNLABELLED, options.weight),
             **student_metrics(logits, labels),
-            **pseudo_label_metrics(others, unlabelled["probabilities"], weights > 0, hidden),
+            **pseudo_label_metrics(others, unlabelled["probabilities"], hidden, weights > 0),
         }
 
     @cached_property

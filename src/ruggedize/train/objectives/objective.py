@@ -96,6 +96,12 @@ def counts_of(images: ImageBatch, unlabelled: ImageBatch | None = None) -> dict[
     return counts | {UNLABELLED: len(unlabelled), EVERY: len(images) + len(unlabelled)}
 
 
+def hidden_labels(unlabelled: ImageBatch) -> dict[str, Tensor]:
+    """Return the known labels of unlabelled images, for a batch; they are for metrics only."""
+    known = unlabelled.hidden_labels
+    return {} if known is None else {"hidden_labels": known}
+
+
 def sources_with(unlabelled_ratio: int) -> dict[str, int]:
     """Return the sources of an objective that uses this many unlabelled images per labelled one."""
     return {LABELLED: 1} | ({UNLABELLED: unlabelled_ratio} if unlabelled_ratio else {})
