@@ -7,6 +7,8 @@ PIP_INSTALL := python -m pip install --disable-pip-version-check --quiet
 INSTALL := $(BIN)/$(PIP_INSTALL)
 OLDEST := build/oldest
 WHEEL := build/wheel
+# Without cached bytecode, every process of the tests would compile the whole package again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup demo test test-more test-long test-oldest test-wheel check bench results docs lock audit
 
