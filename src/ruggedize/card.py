@@ -18,7 +18,7 @@ from ruggedize.core.errors import UserError, shown
 from ruggedize.core.licenses import KNOWN_LICENSES
 from ruggedize.core.places import user_path
 from ruggedize.core.reading import open_regular, reject_outside
-from ruggedize.models import CARD_FILES, read_description
+from ruggedize.models import CARD_FILES, main_stage, read_description
 from ruggedize.report import (
     origins,
     recipe_without_places,
@@ -55,7 +55,11 @@ class Card(NamedTuple):
 
 
 def write_card(
-    run: Path | str, out: Path | str, licenses: Licenses = NO_LICENSES, *, stage: str = "student"
+    run: Path | str,
+    out: Path | str,
+    licenses: Licenses = NO_LICENSES,
+    *,
+    stage: str | None = None,
 ) -> Path:
     """Write a folder for the Hugging Face Hub from a finished run; return the card's path.
 
@@ -65,7 +69,7 @@ def write_card(
         run: folder of a finished run.
         out: the new folder; its name becomes the model's name.
         licenses: the licences to state in the card.
-        stage: the stage whose model is published.
+        stage: the stage whose model is published; the last one if not given.
 
     Raises:
         UserError: the run is not finished, its model is not the one that was assessed, or `out`
@@ -74,6 +78,7 @@ def write_card(
     run, out = user_path(run), user_path(out)
     files.reject_missing_run(run)
     reject_other_folder(out)
+    stage = main_stage(run) if stage is None else stage
     model = run / stage / "model.safetensors"
     for path in (run / "assessment.json", run / "recipe.toml", model):
         reject_outside(path, run)

@@ -100,6 +100,13 @@ def test_a_folder_stands_for_its_model(card: Path, tmp_path: Path) -> None:
     save_model(tiny(), tmp_path / "run" / "student" / "model.safetensors")
     assert model_file(tmp_path / "run") == tmp_path / "run" / "student" / "model.safetensors"
     assert model_file(tmp_path / "run" / "student") == model_file(tmp_path / "run")
+    save_model(tiny(), tmp_path / "run" / "wise" / "model.safetensors")
+    assessment = tmp_path / "run" / "assessment.json"
+    assessment.write_text('{"models": {"teacher": {}, "student": {}, "wise": {}}}')
+    assert model_file(tmp_path / "run") == tmp_path / "run" / "wise" / "model.safetensors"
+    assessment.write_text('{"models": {"../../other": {}}}')
+    with pytest.raises(UserError, match="leads out of the folder"):
+        model_file(tmp_path / "run")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"contains no model\.safetensors"):
         load_model(tmp_path / "empty")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from ruggedize.cli.args import OneModel, Switch
+from ruggedize.cli.args import Name, OneModel, Switch
 from ruggedize.cli.display import Bars, console
 from ruggedize.core.errors import UserError
 
@@ -26,8 +26,8 @@ def export(model: OneModel, /, *, format: Literal["onnx", "state-dict"], out: Pa
     is kept only if they agree.
 
     Args:
-        model: A run folder (its student is used), a card's folder, the model.safetensors file of
-            any stage, or hf:ORG/NAME in the local Hub cache.
+        model: A run folder (the model of its last stage is used), a card's folder, the
+            model.safetensors file of any stage, or hf:ORG/NAME in the local Hub cache.
         format: "onnx" (needs the extra [onnx]) or "state-dict": only the network's weights, as
             safetensors for plain PyTorch.
         out: File to write.
@@ -94,7 +94,7 @@ def card(
     out: Path,
     license: str = "not stated",
     data_license: str = "not stated",
-    stage: str = "student",
+    stage: Name = None,
 ) -> None:
     """Write a folder for the Hugging Face Hub: model, recipe, assessment, report, model card.
 
@@ -106,7 +106,7 @@ def card(
         out: New folder; its name becomes the model's name.
         license: Licence of the weights, preferably an identifier of the Hub, e.g. apache-2.0.
         data_license: Licence of the training data.
-        stage: Stage whose model is published: student, teacher or another one.
+        stage: Stage whose model is published; the last one if not given.
     """
     from ruggedize.card import Licenses, write_card
 

@@ -18,6 +18,7 @@ from .foreign import ForeignOptions as ForeignOptions
 from .foreign import kind_of as kind_of
 from .foreign import load_foreign as load_foreign
 from .hub import CARD_FILES as CARD_FILES
+from .hub import main_stage as main_stage
 from .hub import model_file as model_file
 from .hub import push_folder as push_folder
 from .inference import inference_batch_size as inference_batch_size

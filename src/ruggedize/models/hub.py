@@ -9,7 +9,7 @@ from pathlib import Path
 from ruggedize.core.errors import UserError
 from ruggedize.core.extras import require_extra
 from ruggedize.core.places import user_path
-from ruggedize.core.reading import reject_outside
+from ruggedize.core.reading import read_json, reject_outside
 
 PREFIX = "hf:"
 MODEL = "model.safetensors"  # name of the weights, locally and on the Hub
@@ -20,7 +20,8 @@ NAME = re.compile(r"[\w.-]+/[\w.-]+")
 def model_file(place: Path | str, *, download: bool = False) -> Path:
     """Return the path of a model in a file, in a folder that contains one, or at `hf:ORG/NAME`.
 
-    For a run folder, it is the student. `hf:ORG/NAME@REVISION` names a branch, tag or commit.
+    For a run folder, it is the model of the main stage, see `main_stage`.
+    `hf:ORG/NAME@REVISION` names a branch, tag or commit.
 
     Raises:
         UserError: the folder contains no model, or the file on the Hub is not in the local cache or
@@ -33,12 +34,33 @@ def model_file(place: Path | str, *, download: bool = False) -> Path:
     path = user_path(place)
     if not path.is_dir():
         return path
-    for file in (path / MODEL, path / "student" / MODEL):
-        if file.is_file():
-            return file
+    if (path / MODEL).is_file():
+        return path / MODEL
+    file = path / main_stage(path) / MODEL
+    if file.is_file():
+        return file
     raise UserError(
         f"{path} contains no {MODEL};\nuse the folder of a run, of one of its stages or of a card"
     )
+
+
+def main_stage(run: Path) -> str:
+    """Return the stage whose model a run folder stands for.
+
+    It is the last stage of the assessment: the student, a later generation, or the interpolated
+    weights (WiSE-FT). Without an assessment it is the student.
+
+    Raises:
+        UserError: the assessment is damaged.
+    """
+    path = run / "assessment.json"
+    if not path.is_file():
+        return "student"
+    content = read_json(path)
+    models = content.get("models") if isinstance(content, dict) else None
+    last = next(reversed(models), "student") if isinstance(models, dict) else "student"
+    reject_outside(run / last / MODEL, run)
+    return last
 
 
 def hub_file(name: str, file: str = MODEL, *, download: bool) -> Path:
