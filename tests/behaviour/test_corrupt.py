@@ -12,6 +12,8 @@ from tests.behaviour.runs import ruggedize
 SUITE = ("--corruptions", "shot_noise,brightness", "--seed", "3")
 ASSESS = ("--data", "digits", "--num-images", "100", "--out")
 
+pytestmark = pytest.mark.more
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -38,7 +40,6 @@ def assessed(model: Path, out: Path, *options: str | Path) -> dict:
     return json.loads(out.read_text())
 
 
-@pytest.mark.more
 def test_a_written_suite_gives_the_figures_of_the_generated_one(
     model: Path, written: Path, tmp_path: Path
 ) -> None:
@@ -51,7 +52,6 @@ def test_a_written_suite_gives_the_figures_of_the_generated_one(
     assert other["models"] != generated["models"]
 
 
-@pytest.mark.more
 def test_a_suite_in_another_order_is_assessed_without_pairs(
     model: Path, written: Path, tmp_path: Path
 ) -> None:
@@ -72,7 +72,6 @@ def test_the_same_command_again_writes_nothing(written: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in written.glob("[!.]*")} == before
 
 
-@pytest.mark.more
 def test_other_settings_in_the_same_folder_are_rejected(written: Path) -> None:
     arguments = ("corrupt", "--data", "digits", "--out", written, "--preset", "imagenet")
     result = ruggedize(*arguments)

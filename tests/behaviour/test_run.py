@@ -23,6 +23,8 @@ LOGGED = {
     "difference", "best",
 }  # fmt: skip
 
+pytestmark = pytest.mark.more
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -38,7 +40,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.more
 @pytest.mark.parametrize(
     "pattern",
     [
@@ -97,7 +98,6 @@ def test_another_recipe_in_the_same_folder_is_rejected_with_the_keys(finished: P
     assert result.stderr.count("\n") <= 3
 
 
-@pytest.mark.more
 def test_a_run_that_was_killed_ends_with_the_same_bytes(finished: Path, tmp_path: Path) -> None:
     """Kill in the student's training: the state of its first epoch is there by then."""
     out = tmp_path / "tiny"
@@ -126,7 +126,6 @@ MADE_AGAIN = (
 )
 
 
-@pytest.mark.more
 @pytest.mark.parametrize("name", [STUDENT, *MADE_AGAIN])
 def test_what_a_finished_run_has_lost_is_made_again(
     finished: Path, tmp_path: Path, name: str
@@ -140,7 +139,6 @@ def test_what_a_finished_run_has_lost_is_made_again(
     assert (out / name).read_bytes() == (finished / name).read_bytes()
 
 
-@pytest.mark.more
 def test_models_that_are_not_those_assessed_are_assessed_anew(
     finished: Path, tmp_path: Path
 ) -> None:
@@ -155,7 +153,6 @@ def test_models_that_are_not_those_assessed_are_assessed_anew(
     assert (out / "assessment.json").read_text() == text
 
 
-@pytest.mark.more
 def test_a_run_of_a_version_without_hashes_goes_on(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "tiny"
     shutil.copytree(finished, out)
@@ -172,7 +169,6 @@ def test_a_run_of_a_version_without_hashes_goes_on(finished: Path, tmp_path: Pat
     assert (out / "report.html").read_bytes() == (finished / "report.html").read_bytes()
 
 
-@pytest.mark.more
 @pytest.mark.parametrize("name", [STUDENT, "assessment.json", "predictions/student.safetensors"])
 def test_a_damaged_file_of_a_finished_run_is_rejected_with_a_cure_that_works(
     finished: Path, tmp_path: Path, name: str
@@ -193,7 +189,6 @@ def test_a_damaged_file_of_a_finished_run_is_rejected_with_a_cure_that_works(
     assert (out / name).read_bytes() == (finished / name).read_bytes()
 
 
-@pytest.mark.more
 def test_a_training_of_an_unknown_run_is_rejected(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "tiny"
     shutil.copytree(finished, out)
@@ -208,7 +203,6 @@ def test_a_training_of_an_unknown_run_is_rejected(finished: Path, tmp_path: Path
     assert len(result.stderr.splitlines()) <= 3
 
 
-@pytest.mark.more
 def test_the_run_s_own_assessment_is_not_overwritten(finished: Path) -> None:
     before = (finished / "assessment.json").read_bytes()
     result = ruggedize("assess", finished, "--out", finished / "assessment.json")
@@ -217,7 +211,6 @@ def test_the_run_s_own_assessment_is_not_overwritten(finished: Path) -> None:
     assert (finished / "assessment.json").read_bytes() == before
 
 
-@pytest.mark.more
 def test_another_seed_gives_other_weights(finished: Path, tmp_path: Path) -> None:
     result = ruggedize(*tiny_demo(tmp_path / "other"), "--seed", "1")
     assert result.returncode == 0, result.stderr
@@ -225,7 +218,6 @@ def test_another_seed_gives_other_weights(finished: Path, tmp_path: Path) -> Non
     assert (tmp_path / "other" / name).read_bytes() != (finished / name).read_bytes()
 
 
-@pytest.mark.more
 def test_assess_and_report_work_on_a_finished_run(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "again.json"
     arguments = ["assess", finished, "--severities", "5", "--num-images", "50"]
@@ -239,7 +231,6 @@ def test_assess_and_report_work_on_a_finished_run(finished: Path, tmp_path: Path
     assert page.stat().st_size > 1000
 
 
-@pytest.mark.more
 def test_predict_names_the_class_of_each_image(finished: Path, tmp_path: Path) -> None:
     from PIL import Image
     from sklearn.datasets import load_digits

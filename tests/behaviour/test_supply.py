@@ -84,6 +84,7 @@ def sockets_of(arguments: list[str], folder: Path) -> str:
     return seen.read_text()
 
 
+@pytest.mark.more
 def test_an_import_opens_no_socket(tmp_path: Path) -> None:
     assert sockets_of([sys.executable, "-c", IMPORT_ALL], tmp_path) == ""
 

@@ -69,6 +69,7 @@ except UserError:
 """
 
 
+@pytest.mark.more
 def test_neither_the_cache_nor_a_dry_run_opens_a_socket(
     cache: Path, card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

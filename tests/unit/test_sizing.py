@@ -176,6 +176,7 @@ def test_candidates_are_timed_up_to_the_first_that_takes_too_long() -> None:
     assert timed == ["a", "b", "c"]
 
 
+@pytest.mark.more
 def test_a_network_is_chosen_by_its_speed_here(caplog: pytest.LogCaptureFixture) -> None:
     with_timm()
     candidates = ("test_resnet", "test_vit")

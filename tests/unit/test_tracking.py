@@ -179,6 +179,7 @@ def test_a_run_may_be_resumed_with_or_without_trackers(tmp_path: Path) -> None:
     assert load_recipe(tmp_path / "recipe.toml").track == ("wandb",)
 
 
+@pytest.mark.more
 def test_no_tracker_is_imported_before_it_is_used() -> None:
     loaded = modules_after("import ruggedize.pipeline, ruggedize.tracking")
     assert not loaded & {"tensorboard", "wandb", "mlflow", "trackio"}
