@@ -55,6 +55,30 @@ def test_a_step_counts_three_passes_and_a_look_of_the_teacher_one(
     assert work["student"].once == pytest.approx(once)
 
 
+@pytest.mark.parametrize(
+    ("objective", "labelled", "unlabelled", "once"),
+    [
+        ("mean-teacher", 4, 4, 0),
+        ("jsd", 9, 9, 0),
+        ("fixmatch", 3, 6, 0),  # a weak and a strong view of each unlabelled image
+        ("noisy-student", 3, 3, 1),
+        ("consistency", 4, 4, 0),
+    ],
+)
+@pytest.mark.parametrize("steps", [None, 50])
+def test_unlabelled_images_are_counted(
+    objective: str, labelled: int, unlabelled: int, once: int, steps: int | None
+) -> None:
+    options = {"kind": objective, "unlabelled_ratio": 2}
+    recipe = recipe_with(objective=options, batch_size=100, steps_per_epoch=steps)
+    images = TrainingImages(4_000, 10, 32, num_unlabelled=46_000)
+    each = forward_flop(recipe.student.model, 10, 32) / PETA
+    seen = 4_000 if steps is None else 50 * 100
+    work = work_of(recipe, images)["student"]
+    assert work.per_epoch == pytest.approx(seen * (labelled + 2 * unlabelled) * each)
+    assert work.once == pytest.approx(once * 46_000 * each)
+
+
 def test_a_budget_in_forward_epochs_pays_for_the_epochs_of_the_issue() -> None:
     budget = Budget(forward_epochs=48)
     taught = load_recipe("cifar10-cpu", ("teacher.epochs=4",))

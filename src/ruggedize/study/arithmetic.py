@@ -10,9 +10,13 @@ from ruggedize.models import forward_flop
 from ruggedize.recipe import Recipe, teachers_in
 from ruggedize.study.options import Budget
 from ruggedize.train import (
+    LABELLED,
+    UNLABELLED,
     ConsistencyOptions,
+    FixMatchOptions,
     JsdOptions,
     MeanTeacherOptions,
+    NoisyStudentOptions,
     SupervisedOptions,
     TrainingOptions,
 )
@@ -21,10 +25,11 @@ from ruggedize.views import ViewMaker, ViewOptions
 PETA = 1e15
 STEP = 3  # forward passes that a training step counts as: one forward, about two backward
 JSD_VIEWS = 3  # clean, noisy, noisy
+SOURCES = (LABELLED, UNLABELLED)
 
 
 class Passes(NamedTuple):
-    """Passes per training image: of the network and of its teacher, per epoch and only once."""
+    """Passes per image: of the network and of its teacher, each time it is seen and only once."""
 
     own: int
     teacher: int = 0
@@ -46,47 +51,58 @@ class Work(NamedTuple):
 class TrainingImages:
     """What the arithmetic depends on besides the options."""
 
-    num_images: int
+    num_images: int  # with labels
     num_classes: int
     image_size: int
+    num_unlabelled: int = 0
 
     @classmethod
     def of(cls, data: Splits) -> "TrainingImages":
         """Return the facts of loaded data."""
-        return cls(len(data.train), len(data.train.classes), data.train.image_size)
+        num_unlabelled = 0 if data.unlabelled is None else len(data.unlabelled)
+        train = data.train
+        return cls(len(train), len(train.classes), train.image_size, num_unlabelled)
+
+    def seen(self, options: TrainingOptions) -> dict[str, int]:
+        """Return how many images of each source an epoch of a stage sees."""
+        steps, labelled = options.steps_per_epoch, self.num_images
+        if steps is not None:
+            labelled = steps * options.batch_size
+        return {LABELLED: labelled, UNLABELLED: labelled * options.objective.unlabelled_ratio}
 
 
-def passes(name: str, options: TrainingOptions, views: ViewOptions, image_size: int) -> Passes:
-    """Return the passes per image of a stage.
+def passes(
+    name: str, options: TrainingOptions, views: ViewOptions, image_size: int
+) -> dict[str, Passes]:
+    """Return the passes of a stage per image of each source.
 
     Raises:
         UserError: the cost of its objective is not known.
     """
     objective = options.objective
-    if objective.unlabelled_ratio or options.steps_per_epoch:
-        raise UserError(
-            f"the arithmetic of {name} is not known, because it uses unlabelled images or sets "
-            "steps_per_epoch;\nremove unlabelled_ratio and steps_per_epoch, or write a script"
-        )
     if isinstance(objective, SupervisedOptions):
-        return Passes(STEP)
+        return {LABELLED: Passes(STEP)}
     if isinstance(objective, MeanTeacherOptions):
-        return Passes(STEP + 1)  # its teacher is its own average
+        return dict.fromkeys(SOURCES, Passes(STEP + 1))  # its teacher is its own average
     if isinstance(objective, JsdOptions):
-        return Passes(STEP * JSD_VIEWS)
+        return dict.fromkeys(SOURCES, Passes(STEP * JSD_VIEWS))
+    if isinstance(objective, FixMatchOptions):  # gradients of both views are computed together
+        return {LABELLED: Passes(STEP), UNLABELLED: Passes(2 * STEP)}
+    if isinstance(objective, NoisyStudentOptions):
+        return {LABELLED: Passes(STEP), UNLABELLED: Passes(STEP, teacher_once=1)}
     if not isinstance(objective, ConsistencyOptions):
         raise UserError(
             f"{name}: the arithmetic of the objective {objective.kind} is not known;\n"
-            "compare supervised, consistency, jsd and mean-teacher, or write a script"
+            "compare objectives of ruggedize, or write a script"
         )
     if objective.consistency_weight == 0:
-        return Passes(STEP)
+        return dict.fromkeys(SOURCES, Passes(STEP))
     if objective.clean_view == "test":
-        return Passes(STEP, teacher_once=1)
+        return dict.fromkeys(SOURCES, Passes(STEP, teacher_once=1))
     if objective.cached_targets:
         views_of_image = ViewMaker(views, image_size=image_size, seed=0).num_clean_views
-        return Passes(STEP, teacher_once=views_of_image)
-    return Passes(STEP, teacher=1)
+        return dict.fromkeys(SOURCES, Passes(STEP, teacher_once=views_of_image))
+    return dict.fromkeys(SOURCES, Passes(STEP, teacher=1))
 
 
 def work_of(recipe: Recipe, images: TrainingImages) -> dict[str, Work]:
@@ -94,15 +110,18 @@ def work_of(recipe: Recipe, images: TrainingImages) -> dict[str, Work]:
     input_size = recipe.views.input_size(images.image_size)
     stages = trained_stages(recipe)
     each = {
-        name: images.num_images * forward_flop(options.model, images.num_classes, input_size) / PETA
+        name: forward_flop(options.model, images.num_classes, input_size) / PETA
         for name, options in stages.items()
     }
+    sizes = {LABELLED: images.num_images, UNLABELLED: images.num_unlabelled}
     found = {}
     for name, options in stages.items():
-        count = passes(name, options, recipe.views, images.image_size)
         teacher = sum(each[source] for source in teachers_in(recipe, name))
-        per_epoch = count.own * each[name] + count.teacher * teacher
-        found[name] = Work(per_epoch, count.teacher_once * teacher)
+        seen, per_epoch, once = images.seen(options), 0.0, 0.0
+        for source, count in passes(name, options, recipe.views, images.image_size).items():
+            per_epoch += seen[source] * (count.own * each[name] + count.teacher * teacher)
+            once += bool(seen[source]) * sizes[source] * count.teacher_once * teacher
+        found[name] = Work(per_epoch, once)
     return found
 
 

@@ -16,6 +16,8 @@ from .fine_tuning.workload import Workload as Workload
 from .generations import is_skipped as is_skipped
 from .generations import skip_stage as skip_stage
 from .objectives.losses import softened_kl as softened_kl
+from .objectives.objective import LABELLED as LABELLED
+from .objectives.objective import UNLABELLED as UNLABELLED
 from .objectives.objective import Batch as Batch
 from .objectives.objective import Context as Context
 from .objectives.objective import Objective as Objective
