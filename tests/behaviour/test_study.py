@@ -157,6 +157,24 @@ def test_a_failed_run_is_named_after_the_others_have_run(finished: Path, tmp_pat
     assert (out / "results" / "taught-seed1.json").exists()
 
 
+def test_an_arm_may_end_with_interpolated_weights(tmp_path: Path) -> None:
+    """Its result is that of the interpolation; the training before it is reused."""
+    wise = """[arms.taught-wise]
+stages = { wise = { interpolate = "student", start = "teacher", alphas = [0.0, 0.5, 1.0] } }
+"""
+    path, out = tiny_study(tmp_path, ("seeds = [0, 1]", "seeds = [0]")), tmp_path / "runs"
+    path.write_text(path.read_text() + "\n" + wise)
+    for arm in ("taught", "taught-wise"):
+        result = ruggedize("study", path, "--out", out, "--only", f"{arm}-seed0")
+        assert result.returncode == 0, result.stderr
+    assert "taught-wise-seed0: the student is that of taught-seed0" in result.stderr
+    before, after = load_summaries(out / "results")
+    assert before.stages["student"] == after.stages["student"]
+    assert (after.stages["wise"].epochs, after.stages["wise"].pflop) == (0, 0.0)
+    assert after.result == after.models["wise"]
+    assert after.pflop == before.pflop
+
+
 def test_an_unknown_run_is_named_with_those_there_are(tmp_path: Path) -> None:
     result = ruggedize("study", tiny_study(tmp_path), "--out", tmp_path, "--only", "taught-seed7")
     assert result.returncode == 2

@@ -79,6 +79,19 @@ def test_unlabelled_images_are_counted(
     assert work.once == pytest.approx(once * 46_000 * each)
 
 
+def test_a_probe_and_an_interpolation_are_counted() -> None:
+    tables = [{"student": {"epochs": 6, "probe_epochs": 2}}]
+    tables.append({"stages": {"wise": {"interpolate": "student", "start": "teacher"}}})
+    recipe = load_recipe("cifar10-cpu", ("teacher.epochs=4",), tables=tables)
+    each = IMAGES.num_images * forward_flop(recipe.student.model, 10, 32) / PETA
+    work = work_of(recipe, IMAGES)
+    assert work["wise"].after(1) == 0.0
+    student = work["student"]
+    found = [student.after(epochs) / each for epochs in (0, 1, 2, 6)]
+    assert found == pytest.approx([0, 2, 4, 20])  # the teacher looks in every epoch
+    assert epochs_within(Budget(forward_epochs=32), recipe, IMAGES) == 6  # 4 * 3 + 20
+
+
 def test_a_budget_in_forward_epochs_pays_for_the_epochs_of_the_issue() -> None:
     budget = Budget(forward_epochs=48)
     taught = load_recipe("cifar10-cpu", ("teacher.epochs=4",))

@@ -37,14 +37,23 @@ class Passes(NamedTuple):
 
 
 class Work(NamedTuple):
-    """The floating-point operations of a stage, in PFLOP: per epoch and before the first one."""
+    """The floating-point operations of a stage, in PFLOP: per epoch and before the first one.
+
+    Epochs of a linear probe, which come first, have no backward pass but that of the head.
+    """
 
     per_epoch: float
     once: float
+    per_probe_epoch: float = 0.0
+    probe_epochs: int = 0
 
     def after(self, epochs: int) -> float:
         """Return the operations of a training of this many epochs, in PFLOP."""
-        return self.once + epochs * self.per_epoch
+        probed = min(epochs, self.probe_epochs)
+        return self.once + probed * self.per_probe_epoch + (epochs - probed) * self.per_epoch
+
+
+NOTHING = Work(0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -108,32 +117,23 @@ def passes(
 def work_of(recipe: Recipe, images: TrainingImages) -> dict[str, Work]:
     """Return the arithmetic of every stage of a recipe."""
     input_size = recipe.views.input_size(images.image_size)
-    stages = trained_stages(recipe)
+    stages = recipe.trainings
     each = {
         name: forward_flop(options.model, images.num_classes, input_size) / PETA
         for name, options in stages.items()
     }
     sizes = {LABELLED: images.num_images, UNLABELLED: images.num_unlabelled}
-    found = {}
+    found = dict.fromkeys(recipe.all_stages, NOTHING)  # an interpolation only validates
     for name, options in stages.items():
         teacher = sum(each[source] for source in teachers_in(recipe, name))
-        seen, per_epoch, once = images.seen(options), 0.0, 0.0
+        seen, per_epoch, probe, once = images.seen(options), 0.0, 0.0, 0.0
         for source, count in passes(name, options, recipe.views, images.image_size).items():
-            per_epoch += seen[source] * (count.own * each[name] + count.teacher * teacher)
+            looks = seen[source] * count.teacher * teacher
+            per_epoch += seen[source] * count.own * each[name] + looks
+            probe += seen[source] * count.own / STEP * each[name] + looks
             once += bool(seen[source]) * sizes[source] * count.teacher_once * teacher
-        found[name] = Work(per_epoch, once)
+        found[name] = Work(per_epoch, once, probe, options.probe_epochs)
     return found
-
-
-def trained_stages(recipe: Recipe) -> dict[str, TrainingOptions]:
-    """Return the stages of a recipe; raise UserError if the arithmetic of one is not known."""
-    for name in recipe.all_stages:
-        if name not in recipe.trainings or recipe.trainings[name].probe_epochs:
-            raise UserError(
-                f"the arithmetic of {name} is not known, because it is interpolated or has a probe;"
-                "\nremove interpolate and probe_epochs from the recipes of a study"
-            )
-    return recipe.trainings
 
 
 def budget_in_pflop(budget: Budget, recipe: Recipe, images: TrainingImages) -> float:
@@ -153,11 +153,12 @@ def epochs_within(budget: Budget, recipe: Recipe, images: TrainingImages) -> int
         UserError: it leaves none.
     """
     work = work_of(recipe, images)
-    *others, last = work
+    *others, last = recipe.trainings
     spent = sum(work[name].after(recipe.trainings[name].epochs) for name in others)
-    left = budget_in_pflop(budget, recipe, images) - spent - work[last].once
-    epochs = math.floor(left / work[last].per_epoch + 1e-9)
-    if epochs < 1:
+    probed = work[last].probe_epochs
+    left = budget_in_pflop(budget, recipe, images) - spent - work[last].after(probed)
+    epochs = probed + math.floor(left / work[last].per_epoch + 1e-9)
+    if epochs <= probed:
         raise UserError(
             f"a budget of {budget} leaves no epoch for {last}: the other stages take {spent:.3g} "
             f"PFLOP, an epoch of {last} {work[last].per_epoch:.3g};\n"

@@ -57,8 +57,9 @@ def perform(
     reuse_teachers(run, runs, out)
     run_recipe(recipe, folder, accelerator=accelerator, progress=progress)
     if not (folder / VALIDATION).exists():
-        last, options = list(recipe.trainings.items())[-1]
-        model = load_trained(folder / last / MODEL, options, len(data.train.classes))
+        last = list(recipe.all_stages)[-1]
+        options, num_classes = recipe.training_of(last), len(data.train.classes)
+        model = load_trained(folder / last / MODEL, options, num_classes)
         result = assess_validation(model, recipe, data, accelerator, progress)
         save_assessment(result, folder / VALIDATION)
     return write_summary(study.results(out), summarise(study, run, out))

@@ -112,7 +112,7 @@ def summarise(study: "Study", run: "PlannedRun", out: Path) -> RunSummary:
 
 def stage_summary(run: "PlannedRun", name: str, folder: Path) -> StageSummary:
     """Summarise a finished training."""
-    rows = read_lines(folder / "metrics.jsonl")
+    rows = read_lines(folder / "metrics.jsonl") if name in run.recipe.trainings else []
     return StageSummary(
         epochs=len(rows),
         seconds=round(sum(row["seconds"] for row in rows), 1),
