@@ -4,12 +4,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from benchmarks import four_classes
 
 from ruggedize.recipe import Recipe, load_recipe
-from ruggedize.study import PlannedRun, Study, load_study, load_summaries, perform
+from ruggedize.study import PlannedRun, Study, load_study, load_summaries, perform, plan
 from ruggedize.study.arithmetic import TrainingImages, work_of
+from tests.foreign import with_timm
 
-STUDIES = sorted((Path(__file__).parents[2] / "benchmarks" / "studies").glob("*.toml"))
+FOLDER = Path(__file__).parents[2] / "benchmarks" / "studies"
+FINE_TUNING = FOLDER / "four-classes-50.toml"
+STUDIES = [path for path in sorted(FOLDER.glob("*.toml")) if "four-classes" not in path.stem]
 IMAGES = TrainingImages(num_images=96, num_classes=10, image_size=32)
 SHORT = {"epochs": 1, "batch_size": 32, "model": {"width": 8}}
 TINY = {
@@ -50,3 +54,31 @@ def test_every_arm_of_a_shipped_study_trains_and_is_summarised(path: Path, tmp_p
     assert len(set(students)) == len(students), "two arms are the same"
     for arm, each in summaries.items():
         assert ("teacher" in each.stages) == (not study.tables[arm].get("without_teacher", False))
+
+
+@pytest.mark.more
+def test_the_fine_tuning_study_runs_on_what_its_script_writes(
+    cifar10_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_timm()
+    monkeypatch.setattr(four_classes, "SIZES", (50,))
+    monkeypatch.setattr(four_classes, "NUM_PRETRAINING", 20)
+    monkeypatch.setattr(four_classes, "NUM_TEST", 5)
+    monkeypatch.setitem(four_classes.PRETRAINING, "epochs", 1)
+    monkeypatch.setattr("sys.argv", ["", str(tmp_path), "--cifar10", str(cifar10_root)])
+    four_classes.main()
+    monkeypatch.chdir(tmp_path)
+    study = load_study(FINE_TUNING)
+    options = study.options.model_copy(
+        update={"results": None, "budget": None, "seeds": (0,)}, deep=True
+    )
+    options.recipe.update(teacher={"epochs": 3}, student={"epochs": 3}, assess={"num_images": 20})
+    budgets = dict.fromkeys(study.tables)
+    study = replace(study, options=options, budgets=budgets)
+    (run,) = [run for run in plan(study, ('data.root="."',)) if run.arm == "consistency-wise"]
+    perform(study, run, [run], tmp_path / "runs")
+    (found,) = load_summaries(tmp_path / "runs" / "results")
+    assert found.images == {"training": 160, "validation": 40, "test": 20}
+    assert list(found.stages) == ["teacher", "student", "wise"]
+    assert found.pflop > 0
+    assert str(tmp_path) not in found.model_dump_json()

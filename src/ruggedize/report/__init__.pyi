@@ -5,6 +5,7 @@ from .paper import paper_table as paper_table
 from .places import default_page as default_page
 from .places import reject_other_ending as reject_other_ending
 from .portable import recipe_without_places as recipe_without_places
+from .portable import table_without_places as table_without_places
 from .portable import without_places as without_places
 from .seeds import t_interval as t_interval
 from .side_by_side import Spread as Spread

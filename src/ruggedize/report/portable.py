@@ -14,16 +14,24 @@ def recipe_without_places(path: Path) -> dict[str, object]:
     if not path.is_file():
         raise UserError(f"there is no {path};\ngive the folder of a finished run")
     try:
-        table = tomllib.loads(read_bytes(path).decode())
-        table["data"].pop("root", None)
-        table["data"]["name"] = last_part(table["data"]["name"])
-        suite = table.get("assess", {}).get("suite")
-        if suite:
-            table["assess"]["suite"] = last_part(suite)
-        for options in stages_in(table):
-            cut_places(options)
+        return table_without_places(tomllib.loads(read_bytes(path).decode()))
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         raise UserError(f"{path} is damaged;\nrestore it") from None
+
+
+def table_without_places(table: dict[str, Any]) -> dict[str, Any]:
+    """Return the table of a recipe, which is changed, with paths reduced to their last component.
+
+    Raises:
+        LookupError, TypeError, AttributeError: it is not the table of a valid recipe.
+    """
+    table["data"].pop("root", None)
+    table["data"]["name"] = last_part(table["data"]["name"])
+    suite = table.get("assess", {}).get("suite")
+    if suite:
+        table["assess"]["suite"] = last_part(suite)
+    for options in stages_in(table):
+        cut_places(options)
     return table
 
 

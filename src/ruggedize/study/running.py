@@ -18,6 +18,7 @@ from ruggedize.study.summary import (
     VALIDATION,
     RunSummary,
     load_summaries,
+    portable_recipe,
     summarise,
     write_summary,
 )
@@ -85,8 +86,7 @@ def reject_changed_study(study: Study, runs: Sequence[PlannedRun], out: Path) ->
 
 def reject_other_summary(study: Study, run: PlannedRun, summary: RunSummary) -> None:
     """Raise UserError if a summary is that of another recipe or study."""
-    ours = run.recipe.model_dump(mode="json", exclude_none=True)
-    keys = differing(ours, summary.recipe)
+    keys = differing(portable_recipe(run.recipe), summary.recipe)
     if keys or summary.study != study.name:
         what = ", ".join(keys[:8]) or f"its name, {summary.study}"
         raise UserError(

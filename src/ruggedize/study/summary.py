@@ -10,6 +10,8 @@ from ruggedize.core import files
 from ruggedize.core.errors import UserError, shown
 from ruggedize.core.files import read_lines, sha256
 from ruggedize.core.reading import read_json
+from ruggedize.recipe import Recipe
+from ruggedize.report import table_without_places
 
 if TYPE_CHECKING:
     from ruggedize.study.planning import PlannedRun
@@ -94,7 +96,7 @@ def summarise(study: "Study", run: "PlannedRun", out: Path) -> RunSummary:
         arm=run.arm,
         seed=run.seed,
         budget=None if run.budget is None else str(run.budget),
-        recipe=run.recipe.model_dump(mode="json", exclude_none=True, exclude={"data": {"root"}}),
+        recipe=portable_recipe(run.recipe),
         data={} if data is None else {n: part.model_dump() for n, part in data.parts.items()},
         images={
             "training": note["training"],
@@ -108,6 +110,11 @@ def summarise(study: "Study", run: "PlannedRun", out: Path) -> RunSummary:
         validation=validation_summary(validation),
         environment=read_json(folder / "environment.json"),
     )
+
+
+def portable_recipe(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe as a table without paths of this machine."""
+    return table_without_places(recipe.model_dump(mode="json", exclude_none=True))
 
 
 def stage_summary(run: "PlannedRun", name: str, folder: Path) -> StageSummary:
