@@ -21,6 +21,7 @@ ROOT = DOCS.parent
 PAGE, README = DOCS / "results.md", ROOT / "README.md"
 STUDIES = ROOT / "benchmarks" / "studies"
 MARKED = re.compile(r"(<!-- results: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+COMMAND = re.compile(r"^# ((?:ruggedize study|python|\(cd) .*?)(?:  +\(.*)?$", re.MULTILINE)
 TEACHERS = (("mini", "fixed-teacher"), ("mini", "mean-teacher"), ("full", "teacher"))
 """Arms that answer what a teacher adds to the same noise; the baselines are without one."""
 HEAD = """# Results
@@ -83,7 +84,7 @@ def section(study: Study) -> list[str]:
         f"{len(done & planned)} of {num_planned} runs are finished"
         f"{'' if study.options.budget is None else f'; {study.options.budget} per run'}.\n",
         "```console",
-        f"$ ruggedize study benchmarks/studies/{study.name}.toml --data-root DIR",
+        *commands(study),
         "```",
     ]
     if not summaries:
@@ -93,18 +94,26 @@ def section(study: Study) -> list[str]:
     return [*lines, "", *machines(summaries)]
 
 
+def commands(study: Study) -> list[str]:
+    """Return the commands that the head of a study file names."""
+    found = COMMAND.findall(study.path.read_text())
+    return [f"$ {' '.join(command.split())}" for command in found]
+
+
 def table(rows: Sequence[ArmRow], baseline: str) -> list[str]:
     """Return the arms side by side; the best on validation is bold."""
     titles = [title for title, _ in COLUMNS.values()]
     best = best_on_validation(rows)
+    compared = "c15" if any(row.values["c15"] for row in rows) else "severity5_top1"
     lines = [
-        f"| arm | seeds | {' | '.join(titles)} | C15 - {baseline} | PFLOP | seconds |",
+        f"| arm | seeds | {' | '.join(titles)} "
+        f"| {COLUMNS[compared][0]} - {baseline} | PFLOP | seconds |",
         "|---" * (len(titles) + 5) + "|",
     ]
     for row in rows:
         name = f"**{row.arm}**" if row.arm == best else row.arm
         values = [spread_text(row.values[column]) for column in COLUMNS]
-        difference = difference_text(row.differences["c15"]) or "-"
+        difference = difference_text(row.differences[compared]) or "-"
         cost = f"{row.pflop.mean:.3g} | {row.seconds.mean:,.0f}"
         lines.append(
             f"| {name} | {len(row.seeds)} | {' | '.join(values)} | {difference} | {cost} |"
