@@ -33,6 +33,9 @@ def tiny_recipe(study: Study, arm: str) -> Recipe:
     """Return the recipe of an arm at a size that takes seconds; long teachers stay longer."""
     teacher = {"teacher": {"epochs": 1 if study.recipe(arm, 0).teacher.epochs < 8 else 2}}
     tables = [study.options.recipe, study.tables[arm], TINY, teacher]
+    if "num_labels" in study.options.recipe["data"]:  # pseudo-labels need a confident teacher
+        data = {"num_labels": 40, "num_train": 200}
+        tables.append({"data": data, "teacher": {"epochs": 30}})
     return load_recipe(study.options.base, tables=tables)
 
 

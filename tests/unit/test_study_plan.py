@@ -196,10 +196,11 @@ def test_the_studies_of_the_repository_are_valid(path: Path) -> None:
     for arm, budget in study.budgets.items():
         recipe = study.recipe(arm, 0)
         validation = recipe.data.validation
-        num_train = recipe.data.num_train or 50_000 - int(validation)
+        all_images = 50_000 - int(validation)
+        num_train = recipe.data.num_train or recipe.data.num_labels or all_images
         if "four-classes" in path.stem:
             num_train = round(4 * int(path.stem.rpartition("-")[2]) * (1 - validation))
-        images = TrainingImages(num_images=num_train, num_classes=10, image_size=32)
+        images = TrainingImages(num_train, 10, 32, num_unlabelled=all_images - num_train)
         assert budget is not None
         assert epochs_within(budget, recipe, images) >= 4, arm
         assert validation == (0.2 if "four-classes" in path.stem else 5_000)
