@@ -19,7 +19,7 @@ from ruggedize.models import (
     num_parameters,
     save_model,
 )
-from ruggedize.models.registry import meta_model
+from ruggedize.models.registry import meta_model, takes
 
 CLASSES = tuple("abcdefghij")
 SMALL = {
@@ -202,3 +202,18 @@ def test_every_architecture_has_options_and_a_file_of_its_name() -> None:
         "timm",
     }
     assert set(SMALL) == files
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_smallest_input_is_that_which_the_network_takes(name: str) -> None:
+    network = small(name).network.eval()
+
+    def is_taken(size: int) -> bool:
+        try:
+            return network(torch.zeros(1, 3, size, size)).shape == (1, 10)
+        except RuntimeError:
+            return False
+
+    assert [takes(options(SMALL[name]), size) for size in range(1, 20)] == [
+        is_taken(size) for size in range(1, 20)
+    ]

@@ -1,5 +1,9 @@
 """The handwritten digits data set that ships with scikit-learn; needs no download."""
 
+import gzip
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import torch
 from PIL import Image
@@ -18,9 +22,8 @@ def load_digits(image_size: int | None = None) -> tuple[ImageSet, ImageSet]:
     Source: Alpaydin & Kaynak 1998, "Optical Recognition of Handwritten Digits" (test set,
     1,797 images).
     """
-    from sklearn import datasets  # takes a second to import
-
-    small, labels = datasets.load_digits(return_X_y=True)
+    table = digits_table()
+    small, labels = table[:, :-1], table[:, -1]
     size = image_size or DIGITS_SIZE
     grey = np.stack([enlarge(picture, size) for picture in small.reshape(-1, 8, 8)])
     images = torch.from_numpy(grey)[:, None].expand(-1, 3, -1, -1).contiguous()
@@ -29,6 +32,18 @@ def load_digits(image_size: int | None = None) -> tuple[ImageSet, ImageSet]:
         images, torch.from_numpy(labels.astype(np.int64)), classes, torch.arange(len(images))
     )
     return hold_out(everything, NUM_TEST)
+
+
+def digits_table() -> np.ndarray:
+    """Return 1,797 rows of 64 values and a label.
+
+    The file is read without `sklearn.datasets`, whose import takes longer than loading torch.
+    """
+    package = importlib.util.find_spec("sklearn")
+    assert package is not None
+    assert package.origin is not None
+    with gzip.open(Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz") as file:
+        return np.loadtxt(file, delimiter=",")
 
 
 def enlarge(picture: np.ndarray, size: int) -> np.ndarray:

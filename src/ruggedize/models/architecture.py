@@ -18,8 +18,10 @@ class Architecture(NamedTuple):
         fill: `fill(network, generator)` initialises the weights in place.
         fit: `fit(network, images)` fits a layer to normalised images `[n, 3, h, w]`; None if no
             layer is fitted.
+        smallest_input: side of the smallest images that the network takes, in pixels.
     """
 
     layout: Callable[[Any, int], nn.Module]
     fill: Callable[[nn.Module, torch.Generator], None]
     fit: Callable[[Any, Tensor], None] | None = None
+    smallest_input: int = 1

@@ -95,7 +95,7 @@ def load_model(
 
     Args:
         path: a model file, a folder that contains one, or `hf:ORG/NAME` on the Hugging Face Hub;
-            from a run folder, the student is loaded.
+            from a run folder, the model of its last stage is loaded.
         architecture: required architecture.
         classes: required class names.
         network: the network to load the weights into; required for a custom model only.
@@ -127,12 +127,12 @@ def load_model(
     reject_other_weights(path, description, target.state_dict(), weights)  # before allocating
     reject_too_small(description.architecture, description.input_size)
     classifier = Classifier(
-        target if network is not None else allocated(description, target),
+        target if network is not None else loadable(description, target),
         architecture=description.architecture,
         classes=description.classes,
         **description.model_dump(include=INPUT),
     )
-    classifier.network.load_state_dict(weights)
+    load_weights(classifier.network, weights)
     return classifier.eval()
 
 
@@ -142,14 +142,22 @@ def meta_network(description: Description) -> nn.Module:
     return meta_model(description.architecture, num_classes, input_size)
 
 
-def allocated(description: Description, network: nn.Module) -> nn.Module:
-    """Return a network on the CPU to load weights into, given the same on the meta device.
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Copy weights into a network; one on the meta device, without memory, gets new tensors."""
+    own = network.state_dict()
+    new = {name: weight.to(own[name].dtype, copy=True) for name, weight in weights.items()}
+    is_empty = any(weight.is_meta for weight in own.values())
+    network.load_state_dict(new, assign=is_empty)
+
+
+def loadable(description: Description, network: nn.Module) -> nn.Module:
+    """Return a network to load weights into, given the same on the meta device.
 
     A network of timm may have buffers that no file holds, so it is built anew.
     """
     architecture = description.architecture
     if not isinstance(architecture, TimmOptions):
-        return network.to_empty(device="cpu")
+        return network
     with torch.random.fork_rng(devices=[]):
         return timm_network(architecture, len(description.classes), description.input_size)
 

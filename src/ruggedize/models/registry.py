@@ -145,17 +145,26 @@ def check_logits(classifier: Classifier) -> None:
 
 
 def reject_too_small(options: ModelOptions, input_size: int) -> None:
-    """Raise UserError if the input is too small for the network; computes only shapes."""
+    """Raise UserError if the input is too small for the network; allocates no memory."""
     if isinstance(options, CustomModel):
-        return  # it may use operations that the meta device lacks
-    network = meta_model(options, 2, input_size)
-    try:
-        network(torch.empty(2, 3, input_size, input_size, device="meta"))
-    except RuntimeError:
+        return
+    if not takes(options, input_size):
         raise UserError(
             f"views of {input_size} pixels are too small for {title_of(options)};\n"
             "use larger images (data.image_size, views.resize) or another model"
-        ) from None
+        )
+
+
+def takes(options: ModelOptions, input_size: int) -> bool:
+    """Return whether a network of ours or of timm takes images of this size."""
+    if not isinstance(options, TimmOptions):
+        return input_size >= architecture_of(options).smallest_input
+    network = meta_model(options, 2, input_size).eval()
+    try:
+        network(torch.empty(1, 3, input_size, input_size, device="meta"))
+    except RuntimeError:
+        return False
+    return True
 
 
 def title_of(options: ModelOptions) -> str:

@@ -110,4 +110,4 @@ def fit(network: Airbench, images: Float[Tensor, "n 3 h w"]) -> None:
     network.whitening.fit(images)
 
 
-ARCHITECTURE = Architecture(layout, filling(identity_then_uniform, fan_in_uniform), fit)
+ARCHITECTURE = Architecture(layout, filling(identity_then_uniform, fan_in_uniform), fit, 9)

@@ -69,4 +69,4 @@ def layout(options: ResNet9Options, num_classes: int) -> ResNet9:
     return ResNet9(num_classes, options.width, options.batch_norm_momentum)
 
 
-ARCHITECTURE = Architecture(layout, filling(fan_in_uniform, fan_in_uniform))
+ARCHITECTURE = Architecture(layout, filling(fan_in_uniform, fan_in_uniform), None, 8)
