@@ -3,7 +3,9 @@
 from benchmarks import (
     assessment,
     corruptions,
+    noise_kinds,
     phases,
+    photographs,
     randaugment,
     scaling,
     streaming,
@@ -14,6 +16,8 @@ from benchmarks.compare import compare
 
 COMPARISONS = {
     "randaugment": randaugment.measure,
+    "noise_kinds": noise_kinds.measure,
+    "photographs": photographs.measure,
     "training_step": training_step.measure,
     "student_pipeline": student_pipeline.measure,
     "phases": phases.measure,

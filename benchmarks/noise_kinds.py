@@ -1,15 +1,16 @@
-"""Measure the kinds of noise at 32 pixels: `python -m benchmarks.noise_kinds` prints images/s."""
+"""The kinds of noise at 32 pixels, in images a second, each by itself. They have no peers."""
 
-import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks.record import Content, add_group, begun, interleaved, timed
 from ruggedize.views import Partners, ViewOptions, apply_noise
 
-NUM_IMAGES, NUM_ROUNDS = 8192, 7
-GOALS = {"augmix": 60_000, "amplitude_mix": 20_000}  # on two cores; of the others: 100,000
+NUM_IMAGES = 8192
+GROUP = "32 px, all cores"
 KINDS: tuple[dict[str, Any], ...] = (
     {"kind": "randaugment"},
     {"kind": "trivialaugment"},
@@ -27,27 +28,24 @@ KINDS: tuple[dict[str, Any], ...] = (
 )
 
 
-def main() -> None:
-    """Print the median speed of each kind and its goal."""
+def measure(rounds: int) -> dict[str, Content]:
+    """Time every kind on random images."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (NUM_IMAGES, 3, 32, 32), dtype=torch.uint8, generator=generator)
     partners = Partners(images[:1024], torch.arange(1024) % 10, 10)
-    for kind in KINDS:
-        speed = NUM_IMAGES / np.median(seconds(kind, images, partners))
-        goal = GOALS.get(kind["kind"], 100_000)
-        print(f"{' '.join(map(str, kind.values())):24} {speed:10,.0f} images/s (goal {goal:,})")
+    content = begun(rounds)
+    works = {" ".join(map(str, kind.values())): work_of(kind, images, partners) for kind in KINDS}
+    rates = interleaved({name: timed(work) for name, work in works.items()}, rounds)
+    add_group(content, GROUP, rates, [])
+    return {"noise_kinds": content}
 
 
-def seconds(kind: dict[str, Any], images: torch.Tensor, partners: Partners) -> list[float]:
-    """Return the duration of each round, after one that compiles the kernels."""
+def work_of(kind: dict[str, Any], images: torch.Tensor, partners: Partners) -> Callable[[], int]:
+    """Return the application of one kind of noise to all images."""
     chain, index = ViewOptions.model_validate({"noise": [kind]}).noise, np.arange(NUM_IMAGES)
-    durations = []
-    for epoch in range(NUM_ROUNDS + 1):
-        started = time.perf_counter()
-        apply_noise(images, index, chain, 0, epoch, partners)
-        durations.append(time.perf_counter() - started)
-    return durations[1:]
 
+    def work() -> int:
+        apply_noise(images, index, chain, 0, 0, partners)
+        return NUM_IMAGES
 
-if __name__ == "__main__":
-    main()
+    return work

@@ -18,7 +18,6 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.compare import compare
 from benchmarks.operators import name_missing_operators
 from benchmarks.record import Content, Pair, Rates, add_group, begun, interleaved, timed
 from ruggedize.data import DataOptions, ImageSet, load_splits
@@ -204,7 +203,3 @@ class Collate:
     def __call__(self, images: list[Image.Image]) -> Tensor:
         """Return the batch."""
         return self.augment(self.crop(images))
-
-
-if __name__ == "__main__":
-    compare({"photographs": measure})
