@@ -34,6 +34,7 @@ from ruggedize.recipe import (
     passes_of,
     recipe_toml,
     required_gain,
+    skip_stage,
     stages_needed,
     start_of,
     teachers_in,
@@ -49,7 +50,6 @@ from ruggedize.train import (
     load_trained,
     naming_lost_processes,
     reject_changed_model,
-    skip_stage,
     train_stage,
     warn_of_unused_images,
 )

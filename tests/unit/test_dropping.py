@@ -13,7 +13,7 @@ from ruggedize.kernels.draws import mix64
 from ruggedize.models import create_model, keyed_rows
 from ruggedize.models.dropping import RowKeys, drop_branches, drop_values, mixed
 from ruggedize.models.options import PreActResNet18Options, WideResNetOptions
-from ruggedize.train.randomness import keyed_draws
+from ruggedize.train.step import keyed_draws
 from tests.tiny_stages import tiny_stage
 from tests.unit.test_microbatches import steps
 

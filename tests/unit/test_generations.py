@@ -7,8 +7,15 @@ from pathlib import Path
 import pytest
 
 from ruggedize.core.errors import UserError
-from ruggedize.recipe import Recipe, load_recipe, models_of, required_gain, stages_needed
-from ruggedize.train import is_skipped, skip_stage
+from ruggedize.recipe import (
+    Recipe,
+    is_skipped,
+    load_recipe,
+    models_of,
+    required_gain,
+    skip_stage,
+    stages_needed,
+)
 
 
 def delivered(folder: Path, **accuracies: float) -> None:

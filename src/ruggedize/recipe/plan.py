@@ -3,18 +3,18 @@
 from pathlib import Path
 
 from ruggedize.models import meta_model, num_parameters, read_model_file, reject_other_network
+from ruggedize.recipe.generations import MODEL, is_skipped
 from ruggedize.recipe.recipe import Recipe
 from ruggedize.train import (
     PROBED,
     InterpolationOptions,
     StageOptions,
     StudentOptions,
-    is_skipped,
     names_stage,
     reject_smaller,
 )
 
-INITIAL, MODEL = "initial.safetensors", "model.safetensors"
+INITIAL = "initial.safetensors"
 
 
 def models_of(folder: Path, recipe: Recipe) -> dict[str, Path]:

@@ -4,6 +4,7 @@ from .api import train_stage as train_stage
 from .api import train_student as train_student
 from .api import train_teacher as train_teacher
 from .batches import warn_of_unused_images as warn_of_unused_images
+from .delivery import delivered_note as delivered_note
 from .delivery import reject_changed_model as reject_changed_model
 from .distributed import default_accelerator as default_accelerator
 from .distributed import first_process_writes as first_process_writes
@@ -13,8 +14,6 @@ from .fine_tuning.options import InterpolationOptions as InterpolationOptions
 from .fine_tuning.probe import PROBED as PROBED
 from .fine_tuning.speed import measured_choice as measured_choice
 from .fine_tuning.workload import Workload as Workload
-from .generations import is_skipped as is_skipped
-from .generations import skip_stage as skip_stage
 from .objectives.losses import softened_kl as softened_kl
 from .objectives.objective import LABELLED as LABELLED
 from .objectives.objective import UNLABELLED as UNLABELLED

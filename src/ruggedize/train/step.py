@@ -1,25 +1,26 @@
 """One training step."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ruggedize.core import seeding
 from ruggedize.core.errors import UserError
-from ruggedize.models import updating_statistics
+from ruggedize.models import keyed_rows, updating_statistics
 from ruggedize.train.batches import StepBatch
 from ruggedize.train.checkpoint import State
 from ruggedize.train.distributed import sum_over_processes
 from ruggedize.train.fine_tuning.probe import discard_gradients
 from ruggedize.train.objectives.objective import Batch, StatefulObjective, Term
 from ruggedize.train.optim import set_rate
-from ruggedize.train.randomness import keyed_draws
 from ruggedize.train.safety import check_finite
 from ruggedize.train.stage import Stage
 
 Sums = dict[str, Tensor]  # sums of terms as "PER/NAME", counts as "count/PER"
+RANDOM = ("timm", "custom")  # networks that may draw from torch's generators
 
 
 def step(
@@ -47,6 +48,32 @@ def step(
     if isinstance(stage.objective, StatefulObjective):
         stage.objective.after_step(stage.model, planned.step + 1)
     return sums
+
+
+@contextlib.contextmanager
+def keyed_draws(stage: Stage, step: int) -> Iterator[None]:
+    """Key all draws of the network by seed and planned step within the `with` block.
+
+    The masks of our own networks depend on nothing else but the image. Other networks draw from
+    torch's generators, which are keyed by the process as well: unlike views, their draws depend on
+    the processes and micro-batches that share a step. A resumed training draws the same numbers.
+    """
+    key = int(seeding.stream_key(stage.seed, f"{stage.name}/network", step))
+    with keyed_rows(stage.model, key), torch_draws(stage, step):
+        yield
+
+
+@contextlib.contextmanager
+def torch_draws(stage: Stage, step: int) -> Iterator[None]:
+    """Key torch's generators by seed, process and planned step within the `with` block."""
+    if stage.model.architecture.name not in RANDOM:
+        yield
+        return
+    device = stage.accelerator.device
+    purpose = f"{stage.name}/network/{stage.accelerator.process_index}"
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(int(seeding.stream_key(stage.seed, purpose, step)))
+        yield
 
 
 def gradients(

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from ruggedize.core import files
 from ruggedize.core.reading import read_json
-from ruggedize.train.delivery import MODEL, delivered_note
+from ruggedize.train import delivered_note
 
+MODEL = "model.safetensors"
 SKIPPED = "skipped.json"  # in the folder of a stage: why it is skipped
 log = logging.getLogger(__name__)
 
