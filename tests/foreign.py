@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ruggedize.data import ImageSet
+from ruggedize.models import Classifier, Contract, ForeignOptions, Predictor, load_foreign
 
 COLOURS = {"blue": (40, 40, 200), "green": (40, 200, 40), "red": (200, 40, 40)}
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,6 +97,20 @@ def colour_onnx(
     onnx.checker.check_model(model)
     onnx.save(model, path)
     return path
+
+
+IMAGES = colour_images()
+
+
+def loaded(text: str | Path, download: bool = False, **contract) -> Classifier | Predictor:
+    options = ForeignOptions(Contract(**contract), download=download)
+    return load_foreign([str(text)], options, torch.device("cpu"))[str(text)]
+
+
+def accuracy(model: Classifier | Predictor) -> float:
+    assert isinstance(model, Predictor)
+    found = model.logits(model.view(IMAGES.images)).argmax(1)
+    return float((found == IMAGES.labels).float().mean())
 
 
 def with_timm() -> None:

@@ -294,8 +294,7 @@ def test_a_single_average_was_not_chosen_among_epochs(tmp_path: Path) -> None:
 def test_an_epoch_was_chosen_if_there_were_several_candidates(tmp_path: Path) -> None:
     folder = tiny_run(tmp_path / "run", models=("teacher",), epochs=2)
     without_averages(folder, early_stopping=True)
-    for num_candidates in (1, 2):
-        delivered = folder / "teacher" / "delivered.json"
-        note = json.loads(delivered.read_text()) | {"num_candidates": num_candidates}
-        files.write_json(delivered, note)
-        assert has_chosen_epoch(read_run(folder), "teacher") == (num_candidates > 1)
+    delivered = folder / "teacher" / "delivered.json"
+    for number in (1, 2):
+        files.write_json(delivered, json.loads(delivered.read_text()) | {"num_candidates": number})
+        assert has_chosen_epoch(read_run(folder), "teacher") == (number > 1)

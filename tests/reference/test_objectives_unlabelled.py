@@ -5,20 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ruggedize.core.errors import UserError
 from ruggedize.models import GhostBatchNorm, create_model, joint_logits
-from ruggedize.models.options import ResNet9Options
-from ruggedize.train import Context, Objective, Term
+from ruggedize.train import Term
 from ruggedize.train.objectives.fixmatch import FixMatch
-from ruggedize.train.objectives.noisy_student import NoisyStudent, weights_of
 from ruggedize.train.objectives.objective import (
-    EVERY,
-    IMAGES,
     LABELLED,
     UNLABELLED,
-    Batch,
     make_objective,
 )
 from ruggedize.train.objectives.options import (
@@ -28,63 +22,25 @@ from ruggedize.train.objectives.options import (
     MeanTeacherOptions,
     NoisyStudentOptions,
 )
-from ruggedize.train.objectives.teachers import Ensemble, teacher_of
 from ruggedize.train.step import means_of, sums_of
-from tests.reference.test_objectives import context, jsd_oracle, kl_oracle, softmax
+from tests.objective_rows import (
+    RESNET,
+    K,
+    M,
+    N,
+    Rows,
+    batch_of,
+    cross_entropy,
+    labels_of,
+    labels_term,
+    made,
+    means,
+    numpy,
+    teaching,
+    views,
+)
+from tests.reference.test_objectives import jsd_oracle, kl_oracle, softmax
 from tests.tiny_stages import CLASSES, three_colours, without_labels
-
-N, M, K = 6, 10, 3  # labelled images, unlabelled images, classes
-RESNET = ResNet9Options(width=8)
-
-
-class Rows(nn.Module):
-    """A network whose logits are its parameters, one row for each view of the batch."""
-
-    def __init__(self, seed: int, rows: int) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(seed)
-        self.logits = nn.Parameter(3 * torch.randn(rows, K, generator=generator))
-
-    def forward(self, images: Tensor) -> Tensor:
-        assert len(images) == len(self.logits)
-        return self.logits + 0
-
-
-def numpy(model: Rows, start: int = 0, stop: int | None = None) -> np.ndarray:
-    return model.logits.detach().double().numpy()[start:stop]
-
-
-def views(number: int, *more: int) -> Tensor:
-    return torch.zeros(number, *more, 3, 4, 4, dtype=torch.uint8)
-
-
-def labels_of(number: int, seed: int) -> Tensor:
-    return torch.from_numpy(np.random.default_rng(seed).integers(0, K, number))
-
-
-def batch_of(labelled: dict[str, Tensor], unlabelled: dict[str, Tensor]) -> Batch:
-    counts = {IMAGES: N, LABELLED: N, UNLABELLED: M, EVERY: N + M}
-    hidden = labels_of(M, 1)
-    hidden[:3] = -1  # unknown
-    tensors = {LABELLED: {"labels": labels_of(N, 0)} | labelled}
-    return Batch(tensors | {UNLABELLED: {"hidden_labels": hidden} | unlabelled}, counts)
-
-
-def means(terms: dict[str, Term], batch: Batch) -> dict[str, float]:
-    sums = {name: float(value) for name, value in sums_of(terms).items()}
-    return means_of(sums | {f"count/{name}": float(n) for name, n in batch.counts.items()})
-
-
-def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    return -(targets * np.log(softmax(logits))).sum(1)
-
-
-def labels_term(logits: np.ndarray) -> float:
-    return float(cross_entropy(logits, np.eye(K)[labels_of(N, 0).numpy()]).mean())
-
-
-def made(options: object, student: nn.Module, teacher: nn.Module | None = None) -> Objective:
-    return make_objective(options, context(student, teacher))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.8])
@@ -215,74 +171,6 @@ def test_adamatch_aligns_with_the_means_of_earlier_steps() -> None:
     again.load_state_dict(objective.state_dict())
     assert torch.equal(again.statistics.unlabelled, objective.statistics.unlabelled)
     assert not np.allclose(ratio, 1)
-
-
-def weights_oracle(probabilities: np.ndarray, threshold: float, balanced: bool) -> np.ndarray:
-    """Image by image: 0 below the threshold, else 1 or 1 / (images kept of its class)."""
-    classes, kept = probabilities.argmax(1), probabilities.max(1) >= threshold
-    weights = np.zeros(len(classes))
-    for place in np.flatnonzero(kept):
-        size = sum(1 for other in np.flatnonzero(kept) if classes[other] == classes[place])
-        weights[place] = 1 / size if balanced else 1
-    return weights / weights.mean()
-
-
-@pytest.mark.parametrize("balanced", [False, True])
-def test_noisy_student_weighs_images_as_if_classes_had_equally_many(balanced: bool) -> None:
-    probabilities = softmax(numpy(Rows(5, 40))).astype(np.float32)
-    options = NoisyStudentOptions(threshold=0.7, balanced=balanced)
-    weights = weights_of("student", torch.from_numpy(probabilities), options)
-    expected = weights_oracle(probabilities, 0.7, balanced)
-    np.testing.assert_allclose(weights, expected, rtol=1e-5)
-    sums = [expected[probabilities.argmax(1) == number].sum() for number in range(K)]
-    assert np.allclose(sums, sums[0]) == balanced
-    with pytest.raises(UserError, match=r"none of 40 unlabelled images .*;\nuse a lower threshold"):
-        weights_of("student", torch.full((40, K), 1 / K), options)
-
-
-def teaching(*seeds: int) -> Context:
-    """Return a context with teachers and twenty unlabelled images, in shuffled order."""
-    teachers = {str(seed): create_model(RESNET, CLASSES, 16, 16, seed).eval() for seed in seeds}
-    images = without_labels(three_colours(20, 2)).select([*range(19, 9, -1), *range(10)])
-    return replace(context(Rows(1, N + M)), teachers=teachers, unlabelled=images)
-
-
-@pytest.mark.parametrize("kind", ["hard", "soft"])
-def test_noisy_student_learns_what_its_teacher_predicts_for_whole_images(kind: str) -> None:
-    made_in = teaching(5)
-    options = NoisyStudentOptions.model_validate({"threshold": 0.0, "pseudo_labels": kind})
-    objective = make_objective(options, made_in)
-    assert isinstance(objective, NoisyStudent)
-    assert made_in.unlabelled is not None
-    parts = {
-        LABELLED: three_colours(N, 0).take(range(N)),
-        UNLABELLED: made_in.unlabelled.take(range(M)),
-    }
-    batch = objective.batch(parts, 0, 0)
-    with torch.no_grad():
-        expected = made_in.teachers["5"](parts[UNLABELLED].images).softmax(1)
-    torch.testing.assert_close(batch[UNLABELLED]["probabilities"], expected)
-    student = made_in.model
-    found = means(dict(objective.loss(student, batch)), batch)
-    targets = np.eye(K)[expected.numpy().argmax(1)] if kind == "hard" else expected.numpy()
-    weights = batch[UNLABELLED]["weights"].numpy()
-    losses = weights * cross_entropy(numpy(student, N), targets)  # type: ignore[arg-type]
-    assert found["consistency"] == pytest.approx(losses.mean(), rel=1e-4)
-    assert found["confident"] == 1.0
-
-
-def test_several_teachers_are_averaged_in_probability() -> None:
-    made_in = teaching(5, 6)
-    ensemble = teacher_of(made_in, "consistency")
-    assert isinstance(ensemble, Ensemble)
-    images = three_colours(8, 4).images
-    with torch.no_grad():
-        one, other = (made_in.teachers[name](images).softmax(1) for name in ("5", "6"))
-        torch.testing.assert_close(ensemble(images).softmax(1), (one + other) / 2)
-    assert not torch.allclose(one, other, atol=1e-3)
-    assert teacher_of(teaching(5), "consistency") is not None
-    with pytest.raises(UserError, match=r"needs a teacher, got none;\nset learns_from"):
-        teacher_of(teaching(), "consistency")
 
 
 def every_objective() -> list[object]:

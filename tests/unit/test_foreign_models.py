@@ -1,30 +1,21 @@
 """Models of other origin as they are loaded: ONNX files, functions, timm, the Hub's cache."""
 
-import json
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from ruggedize.core.errors import UserError
 from ruggedize.models import (
-    Classifier,
     Contract,
     ForeignOptions,
     Predictor,
-    ResNet9Options,
-    create_model,
     load_foreign,
-    save_model,
 )
 from ruggedize.models.contract import parsed_channels, read_class_map, read_classes
 from ruggedize.models.foreign import kind_of
-from tests.foreign import cached_on_hub, colour_images, colour_onnx, timm_weights
-
-CPU = torch.device("cpu")
-IMAGES = colour_images()
+from tests.foreign import IMAGES, accuracy, colour_onnx, loaded, timm_weights
 
 
 @pytest.fixture(autouse=True)
@@ -37,17 +28,6 @@ def nothing_is_unpickled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 TINY = "test_resnet.r160_in1k"  # timm's own model for tests
-
-
-def loaded(text: str | Path, download: bool = False, **contract) -> Classifier | Predictor:
-    options = ForeignOptions(Contract(**contract), download=download)
-    return load_foreign([str(text)], options, CPU)[str(text)]
-
-
-def accuracy(model: Classifier | Predictor) -> float:
-    assert isinstance(model, Predictor)
-    found = model.logits(model.view(IMAGES.images)).argmax(1)
-    return float((found == IMAGES.labels).float().mean())
 
 
 @pytest.mark.parametrize(
@@ -195,76 +175,6 @@ def test_timm_mistakes_are_named(tmp_path: Path) -> None:
             loaded(text)
 
 
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the home of an empty cache of the Hub, which this process uses."""
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    return tmp_path / "home"
-
-
-def test_published_timm_weights_come_from_the_hubs_cache(hub: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"not in the local Hub cache;\n.*--download"):
-        loaded(f"timm/{TINY}")
-    network = timm_weights(tmp_path / "w.safetensors", TINY)
-    content = (tmp_path / "w.safetensors").read_bytes()
-    cached_on_hub(hub, f"timm/{TINY}", {"model.safetensors": content})
-    model = loaded(f"timm/{TINY}")
-    assert isinstance(model, Predictor)
-    pixels = torch.randn(2, 3, 160, 160)
-    torch.testing.assert_close(model.model(pixels), network(pixels))
-    assert (model.input_size, model.resize) == (160, 168)
-    assert model.synonyms[0][:2] == ("n01440764", "tench, Tinca tinca")
-    assert loaded(f"timm/{TINY}", resize=160).resize == 160
-
-
-def test_a_repository_of_timms_is_read_without_its_code(hub: Path, tmp_path: Path) -> None:
-    network = timm_weights(tmp_path / "w.safetensors", "test_resnet", num_classes=3)
-    config = {
-        "architecture": "test_resnet",
-        "num_classes": 3,
-        "label_names": ["red", "blue", "green"],
-        "pretrained_cfg": {"input_size": [3, 96, 96], "mean": [0.5] * 3, "std": [0.5] * 3},
-    }
-    files = {
-        "model.safetensors": (tmp_path / "w.safetensors").read_bytes(),
-        "config.json": json.dumps(config).encode(),
-        "pytorch_model.bin": b"\x80\x04cos\nsystem\n",
-    }
-    cached_on_hub(hub, "me/mine", files)
-    model = loaded("hf:me/mine")
-    assert isinstance(model, Predictor)
-    assert (model.input_size, model.mean) == (96, (0.5, 0.5, 0.5))
-    assert model.synonyms == [("red",), ("blue",), ("green",)]
-    pixels = torch.randn(2, 3, 96, 96)
-    torch.testing.assert_close(model.model(pixels), network(pixels))
-
-
-def test_a_repository_without_safetensors_is_rejected(hub: Path) -> None:
-    cached_on_hub(hub, "me/pickled", {"pytorch_model.bin": b"\x80\x04", "config.json": b"{}"})
-    with pytest.raises(UserError, match=r"model\.safetensors of me/pickled is not in"):
-        loaded("hf:me/pickled")
-
-
-def test_a_repository_of_another_kind_is_rejected(hub: Path, tmp_path: Path) -> None:
-    save_file({"w": torch.zeros(1)}, tmp_path / "w.safetensors")
-    content = (tmp_path / "w.safetensors").read_bytes()
-    config = json.dumps({"architectures": ["BertModel"]}).encode()
-    cached_on_hub(hub, "me/bert", {"model.safetensors": content, "config.json": config})
-    with pytest.raises(UserError, match="does not describe a timm model"):
-        loaded("hf:me/bert")
-
-
-def test_a_model_of_ours_comes_from_the_hubs_cache(hub: Path, tmp_path: Path) -> None:
-    model = create_model(ResNet9Options(width=8), ("a", "b"), 32, 32, seed=0)
-    save_model(model, tmp_path / "model.safetensors", {})
-    content = (tmp_path / "model.safetensors").read_bytes()
-    cached_on_hub(hub, "me/ours", {"model.safetensors": content})
-    found = loaded("hf:me/ours")
-    assert isinstance(found, Classifier)
-    assert torch.equal(found(IMAGES.images), model.eval()(IMAGES.images))
-
-
 def test_options_without_an_effect_are_rejected(tmp_path: Path) -> None:
     path = colour_onnx(tmp_path / "mine.onnx", ["n", 3, 16, 16], kind="uint8")
     with pytest.raises(UserError, match="--download has no effect"):
@@ -274,7 +184,7 @@ def test_options_without_an_effect_are_rejected(tmp_path: Path) -> None:
         ForeignOptions(classes=("a", "b")): "--classes",
     }.items():
         with pytest.raises(UserError, match=f"{name} has no effect on models of ruggedize"):
-            load_foreign([], options, CPU)
+            load_foreign([], options, torch.device("cpu"))
 
 
 def test_numbers_for_channels_are_one_or_three() -> None:
