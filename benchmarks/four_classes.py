@@ -1,8 +1,8 @@
 """Images and weights of the fine-tuning study: `python -m benchmarks.four_classes DIR`.
 
 DIR gets JPEG files of assorted sizes, enlarged from CIFAR-10, of six classes (`six`) and of four
-others with 50 and 200 training images each (`four-50`, `four-200`), and the weights of a network of
-timm that was trained on the six classes (`six-classes.safetensors`).
+others with 50 and 200 training images per class (`four-50`, `four-200`), and the weights of a
+network of timm that was trained on the six classes (`six-classes.safetensors`).
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The kinds of noise at 32 pixels, in images a second, each by itself. They have no peers."""
+"""Images per second of each kind of noise at 32 pixels. No peers are measured."""
 
 from collections.abc import Callable
 from typing import Any
@@ -41,7 +41,7 @@ def measure(rounds: int) -> dict[str, Content]:
 
 
 def work_of(kind: dict[str, Any], images: torch.Tensor, partners: Partners) -> Callable[[], int]:
-    """Return the application of one kind of noise to all images."""
+    """Return a function that applies one kind of noise to all images."""
     chain, index = ViewOptions.model_validate({"noise": [kind]}).noise, np.arange(NUM_IMAGES)
 
     def work() -> int:

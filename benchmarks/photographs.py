@@ -1,9 +1,9 @@
 """Views at photograph size: from JPEG files to finished batches, beside timm's and torchvision's.
 
 Every contestant decodes, crops, resizes, flips and applies RandAugment, with two worker processes.
-The second group holds the modules of `ruggedize.transforms` against torchvision v2 in a DataLoader
-whose images are decoded already. Batches stay uint8 on our side, as the classifier normalises
-them; the peers' end with `PILToTensor`, so that nobody pays for the conversion to float.
+The second group compares the modules of `ruggedize.transforms` with torchvision v2, in a DataLoader
+of decoded images. Our batches stay uint8, because the classifier normalises them; the peers end
+with `PILToTensor`, so that no contestant converts to float.
 """
 
 import io
@@ -88,7 +88,7 @@ def write_photographs(root: Path, num_images: int) -> list[Path]:
 
 
 def from_files(root: Path, files: list[Path], rounds: int, versions: dict[str, str]) -> Rates:
-    """Time the whole path."""
+    """Time the whole path, from files to batches."""
     works: dict[str, Callable[[], int]] = {
         OURS: partial(ours, streamed(root)),
         FLOOR: partial(by_loader, Files(files, decoded_alone)),
@@ -140,12 +140,12 @@ def by_loader(dataset: Dataset[Tensor], collate: Callable | None = None) -> int:
 
 
 def decoded_alone(image: Image.Image) -> Tensor:
-    """Return nothing of a decoded image: the least that any loader has to do."""
+    """Return an empty tensor: decoding alone is the least that any loader has to do."""
     return torch.empty(0)
 
 
 def timm_transform() -> Callable[[Image.Image], Tensor]:
-    """Return timm's steps for training, without the conversion to float."""
+    """Return timm's training transform, without the conversion to float."""
     from timm.data.auto_augment import rand_augment_transform
     from timm.data.transforms import RandomResizedCropAndInterpolation
     from torchvision.transforms import Compose, PILToTensor, RandomHorizontalFlip
@@ -156,7 +156,7 @@ def timm_transform() -> Callable[[Image.Image], Tensor]:
 
 
 def torchvision_transform() -> Callable[[Image.Image], Tensor]:
-    """Return torchvision's steps for training, without the conversion to float."""
+    """Return torchvision's training transform, without the conversion to float."""
     from torchvision.transforms import v2
 
     steps = [v2.RandomResizedCrop(SIDE), v2.RandomHorizontalFlip(), v2.RandAugment(2, 9)]

@@ -23,7 +23,7 @@ STUDIES = ROOT / "benchmarks" / "studies"
 MARKED = re.compile(r"(<!-- results: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 COMMAND = re.compile(r"^# ((?:ruggedize study|python|\(cd) .*?)(?:  +\(.*)?$", re.MULTILINE)
 TEACHERS = (("mini", "fixed-teacher"), ("mini", "mean-teacher"), ("full", "teacher"))
-"""Arms that answer what a teacher adds to the same noise; the baselines are without one."""
+"""Studies and arms that show what a teacher adds to the same noise; the baselines have none."""
 HEAD = """# Results
 
 `make results` writes this page from the summaries of finished runs in `benchmarks/results/studies`;
@@ -59,7 +59,7 @@ def rows_of(study: Study) -> list[ArmRow]:
 def teacher_rows(studies: dict[str, Study]) -> list[str]:
     """Return the table of the differences that a teacher makes at equal arithmetic."""
     lines = [
-        "The difference to the same noise without a teacher, at equal arithmetic:\n",
+        "The difference from the same noise without a teacher, at equal arithmetic:\n",
         "| study | arm | seeds | clean | C15 |",
         "|---|---|---|---|---|",
     ]
@@ -74,7 +74,7 @@ def teacher_rows(studies: dict[str, Study]) -> list[str]:
 
 
 def section(study: Study) -> list[str]:
-    """Return what is known of one study."""
+    """Return the section of one study."""
     summaries = summaries_of(study)
     num_planned = len(study.options.seeds) * len(study.tables)
     done = {each.name for each in summaries}

@@ -51,7 +51,7 @@ class Tracker:
     def send(self, part: str, version: int | str, action: Callable[[], None]) -> None:
         """Send a part of the run, unless this version of it has been sent.
 
-        It is recorded first: a run that is killed in between does not send it twice.
+        It is recorded before it is sent, so that a run killed in between does not send it twice.
         """
         earlier = dict(self.received)
         if earlier.get(part) == version:
@@ -72,9 +72,9 @@ class Tracker:
 
 
 class Tracking:
-    """The trackers of a run that work, each started when it receives something for the first time.
+    """The working trackers of a run; each is started when it first receives something.
 
-    In other processes than the first there are none.
+    Only the first process has any.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Tracking:
         self.each(lambda tracker: send_rows(tracker, stage, rows))
 
     def on_stage(self, stage: str, folder: Path) -> None:
-        """Send the rows of a finished stage that have not been sent: it was not tracked before."""
+        """Send the remaining rows of a finished stage, such as one trained without this tracker."""
         self.each(lambda tracker: send_rows(tracker, stage, rows_of(folder)))
 
     def on_picture(self, picture: Path) -> None:
@@ -102,7 +102,7 @@ class Tracking:
         self.each(lambda tracker: send_once(tracker, assessment, send_table))
 
     def each(self, action: Callable[[Tracker], None]) -> None:
-        """Run an action for every tracker; one that fails is left out from then on."""
+        """Run an action for every tracker; a tracker that fails is not used again."""
         for name in list(self.names):
             try:
                 if name not in self.trackers:
@@ -163,11 +163,11 @@ def tracked(folder: Path) -> dict[str, Any]:
 
 
 def started(name: TrackerName, folder: Path, accelerator: Accelerator) -> Tracker:
-    """Start a tracker; an earlier run of it with the same folder goes on."""
+    """Start a tracker, or resume its earlier run for the same folder."""
     folder.mkdir(parents=True, exist_ok=True)
     record = tracked(folder).get(name, {"id": "", "received": {}})
     run_id = record["id"] or ("" if name == "mlflow" else uuid.uuid4().hex)
-    own = copy.copy(accelerator)  # a caller may log with the given one
+    own = copy.copy(accelerator)  # the caller may log with the given one
     own.trackers = []  # the copy is shallow
     own.project_configuration = ProjectConfiguration(logging_dir=str(folder))
     own.log_with = filter_trackers([name], folder)
@@ -182,7 +182,7 @@ def started(name: TrackerName, folder: Path, accelerator: Accelerator) -> Tracke
 
 
 def settings(name: TrackerName, folder: Path, run_id: str) -> dict[str, Any]:
-    """Return the settings that start a tracker's run, or go on with the run of this ID."""
+    """Return the settings that start a tracker's run, or resume the run with this ID."""
     title = folder.resolve().name
     options: dict[TrackerName, dict[str, Any]] = {
         "tensorboard": {},
@@ -194,7 +194,7 @@ def settings(name: TrackerName, folder: Path, run_id: str) -> dict[str, Any]:
 
 
 def rows_of(stage: Path) -> list[dict[str, Any]]:
-    """Return the rows that a stage has written: of its epochs, or of its alphas."""
+    """Return the rows that a stage has written: one for each epoch, or for each alpha."""
     curve = stage / "interpolation.json"
     return (
         read_json(curve)["points"] if curve.exists() else files.read_lines(stage / "metrics.jsonl")

@@ -36,7 +36,7 @@ def study(
         out: Folder for the runs. Default: runs/studies/NAME.
         data_root: Folder that contains the data set, e.g. cifar-10-batches-bin.
         only: Run only this run, in this process: ARM-seedN.
-        status: Only show how far the study is.
+        status: Only show the state of the runs.
     """
     from ruggedize.study import keep_study_file, load_study, plan, reject_changed_study
 
@@ -114,7 +114,7 @@ def exit_code_of(command: list[str]) -> int:
 
 
 def print_tables(study: "Study", runs: Sequence["PlannedRun"], out: Path) -> None:
-    """Print how far all runs are, and the arms with finished runs side by side."""
+    """Print the state of all runs, and the arms with finished runs side by side."""
     from ruggedize.study import arm_rows, best_on_validation, load_summaries
 
     summaries = load_summaries(study.results(out))
@@ -134,7 +134,7 @@ STATUS = ["run", "state", "PFLOP", "seconds"]
 def status_rows(
     runs: Sequence["PlannedRun"], summaries: Sequence["RunSummary"], out: Path
 ) -> list[list[str]]:
-    """Return one row per run: its state, and its arithmetic and seconds until now."""
+    """Return one row per run: its state, and its arithmetic and seconds so far."""
     from ruggedize.study import state_of
 
     done = {summary.name: summary for summary in summaries}

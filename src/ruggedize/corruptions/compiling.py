@@ -31,10 +31,11 @@ Options = Mapping[str, Mapping[str, str]]
 
 @contextmanager
 def compiling_ahead(suite: Suite | None) -> Iterator[None]:
-    """Compile the kernels of all published corruptions beside the block, unless they are cached.
+    """Compile the kernels of all published corruptions during the block, unless they are cached.
 
-    At its end, wait for the processes; if it fails, end them. They only fill the cache: what they
-    do not compile is compiled when it is used. Nothing is done for a suite that is not generated.
+    The processes are waited for at the end of the block, or killed if it fails. They only fill the
+    cache: a kernel that they have not compiled is compiled when it is used. Nothing is done for a
+    suite that is not generated.
     """
     generated = suite if isinstance(suite, GeneratedSuite) else None
     done = marker(generated.preset) if generated else None
@@ -56,7 +57,7 @@ def compiling_ahead(suite: Suite | None) -> Iterator[None]:
 
 
 def marker(preset: Preset) -> Path | None:
-    """Return the file that says that all kernels are cached; None if there is no use in caching.
+    """Return the file that exists once all kernels are cached; None if none are compiled ahead.
 
     The cache depends on numba, Python and the processor.
     """
@@ -78,7 +79,7 @@ def started(suite: GeneratedSuite) -> list[subprocess.Popen[bytes]]:
     commands = [[sys.executable, "-P", "-m", __name__, share] for share in shares]
     try:
         return [subprocess.Popen(c, stdin=none, stdout=none, stderr=none) for c in commands]
-    except OSError:  # no more processes, or no memory for them
+    except OSError:  # too many processes, or too little memory
         return []
 
 

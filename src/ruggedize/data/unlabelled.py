@@ -1,4 +1,4 @@
-"""Training images without labels: a folder of their own, and those whose labels are put aside."""
+"""Unlabelled training images: from a folder of their own, or with their labels set aside."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ from ruggedize.kernels.types import ImageSource
 
 
 def load_unlabelled(options: DataOptions, train: ImageSet, progress: Progress) -> ImageSet | None:
-    """Load the images of `data.unlabelled`, in the size of the training images."""
+    """Load the images of `data.unlabelled`, at the size of the training images."""
     if options.unlabelled is None:
         return None
     parts = unlabelled_files(options.unlabelled)
@@ -31,8 +31,8 @@ def load_unlabelled(options: DataOptions, train: ImageSet, progress: Progress) -
 def with_chosen_labels(splits: Splits, options: DataOptions) -> Splits:
     """Return the splits with `num_labels` labelled training images; the others are unlabelled.
 
-    The labels of the others are kept as hidden labels. They come before the images that have
-    never had a label, whose indices are shifted so that no index occurs twice.
+    The labels of the others are kept as hidden labels. Images that never had a label come after
+    them, with indices shifted so that no index occurs twice.
 
     Raises:
         UserError: a class has too few images, or nothing would become unlabelled.
@@ -54,10 +54,13 @@ def with_chosen_labels(splits: Splits, options: DataOptions) -> Splits:
 
 
 def balanced_positions(train: ImageSet, num_labels: int, seed: int) -> np.ndarray:
-    """Choose random positions, equally many of each class, in ascending order.
+    """Choose random positions, the same number from each class, and return them in ascending order.
 
-    If the number is no multiple of the number of classes, the first classes get one more. Uses
+    If the number is not a multiple of the number of classes, the first classes get one more. Uses
     `RandomState`, whose stream NumPy guarantees across versions.
+
+    Raises:
+        UserError: the number is out of range, or a class has too few images.
     """
     num_classes, labels = len(train.classes), train.labels.numpy()
     num_labelled = int((labels >= 0).sum())
@@ -121,5 +124,5 @@ def joined_images(first: ImageSource, second: ImageSource) -> ImageSource:
             pass
     raise UserError(
         "the unlabelled images cannot be combined with those of data.num_labels, because only one "
-        "of both is streamed from files;\nuse fewer unlabelled images, or remove data.num_labels"
+        "of the two is streamed from files;\nuse fewer unlabelled images, or remove data.num_labels"
     )

@@ -1,4 +1,4 @@
-"""Places of models: files, folders and the Hugging Face Hub. Does not import torch."""
+"""Locations of models: files, folders and the Hugging Face Hub. Does not import torch."""
 
 import os
 import re
@@ -72,7 +72,8 @@ def hub_file(name: str, file: str = MODEL, *, download: bool) -> Path:
     Args:
         name: `ORG/NAME`, with `@REVISION` for a branch, tag or commit.
         file: the name of the file.
-        download: download the file if it is not in the cache.
+        download: download the file if it is not in the cache; a named revision is looked up on
+            the Hub even so, because a branch may have moved.
 
     Raises:
         UserError: huggingface_hub is not installed, the file is not in the cache, or it cannot be
@@ -88,9 +89,10 @@ def hub_file(name: str, file: str = MODEL, *, download: bool) -> Path:
         if download and not (isinstance(found, str) and not revision):
             return Path(hf_hub_download(repository, file, revision=revision or None))
     if not isinstance(found, str):
+        option = f" --revision {revision}" if revision else ""
         raise UserError(
             f"{file} of {name} is not in the local Hub cache;\nadd --download (download=True in "
-            f"Python), or run `hf download {repository} {file}`"
+            f"Python), or run `hf download {repository} {file}{option}`"
         )
     return Path(found)
 

@@ -151,7 +151,7 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 
 def loadable(description: Description, network: nn.Module) -> nn.Module:
-    """Return a network to load weights into, given the same on the meta device.
+    """Return a network to load weights into, given the same network on the meta device.
 
     A network of timm may have buffers that no file holds, so it is built anew.
     """
@@ -168,7 +168,7 @@ def read_description(path: Path | str) -> Description:
 
 
 def read_model_file(path: Path) -> tuple[Description, dict[str, Tensor]]:
-    """Read the description and the weights; raise UserError if this is no ruggedize model file."""
+    """Read the description and the weights; raise UserError if it is not a model file."""
     if not path.is_file():
         raise UserError(f"there is no model file {path};\nuse the path of a model.safetensors")
     with open_regular(path) as file:

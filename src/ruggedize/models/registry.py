@@ -78,7 +78,7 @@ def timm_classifier(
 ) -> Classifier:
     """Build a classifier of timm, with pretrained weights if the options name any.
 
-    Its architecture is that of the options without what only matters to the training.
+    Its `architecture` leaves out options that only matter in training.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -156,7 +156,7 @@ def reject_too_small(options: ModelOptions, input_size: int) -> None:
 
 
 def takes(options: ModelOptions, input_size: int) -> bool:
-    """Return whether a network of ours or of timm takes images of this size."""
+    """Return whether one of our own networks or of timm's takes images of this size."""
     if not isinstance(options, TimmOptions):
         return input_size >= architecture_of(options).smallest_input
     network = meta_model(options, 2, input_size).eval()

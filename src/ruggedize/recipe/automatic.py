@@ -1,7 +1,6 @@
-"""Options of a recipe with the value "auto": numbers chosen by the size of the data, and a network.
+"""Resolution of options that are "auto": sizes by the number of images, and the network.
 
-They are resolved before the recipe is validated, so that a run, its record and its resumption see
-numbers.
+It precedes validation, so that a run, its recorded recipe and a resumed run have the same values.
 """
 
 import logging
@@ -30,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def first_candidate(workload: Workload) -> str:
-    """Return the network with the fewest operations: the choice where none is measured."""
+    """Return the network with the fewest operations: the choice if none is measured."""
     return workload.candidates[0]
 
 
@@ -41,11 +40,12 @@ def resolve_automatic(
 
     Args:
         table: the merged table, before its stages are spelled out.
-        choose: called with the trainings ahead; returns the name of one of the candidates.
+        choose: called with the planned trainings; returns the name of one of the candidates.
         recorded: `recipe.toml` of a run to resume, whose values are kept.
 
     Raises:
-        UserError: the budget is no positive number, or the data has no classes.
+        UserError: the budget is not a positive number, the data has no classes, or a network is
+            "auto" although its pretrained weights are a file.
     """
     hours = table.get(HOURS, 1.0)
     if isinstance(hours, bool) or not isinstance(hours, int | float) or not hours > 0:
@@ -147,7 +147,7 @@ def size_of(table: Table) -> SetSize | None:
 
 
 def chosen_sizes(table: Table, paths: list[str], sizes: Sizes) -> dict[str, Any]:
-    """Return the value of every open option but the networks; views and images have one size."""
+    """Return a value for every open option except networks; views and images get one size."""
     crop, stored = value_at(table, "views.crop"), value_at(table, "data.image_size")
     side = next((each for each in (crop, stored) if isinstance(each, int)), sizes.image_size)
     values = {"data.image_size": side, "views.crop": side, "data.validation": sizes.validation}
@@ -164,13 +164,13 @@ def with_network(
     hours: float,
     choose: ModelChoice,
 ) -> Table:
-    """Return the table with one network in place of "auto"; the student's is the teacher's."""
+    """Return the table with one network in place of "auto": the teacher's, in all stages."""
     for path in paths:
         if isinstance(value_at(table, path.replace(".name", ".pretrained")), str):
             stage = path.removesuffix(".model.name")
             raise UserError(
-                f"{path} must be named for {stage}.model.pretrained = FILE, whose weights are those"
-                f" of one network;\nset {path}=timm/NAME"
+                f'{path} must not be "auto" with {stage}.model.pretrained = FILE, which holds the '
+                f"weights of one network;\nset {path}=timm/NAME"
             )
     name = value_at(table, "teacher.model.name")
     if name == AUTO:

@@ -1,4 +1,4 @@
-"""Stages that are skipped because the generation before them brought no gain."""
+"""Stages that are skipped because the generation before them was no improvement."""
 
 import logging
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The time that a whole run takes, estimated once an epoch has been timed. Imports no torch."""
+"""Estimate of the time that a run still takes, from a timed epoch. Does not import torch."""
 
 import logging
 import time
@@ -10,7 +10,7 @@ from ruggedize.train import InterpolationOptions, StudentOptions
 
 FORWARD_AND_BACKWARD = 3  # passes over an image: the gradient costs about two forward passes
 CORRUPTIONS = 19
-EXTRA_CORRUPTIONS = 4  # on which an interpolation is measured
+EXTRA_CORRUPTIONS = 4  # under which an interpolation is assessed
 REFRESH_IMAGES = 5000  # at most, for the batch-norm statistics of an interpolation
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,11 @@ class Passes(NamedTuple):
 
 
 def passes_of(recipe: Recipe, counts: Counts) -> dict[str, Passes]:
-    """Return the passes of every stage by name, and of the assessment (as "assessment")."""
+    """Return the passes of every stage by name, and those of the assessment as "assessment".
+
+    Every epoch counts as one pass over the labelled images: unlabelled images and
+    `steps_per_epoch` are not taken into account.
+    """
     found: dict[str, Passes] = {}
     for name, options in recipe.all_stages.items():
         if isinstance(options, InterpolationOptions):
@@ -73,7 +77,7 @@ class Outlook:
         self.first = (0, 0.0)  # step and time of the first update of an epoch
 
     def __call__(self, task: str, done: int, total: int) -> None:
-        """Pass the progress on, and time the first epoch of a stage."""
+        """Forward the progress, and time the first epoch of a stage."""
         self.progress(task, done, total)
         if not isinstance(task, EpochTask):
             return

@@ -1,4 +1,4 @@
-"""How the stages of a run depend on each other: models, teachers and starts, with checks."""
+"""How the stages of a run depend on each other: their models, teachers, starts and checks."""
 
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def stages_needed(recipe: Recipe, name: str) -> tuple[str, ...]:
 
 
 def required_gain(recipe: Recipe, name: str) -> tuple[str, str] | None:
-    """Return the stage that must be better than another one for a stage to be trained, and that."""
+    """Return two stages, if a stage is trained only if the first is better than the second."""
     options = recipe.all_stages[name]
     if not (isinstance(options, StageOptions) and options.requires_gain):
         return None
@@ -57,7 +57,7 @@ def required_gain(recipe: Recipe, name: str) -> tuple[str, str] | None:
 def start_of(folder: Path, options: InterpolationOptions, recipe: Recipe) -> Path:
     """Return the model file at the start of an interpolation.
 
-    By default it is what the training of all layers at its end began with.
+    By default these are the weights from which all layers of the network at its end were trained.
     """
     start, end = options.start, options.interpolate
     if start is None:

@@ -1,4 +1,4 @@
-"""The arithmetic of trainings, and the epochs that a budget pays for."""
+"""The floating-point operations of trainings, and the epochs that a budget pays for."""
 
 import math
 from dataclasses import dataclass
@@ -29,7 +29,10 @@ SOURCES = (LABELLED, UNLABELLED)
 
 
 class Passes(NamedTuple):
-    """Passes per image: of the network and of its teacher, each time it is seen and only once."""
+    """Forward passes per image, or their equivalent: `own` and `teacher` each time it is seen.
+
+    `teacher_once` are passes of the teacher before the first step.
+    """
 
     own: int
     teacher: int = 0
@@ -39,7 +42,8 @@ class Passes(NamedTuple):
 class Work(NamedTuple):
     """The floating-point operations of a stage, in PFLOP: per epoch and before the first one.
 
-    Epochs of a linear probe, which come first, have no backward pass but that of the head.
+    The epochs of a linear probe come first; they count as forward passes, since the backward pass
+    ends at the head.
     """
 
     per_epoch: float
@@ -58,7 +62,7 @@ NOTHING = Work(0.0, 0.0)
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """What the arithmetic depends on besides the options."""
+    """Counts and sizes of the data, which the arithmetic depends on besides the options."""
 
     num_images: int  # with labels
     num_classes: int
@@ -67,13 +71,13 @@ class TrainingImages:
 
     @classmethod
     def of(cls, data: Splits) -> "TrainingImages":
-        """Return the facts of loaded data."""
+        """Return the counts and sizes of loaded data."""
         num_unlabelled = 0 if data.unlabelled is None else len(data.unlabelled)
         train = data.train
         return cls(len(train), len(train.classes), train.image_size, num_unlabelled)
 
     def seen(self, options: TrainingOptions) -> dict[str, int]:
-        """Return how many images of each source an epoch of a stage sees."""
+        """Return how many images of each source a stage sees in an epoch."""
         steps, labelled = options.steps_per_epoch, self.num_images
         if steps is not None:
             labelled = steps * options.batch_size
@@ -118,19 +122,19 @@ def work_of(recipe: Recipe, images: TrainingImages) -> dict[str, Work]:
     """Return the arithmetic of every stage of a recipe."""
     input_size = recipe.views.input_size(images.image_size)
     stages = recipe.trainings
-    each = {
+    forward = {
         name: forward_flop(options.model, images.num_classes, input_size) / PETA
         for name, options in stages.items()
     }
     sizes = {LABELLED: images.num_images, UNLABELLED: images.num_unlabelled}
     found = dict.fromkeys(recipe.all_stages, NOTHING)  # an interpolation only validates
     for name, options in stages.items():
-        teacher = sum(each[source] for source in teachers_in(recipe, name))
+        teacher = sum(forward[source] for source in teachers_in(recipe, name))
         seen, per_epoch, probe, once = images.seen(options), 0.0, 0.0, 0.0
         for source, count in passes(name, options, recipe.views, images.image_size).items():
-            looks = seen[source] * count.teacher * teacher
-            per_epoch += seen[source] * count.own * each[name] + looks
-            probe += seen[source] * count.own / STEP * each[name] + looks
+            taught = seen[source] * count.teacher * teacher
+            per_epoch += seen[source] * count.own * forward[name] + taught
+            probe += seen[source] * count.own / STEP * forward[name] + taught
             once += bool(seen[source]) * sizes[source] * count.teacher_once * teacher
         found[name] = Work(per_epoch, once, probe, options.probe_epochs)
     return found
@@ -142,15 +146,15 @@ def budget_in_pflop(budget: Budget, recipe: Recipe, images: TrainingImages) -> f
         return budget.pflop
     last = list(recipe.trainings.values())[-1]
     input_size = recipe.views.input_size(images.image_size)
-    each = forward_flop(last.model, images.num_classes, input_size)
-    return (budget.forward_epochs or 0.0) * images.num_images * each / PETA
+    forward = forward_flop(last.model, images.num_classes, input_size)
+    return (budget.forward_epochs or 0.0) * images.num_images * forward / PETA
 
 
 def epochs_within(budget: Budget, recipe: Recipe, images: TrainingImages) -> int:
     """Return the epochs of the last stage that a budget leaves after all other stages.
 
     Raises:
-        UserError: it leaves none.
+        UserError: no epoch is left.
     """
     work = work_of(recipe, images)
     *others, last = recipe.trainings

@@ -22,7 +22,9 @@ class Budget(BaseModel):
         description="forward passes per training image, in passes of the last stage's network",
     )
     pflop: float | None = Field(
-        default=None, gt=0, description="floating-point operations / 10^15, an addition counts one"
+        default=None,
+        gt=0,
+        description="10^15 floating-point operations; an addition counts as one",
     )
 
     @model_validator(mode="after")
@@ -76,7 +78,7 @@ class StudyOptions(BaseModel):
 
     @model_validator(mode="after")
     def known_baseline(self) -> "StudyOptions":
-        """Raise ValueError if there is no arm of the baseline's name."""
+        """Raise ValueError if no arm has the baseline's name."""
         if self.baseline is not None and self.baseline not in self.arms:
             raise ValueError(
                 f"baseline must be one of {', '.join(self.arms)}, got {self.baseline}; correct it"

@@ -38,11 +38,11 @@ class PlannedRun:
 
 
 def plan(study: Study, changes: tuple[str, ...] = ()) -> list[PlannedRun]:
-    """List all runs of a study: of every seed all arms, so that arms can be compared early.
+    """List the runs of a study, seed by seed, so that all arms can be compared early.
 
     Args:
         study: the study.
-        changes: changes of all recipes, of the form `section.key=value`.
+        changes: changes to all recipes, of the form `section.key=value`.
 
     Raises:
         UserError: the data is missing, or a budget leaves no epoch.
@@ -62,7 +62,7 @@ def plan(study: Study, changes: tuple[str, ...] = ()) -> list[PlannedRun]:
 
 
 def images_of(options: DataOptions, known: dict[str, TrainingImages]) -> TrainingImages:
-    """Return the facts of the training images, loading equal data only once."""
+    """Return the counts and sizes of the training images, loading equal data only once."""
     key = options.model_dump_json()
     if key not in known:
         known[key] = TrainingImages.of(load_splits(options))

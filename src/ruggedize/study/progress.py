@@ -1,4 +1,4 @@
-"""How far the runs of a study are, read from their files."""
+"""The states of the runs of a study, read from their files."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from ruggedize.study.summary import RunSummary
 
 
 class RunState(NamedTuple):
-    """How far a run is, and what it has cost until now."""
+    """The state of a run, and what it has cost so far."""
 
     text: str
     pflop: float
@@ -18,7 +18,7 @@ class RunState(NamedTuple):
 
 
 def state_of(run: PlannedRun, out: Path, summary: RunSummary | None) -> RunState:
-    """Return how far a run is."""
+    """Return the state of a run."""
     if summary is not None:
         return RunState("finished", summary.pflop, summary.seconds)
     folder, pflop, seconds, text = run.folder(out), 0.0, 0.0, "waiting"

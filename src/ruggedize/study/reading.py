@@ -30,7 +30,7 @@ class Study:
 
     @property
     def name(self) -> str:
-        """Return the name of the study, that of its file."""
+        """Return the name of the study: that of its file, without the suffix."""
         return self.path.stem
 
     @property
@@ -44,7 +44,7 @@ class Study:
         return out / "results" if named is None else self.path.parent / user_path(named)
 
     def recipe(self, arm: str, seed: int, changes: tuple[str, ...] = ()) -> Recipe:
-        """Return the recipe of an arm, with the epochs that are written there.
+        """Return the recipe of an arm, with its own epochs: no budget is applied.
 
         Raises:
             UserError: the recipe is invalid.
@@ -80,7 +80,8 @@ def load_study(place: Path | str) -> Study:
     budgets: dict[str, Budget | None] = {}
     for name, arm in options.arms.items():
         own = arm.get("budget")
-        budgets[name] = options.budget if own is None else validated(Budget, own, path)
+        prefix = f"arms.{name}.budget."
+        budgets[name] = options.budget if own is None else validated(Budget, own, path, prefix)
     study = Study(
         path=path,
         header=text.partition("\n")[0].lstrip("# "),
@@ -94,26 +95,27 @@ def load_study(place: Path | str) -> Study:
 
 
 def without_budget(arm: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of an arm that are those of its recipe."""
+    """Return the recipe options of an arm."""
     return {key: value for key, value in arm.items() if key != "budget"}
 
 
-def validated(kind: type[Table], table: Any, path: Path) -> Table:
-    """Parse a table; raise UserError for the first invalid entry."""
+def validated(kind: type[Table], table: Any, path: Path, prefix: str = "") -> Table:
+    """Parse a table; raise UserError for the first invalid entry, named after `prefix`."""
     try:
         return kind.model_validate(table)
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
-        place = ".".join(map(str, fault["loc"])) or "its content"
+        place = f"{prefix}{'.'.join(map(str, fault['loc']))}".rstrip(".") or "its content"
         message = fault["msg"].removeprefix("Value error, ")
+        title = "budget" if kind is Budget else "study file"
         raise UserError(
-            f"{shown(path)}, {shown(place)}: {shown(message)};\nthe entries of a study file are "
-            f"{', '.join(StudyOptions.model_fields)}"
+            f"{shown(path)}, {shown(place)}: {shown(message)};\n"
+            f"the entries of a {title} are {', '.join(kind.model_fields)}"
         ) from None
 
 
 def run_folders(out: Path) -> list[Path]:
-    """Return the assessed runs in the folder of a study; empty if it is no such folder."""
+    """Return the assessed runs in the folder of a study; empty if it is not such a folder."""
     if not (out / COPY).is_file():
         return []
     return [path.parent for path in sorted(out.glob("*/assessment.json"))]

@@ -1,4 +1,4 @@
-"""Execution of single runs of a study. Each is resumed where it was interrupted."""
+"""Execution of the runs of a study, each resumed where it was interrupted."""
 
 import shutil
 from collections.abc import Sequence
@@ -73,7 +73,7 @@ def unfinished(study: Study, runs: Sequence[PlannedRun], out: Path) -> list[Plan
 
 
 def reject_changed_study(study: Study, runs: Sequence[PlannedRun], out: Path) -> None:
-    """Raise UserError if a run that was begun, or its summary, is of another recipe.
+    """Raise UserError if a run that has begun, or its summary, has another recipe.
 
     Arms and seeds may be added at any time.
     """
@@ -85,13 +85,14 @@ def reject_changed_study(study: Study, runs: Sequence[PlannedRun], out: Path) ->
 
 
 def reject_other_summary(study: Study, run: PlannedRun, summary: RunSummary) -> None:
-    """Raise UserError if a summary is that of another recipe or study."""
+    """Raise UserError if a summary belongs to another recipe or study."""
     keys = differing(portable_recipe(run.recipe), summary.recipe)
     if keys or summary.study != study.name:
-        what = ", ".join(keys[:8]) or f"its name, {summary.study}"
+        other = f"another recipe, which differs in {', '.join(keys[:8])}"
         raise UserError(
-            f"study {study.name} has a result of {run.name} with another recipe, which differs in "
-            f"{what};\nrename the arm, or delete the result"
+            f"study {study.name} has a result of {run.name} with "
+            f"{other if keys else f'the name of another study, {summary.study}'};\n"
+            "rename the arm, or delete the result"
         )
 
 

@@ -1,4 +1,4 @@
-"""Teachers that several runs of a study have in common are trained once and copied."""
+"""Teachers that several runs of a study share are trained once and copied."""
 
 import json
 import logging
@@ -24,13 +24,13 @@ def training_key(recipe: Recipe, stage: str) -> str:
 
 
 def ingredients(recipe: Recipe, stage: str) -> dict[str, Any]:
-    """Return the options of a stage, those of the stages that it needs, and data.
+    """Return the options of a stage and of the stages that it needs, the views and the data.
 
-    The name belongs to them: random streams depend on it.
+    The name of the stage is included, because random streams depend on it.
     """
     options = recipe.all_stages[stage]
-    taught = {f"teacher {number}": name for number, name in enumerate(teachers_in(recipe, stage))}
-    before = {**taught, "start": options.start}
+    teachers = {f"teacher {number}": name for number, name in enumerate(teachers_in(recipe, stage))}
+    needed = {**teachers, "start": options.start}
     return {
         "stage": stage,
         "seed": recipe.seed,
@@ -39,14 +39,14 @@ def ingredients(recipe: Recipe, stage: str) -> dict[str, Any]:
         "data": recipe.data.model_dump(mode="json", exclude={"root"}),
         **{
             name: ingredients(recipe, source)
-            for name, source in before.items()
+            for name, source in needed.items()
             if source in recipe.all_stages
         },
     }
 
 
 def reuse_teachers(run: PlannedRun, others: Iterable[PlannedRun], out: Path) -> None:
-    """Copy finished stages of other runs into a run that would train the very same ones.
+    """Copy finished stages of other runs into a run that would train the same ones.
 
     The last stage of a run, which is what its arm is about, is always trained.
     """

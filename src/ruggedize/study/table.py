@@ -62,7 +62,7 @@ def paired_difference(
 ) -> Interval | None:
     """Return the mean difference over the seeds that both have, with its t-interval.
 
-    Runs on other test or validation images are not paired.
+    Runs on other test images, or on another number of validation images, are not paired.
     """
     partners = {run.seed: run for run in base}
     pairs = [(run, partners[run.seed]) for run in group if run.seed in partners]
@@ -77,7 +77,7 @@ def paired_difference(
 
 
 def same_images(run: RunSummary, other: RunSummary) -> bool:
-    """Return whether two runs were assessed on the same images."""
+    """Return whether two runs have the same test images and as many validation images."""
     same_numbers = all(run.images[name] == other.images[name] for name in ("test", "validation"))
     return same_numbers and run.data.get("test") == other.data.get("test")
 

@@ -54,7 +54,7 @@ def step(
 def keyed_draws(stage: Stage, step: int) -> Iterator[None]:
     """Key all draws of the network by seed and planned step within the `with` block.
 
-    The masks of our own networks depend on nothing else but the image. Other networks draw from
+    The masks of our own networks depend only on this key and the image. Other networks draw from
     torch's generators, which are keyed by the process as well: unlike views, their draws depend on
     the processes and micro-batches that share a step. A resumed training draws the same numbers.
     """
@@ -109,7 +109,7 @@ def checked_terms(stage: Stage, terms: Any, batch: Batch) -> Mapping[str, Term]:
         if not isinstance(term, Term) or term.total.ndim:
             raise UserError(
                 f"{stage.name}: the objective's {name} must be a Term whose total is a scalar;\n"
-                "return a mapping: {'loss': Term(losses.sum(), 'images')}"
+                "return a mapping: {'cross_entropy': Term(losses.sum(), 'images')}"
             )
         is_ratio = not term.weight and term.per in terms and term.per != name
         if term.per not in batch.counts and not is_ratio:

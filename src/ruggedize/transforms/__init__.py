@@ -1,4 +1,4 @@
-"""Parts for other training loops: transforms of uint8 images, and the consistency loss."""
+"""Building blocks for other training loops: transforms of uint8 images, the consistency loss."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""What the random draws of a transform depend on: the caller's numbers, or torch's generator."""
+"""The seed and indices of a transform's random draws: the caller's, or from torch's generator."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,7 @@ def drawn_seed(seed: int | None, epoch: int, index: Indices | None) -> int:
     if (seed is None) != (index is None) or (seed is None and epoch):
         raise ValueError(
             f"seed and index belong together, got seed={seed}, epoch={epoch} and index="
-            f"{'None' if index is None else 'one'};\ngive both, e.g. seed=0, epoch=epoch, "
+            f"{'None' if index is None else '...'};\ngive both, e.g. seed=0, epoch=epoch, "
             "index=index, or neither to draw from torch's generator"
         )
     if seed is None:

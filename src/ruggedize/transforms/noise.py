@@ -1,4 +1,4 @@
-"""RandAugment, the chain of noise and corruptions, as modules."""
+"""RandAugment, chains of noise and corruptions as modules."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar
@@ -22,7 +22,7 @@ from ruggedize.views import (
 )
 
 Picture = TypeVar("Picture", Tensor, Image.Image)
-BLANK = 64  # pixels: the smallest side that all semantics take
+BLANK = 64  # pixels: the smallest side that every semantics of RandAugment takes
 SINGLE = 3  # dimensions of one image as a tensor
 
 
@@ -54,13 +54,13 @@ class RandAugment(nn.Module):
         epoch: int = 0,
         index: Indices | None = None,
     ) -> Picture:
-        """Return augmented images; see `changed` for what is taken and returned."""
-        used = drawn_seed(seed, epoch, index)
+        """Return augmented images: a uint8 RGB batch, one image or a Pillow image, as given."""
+        call_seed = drawn_seed(seed, epoch, index)
 
         def augment(batch: Images) -> Images:
             source = np.ascontiguousarray(batch.numpy())
             out = np.empty_like(source)
-            stream = stream_key(used, "randaugment", epoch)
+            stream = stream_key(call_seed, "randaugment", epoch)
             randaugment_into(source, out, indices_of(index, len(source)), stream, self.options)
             return torch.from_numpy(out)
 
@@ -76,7 +76,7 @@ class RandAugment(nn.Module):
 
 
 class NoiseChain(nn.Module):
-    """A chain of noise, as `views.noise` of a recipe.
+    """A chain of noise, like `views.noise` of a recipe.
 
     Args:
         noise: the links, in order: `RandAugmentOptions`, `RandomErasingOptions`,
@@ -96,11 +96,11 @@ class NoiseChain(nn.Module):
         epoch: int = 0,
         index: Indices | None = None,
     ) -> Picture:
-        """Return noisy images; see `changed` for what is taken and returned."""
-        used = drawn_seed(seed, epoch, index)
+        """Return noisy images: a uint8 RGB batch, one image or a Pillow image, as given."""
+        call_seed = drawn_seed(seed, epoch, index)
 
         def add(batch: Images) -> Images:
-            noisy = apply_noise(batch, indices_of(index, len(batch)), self.noise, used, epoch)
+            noisy = apply_noise(batch, indices_of(index, len(batch)), self.noise, call_seed, epoch)
             return noisy.clone() if noisy is batch else noisy
 
         return changed(images, add)
@@ -137,17 +137,17 @@ class Corrupt(nn.Module):
         epoch: int = 0,
         index: Indices | None = None,
     ) -> Picture:
-        """Return corrupted images; see `changed` for what is taken and returned.
+        """Return corrupted images: a uint8 RGB batch, one image or a Pillow image, as given.
 
-        With seed and index the result is that of `ruggedize.corrupt` in epoch 0.
+        In epoch 0, the result for a seed and an index is that of `ruggedize.corrupt`.
         """
-        used = drawn_seed(seed, epoch, index)
+        call_seed = drawn_seed(seed, epoch, index)
         if epoch:
-            used = int(stream_key(used, "corrupt-epoch", epoch))
+            call_seed = int(stream_key(call_seed, "corrupt-epoch", epoch))
 
         def corrupt(batch: Images) -> Images:
             indices = indices_of(index, len(batch))
-            settings = {"seed": used, "preset": self.preset, "options": self.options}
+            settings = {"seed": call_seed, "preset": self.preset, "options": self.options}
             return corrupt_indexed(batch, indices, self.corruption, self.severity, **settings)
 
         return changed(images, corrupt)
@@ -158,16 +158,16 @@ class Corrupt(nn.Module):
 
 
 def load_kernels(transform: nn.Module) -> None:
-    """Apply a transform to a blank image, so that compiled kernels are in this process.
+    """Apply a transform to a blank image, so that its compiled kernels are loaded here.
 
-    The worker processes of a DataLoader are forked from it; otherwise each would load or even
-    compile them in every epoch.
+    A DataLoader's worker processes that are forked from this one inherit them; otherwise each
+    worker would load or even compile them in every epoch.
     """
     transform(torch.zeros(3, BLANK, BLANK, dtype=torch.uint8), seed=0, index=0)
 
 
 def changed(images: Picture, change: Callable[[Images], Images]) -> Picture:
-    """Apply a change of a batch to a batch, to one image or to a picture, and return the same kind.
+    """Apply a function of batches to a batch, one image or a Pillow image; return the same kind.
 
     Args:
         images: uint8 RGB on the CPU, `[n, 3, h, w]` or `[3, h, w]`, or a Pillow image. Not

@@ -58,8 +58,9 @@ class RandomResizedCrop(nn.Module):
         Args:
             images: uint8 RGB `[n, 3, h, w]` or `[3, h, w]` on the CPU; a Pillow image; or a list
                 of these, which becomes one batch.
-            seed: seed of the draws; together with `index`, else they come from torch's generator.
-            epoch: epoch, which the draws depend on.
+            seed: seed of the draws, given together with `index`; without both, the draws come
+                from torch's generator.
+            epoch: number of the epoch; each epoch has its own draws.
             index: index of each image in its data set.
         """
         stream = stream_key(drawn_seed(seed, epoch, index), "random-resized-crop", epoch)
@@ -76,7 +77,7 @@ class RandomResizedCrop(nn.Module):
         index: Indices | None,
         stream: np.uint64,
     ) -> Views:
-        """Return the crops of images of any sizes, in threads."""
+        """Return the crops of images of any sizes, computed in several threads."""
         n, rule = len(images), rule_of(self.options)
         indices = indices_of(index, n)
         out, boxes = np.empty((n, 3, self.size, self.size), np.uint8), new_boxes(n)
@@ -109,7 +110,7 @@ def pixels_of(image: Image.Image | Tensor) -> np.ndarray:
 
 
 def cut_out(pixels: np.ndarray, out: np.ndarray, box: tuple[float, ...], cubic: np.bool_) -> None:
-    """Write a box (left, top, width, height) of whole pixels, resized, to planes `[3, s, s]`."""
+    """Resize a box of whole pixels (left, top, width, height) into `out`, `[3, s, s]`."""
     left, top, width, height = (int(side) for side in box)
     cut = np.ascontiguousarray(pixels[top : top + height, left : left + width])
     cut.flags.writeable = False  # as Pillow's pixels are: one compiled kernel for both

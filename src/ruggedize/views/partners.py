@@ -1,4 +1,4 @@
-"""The images that mixing kinds of noise combine others with: a fixed pool, kept in memory."""
+"""Partners: a fixed pool of images in memory that some kinds of noise mix into the views."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +16,7 @@ from ruggedize.views.options import ViewOptions, members
 
 NUM_PARTNERS = 1024
 LABEL_MIXING = ("cutmix", "mixup")
-MIXING = ("amplitude_mix", *LABEL_MIXING)  # kinds that need partners
+MIXING = ("amplitude_mix", *LABEL_MIXING)  # kinds of noise that need partners
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ def choose_partners(images: ImageSet, views: ViewOptions, seed: int) -> Partners
     if not len(labelled):
         raise UserError(
             "views.noise mixes images with labelled ones, but no image has a label;\n"
-            f"remove {' and '.join(MIXING)}, or add labels"
+            f"remove {', '.join(MIXING)} from it, or add labels"
         )
     number = min(NUM_PARTNERS, len(labelled))
     chosen = generator(seed, "partners").choice(labelled, number, replace=False)
@@ -63,5 +63,5 @@ def choose_partners(images: ImageSet, views: ViewOptions, seed: int) -> Partners
 
 
 def symmetric_beta(uniform: np.ndarray, alpha: float) -> np.ndarray:
-    """Return draws from Beta(alpha, alpha) for uniform draws, by the inverse of its integral."""
+    """Convert uniform draws to draws from Beta(alpha, alpha), by inverting its distribution."""
     return uniform if alpha == 1 else betaincinv(alpha, alpha, uniform)

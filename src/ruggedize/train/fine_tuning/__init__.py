@@ -1,1 +1,1 @@
-"""Trainings that begin with given weights: starts, probe, layer-wise rates, WiSE-FT, choice."""
+"""Fine-tuning: initial weights, probe, layer-wise rates, WiSE-FT and choice of the network."""

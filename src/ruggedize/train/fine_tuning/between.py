@@ -28,7 +28,7 @@ from ruggedize.views import ViewOptions
 
 @dataclass(frozen=True, kw_only=True)
 class Interpolation:
-    """Two networks of the same layout, and the images that weights between them are judged on."""
+    """Two networks of the same layout, and the images to compare weights between them on."""
 
     name: str
     options: InterpolationOptions
@@ -53,9 +53,10 @@ class Interpolation:
 
 
 def between(stage: Interpolation, alpha: float, autocast: torch.autocast) -> Classifier:
-    """Return the network at (1 - alpha) start + alpha end; both ends are as they are.
+    """Return the network with weights (1 - alpha) start + alpha end.
 
-    Between them, batch-norm statistics are refreshed: those of the ends do not fit.
+    For 0 < alpha < 1, batch-norm statistics are refreshed, because those of the ends do not fit.
+
     Source: Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", equation 1.
     """
     model = copy.deepcopy(stage.end)
@@ -87,7 +88,7 @@ def refresh(stage: Interpolation, model: Classifier, autocast: torch.autocast) -
 def accuracies(
     stage: Interpolation, model: Classifier, autocast: torch.autocast, place: int
 ) -> dict[str, Any]:
-    """Return accuracy on clean and on corrupted validation images, and by corruption."""
+    """Return the accuracy on clean validation images, on corrupted ones, and by corruption."""
     cells = [(name, severity) for name in EXTRA for severity in SEVERITIES]
     task, total = f"{stage.name} alphas", len(stage.options.alphas) * (1 + len(cells))
     seed = int(seeding.stream_key(stage.seed, f"{stage.name}/corruptions"))

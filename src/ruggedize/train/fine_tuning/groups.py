@@ -11,9 +11,9 @@ from ruggedize.train.optim import FACTOR, Adam, AdamW, Sgd
 def parameter_groups(
     model: nn.Module, options: Adam | AdamW | Sgd, layer_decay: float, *, has_probe: bool
 ) -> list[dict[str, Any]]:
-    """Return groups of the weights that are trained, those of the first layers first.
+    """Return groups of the trained weights, those of the first layers first.
 
-    Biases and norms (one-dimensional), and what timm exempts, get no weight decay. A layer's
+    Biases, norms (one-dimensional) and weights that timm exempts get no weight decay. A layer's
     learning rate is multiplied by `layer_decay` once for every layer between it and the output.
     With a linear probe the head has its own groups: torch's fused SGD needs all weights of a group
     to have made the same number of steps.
@@ -27,14 +27,14 @@ def parameter_groups(
     for name, weight in model.named_parameters():
         if not weight.requires_grad:
             continue
-        is_bias = not isinstance(options, Adam) and (weight.ndim <= 1 or name in exempt)
+        is_undecayed = not isinstance(options, Adam) and (weight.ndim <= 1 or name in exempt)
         factor = factors.get(name, 1.0)
         group = {
             "params": [],
-            "weight_decay": 0.0 if is_bias else weight_decay,
+            "weight_decay": 0.0 if is_undecayed else weight_decay,
             FACTOR: factor * (bias_factor if weight.ndim <= 1 else 1.0),
         }
-        key = (factor, is_of_head(name, heads), is_bias)
+        key = (factor, is_of_head(name, heads), is_undecayed)
         groups.setdefault(key, group)["params"].append(weight)
     return [groups[key] for key in sorted(groups)]
 

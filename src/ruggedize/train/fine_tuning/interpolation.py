@@ -123,7 +123,7 @@ def images_to_compare(validation: ImageSet, num_images: int) -> ImageSet:
 
 
 def make_once(stage: Interpolation) -> None:
-    """Make the stage in its folder, which is locked, unless that is done."""
+    """Lock the folder and compute the interpolation in it, unless it is finished."""
     files.reject_unwritable_folder(stage.folder)
     with first_process_writes(stage.accelerator, stage.folder):
         if not is_made(stage):
@@ -134,7 +134,7 @@ def make_once(stage: Interpolation) -> None:
 def start_weights(
     name: str, file: Path, end: Classifier, classes: tuple[str, ...]
 ) -> dict[str, Tensor]:
-    """Read the weights at the start; raise UserError unless they are of the end's network."""
+    """Read the weights at the start; raise UserError unless they fit the network at the end."""
     description, weights = read_model_file(file)
     reject_other_network(weights, end.network, f"{name}.start: {file}", keep_head=True)
     if not description.classes == end.classes == classes:
@@ -149,7 +149,7 @@ def is_made(stage: Interpolation) -> bool:
     """Return whether the folder holds the result of this interpolation.
 
     Raises:
-        UserError: it holds that of another one, or a model that was changed since.
+        UserError: it holds the result of another one, or a model that has been changed since.
     """
     for name in (CURVE, DELIVERED):
         path = stage.folder / name
@@ -165,7 +165,7 @@ def is_made(stage: Interpolation) -> bool:
 
 
 def comparable(facts: Any) -> Any:
-    """Return facts without the place of the data, which may have moved."""
+    """Return the facts without the path of the data, which may have moved."""
     if not isinstance(facts, dict) or not facts.get("data"):
         return facts
     return facts | {"data": facts["data"].get("parts")}
@@ -180,7 +180,7 @@ def make(stage: Interpolation) -> None:
         stage.training, stage.folder, stage.accelerator
     )
     autocast = autocast_for(precision, stage.accelerator.device)
-    stage.accelerator.wait_for_everyone()  # until all have read the curve
+    stage.accelerator.wait_for_everyone()  # until all processes have read the curve
     for alpha in stage.options.alphas[len(points) :]:
         network = between(stage, alpha, autocast)
         points.append({"alpha": alpha} | accuracies(stage, network, autocast, len(points)))
@@ -200,7 +200,7 @@ def write_curve(stage: Interpolation, points: list[dict[str, Any]], precision: P
 def deliver(
     stage: Interpolation, best: dict[str, Any], autocast: torch.autocast, precision: Precision
 ) -> None:
-    """Write the network at the chosen alpha, and what it is; the model last."""
+    """Write `delivered.json`, then the network at the chosen alpha."""
     model = between(stage, best["alpha"], autocast)
     found = outcomes(model, stage.data.validation, model, autocast, stage.accelerator)
     data = packed_model(model, stage.facts["parents"])
@@ -222,7 +222,7 @@ def deliver(
 
 
 def described(point: dict[str, Any]) -> str:
-    """Return a point of the curve as text."""
+    """Format a point of the curve."""
     return (
         f"alpha {point['alpha']:g}, validation accuracy {100 * point['clean']:.2f} % clean, "
         f"{100 * point['corrupted']:.2f} % under the four extra corruptions"

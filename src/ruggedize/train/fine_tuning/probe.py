@@ -1,4 +1,4 @@
-"""Linear probe: in the first epochs only the head is trained, on the features as they are."""
+"""Linear probe: in the first epochs only the head is trained, on frozen features."""
 
 from torch import nn
 
@@ -20,10 +20,10 @@ def body_weights(model: nn.Module) -> list[nn.Parameter]:
 
 
 def set_modes(stage: Stage, body: list[nn.Parameter], epoch: int) -> None:
-    """Keep the network in training mode; during the probe, its head alone.
+    """Freeze all layers but the head in an epoch of the linear probe, and unfreeze them after it.
 
-    Batch-norm statistics, dropout and gradients of the other layers are then off. With several
-    processes their gradients are computed and discarded: DistributedDataParallel waits for them.
+    Frozen layers are in eval mode and get no gradients. With several processes their gradients are
+    computed and discarded, because DistributedDataParallel waits for them.
     """
     if not stage.options.probe_epochs:
         return
@@ -38,7 +38,7 @@ def set_modes(stage: Stage, body: list[nn.Parameter], epoch: int) -> None:
 
 
 def discard_gradients(body: list[nn.Parameter]) -> None:
-    """Remove the gradients of the layers that are not trained."""
+    """Discard the gradients of the layers that the probe does not train."""
     for weight in body:
         weight.grad = None
 

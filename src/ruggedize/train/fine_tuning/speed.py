@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def measured_choice(workload: Workload) -> str:
-    """Return the largest candidate whose training fits into the budget, or the first of all.
+    """Return the largest candidate whose training fits into the budget; the first if none does.
 
     Steps on random images are timed, from the first candidate to the first that takes too long.
     Reading files and validation are not included. The first process decides for all.
@@ -57,7 +57,7 @@ def timed_until_too_slow(
 
 
 def seconds_per_image(name: str, workload: Workload, device: torch.device) -> float:
-    """Return the time of a training step per image; infinite where memory is too small."""
+    """Return the seconds of a training step per image; infinite if it runs out of memory."""
     most = MOST_ON_CPU if device.type == "cpu" else workload.batch_size
     num_images = max(2, min(most, workload.batch_size))
     try:
@@ -103,15 +103,15 @@ def training_step(
 
 
 def log_choice(workload: Workload, seconds: list[float], chosen: int) -> None:
-    """Log the measured times, the choice, and what it does not take into account."""
+    """Log the choice, the measured times, and what they do not include."""
     times = ", ".join(
         f"{name} {time / 3600:.2g} h"
         for name, time in zip(workload.candidates, seconds, strict=False)
     )
     log.info(
-        "network: timm/%s, the largest measured whose training steps fit into training_hours = %g "
-        "(%s; reading images and validation not included). It is chosen by speed alone: which "
-        "network is most accurate on your data is not known beforehand",
+        "network: timm/%s, chosen for training_hours = %g by its training speed alone (%s; "
+        "reading images and validation not included). Which network is most accurate on your data "
+        "is not known beforehand",
         *(workload.candidates[chosen], workload.hours, times),
     )
     if seconds[chosen] > 3600 * workload.hours:

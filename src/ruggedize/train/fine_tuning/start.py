@@ -48,12 +48,12 @@ def fresh_model(
 def load_start(
     name: str, model: Classifier, options: TrainingOptions, given: Path | str | None
 ) -> Start | None:
-    """Load the weights that a stage starts from; return where they are from, or None.
+    """Load the weights that a stage starts from; return their source, or None if they are random.
 
     The head is kept if the other model has the same classes.
 
     Raises:
-        UserError: there is no such file, or it has the weights of another network.
+        UserError: there is no such file, or it is of another network or another normalisation.
     """
     if isinstance(options.model, TimmOptions) and options.model.pretrained:
         found = find_pretrained(options.model).to_json() | {"head": "new"}
@@ -115,7 +115,7 @@ def check_start(name: str, options: TrainingOptions, classes: tuple[str, ...], s
 
 
 def log_start(name: str, start: Start) -> None:
-    """Log where a stage starts from."""
+    """Log the source of the weights that a stage starts from."""
     head = "its head" if start["head"] == "kept" else "a new head for the classes of the data"
     license = f", licence {start['license']}" if start["license"] else ""
     log.info("%s: starting from %s%s, with %s", name, start["source"], license, head)

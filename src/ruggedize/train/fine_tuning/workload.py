@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 
 class Workload(NamedTuple):
-    """What the chosen network has to do, within how much time."""
+    """The training that the chosen network has to do, and its time budget."""
 
     candidates: tuple[str, ...]  # networks of timm, fast ones first
     num_classes: int
     input_size: int  # pixels
     batch_size: int
-    num_images: float  # training steps times images per step, over all stages
+    num_images: float  # of all training steps of teacher and student
     hours: float  # budget for these steps

@@ -79,15 +79,15 @@ class Consistency:
     def batch(self, images: Mapping[str, ImageBatch], epoch: int, step: int) -> Batch:
         """Make the noisy view, and the clean view or the teacher's precomputed logits for it."""
         context, labelled, unlabelled = self.context, images[LABELLED], images.get(UNLABELLED)
-        tensors = {LABELLED: self._seen(labelled, context.maker, epoch, self._teacher_logits)}
+        tensors = {LABELLED: self._views(labelled, context.maker, epoch, self._teacher_logits)}
         tensors[LABELLED]["labels"] = labelled.labels
         if unlabelled is not None:
             maker, table = context.unlabelled_maker, self._unlabelled_teacher_logits
-            seen = self._seen(unlabelled, maker, step, table)
-            tensors[UNLABELLED] = seen | hidden_labels(unlabelled)
+            views = self._views(unlabelled, maker, step, table)
+            tensors[UNLABELLED] = views | hidden_labels(unlabelled)
         return Batch(tensors, counts_of(labelled, unlabelled))
 
-    def _seen(
+    def _views(
         self, images: ImageBatch, maker: ViewMaker, draw: int, table: Tensor | None
     ) -> dict[str, Tensor]:
         """Make the views of one source; `draw` is the number that their random draws depend on."""
@@ -149,7 +149,7 @@ class Consistency:
 
     @cached_property
     def _unlabelled_teacher_logits(self) -> Tensor | None:
-        """The same for the unlabelled images."""
+        """The teacher's logits for the clean views of the unlabelled images, if precomputed."""
         assert self.context.unlabelled is not None
         return self._table(self.context.unlabelled, self.context.unlabelled_maker)
 

@@ -19,7 +19,7 @@ from ruggedize.train.objectives.losses import (
     soft_cross_entropies,
     student_metrics,
 )
-from ruggedize.train.objectives.noisy_student import taught
+from ruggedize.train.objectives.noisy_student import target_distributions
 from ruggedize.train.objectives.objective import (
     LABELLED,
     UNLABELLED,
@@ -33,7 +33,7 @@ from ruggedize.train.objectives.objective import (
 from ruggedize.train.objectives.options import FixMatchOptions
 
 Probabilities = Float32[Tensor, "n k"]
-LEAST = 1e-6  # a class that is predicted more rarely does not make the ratio infinite
+LEAST = 1e-6  # lower bound of a mean probability, so that the ratio stays finite
 
 
 def make(options: FixMatchOptions, context: Context) -> "FixMatch":
@@ -46,7 +46,7 @@ def make(options: FixMatchOptions, context: Context) -> "FixMatch":
 class Statistics:
     """Moving averages of the predictions on weak views, equal in all processes.
 
-    They contain the steps before the current one only, so that they do not depend on micro-batches.
+    They cover only the steps before the current one, so that they do not depend on micro-batches.
     """
 
     def __init__(self, num_classes: int, decay: float, accelerator: Accelerator) -> None:
@@ -69,10 +69,10 @@ class Statistics:
     def update(self, step: int) -> None:
         """Move the averages towards the means of a step over all processes; counts from 1."""
         sums, k = sum_over_processes(self.accelerator)(self.sums), self.num_classes
-        share = 1.0 - decay_after(self.decay, step - 1)
-        self.labelled = self.labelled.lerp(sums[:k] / sums[-2], share)
-        self.unlabelled = self.unlabelled.lerp(sums[k : 2 * k] / sums[-1], share)
-        self.confidence = self.confidence.lerp(sums[2 * k : 2 * k + 1] / sums[-2], share)
+        update_weight = 1.0 - decay_after(self.decay, step - 1)
+        self.labelled = self.labelled.lerp(sums[:k] / sums[-2], update_weight)
+        self.unlabelled = self.unlabelled.lerp(sums[k : 2 * k] / sums[-1], update_weight)
+        self.confidence = self.confidence.lerp(sums[2 * k : 2 * k + 1] / sums[-2], update_weight)
         self.reset()
 
 
@@ -80,7 +80,8 @@ class Statistics:
 class FixMatch:
     """Cross entropy with the labels on weak views plus cross entropy with confident pseudo-labels.
 
-    The clean view is the weak one, the noisy view the strong one. All are normalised together.
+    The clean view is the weak one, the noisy view the strong one. All views share one forward pass,
+    so that batch norm normalises them together.
 
     Source: Sohn et al. 2020, "FixMatch", equations 3 and 4. With `relative_threshold` and
     `distribution_alignment`: Berthelot et al. 2021, "AdaMatch", sections 3.2 and 3.3.
@@ -120,7 +121,7 @@ class FixMatch:
         if options.uses_statistics:
             self.statistics.add(logits.detach().softmax(1), probabilities)
         probabilities, is_used = self.pseudo_labels(probabilities)
-        targets = taught(probabilities, options.pseudo_labels)
+        targets = target_distributions(probabilities, options.pseudo_labels)
         losses = is_used * soft_cross_entropies(strong, targets)
         return {
             "cross_entropy": Term(cross_entropy, LABELLED),

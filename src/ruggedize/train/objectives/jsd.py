@@ -87,7 +87,7 @@ class Jsd:
 
 
 def three_views(images: ImageBatch, maker: ViewMaker, draw: int) -> Tensor:
-    """Make a clean and two noisy views of each image; the second has its own random stream."""
+    """Make a clean and two noisy views of each image; the second noisy view has its own draws."""
     second = replace(maker, seed=int(seeding.stream_key(maker.seed, "second-noisy-view")))
     clean, noisy = maker.pair(images.images, images.index, draw)
     return torch.stack([clean, noisy, second.noisy(images.images, images.index, draw)], dim=1)

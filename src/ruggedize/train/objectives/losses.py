@@ -76,7 +76,7 @@ def student_metrics(logits: Logits, labels: Labels) -> dict[str, Term]:
 
 @torch.no_grad()
 def agreement_metrics(student: Logits, teacher: Logits) -> dict[str, Term]:
-    """Return the teacher's prediction entropy and the rate of equal predictions."""
+    """Return the teacher's prediction entropy and the fraction of equal predictions."""
     same = (student.argmax(1) == teacher.argmax(1)).sum().float()
     return {
         "teacher_entropy": Term(entropy_sum(teacher), IMAGES, 0.0),
@@ -102,7 +102,7 @@ def pseudo_label_metrics(
     hidden_labels: Labels | None,
     is_used: Bool[Tensor, " n"] | None = None,
 ) -> dict[str, Term]:
-    """Return metrics of the unlabelled images; hidden labels are used here and nowhere else.
+    """Return metrics of the unlabelled images. No loss uses hidden labels.
 
     Args:
         student: the predictions that are trained to agree with the targets.

@@ -1,4 +1,4 @@
-"""Supervised loss on noisy views plus pseudo-labels that a frozen teacher gives clean images."""
+"""Supervised loss on noisy views plus cross entropy with a frozen teacher's pseudo-labels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ from ruggedize.train.objectives.teachers import Ensemble, teacher_of
 
 
 class PseudoLabels(NamedTuple):
-    """The teacher's predictions for the unlabelled images, in the rows of their indices."""
+    """The teacher's predictions for the unlabelled images; row i belongs to index i."""
 
     probabilities: Float32[Tensor, "m k"]
     weights: Float32[Tensor, " m"]  # 0: not confident enough
@@ -96,7 +96,7 @@ class NoisyStudent:
         cross_entropy = cross_entropy_sum(
             logits, labels, options.label_smoothing, self.context.class_weights
         )
-        targets = taught(unlabelled["probabilities"], options.pseudo_labels)
+        targets = target_distributions(unlabelled["probabilities"], options.pseudo_labels)
         losses = weights * soft_cross_entropies(others, targets)
         hidden = unlabelled.get("hidden_labels")
         return {
@@ -116,8 +116,8 @@ class NoisyStudent:
         table = precomputed_logits(teacher, images, [teacher.test_view], *shared)
         if table is None:
             raise UserError(
-                f"{context.name}: the pseudo-labels of {len(images):,} images do not fit into "
-                'memory;\nuse objective = "consistency", which does not store them'
+                f"{context.name}: the pseudo-labels of {len(images):,} images would take more than "
+                '1 GB;\nuse objective = "consistency", which does not store them'
             )
         probabilities = table[:, 0].softmax(1)
         weights = torch.zeros(len(probabilities))
@@ -125,7 +125,7 @@ class NoisyStudent:
         return PseudoLabels(probabilities, weights)
 
 
-def taught(probabilities: Tensor, pseudo_labels: str) -> Tensor:
+def target_distributions(probabilities: Tensor, pseudo_labels: str) -> Tensor:
     """Return the target distributions: the probabilities, or all mass on the likeliest class."""
     if pseudo_labels == "soft":
         return probabilities

@@ -89,7 +89,7 @@ def grouped(tensor: Tensor, num_groups: int, each: int) -> list[Tensor]:
 
 
 def counts_of(images: ImageBatch, unlabelled: ImageBatch | None = None) -> dict[str, int]:
-    """Return the number of images, that of labelled images, and those with unlabelled images."""
+    """Return the counts of all images, labelled images, unlabelled images and both sources."""
     counts = {IMAGES: len(images), LABELLED: int((images.labels >= 0).sum())}
     if unlabelled is None:
         return counts
@@ -209,7 +209,7 @@ class Context:
 
     @property
     def unlabelled_maker(self) -> ViewMaker:
-        """The maker of views of unlabelled images, whose draws are independent of the others."""
+        """The view maker for unlabelled images; its draws are independent of those of `maker`."""
         seed = int(seeding.stream_key(self.maker.seed, UNLABELLED))
         return replace(self.maker, seed=seed)
 
@@ -226,7 +226,8 @@ def checked(objective: object, stage: str, options: CustomObjective) -> Objectiv
     """Return a user's objective if it has what the training loop needs.
 
     Raises:
-        UserError: it lacks a method or attribute, names unknown sources, or has part of a state.
+        UserError: it lacks a method or attribute, names unknown sources, or defines only some of
+            the methods of an objective with a state.
     """
     kind = type(options).__name__
     if not isinstance(objective, Objective):
@@ -240,11 +241,13 @@ def checked(objective: object, stage: str, options: CustomObjective) -> Objectiv
             f"{', '.join(objective.sources) or 'none'};\ne.g. sources = {{'{LABELLED}': 1}}"
         )
     if objective.sees not in get_args(Sees):
-        raise UserError(f"{stage}: sees must be clean or noisy, got {objective.sees!r};\nset it")
-    there = [name for name in STATE if callable(getattr(objective, name, None))]
-    if there and len(there) < len(STATE):
+        raise UserError(
+            f"{stage}: sees must be clean or noisy, got {objective.sees!r};\nset it to noisy"
+        )
+    defined = [name for name in STATE if callable(getattr(objective, name, None))]
+    if defined and len(defined) < len(STATE):
         raise UserError(
             f"{stage}: an objective with a state needs {', '.join(STATE)}; this one has "
-            f"{', '.join(there)};\ndefine all three"
+            f"{', '.join(defined)};\ndefine all three"
         )
     return objective

@@ -66,9 +66,10 @@ def mixed_cross_entropy_sum(
     smoothing: float,
     class_weights: ClassWeights | None,
 ) -> Float32[Tensor, ""]:
-    """Return the cross entropy with shares of classes, summed; rows of zeros are ignored.
+    """Return the cross entropy with mixed labels, summed over the images.
 
-    Each image's cross entropy is multiplied by the weights of its classes, by their shares.
+    Each image's cross entropy is multiplied by the mean weight of its classes, weighted by their
+    shares. Rows of zeros (unlabelled images) are ignored.
     """
     losses = F.cross_entropy(logits, mixed_labels, reduction="none", label_smoothing=smoothing)
     if class_weights is None:

@@ -1,4 +1,4 @@
-"""The amplitude spectrum of the image is replaced by that of another image."""
+"""Amplitude mix: the amplitude spectrum of the image is replaced by that of another image."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from ruggedize.views.noise_options import AmplitudeMixOptions
 from ruggedize.views.partners import Partners
 
 APPLIED, PARTNER = 0, 1  # counters
-CHUNK = 16  # images per transform; always as many, so that rounding does not depend on the batch
+CHUNK = 16  # images per Fourier transform; fixed, so that rounding does not depend on the batch
 SMALLEST = np.float32(1e-20)  # in place of an amplitude of 0
 
 
@@ -20,7 +20,7 @@ def apply(
     options: AmplitudeMixOptions,
     partners: Partners,
 ) -> None:
-    """Write the images to `out`, with the phases of their own and the amplitudes of others."""
+    """Write the images to `out`, some of them with the amplitudes of another."""
     applied = uniforms(stream, index, APPLIED) < options.probability
     chosen = partners.drawn(stream, index, PARTNER)
     amplitudes = partners.amplitudes
@@ -37,7 +37,7 @@ def apply(
 def overlaps(options: AmplitudeMixOptions) -> dict[str, tuple[str, ...]]:
     """Return the corruptions that the noise overlaps.
 
-    The amplitude of frequency 0 is the mean of the image; those of all the others are its contrast.
+    The amplitude at frequency 0 is the mean of the image; the others determine its contrast.
     """
     return {"amplitude_mix": ("brightness", "contrast")}
 

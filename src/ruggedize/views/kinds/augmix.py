@@ -29,7 +29,7 @@ OVERLAPPING = (
     operations.BRIGHTNESS,
     operations.SHARPNESS,
 )
-SHARE, FIRST_WEIGHT = 0, 1  # counters of the draws for an image
+SHARE, FIRST_WEIGHT = 0, 1  # counters of an image's draws
 MOST_CHAINS, MOST_OPERATIONS = 10, 10  # allowed by the options
 FIRST_CHAIN = FIRST_WEIGHT + MOST_CHAINS
 LENGTH, FIRST_OPERATION = 0, 1  # offsets within a chain
@@ -64,7 +64,7 @@ def apply(
 
 
 def overlaps(options: AugMixOptions) -> dict[str, tuple[str, ...]]:
-    """Return the corruptions that each operation overlaps: none in the paper's own selection."""
+    """Return the corruptions that each operation overlaps: none with the paper's own selection."""
     if options.operations == "strict":
         return {}
     return {

@@ -1,4 +1,4 @@
-"""A rectangle of another image is pasted, and the label is mixed by its area."""
+"""CutMix: a rectangle of another image is pasted, and the label is mixed by its area."""
 
 import numpy as np
 

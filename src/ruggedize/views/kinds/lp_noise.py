@@ -18,9 +18,9 @@ from ruggedize.views.kinds.additive_noise import (
 from ruggedize.views.noise_options import LpNoiseOptions
 
 RADII = {"linf": 0.1, "l2": 5.0, "l1": 200.0}  # Siedel et al. 2024, for 32-pixel images
-POWERS = {"linf": 0, "l2": 2, "l1": 1}
+POWERS = {"linf": 0, "l2": 2, "l1": 1}  # 0 stands for infinity
 NUM_VALUES = 3 * 32 * 32  # of the images that the radii apply to
-APPLIED, RADIUS, DEPTH = 0, 1, 2  # counters; the distance from the centre is DEPTH's root
+APPLIED, RADIUS, DEPTH = 0, 1, 2  # counters; DEPTH draws the distance from the ball's centre
 FIRST_NOISE = 3
 
 
@@ -47,7 +47,7 @@ def apply(
 def overlaps(options: LpNoiseOptions) -> dict[str, tuple[str, ...]]:
     """Return the corruptions that the noise overlaps: the benchmark's noise corruptions.
 
-    Noise that is uniform in an L_2 ball of many dimensions is Gaussian noise, in effect.
+    Noise that is uniform in an L_2 ball of many dimensions is nearly Gaussian.
     """
     return {f"lp_noise {options.norm}": NOISES}
 
@@ -95,7 +95,7 @@ def add_noise(images, out, index, stream, ball, quantiles, noise):
 
 @kernel
 def draw_values(key, quantiles, power, noise):
-    """Draw a value for every value of an image; return their norm, or 1 for L_inf."""
+    """Fill `noise` with random values; return their norm, or 1 for L_inf."""
     total = 0.0
     for first in range(0, noise.size, VALUES_PER_HASH):
         word = bits(key, FIRST_NOISE + first // VALUES_PER_HASH)

@@ -1,4 +1,4 @@
-"""The image is blended with another, and so is its label."""
+"""Mixup: the image is blended with another, and so is its label."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""A random filter, mixed with the image."""
+"""Spectral filter: the image is mixed with itself, filtered at random."""
 
 import numpy as np
 
@@ -36,7 +36,7 @@ def apply(
 def overlaps(options: SpectralFilterOptions) -> dict[str, tuple[str, ...]]:
     """Return the corruptions that the noise overlaps.
 
-    Neighbours of positive weight blur the image, and the sum of the weights scales its values.
+    Positive weights of neighbours blur the image, and the sum of all weights scales its values.
     """
     return {"spectral_filter": ("defocus_blur", "gaussian_blur", "brightness", "contrast")}
 
@@ -66,7 +66,7 @@ def filter_images(images, out, index, stream, settings, quantiles, scratch):
 
 @kernel
 def draw_weights(key, std, quantiles, weights):
-    """Draw the weights of a filter."""
+    """Draw the weights of a filter: Gaussian, plus 1 at the centre."""
     values = weights.ravel()
     for j in range(values.size):
         values[j] = std * quantiles[integer(key, FIRST_WEIGHT + j, NUM_QUANTILES)]
