@@ -42,11 +42,14 @@ INFO_LOGGERS = (  # loggers whose INFO messages are shown
     "ruggedize.kernels.kernel",
     "ruggedize.models.precision",
     "ruggedize.recipe.automatic",
+    "ruggedize.recipe.generations",
     "ruggedize.recipe.outlook",
     "ruggedize.study.sharing",
     "ruggedize.train.loop",
     "ruggedize.train.delivery",
+    "ruggedize.train.fine_tuning.interpolation",
     "ruggedize.train.fine_tuning.speed",
+    "ruggedize.train.fine_tuning.start",
 )
 RESUMABLE = ("run", "train-teacher", "train-student", "study", "corrupt")
 MAKE_ROOM = "saved files are intact: free some space and run the same command again"

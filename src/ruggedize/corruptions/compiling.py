@@ -77,10 +77,16 @@ def started(suite: GeneratedSuite) -> list[subprocess.Popen[bytes]]:
     shares = [json.dumps([ALL[place::number], *rest]) for place in range(number)]
     none = subprocess.DEVNULL
     commands = [[sys.executable, "-P", "-m", __name__, share] for share in shares]
+    processes: list[subprocess.Popen[bytes]] = []
     try:
-        return [subprocess.Popen(c, stdin=none, stdout=none, stderr=none) for c in commands]
+        for command in commands:
+            processes.append(subprocess.Popen(command, stdin=none, stdout=none, stderr=none))
     except OSError:  # too many processes, or too little memory
+        for process in processes:
+            process.kill()
+            process.wait()
         return []
+    return processes
 
 
 def compile_kernels(names: Sequence[str], preset: Preset, side: int, options: Options) -> None:

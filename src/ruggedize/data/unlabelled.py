@@ -77,7 +77,12 @@ def balanced_positions(train: ImageSet, num_labels: int, seed: int) -> np.ndarra
         if len(found) < share:
             raise UserError(
                 f"data.num_labels = {num_labels} needs {share} training images of each class, but "
-                f"{name} has {len(found)};\nset num_labels to at most {num_classes * len(found)}"
+                f"{name} has {len(found)};\n"
+                + (
+                    f"set num_labels to at most {num_classes * len(found)}"
+                    if len(found)
+                    else f"add images of {name}, or remove the class"
+                )
             )
         chosen.append(found[:share])
     return np.sort(np.concatenate(chosen))

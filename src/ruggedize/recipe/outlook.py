@@ -39,8 +39,7 @@ class Passes(NamedTuple):
 def passes_of(recipe: Recipe, counts: Counts) -> dict[str, Passes]:
     """Return the passes of every stage by name, and those of the assessment as "assessment".
 
-    Every epoch counts as one pass over the labelled images: unlabelled images and
-    `steps_per_epoch` are not taken into account.
+    All views count alike, those of unlabelled images too.
     """
     found: dict[str, Passes] = {}
     for name, options in recipe.all_stages.items():
@@ -52,9 +51,10 @@ def passes_of(recipe: Recipe, counts: Counts) -> dict[str, Passes]:
         is_taught = isinstance(options, StudentOptions) and options.learns_from is not None
         per_image = FORWARD_AND_BACKWARD + is_taught
         validations = 1 if options.averaging.kind == "none" else 2
-        found[name] = Passes(
-            per_image * counts.train, validations * counts.validation, options.epochs
-        )
+        steps = options.steps_per_epoch
+        seen = counts.train if steps is None else steps * options.batch_size
+        seen *= 1 + options.objective.unlabelled_ratio
+        found[name] = Passes(per_image * seen, validations * counts.validation, options.epochs)
     assess = recipe.assess
     kinds = CORRUPTIONS if assess.corruptions is None else len(assess.corruptions)
     images = min(counts.test, assess.num_images or counts.test)

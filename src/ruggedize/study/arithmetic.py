@@ -134,7 +134,8 @@ def work_of(recipe: Recipe, images: TrainingImages) -> dict[str, Work]:
         for source, count in passes(name, options, recipe.views, images.image_size).items():
             taught = seen[source] * count.teacher * teacher
             per_epoch += seen[source] * count.own * forward[name] + taught
-            probe += seen[source] * count.own / STEP * forward[name] + taught
+            looks = count.own // STEP + count.own % STEP  # of the network, and of its own average
+            probe += seen[source] * looks * forward[name] + taught
             once += bool(seen[source]) * sizes[source] * count.teacher_once * teacher
         found[name] = Work(per_epoch, once, probe, options.probe_epochs)
     return found

@@ -20,6 +20,7 @@ from ruggedize.study.summary import (
     load_summaries,
     portable_recipe,
     summarise,
+    trained_stages,
     write_summary,
 )
 from ruggedize.study.validation import assess_validation
@@ -58,10 +59,10 @@ def perform(
     reuse_teachers(run, runs, out)
     run_recipe(recipe, folder, accelerator=accelerator, progress=progress)
     if not (folder / VALIDATION).exists():
-        last = list(recipe.all_stages)[-1]
+        last = trained_stages(folder, recipe)[-1]
         options, num_classes = recipe.training_of(last), len(data.train.classes)
         model = load_trained(folder / last / MODEL, options, num_classes)
-        result = assess_validation(model, recipe, data, accelerator, progress)
+        result = assess_validation({last: model}, recipe, data, accelerator, progress)
         save_assessment(result, folder / VALIDATION)
     return write_summary(study.results(out), summarise(study, run, out))
 
@@ -99,4 +100,5 @@ def reject_other_summary(study: Study, run: PlannedRun, summary: RunSummary) -> 
 def keep_study_file(study: Study, out: Path) -> None:
     """Copy the study file into the folder of its runs."""
     out.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(study.path, out / COPY)
+    if study.path.resolve() != (out / COPY).resolve():
+        shutil.copyfile(study.path, out / COPY)

@@ -11,7 +11,7 @@ from typing import Any
 from ruggedize.core.files import PARTIAL
 from ruggedize.recipe import Recipe, teachers_in
 from ruggedize.study.planning import PlannedRun
-from ruggedize.train import reject_changed_model
+from ruggedize.train import InterpolationOptions, reject_changed_model
 
 MODEL = "model.safetensors"
 NOT_COPIED = shutil.ignore_patterns("state", ".lock", f"*{PARTIAL}")
@@ -31,12 +31,17 @@ def ingredients(recipe: Recipe, stage: str) -> dict[str, Any]:
     options = recipe.all_stages[stage]
     teachers = {f"teacher {number}": name for number, name in enumerate(teachers_in(recipe, stage))}
     needed = {**teachers, "start": options.start}
+    interpolated: dict[str, Any] = {}
+    if isinstance(options, InterpolationOptions):  # its alpha is chosen under corruptions
+        needed["end"] = options.interpolate
+        interpolated["preset"] = recipe.assess.preset
     return {
         "stage": stage,
         "seed": recipe.seed,
         "options": options.model_dump(mode="json"),
         "views": recipe.views.model_dump(mode="json"),
         "data": recipe.data.model_dump(mode="json", exclude={"root"}),
+        **interpolated,
         **{
             name: ingredients(recipe, source)
             for name, source in needed.items()

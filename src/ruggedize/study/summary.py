@@ -10,7 +10,7 @@ from ruggedize.core import files
 from ruggedize.core.errors import UserError, shown
 from ruggedize.core.files import read_lines, sha256
 from ruggedize.core.reading import read_json
-from ruggedize.recipe import Recipe
+from ruggedize.recipe import Recipe, is_skipped
 from ruggedize.report import table_without_places
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ def summarise(study: "Study", run: "PlannedRun", out: Path) -> RunSummary:
     folder = run.folder(out)
     assessment = load_assessment(folder / "assessment.json")
     validation = load_assessment(folder / VALIDATION)
-    stages = {name: stage_summary(run, name, folder / name) for name in run.recipe.all_stages}
+    names = trained_stages(folder, run.recipe)
+    stages = {name: stage_summary(run, name, folder / name) for name in names}
     data = assessment.facts.data
     note = read_json(folder / list(stages)[-1] / "delivered.json")["training"]["images"]
     return RunSummary(
@@ -110,6 +111,11 @@ def summarise(study: "Study", run: "PlannedRun", out: Path) -> RunSummary:
         validation=validation_summary(validation),
         environment=read_json(folder / "environment.json"),
     )
+
+
+def trained_stages(folder: Path, recipe: Recipe) -> list[str]:
+    """Return the stages of a finished run, without those that it has skipped."""
+    return [name for name in recipe.all_stages if not is_skipped(folder, name)]
 
 
 def portable_recipe(recipe: Recipe) -> dict[str, Any]:

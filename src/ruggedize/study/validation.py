@@ -11,9 +11,13 @@ from ruggedize.recipe import Recipe
 
 
 def assess_validation(
-    model: Classifier, recipe: Recipe, data: Splits, accelerator: Accelerator, progress: Progress
+    models: dict[str, Classifier],
+    recipe: Recipe,
+    data: Splits,
+    accelerator: Accelerator,
+    progress: Progress,
 ) -> AssessmentResult:
-    """Assess a model on the validation images, clean and under the four extra corruptions.
+    """Assess models on the validation images, clean and under the four extra corruptions.
 
     Recipes are chosen by the result, so that no choice uses test images or the fifteen corruptions
     of the benchmark.
@@ -27,7 +31,8 @@ def assess_validation(
     )
     cells = {"corruptions": EXTRA, "severities": SEVERITIES, "num_images": None}
     options = recipe.assess.model_copy(update={"suite": GENERATED, **cells})
-    models = {list(recipe.all_stages)[-1]: model.to(accelerator.device)}
+    for model in models.values():
+        model.to(accelerator.device)
     return assess(
         models, data.validation, suite, options, accelerator=accelerator, progress=progress
     )

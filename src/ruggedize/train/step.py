@@ -105,7 +105,13 @@ def checked_terms(stage: Stage, terms: Any, batch: Batch) -> Mapping[str, Term]:
     Raises:
         UserError: one is not a scalar `Term`, its count is unknown, or none has a weight.
     """
-    for name, term in terms.items() if isinstance(terms, Mapping) else [("loss", terms)]:
+    named = terms.items() if isinstance(terms, Mapping) else [("result", None)]
+    for name, term in named:
+        if name == "loss":
+            raise UserError(
+                f"{stage.name}: the objective's term loss would be added to the loss that is "
+                "logged;\nuse another name, such as cross_entropy"
+            )
         if not isinstance(term, Term) or term.total.ndim:
             raise UserError(
                 f"{stage.name}: the objective's {name} must be a Term whose total is a scalar;\n"

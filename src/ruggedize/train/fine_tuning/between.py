@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from ruggedize.train.fine_tuning.corrupted import corrupted_set
 from ruggedize.train.fine_tuning.options import InterpolationOptions
 from ruggedize.train.options import TrainingOptions
 from ruggedize.train.validate import outcomes, score
-from ruggedize.views import ViewOptions
+from ruggedize.views import ViewOptions, choose_partners
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Interpolation:
     @property
     def sees(self) -> str:
         """The views that batch-norm statistics are refreshed on: those of the training."""
-        if self.training.objective.kind == "supervised":
+        if self.training.objective.kind in ("supervised", "fixmatch"):
             return self.training.views or "clean"
         return self.training.views or "noisy"
 
@@ -78,7 +78,9 @@ def refresh(stage: Interpolation, model: Classifier, autocast: torch.autocast) -
     purpose = f"{stage.name}/refresh"
     order = seeding.generator(stage.seed, purpose).permutation(len(train))[:REFRESH_IMAGES]
     batches = even_batches(order, stage.training.batch_size, 2)
+    partners = choose_partners(train, stage.views, stage.seed)
     maker = view_maker(stage.views, train.image_size, stage.seed, purpose)
+    maker = replace(maker, partners=partners)
     view = maker.clean if stage.sees == "clean" else maker.noisy
     mine = train.batches(batches[accelerator.process_index :: accelerator.num_processes])
     views = (view(batch.images, batch.index, 0).to(accelerator.device) for batch in mine)

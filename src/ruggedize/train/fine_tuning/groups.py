@@ -23,7 +23,7 @@ def parameter_groups(
     factors, exempt = layer_factors(model, layer_decay), undecayed_in(model)
     weight_decay = 0.0 if isinstance(options, Adam) else options.weight_decay
     bias_factor = options.bias_lr_factor if isinstance(options, Sgd) else 1.0
-    groups: dict[tuple[float, bool, bool], dict[str, Any]] = {}
+    groups: dict[tuple[float, bool, bool, float], dict[str, Any]] = {}
     for name, weight in model.named_parameters():
         if not weight.requires_grad:
             continue
@@ -34,7 +34,7 @@ def parameter_groups(
             "weight_decay": 0.0 if is_undecayed else weight_decay,
             FACTOR: factor * (bias_factor if weight.ndim <= 1 else 1.0),
         }
-        key = (factor, is_of_head(name, heads), is_undecayed)
+        key = (factor, is_of_head(name, heads), is_undecayed, group[FACTOR])
         groups.setdefault(key, group)["params"].append(weight)
     return [groups[key] for key in sorted(groups)]
 

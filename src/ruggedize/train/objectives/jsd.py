@@ -44,6 +44,7 @@ class Jsd:
     The divergence is the mean over all images, labelled or not.
 
     Source: Hendrycks et al. 2020, "AugMix", section 3 and equation 1 (weight 12).
+    Deviation: the second noisy view has its own crop and flip, whatever `views.geometry` says.
     """
 
     options: JsdOptions
