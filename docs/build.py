@@ -14,7 +14,8 @@ HEAD = """# Every option of a recipe
 A recipe is a TOML file. `base = "NAME"` starts from a shipped recipe or from a file in the same
 folder. Values in the file override the base, and `--set section.key=value` overrides both. For an
 option that selects a kind, the name is enough: `averaging = "ema"` means
-`averaging = { kind = "ema" }`. A default of "none" cannot be written; leave the option out.
+`averaging = { kind = "ema" }`. A default shown as none (without quotes) cannot be
+written in TOML; to keep it, omit the option.
 
 - **Objectives.** `objective` is `supervised` (labels only), `consistency` (labels and a frozen
   teacher), `jsd` (labels, and agreement between a clean and two noisy views), `mean-teacher`
@@ -24,14 +25,14 @@ option that selects a kind, the name is enough: `averaging = "ema"` means
 - **Stages.** Every recipe has `teacher` and `student`; `without_teacher = true` trains no teacher.
   `[stages.NAME]` adds a stage that is trained after them. `like = "STAGE"` copies the options of an
   earlier stage, `learns_from = "STAGE"` uses its model as the teacher (`["STAGE", "STAGE"]`: the
-  mean of several), `start = "STAGE"` its weights to begin with; `interpolate = "STAGE"` is a stage
-  without a training ([fine-tuning](method.md#fine-tuning)).
-- **Networks** are named, or tables with a name: `model = "timm/resnet18"`,
+  mean of several), and `start = "STAGE"` starts from its weights. A stage with
+  `interpolate = "STAGE"` is not trained ([fine-tuning](method.md#fine-tuning)).
+- **Networks** are given by name, or as a table with a name: `model = "timm/resnet18"`,
   `model = { name = "timm/resnet18", pretrained = true }`.
 - **`control = true`** (default `false`) adds the stage `noise-only`: the student's options, noisy
   views, labels only.
 - **`student.generations = N`** (default 1) adds `student-2` to `student-N`, each taught by the
-  previous one, until validation no longer improves.
+  previous one, until validation accuracy no longer improves.
 - **`microbatches`** computes a step in several parts, one after the other, to save memory
   ([how](method.md#micro-batches)).
 

@@ -23,16 +23,16 @@ STUDIES = ROOT / "benchmarks" / "studies"
 MARKED = re.compile(r"(<!-- results: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 COMMAND = re.compile(r"^# ((?:ruggedize study|python|\(cd) .*?)(?:  +\(.*)?$", re.MULTILINE)
 TEACHERS = (("mini", "fixed-teacher"), ("mini", "mean-teacher"), ("full", "teacher"))
-"""Studies and arms that show what a teacher adds to the same noise; the baselines have none."""
+"""Arms that show what a teacher adds to the same noise; the baselines have no teacher."""
 HEAD = """# Results
 
-`make results` writes this page from the summaries of finished runs in `benchmarks/results/studies`;
-the studies are in [benchmarks/studies](../benchmarks/studies) ([how they work](studies.md)).
-Accuracies are in %, as mean ± standard deviation over seeds. Differences are in points, with 95 %
-t-intervals of the differences paired by seed: they cover the randomness of the training, not the
-choice of the test images. "validation, extras" is the accuracy on held-out training images under
-the four extra corruptions, by which arms are chosen; the other columns are on test images.
-Everything that was assessed on test images is listed.
+`make results` writes this page from the summaries of finished runs in `benchmarks/results/studies`.
+The studies are in [benchmarks/studies](../benchmarks/studies); [Run a study](studies.md) describes
+how they work. Accuracies are in %, as mean ± standard deviation over seeds. Differences are in
+percentage points, paired by seed, with 95 % t-intervals, which cover the randomness of the training
+but not the choice of the test images. "validation, extras" is the accuracy on held-out training
+images under the four extra corruptions, by which arms are chosen. The other columns are on test
+images. All runs that were assessed on test images are included.
 """
 
 
@@ -57,9 +57,9 @@ def rows_of(study: Study) -> list[ArmRow]:
 
 
 def teacher_rows(studies: dict[str, Study]) -> list[str]:
-    """Return the table of the differences that a teacher makes at equal arithmetic."""
+    """Return the table of the differences that a teacher makes at equal compute."""
     lines = [
-        "The difference from the same noise without a teacher, at equal arithmetic:\n",
+        "The difference from the same noise without a teacher, at equal compute:\n",
         "| study | arm | seeds | clean | C15 |",
         "|---|---|---|---|---|",
     ]

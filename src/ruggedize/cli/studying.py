@@ -26,7 +26,7 @@ def study(
     only: Name = None,
     status: Switch = False,
 ) -> None:
-    """Run several recipes with several seeds at equal arithmetic, and compare them.
+    """Run several recipes with several seeds at equal compute, and compare them.
 
     Each run has its own process. After an interruption, the same command resumes: finished runs are
     skipped. Equal teachers are trained once. `ruggedize report DIR` writes a page about all runs.

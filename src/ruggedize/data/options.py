@@ -59,13 +59,13 @@ class DataOptions(BaseModel):
     )
     validation_choice: Literal["stratified", "last"] = Field(
         default="stratified",
-        description="which images are held out: every class in proportion, or the last ones",
+        description="which images are held out: a sample stratified by class, or the last ones",
     )
     num_train: int | None = Field(
         default=None,
         ge=2,
-        description="training images to use, every class in proportion; for built-in data sets; "
-        "default: all that are not held out",
+        description="number of training images to use, stratified by class; only for built-in data "
+        "sets; default: all that are not held out",
     )
     unlabelled: Annotated[Path, AfterValidator(absolute_path)] | None = Field(
         default=None,
@@ -75,11 +75,14 @@ class DataOptions(BaseModel):
     num_labels: int | None = Field(
         default=None,
         ge=2,
-        description="training images that keep their label, equally many of each class; the "
-        "others become unlabelled",
+        description="number of training images that keep their labels, the same number in each "
+        "class; the others become unlabelled",
     )
     label_seed: int = Field(
-        default=0, ge=0, lt=1 << 32, description="seed of the choice of the num_labels images"
+        default=0,
+        ge=0,
+        lt=1 << 32,
+        description="seed for choosing the images that keep their labels",
     )
     skip_bad_images: bool = Field(
         default=False,

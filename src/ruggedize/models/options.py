@@ -71,15 +71,15 @@ class AirbenchOptions(BaseModel):
 
 Dropout = Annotated[
     float,
-    Field(ge=0, lt=1, description="rate of values dropped between the convolutions of a block"),
+    Field(ge=0, lt=1, description="dropout rate between the convolutions of a block"),
 ]
 StochasticDepth = Annotated[
     float,
     Field(
         ge=0,
         lt=1,
-        description="rate of dropped residual branches in the last block; it grows linearly from "
-        "the first (0.2 in Noisy Student)",
+        description="rate at which the residual branch of the last block is dropped; it grows "
+        "linearly from the first block (0.2 in Noisy Student)",
     ),
 ]
 
@@ -113,8 +113,8 @@ class WideResNetOptions(BaseModel):
         default=0.0,
         ge=0,
         lt=1,
-        description="slope of leaky ReLU for negative values; 0: ReLU. WRN-28-2 of the "
-        "semi-supervised papers: depth 28, width 2, slope 0.1",
+        description="slope of leaky ReLU for negative values; 0: ReLU. The WRN-28-2 of "
+        "semi-supervised papers has depth 28, width 2 and slope 0.1",
     )
 
     @field_validator("depth")
@@ -130,9 +130,9 @@ class WideResNetOptions(BaseModel):
 
 
 class TimmOptions(BaseModel):
-    """Any classifier of timm (extra `timm`), named `timm/NAME`; normalised as timm describes it.
+    """Any timm classifier (extra `timm`), named `timm/NAME`; normalised as timm specifies.
 
-    Its last layer is replaced by one for the classes of the data; its input size is the views'.
+    The last layer is replaced by one for the data's classes; the input size is that of the views.
     """
 
     model_config = FROZEN

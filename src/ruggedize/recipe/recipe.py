@@ -73,14 +73,15 @@ class Recipe(BaseModel):
     data: DataOptions
     views: ViewOptions = ViewOptions()
     without_teacher: bool = Field(
-        default=False, description="train no teacher: every stage learns from the labels alone"
+        default=False,
+        description="do not train the stage teacher; no other stage may then learn from it",
     )
     teacher: TrainingOptions
     student: StudentOptions
     stages: dict[StageName, AnyStage] = Field(
         default={},
-        description="additional stages by name, in this order after the student: trainings, or "
-        "with interpolate = STAGE weights between a network's start and end",
+        description="additional stages by name, made in this order after the student: trainings, "
+        "or interpolations between the start and the end of a training (interpolate = STAGE)",
     )
     assess: Annotated[AssessOptions, AfterValidator(known_only)] = AssessOptions()
     track: Annotated[tuple[TrackerName, ...], BeforeValidator(tracker_names)] = Field(

@@ -1,4 +1,4 @@
-"""Studies: several recipes and seeds at equal arithmetic, one process per run."""
+"""Studies: several recipes and seeds at equal compute, one process per run."""
 
 import lazy_loader
 

@@ -31,7 +31,9 @@ class Adam(BaseModel):
     beta2: float = Field(
         default=0.999, ge=0, lt=1, description="decay of the mean squared gradient"
     )
-    epsilon: float = Field(default=1e-7, gt=0, description="added to the root of the second moment")
+    epsilon: float = Field(
+        default=1e-7, gt=0, description="added to the square root of the second moment"
+    )
 
 
 class AdamW(BaseModel):
@@ -44,11 +46,13 @@ class AdamW(BaseModel):
     beta2: float = Field(
         default=0.999, ge=0, lt=1, description="decay of the mean squared gradient"
     )
-    epsilon: float = Field(default=1e-8, gt=0, description="added to the root of the second moment")
+    epsilon: float = Field(
+        default=1e-8, gt=0, description="added to the square root of the second moment"
+    )
     weight_decay: float = Field(
         default=0.01,
         ge=0,
-        description="decay, multiplied by lr; not applied to biases and batch norm",
+        description="weight decay, multiplied by lr; not applied to biases and norms",
     )
 
 
@@ -62,10 +66,10 @@ class Sgd(BaseModel):
         default=0.9, ge=0, lt=1, description="Nesterov momentum; 0 turns it off"
     )
     weight_decay: float = Field(
-        default=5e-4, ge=0, description="L2 penalty; not applied to biases and batch norm"
+        default=5e-4, ge=0, description="L2 penalty; not applied to biases and norms"
     )
     bias_lr_factor: float = Field(
-        default=1.0, gt=0, description="factor on lr for biases and batch-norm weights"
+        default=1.0, gt=0, description="factor on lr for biases and norms"
     )
 
 
@@ -81,7 +85,9 @@ class Cosine(BaseModel):
 
     model_config = FROZEN
     kind: Literal["cosine"] = "cosine"
-    warmup: float = Field(default=0.0, ge=0, lt=1, description="share of the steps spent rising")
+    warmup: float = Field(
+        default=0.0, ge=0, lt=1, description="fraction of the steps that the warm-up takes"
+    )
 
 
 class OneCycle(BaseModel):
@@ -89,7 +95,9 @@ class OneCycle(BaseModel):
 
     model_config = FROZEN
     kind: Literal["one-cycle"] = "one-cycle"
-    warmup: float = Field(default=0.25, gt=0, lt=1, description="share of the steps spent rising")
+    warmup: float = Field(
+        default=0.25, gt=0, lt=1, description="fraction of the steps that the warm-up takes"
+    )
     final: float = Field(
         default=0.0,
         ge=0,
@@ -135,7 +143,9 @@ class Ema(BaseModel):
         lt=1,
         description="decay of the average; its warm-up takes 9 decay / (1 - decay) steps",
     )
-    start: float = Field(default=0.0, ge=0, lt=1, description="share of the steps before it starts")
+    start: float = Field(
+        default=0.0, ge=0, lt=1, description="fraction of the steps before averaging starts"
+    )
 
 
 class Swa(BaseModel):
@@ -144,7 +154,7 @@ class Swa(BaseModel):
     model_config = FROZEN
     kind: Literal["swa"] = "swa"
     start: float = Field(
-        default=0.75, ge=0, lt=1, description="share of the steps before it starts"
+        default=0.75, ge=0, lt=1, description="fraction of the steps before averaging starts"
     )
     every: int = Field(default=10, ge=1, description="steps between two snapshots")
 

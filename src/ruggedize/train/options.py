@@ -48,8 +48,8 @@ class TrainingOptions(BaseModel):
     class_weights: Literal["none", "balanced"] = Field(
         default="none",
         description="weights of the classes in the cross entropy; balanced: n / (k n_c) for n "
-        "labelled training images of k classes, n_c of them of class c, so that every class counts "
-        "alike",
+        "labelled training images of k classes, n_c of them of class c, so that all classes count "
+        "equally",
     )
     views: Literal["clean", "noisy"] | None = Field(
         default=None, description="view that the supervised objective trains on; default: clean"
@@ -65,15 +65,16 @@ class TrainingOptions(BaseModel):
     probe_epochs: int = Field(
         default=0,
         ge=0,
-        description="linear probe: epochs, of all, in which only the last layer is trained, at a "
-        "constant learning rate; the schedule is that of the others",
+        description="linear probe: number of initial epochs that train only the last layer, "
+        "at a constant learning rate; they count as epochs, and the schedule covers the remaining "
+        "ones",
     )
     layer_decay: float = Field(
         default=1.0,
         gt=0,
         le=1,
-        description="layer-wise decay: the learning rate of a layer is this times that of the next "
-        "one; the last layer's is the optimiser's",
+        description="layer-wise decay: every layer has this factor times the learning rate of the "
+        "next layer; the last layer has the optimiser's",
     )
     batch_size: int = Field(
         default=128, ge=2, description="labelled images per step, over all processes"
@@ -81,9 +82,8 @@ class TrainingOptions(BaseModel):
     steps_per_epoch: int | None = Field(
         default=None,
         ge=1,
-        description="steps of an epoch, in which the labelled images are repeated as often as "
-        "needed, for few labels and many unlabelled images; default: one pass over the labelled "
-        "images",
+        description="steps per epoch, for few labels and many unlabelled images: the labelled "
+        "images are repeated as often as needed; default: one pass over the labelled images",
     )
     optimiser: Optimiser = Field(default=Adam(), description="adam, adamw or sgd, and its options")
     schedule: Schedule = Field(
@@ -93,7 +93,7 @@ class TrainingOptions(BaseModel):
     deliver: Literal["auto", "average", "raw"] = Field(
         default="auto",
         description="weights to deliver: the average, the raw weights, or (auto) the average "
-        "unless the raw weights are better by more than two standard errors in validation",
+        "unless the raw weights are better in validation by more than two standard errors",
     )
     early_stopping: EarlyStopping | None = Field(
         default=None, description="stop when validation stops improving, and deliver the best epoch"
@@ -235,7 +235,7 @@ def usual_teacher(options: dict[str, Any]) -> str | None:
 
 
 class StudentOptions(TrainingOptions):
-    """How the student is trained: the options of a teacher, and which teacher it learns from."""
+    """How the student is trained: the options of a teacher, and the teacher that it learns from."""
 
     objective: ObjectiveOptions = Field(
         default=ConsistencyOptions(),
@@ -245,7 +245,7 @@ class StudentOptions(TrainingOptions):
         default_factory=usual_teacher,
         json_schema_extra={"default": "teacher"},
         description="stage whose model is the teacher, or a list of stages, whose probabilities "
-        "are averaged; default: teacher, or nothing with an objective without a teacher",
+        "are averaged; default: teacher, or none if the objective has no teacher",
     )
     allow_smaller_student: bool = Field(
         default=False, description="allow a student with fewer parameters than its teacher"
@@ -270,12 +270,12 @@ class StudentOptions(TrainingOptions):
 
 
 class StageOptions(StudentOptions):
-    """A further stage of a run, such as a next generation or a control without a teacher."""
+    """An additional stage of a run, such as another generation or a control without a teacher."""
 
     learns_from: str | tuple[str, ...] | None = Field(
         default=None,
-        description="stage whose model is the teacher; a list of stages: their mean "
-        "probabilities; default: no teacher",
+        description="stage whose model is the teacher, or a list of stages, whose probabilities "
+        "are averaged; default: no teacher",
     )
     requires_gain: bool = Field(
         default=False,

@@ -61,9 +61,9 @@ class AugMixOptions(BaseModel):
     width: int = Field(default=3, ge=1, le=10)
     """Number of chains."""
     depth: int = Field(default=3, ge=1, le=10)
-    """Largest number of operations in a chain; that of each chain is uniform from 1 to this."""
+    """Maximum number of operations in a chain; drawn uniformly from 1 to this for each chain."""
     severity: float = Field(default=3.0, ge=0.1, le=10)
-    """Largest strength of an operation; each strength is uniform from 0.1 to this."""
+    """Maximum strength of an operation; strengths are drawn uniformly from 0.1 to this."""
     operations: Literal["strict", "all"] = "strict"
     """Operations: "strict" leaves out Color, Contrast, Brightness and Sharpness, which overlap
     corruptions of the benchmark."""
@@ -108,7 +108,7 @@ class AdditiveNoiseOptions(BaseModel):
     probability: Probability = 1.0
     """Probability that noise is added to an image."""
     std: float = Field(default=0.1, gt=0, le=1)
-    """Largest standard deviation (1 is white); that of each image is uniform from 0 to this."""
+    """Maximum standard deviation (1 is white); drawn uniformly from 0 to this for each image."""
     distribution: Literal["gaussian", "uniform"] = "gaussian"
     """Distribution of the noise; both have the same standard deviation."""
 
@@ -123,9 +123,9 @@ class LpNoiseOptions(BaseModel):
     norm: Literal["linf", "l2", "l1"] = "linf"
     """Norm of the ball."""
     radius: float | None = Field(default=None, gt=0)
-    """Largest radius (1 is white); that of each image is uniform from 0 to this. It applies to
-    32-pixel images; at other sizes it is scaled so that each value changes as much. Default: 0.1
-    for linf, 5 for l2, 200 for l1."""
+    """Maximum radius (1 is white) at 32 pixels; drawn uniformly from 0 to this for each image. At
+    other sizes it is scaled so that each value changes by as much. Default: 0.1 for linf, 5 for l2,
+    200 for l1."""
     probability: Probability = 1.0
     """Probability that noise is added to an image."""
 
@@ -140,14 +140,14 @@ class PatchNoiseOptions(BaseModel):
     probability: Probability = 1.0
     """Probability that noise is added to an image."""
     side: float = Field(default=0.78, gt=0, le=2)
-    """Largest side of the patch as a fraction of the image's; that of each image is uniform from
-    one pixel to this. The patch's centre lies anywhere in the image."""
+    """Maximum side of the patch as a fraction of the image's side; drawn uniformly from one pixel
+    to this for each image. The centre of the patch may be anywhere in the image."""
     std: float = Field(default=1.0, gt=0, le=1)
-    """Largest standard deviation (1 is white); that of each image is uniform from 0 to this."""
+    """Maximum standard deviation (1 is white); drawn uniformly from 0 to this for each image."""
 
 
 class SpectralFilterOptions(BaseModel):
-    """A random filter, mixed with the image in random shares, as in PRIME (Modas et al. 2022)."""
+    """Random filter, blended with the image in random proportion (PRIME, Modas et al. 2022)."""
 
     model_config = DESCRIBED
 
@@ -158,7 +158,7 @@ class SpectralFilterOptions(BaseModel):
     size: Literal[3, 5, 7] = 3
     """Rows and columns of the filter."""
     std: float = Field(default=4.0, gt=0, le=100)
-    """Standard deviation of the weights that are added to the filter that changes nothing."""
+    """Standard deviation of the random weights that are added to the identity filter."""
 
 
 class AmplitudeMixOptions(BaseModel):
@@ -173,7 +173,7 @@ class AmplitudeMixOptions(BaseModel):
 
 
 class CutMixOptions(BaseModel):
-    """CutMix (Yun et al. 2019): a rectangle of another training image, and a share of its label."""
+    """CutMix (Yun et al. 2019): a rectangle of another image is pasted, and labels are mixed."""
 
     model_config = DESCRIBED
 
@@ -182,11 +182,11 @@ class CutMixOptions(BaseModel):
     probability: Probability = 0.5
     """Probability that a rectangle is pasted into an image."""
     alpha: float = Field(default=1.0, gt=0, le=10)
-    """The area that is kept is drawn from Beta(alpha, alpha)."""
+    """The fraction of the image's area that is kept is drawn from Beta(alpha, alpha)."""
 
 
 class MixUpOptions(BaseModel):
-    """Mixup (Zhang et al. 2018): blended with another training image, as is the label."""
+    """Mixup (Zhang et al. 2018): image and label are blended with those of another image."""
 
     model_config = DESCRIBED
 
@@ -195,4 +195,4 @@ class MixUpOptions(BaseModel):
     probability: Probability = 1.0
     """Probability that an image is blended."""
     alpha: float = Field(default=1.0, gt=0, le=10)
-    """The share of the image is drawn from Beta(alpha, alpha)."""
+    """The weight of the image is drawn from Beta(alpha, alpha)."""

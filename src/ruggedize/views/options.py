@@ -126,8 +126,8 @@ class ViewOptions(BaseModel):
 
     With `resize`: flip, resize and crop at random. Without `resize`, but with `pad` or `crop`:
     flip, pad with black and crop at random. With none of them: flip only. With
-    `crop_mode = "random-resized"`: a crop of random size, aspect ratio and position, out of the
-    whole area of the original file if there is one, resized to `crop`, and flip.
+    `crop_mode = "random-resized"`: flip, crop at random size, aspect ratio and position from the
+    whole original file if there is one, and resize to `crop`.
     """
 
     model_config = DESCRIBED
@@ -139,9 +139,9 @@ class ViewOptions(BaseModel):
     crop_ratio: tuple[float, float] = CROP_RATIO
     """Smallest and largest ratio of a random-resized crop's width to its height."""
     interpolation: Interpolation = "bilinear"
-    """Antialiased filter of random-resized crops; "random" draws one for each view, as timm."""
+    """Antialiased filter of random-resized crops; "random" draws one for each view, as in timm."""
     crop_pct: float = Field(default=1.0, ge=0.1, le=1)
-    """Share of the side that the test view keeps: the middle; 0.875 is usual at 224 px."""
+    """Fraction of the side that the test view keeps, centred; 0.875 is usual at 224 px."""
     resize: int | None = Field(default=None, ge=1, le=LARGEST_SIDE)
     """Side in pixels that stored images are resized to before the crop; default: not resized."""
     crop: int | None = Field(default=None, ge=1, le=LARGEST_SIDE)
@@ -153,7 +153,7 @@ class ViewOptions(BaseModel):
     geometry: Literal["independent", "shared"] = "independent"
     """Whether flips and crops are drawn independently for the two views of an image, or shared."""
     noise: tuple[NoiseOptions, ...] = ()
-    """Noise applied to the noisy view after the geometry, in this order; RandAugment first."""
+    """Noise applied to the noisy view after the geometry, in order; RandAugment must be first."""
 
     @model_validator(mode="after")
     def check_geometry(self) -> "ViewOptions":

@@ -6,18 +6,20 @@ from ruggedize.train.optim import FROZEN
 
 
 class InterpolationOptions(BaseModel):
-    """A stage without a training: weights between a network's start and end (WiSE-FT).
+    """A stage that is not trained: weights between the start and the end of a training (WiSE-FT).
 
     The weights are (1 - alpha) start + alpha end, with refreshed batch-norm statistics. Alpha is
-    the one with the highest accuracy on validation images under the four extra corruptions.
+    the value with the highest accuracy on validation images under the four extra corruptions.
     """
 
     model_config = FROZEN
-    interpolate: str = Field(description="earlier training at the end (alpha = 1)")
+    interpolate: str = Field(
+        description="earlier training whose delivered weights are the end (alpha = 1)"
+    )
     start: str | None = Field(
         default=None,
-        description="earlier stage, or model file, at the start (alpha = 0); default: the weights "
-        "that the training at the end started from, after its linear probe if it has one",
+        description="earlier stage or model file whose weights are the start (alpha = 0); default: "
+        "the weights that the training started from, or those after its linear probe if it has one",
     )
     alphas: tuple[float, ...] = Field(
         default=tuple(step / 10 for step in range(11)), description="values of alpha to compare"
@@ -25,7 +27,8 @@ class InterpolationOptions(BaseModel):
     num_images: int = Field(
         default=1000,
         ge=1,
-        description="validation images to compare on at most, spread evenly over the split",
+        description="maximum number of validation images to compare on, spread evenly over the "
+        "split",
     )
 
     @field_validator("alphas")

@@ -25,14 +25,14 @@ Temperature = Annotated[
 
 Ratio = Annotated[
     int,
-    Field(ge=0, le=64, description="unlabelled images per labelled image of a step; 0: none"),
+    Field(ge=0, le=64, description="unlabelled images per labelled image in a step"),
 ]
 PseudoLabels = Literal["soft", "hard"]
 LabelKind = Annotated[
     PseudoLabels,
-    Field(description="soft: predicted probabilities; hard: the likeliest class alone"),
+    Field(description="soft: predicted probabilities; hard: only the most likely class"),
 ]
-Weight = Annotated[float, Field(gt=0, description="weight of the term of unlabelled images")]
+Weight = Annotated[float, Field(gt=0, description="weight of the loss on unlabelled images")]
 
 
 class SupervisedOptions(BaseModel):
@@ -67,7 +67,8 @@ class ConsistencyOptions(BaseModel):
     cached_targets: bool = Field(
         default=False,
         description="compute the teacher's logits once, for every possible flip and crop (if they "
-        'fit in 1 GB), instead of in every step; for clean_view = "drawn" without views.resize',
+        'fit in 1 GB), instead of in every step; requires clean_view = "drawn" and views that are '
+        "not resized",
     )
     temperature_squared: bool = Field(
         default=False,
@@ -79,7 +80,8 @@ class ConsistencyOptions(BaseModel):
         default=0.0,
         ge=0,
         lt=1,
-        description="confidence of the teacher from which an unlabelled image counts; 0: all count",
+        description="minimum confidence of the teacher for an unlabelled image to count; 0: all "
+        "count",
     )
     label_smoothing: Smoothing = 0.0
 
@@ -164,10 +166,11 @@ class NoisyStudentOptions(BaseModel):
         default=0.3,
         ge=0,
         lt=1,
-        description="confidence of the teacher from which an unlabelled image counts",
+        description="minimum confidence of the teacher for an unlabelled image to count",
     )
     balanced: bool = Field(
-        default=True, description="weight the unlabelled images so that all classes count alike"
+        default=True,
+        description="weight the unlabelled images so that all predicted classes count equally",
     )
     label_smoothing: Smoothing = 0.0
 
@@ -176,7 +179,7 @@ class FixMatchOptions(BaseModel):
     """Cross entropy on clean views, and on noisy views with the clean views' pseudo-labels.
 
     Loss: cross entropy(labels, clean view) + weight * cross entropy(prediction for the clean view,
-    noisy view) of the unlabelled images whose prediction is confident.
+    noisy view), over the unlabelled images with a confident prediction.
     """
 
     model_config = FROZEN
@@ -186,7 +189,7 @@ class FixMatchOptions(BaseModel):
     weight: Weight = 1.0
     pseudo_labels: LabelKind = "hard"
     threshold: float = Field(
-        default=0.95, ge=0, lt=1, description="confidence from which a pseudo-label counts"
+        default=0.95, ge=0, lt=1, description="minimum confidence for a pseudo-label to count"
     )
     relative_threshold: bool = Field(
         default=False,
@@ -201,7 +204,8 @@ class FixMatchOptions(BaseModel):
         default=0.999,
         ge=0,
         lt=1,
-        description="decay of the moving averages behind both, reached after a warm-up",
+        description="decay of the moving averages that relative_threshold and "
+        "distribution_alignment use, reached after a warm-up",
     )
     label_smoothing: Smoothing = 0.0
 
