@@ -16,7 +16,8 @@ from ruggedize.core.errors import UserError
 from ruggedize.corruptions import EXTRA, corrupt
 from ruggedize.models import create_model, save_model
 from ruggedize.recipe import load_recipe
-from ruggedize.train import InterpolationOptions, interpolate_stage
+from ruggedize.train import InterpolationOptions, interpolate_stage, train_stage
+from ruggedize.views import MixUpOptions
 from tests.fine_tuning import VIEWS, options_of, splits, train
 
 pytestmark = pytest.mark.more
@@ -38,12 +39,12 @@ def interpolate(trained: Path, out: Path, **more: Any) -> None:
     interpolate_stage(
         "wise",
         splits(),
-        VIEWS,
+        more.pop("views", VIEWS),
         options,
         out,
         start=more.pop("start", trained / "initial.safetensors"),
         end=trained / "model.safetensors",
-        training=TRAINING,
+        training=more.pop("training", TRAINING),
         accelerator=Accelerator(cpu=True),
         **more,
     )
@@ -191,3 +192,12 @@ def test_a_recipe_with_an_interpolation_reads_back_as_written(tmp_path: Path) ->
     (tmp_path / "recipe.toml").write_text(recipe_toml(recipe))
     assert load_recipe(tmp_path / "recipe.toml") == recipe
     assert isinstance(recipe.stages["wise"], InterpolationOptions)
+
+
+def test_statistics_are_refreshed_on_mixed_images_if_the_training_saw_them(tmp_path: Path) -> None:
+    views = VIEWS.model_copy(update={"noise": (MixUpOptions(),)})
+    training = options_of(model=SMALL, epochs=1, views="noisy")
+    cpu = Accelerator(cpu=True)
+    train_stage("teacher", splits(), views, training, tmp_path / "end", accelerator=cpu)
+    interpolate(tmp_path / "end", tmp_path / "wise", views=views, training=training)
+    assert len(points_of(tmp_path / "wise")) == len(ALPHAS)

@@ -31,6 +31,12 @@ def test_biases_can_have_a_higher_learning_rate():
     assert rates(Sgd(bias_lr_factor=64), 0.25) == {1: {16.0}, 2: {0.25}}
 
 
+def test_weights_that_timm_exempts_from_decay_have_no_bias_rate(monkeypatch: pytest.MonkeyPatch):
+    exempt = "ruggedize.train.fine_tuning.groups.undecayed_names"
+    monkeypatch.setattr(exempt, lambda network: frozenset({"0.weight"}))
+    assert rates(Sgd(bias_lr_factor=64), 0.25) == {1: {16.0}, 2: {0.25}}
+
+
 @pytest.mark.parametrize("options", [AdamW(weight_decay=0.1), Sgd(weight_decay=0.1)])
 def test_biases_and_batch_norm_do_not_decay(options: AdamW | Sgd):
     model = network()

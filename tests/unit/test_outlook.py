@@ -22,6 +22,13 @@ def test_passes_follow_the_recipe() -> None:
     }
 
 
+def test_unlabelled_images_and_set_steps_count() -> None:
+    recipe = load_recipe("fixmatch-cifar10")
+    passes = passes_of(recipe, Counts(train=250, validation=1000, test=500))
+    assert passes["teacher"].steps == 3 * 1000 * 64
+    assert passes["student"].steps == 3 * 1000 * 64 * 8  # seven unlabelled images with each
+
+
 def test_the_first_epoch_of_every_stage_predicts_the_rest(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,6 +53,16 @@ class NoTerm(Plain):
         return super().loss(model, batch)["labels"].total
 
 
+class BareTerm(Plain):
+    def loss(self, model: nn.Module, batch: Batch) -> Any:
+        return super().loss(model, batch)["labels"]
+
+
+class NamedLoss(Plain):
+    def loss(self, model: nn.Module, batch: Batch) -> Any:
+        return {"loss": super().loss(model, batch)["labels"]}
+
+
 class WrongCount(Plain):
     per = "nope"
 
@@ -89,7 +99,9 @@ class Own(CustomObjective):
 
 FAULTS = {
     NoScalar: r"labels must be a Term whose total is a scalar;\n",
-    NoTerm: r"loss must be a Term whose total is a scalar;\n",
+    NoTerm: r"must return a mapping of terms, got Tensor;\n",
+    BareTerm: r"must return a mapping of terms, got Term;\n",
+    NamedLoss: r"term loss would be added to the loss that is logged;\n",
     WrongCount: r"divided by the count 'nope', .*;\nuse one of images, labelled",
     NoWeight: r"every term of the objective has weight 0;\n",
     WrongView: r"sees must be clean or noisy, got 'noizy';\n",

@@ -105,8 +105,12 @@ def checked_terms(stage: Stage, terms: Any, batch: Batch) -> Mapping[str, Term]:
     Raises:
         UserError: one is not a scalar `Term`, its count is unknown, or none has a weight.
     """
-    named = terms.items() if isinstance(terms, Mapping) else [("result", None)]
-    for name, term in named:
+    if not isinstance(terms, Mapping):
+        raise UserError(
+            f"{stage.name}: the objective's loss must return a mapping of terms, got "
+            f"{type(terms).__name__};\nreturn {{'cross_entropy': Term(losses.sum(), 'images')}}"
+        )
+    for name, term in terms.items():
         if name == "loss":
             raise UserError(
                 f"{stage.name}: the objective's term loss would be added to the loss that is "
@@ -115,7 +119,7 @@ def checked_terms(stage: Stage, terms: Any, batch: Batch) -> Mapping[str, Term]:
         if not isinstance(term, Term) or term.total.ndim:
             raise UserError(
                 f"{stage.name}: the objective's {name} must be a Term whose total is a scalar;\n"
-                "return a mapping: {'cross_entropy': Term(losses.sum(), 'images')}"
+                "return, for example, {'cross_entropy': Term(losses.sum(), 'images')}"
             )
         is_ratio = not term.weight and term.per in terms and term.per != name
         if term.per not in batch.counts and not is_ratio:
