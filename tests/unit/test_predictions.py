@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from safetensors.numpy import save_file
 
 from ruggedize.assess import Predictions, load_predictions
 from ruggedize.assess.example_choice import choose_examples
 from ruggedize.assess.predictions import FORMAT, METADATA_KEY, Top, save_predictions
+from ruggedize.core.errors import UserError
 
 CELL = ("fog", 5)
 LABELS = np.array([0, 0, 0])
@@ -39,5 +41,10 @@ def test_predictions_of_half_precision_still_load(tmp_path: Path) -> None:
     about = {"format": FORMAT, "cells": [CELL]}
     save_file(tensors, tmp_path / "old", {METADATA_KEY: json.dumps(about)})
     found = load_predictions(tmp_path / "old")
+    save_file(
+        tensors | {"more": np.arange(3)}, tmp_path / "more", {METADATA_KEY: json.dumps(about)}
+    )
+    with pytest.raises(UserError, match="damaged, or contains no predictions"):
+        load_predictions(tmp_path / "more")
     assert found.cells[CELL].confidences.dtype == np.float32
     assert found.cells[CELL].confidences[:, 0].tolist() == [0.25, 0.5, 1.0]

@@ -127,9 +127,14 @@ def checked_cells(
         raise ValueError("no list of cells")
     places = {f"{name}/{severity}": "index" for name, severity in listed}
     places["clean"] = "clean/index" if "clean/index" in kinds else "index"
+    known = {f"{place}/{kind}" for place in places for kind in ("classes", "confidences")}
+    known |= {name for index in places.values() for name in (index, labels_beside(index))}
+    known |= {"index", "labels"}
+    if unknown := kinds.keys() - known:
+        raise ValueError(f"unknown tensors {sorted(unknown)}")
     for place, index in places.items():
         n, num_classes = rows_and_classes(kinds.get(f"{place}/classes", ()))
-        vectors = (index, index.replace("index", "labels"))
+        vectors = (index, labels_beside(index))
         if any(kinds.get(name) != ("I64", n) for name in vectors):
             raise ValueError(f"{place} lacks indices or labels")
         confidences = kinds.get(f"{place}/confidences")
@@ -138,6 +143,11 @@ def checked_cells(
         if max_images is not None and n > max_images:
             raise ValueError(f"{n} rows")
     return [(name, severity) for name, severity in listed]
+
+
+def labels_beside(index: str) -> str:
+    """Return the name of the tensor of labels that belongs to one of indices."""
+    return index.replace("index", "labels")
 
 
 def rows_and_classes(kind: tuple[str | int, ...]) -> tuple[int, int]:
