@@ -85,7 +85,7 @@ class FixMatch:
 
     Source: Sohn et al. 2020, "FixMatch", equations 3 and 4. With `relative_threshold` and
     `distribution_alignment`: Berthelot et al. 2021, "AdaMatch", sections 3.2 and 3.3.
-    Deviation: both statistics are moving averages over earlier steps instead of batch means;
+    Deviation: the mean confidence is a moving average over earlier steps, not a batch mean;
     of AdaMatch, neither the labels on strong views, nor the random interpolation of logits, nor
     the warm-up of the weight.
     """
