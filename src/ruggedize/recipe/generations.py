@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ruggedize.core import files
 from ruggedize.core.reading import read_json
-from ruggedize.train import delivered_note
+from ruggedize.train import validation_accuracy
 
 MODEL = "model.safetensors"
 SKIPPED = "skipped.json"  # in the folder of a stage: why it is skipped
@@ -51,7 +51,7 @@ def skip_reason(folder: Path, needed: Sequence[str], gain: tuple[str, str] | Non
             return f"it needs {other}, which was skipped"
     if gain is None:
         return ""
-    now, then = (delivered_note(folder / each)["validation"]["accuracy"] for each in gain)
+    now, then = (validation_accuracy(folder / each) for each in gain)
     if now > then:
         return ""
     return (

@@ -19,18 +19,19 @@ def recipe_without_places(path: Path) -> dict[str, object]:
         raise UserError(f"{path} is damaged;\nrestore it") from None
 
 
-def table_without_places(table: dict[str, Any]) -> dict[str, Any]:
+def table_without_places(table: dict[str, object]) -> dict[str, object]:
     """Return the table of a recipe, which is changed, with paths reduced to their last component.
 
     Raises:
         LookupError, TypeError, AttributeError: it is not the table of a valid recipe.
     """
-    table["data"].pop("root", None)
-    table["data"]["name"] = last_part(table["data"]["name"])
-    suite = table.get("assess", {}).get("suite")
+    recipe: dict[str, Any] = table
+    recipe["data"].pop("root", None)
+    recipe["data"]["name"] = last_part(recipe["data"]["name"])
+    suite = recipe.get("assess", {}).get("suite")
     if suite:
-        table["assess"]["suite"] = last_part(suite)
-    for options in stages_in(table):
+        recipe["assess"]["suite"] = last_part(suite)
+    for options in stages_in(recipe):
         cut_places(options)
     return table
 

@@ -242,6 +242,11 @@ def reject_changed_model(folder: Path) -> None:
         )
 
 
+def validation_accuracy(folder: Path) -> float:
+    """Return the validation accuracy of the weights that a finished training has delivered."""
+    return delivered_note(folder)["validation"]["accuracy"]
+
+
 def delivered_note(folder: Path) -> dict[str, Any]:
     """Read `delivered.json`; return an empty dict if it is missing or damaged."""
     path = folder / DELIVERED
