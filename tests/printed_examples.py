@@ -3,7 +3,8 @@
 A block under `<!-- runs -->` must work as it stands; `<!-- runs, given images -->` needs the named
 values, `<!-- runs, needs package -->` a package that only some environments have. A TOML block, or
 a Python block that begins with `# NAME.py`, is written to that file. In console blocks, lines that
-begin with `$ ` are commands. Trainings are shortened by `SHORTER`, nothing else is changed.
+begin with `$ ` are commands; `given cifar10` sets the data root. Trainings are shortened by
+`SHORTER` and `FEW_IMAGES`, nothing else is changed.
 """
 
 import os
@@ -32,6 +33,7 @@ ASSESS_LESS = (
     "assess.num_images=8",
     "assess.corruption_options.frost.textures=procedural",
 )
+FEW_IMAGES = ("data.num_train=64", "data.validation=64")  # of CIFAR-10
 SHORTER_PYTHON = f"""
 import ruggedize.recipe
 whole = ruggedize.recipe.load_recipe
@@ -42,7 +44,12 @@ SHORTER_COMMAND = f"""
 import sys
 from ruggedize.cli.main import main
 if sys.argv[1:2] == ["run"]:
-    sys.argv[2:2] = [word for change in {SHORTER + ASSESS_LESS!r} for word in ("--set", change)]
+    changes = {SHORTER + ASSESS_LESS!r}
+    if sys.argv[2] in ("cifar10-cpu", "keras-example"):
+        changes += {FEW_IMAGES!r}
+    if sys.argv[2] == "keras-example":  # ResNet50V2 has one width
+        changes = [change for change in changes if ".width=" not in change]
+    sys.argv[2:2] = [word for change in changes for word in ("--set", change)]
 if sys.argv[1:2] == ["assess"]:
     sys.argv[2:2] = ["--num-images", "8"]
 main()

@@ -48,11 +48,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.more
 @pytest.mark.parametrize("page", MARKED)
 def test_the_examples_of_a_page_run_as_printed(
-    page: str, folder: Path, small_images: torch.Tensor
+    page: str,
+    folder: Path,
+    small_images: torch.Tensor,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     values = {"images": small_images, "test": load_data("digits").test.select(torch.arange(8))}
     before = set(folder.rglob("*"))
     for example in MARKED[page]:
+        if "cifar10" in example.given:
+            monkeypatch.setenv("RUGGEDIZE_DATA", str(request.getfixturevalue("cifar10_root")))
         if example.needs is None:
             run_example(example, values)
     assert set(folder.rglob("*")) - before, "they left nothing"
