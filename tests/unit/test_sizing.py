@@ -105,7 +105,7 @@ def test_a_named_network_keeps_its_weights_and_is_the_student_s(photos: Path) ->
 
 
 def test_a_file_of_weights_needs_the_name_of_its_network(photos: Path) -> None:
-    with pytest.raises(UserError, match=r"teacher\.model\.name must be named"):
+    with pytest.raises(UserError, match=r"teacher\.model\.name must not be"):
         of_photos(photos, "teacher.model.pretrained=FILE.safetensors")
 
 
