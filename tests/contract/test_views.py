@@ -174,6 +174,7 @@ def test_views_do_not_depend_on_the_number_of_threads(chain: str, pictures: Pict
     assert all(torch.equal(*views) for views in zip(whole, alone, strict=True))
 
 
+@pytest.mark.more
 def test_another_process_gives_the_same_views() -> None:
     options = maker_of("all", "resized").options
     environment = {**os.environ, "PYTHONHASHSEED": "77"}

@@ -33,6 +33,7 @@ def peer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns.subprocess, "Popen", started)
 
 
+@pytest.mark.more
 @pytest.mark.usefixtures("peer")
 def test_a_turn_is_timed_from_its_start_to_its_last_step() -> None:
     with working({"slow": "0.5", "fast": "0.01"}, steps=3, rounds=1) as contestants:

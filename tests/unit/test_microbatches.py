@@ -168,6 +168,7 @@ def noting(stage: Stage, **changes: object) -> Stage:
     return dataclasses.replace(stage, refresher=own, **changes)
 
 
+@pytest.mark.more
 def test_the_refresh_takes_as_many_images_as_a_micro_batch(tmp_path: Path) -> None:
     fit(noting(tiny_stage(tmp_path / "two", epochs=1, ghost_batches=2, microbatches=2)))
     assert max(SEEN) == 8

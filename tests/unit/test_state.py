@@ -150,6 +150,7 @@ def test_a_damaged_state_is_skipped_for_the_previous_one(
     assert "trying the previous state" in caplog.text
 
 
+@pytest.mark.more
 def test_a_training_starts_over_with_a_warning_if_all_states_are_damaged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -237,6 +238,7 @@ def test_the_state_of_another_training_is_rejected(tmp_path: Path) -> None:
         load_newest_state(other, tmp_path / "state")
 
 
+@pytest.mark.more
 def test_a_new_training_removes_files_of_an_earlier_one(tmp_path: Path) -> None:
     """An earlier one was killed before its first state, with other initial weights."""
     fit(tiny_stage(tmp_path / "alone", epochs=1))

@@ -201,6 +201,7 @@ print(len(next(batches)))
 """
 
 
+@pytest.mark.more
 def test_a_program_that_leaves_its_batches_open_ends(photos: Path, tmp_path: Path) -> None:
     shutil.copytree(photos, tmp_path / "photos")
     (tmp_path / "photos/train/dim/bad.png").unlink()

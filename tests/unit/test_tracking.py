@@ -84,6 +84,7 @@ def test_the_callers_accelerator_is_left_alone(tmp_path: Path) -> None:
     assert accelerator.trackers == [] == accelerator.log_with
 
 
+@pytest.mark.more
 def test_a_resumed_training_sends_no_step_twice(tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
         train(tmp_path, "tensorboard", stop_after=2)
@@ -95,6 +96,7 @@ def test_a_resumed_training_sends_no_step_twice(tmp_path: Path) -> None:
     assert len(steps(tmp_path, "teacher/loss")) == 8
 
 
+@pytest.mark.more
 def test_a_training_that_was_not_tracked_is_sent_when_it_is_resumed(tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
         train(tmp_path, stop_after=2)
@@ -103,6 +105,7 @@ def test_a_training_that_was_not_tracked_is_sent_when_it_is_resumed(tmp_path: Pa
     assert steps(tmp_path, "teacher/loss") == [1, 2, 3, 4]
 
 
+@pytest.mark.more
 def test_a_tracked_training_gives_the_same_model(tmp_path: Path) -> None:
     train(tmp_path / "plain")
     train(tmp_path / "tracked", "tensorboard")
