@@ -100,6 +100,8 @@ def colour_onnx(
 
 
 IMAGES = colour_images()
+PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+TINY = "test_resnet.r160_in1k"  # timm's own model for tests
 
 
 def loaded(text: str | Path, download: bool = False, **contract) -> Classifier | Predictor:

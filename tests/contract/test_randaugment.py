@@ -8,8 +8,8 @@ import torch
 
 from ruggedize.views import operations as op
 from ruggedize.views.augment import plan_for, randaugment, randaugment_into, run_plan
+from ruggedize.views.noise_options import RandAugmentOptions
 from ruggedize.views.operations import SEMANTICS, operations
-from ruggedize.views.options import RandAugmentOptions
 from tests.single_operation import apply, pictures
 
 SIZES = [(28, 28), (32, 32), (72, 72), (96, 96), (40, 56), (5, 2), (1, 1)]

@@ -19,12 +19,13 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from ruggedize.models import Classifier
 from ruggedize.models.batch_norm import replace_batch_norm
 from ruggedize.train.loop import fit
-from ruggedize.train.objectives.objective import StatefulObjective
+from ruggedize.train.objectives.objective import Objective, StatefulObjective
 from ruggedize.train.stage import Stage
 from tests.tiny_stages import CLASSES, NUM_IMAGES, Altered, three_colours, tiny_stage
 
 BATCH_SIZE = 15  # neither 15 nor the last batch of 4 divides evenly between two processes
 NUM_VALIDATION = 31  # nor does this
+Checksums = list[tuple[int, int]]  # of each image: index and checksum
 OPTIONS = {"epochs": 2, "batch_size": BATCH_SIZE, "averaging": "ema", "clip_norm": 1.0}
 
 
@@ -62,12 +63,54 @@ def job_of(folder: Path, network: str, num_images: int, options: dict[str, Any])
     return stage
 
 
-def fingerprints(index: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> list[tuple[int, int]]:
+def fingerprints(index: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> Checksums:
     """Return the index and a checksum of the views of every image of a source."""
     named = {key: value for key, value in tensors.items() if "labels" not in key}
     views = zip(*named.values(), strict=True)  # of each image
     sums = [zlib.crc32(b"".join(v.numpy().tobytes() for v in each)) for each in views]
     return list(zip(index.tolist(), sums, strict=True))
+
+
+@dataclasses.dataclass
+class Notes:
+    """Index and checksum of the views of every image, of the latest batch and of every step."""
+
+    latest: dict[str, Checksums] = dataclasses.field(
+        default_factory=lambda: {"labelled": [], "unlabelled": []}
+    )
+    seen: list[Checksums] = dataclasses.field(default_factory=list)
+    unlabelled: list[Checksums] = dataclasses.field(default_factory=list)
+
+    def end_step(self) -> None:
+        self.seen.append(self.latest["labelled"])
+        self.unlabelled.append(self.latest["unlabelled"])
+
+
+class Noting(Altered):
+    """An objective whose batches are noted."""
+
+    def __init__(self, inner: Objective, notes: Notes) -> None:
+        super().__init__(inner, lambda terms, batch: terms)
+        self.notes = notes
+
+    def batch(self, images, epoch, step):
+        batch = super().batch(images, epoch, step)
+        for source, part in images.items():
+            self.notes.latest[source] = fingerprints(part.index, batch[source])
+        return batch
+
+
+class NotingState(Noting):
+    """The same of an objective with a state."""
+
+    def after_step(self, model, step):
+        self.inner.after_step(model, step)
+
+    def state_dict(self):
+        return self.inner.state_dict()
+
+    def load_state_dict(self, state):
+        self.inner.load_state_dict(state)
 
 
 def main(
@@ -81,35 +124,13 @@ def main(
     stage = job_of(folder, network, num_images, options)
     rank = stage.accelerator.process_index
     victim, moment = (int(part) for part in (dies or "-1 at 0").split(" at "))
-    made: list[tuple[int, int]] = []  # the latest batch: indices, and sums of the views
-    others: list[tuple[int, int]] = []  # the same of its unlabelled images
-    seen: list[list[tuple[int, int]]] = []  # of every step
-    seen_unlabelled: list[list[tuple[int, int]]] = []
+    notes = Notes()
     gradients: dict[str, torch.Tensor] = {}
-
-    class Noting(Altered):
-        def batch(self, images, epoch, step):
-            batch = super().batch(images, epoch, step)
-            for source, kept in (("labelled", made), ("unlabelled", others)):
-                if source in images:
-                    kept[:] = fingerprints(images[source].index, batch[source])
-            return batch
-
-    class NotingState(Noting):
-        def after_step(self, model, step):
-            self.inner.after_step(model, step)
-
-        def state_dict(self):
-            return self.inner.state_dict()
-
-        def load_state_dict(self, state):
-            self.inner.load_state_dict(state)
 
     def progress(task: str, done: int, total: int) -> None:
         if not task.startswith("compute"):
-            seen.append(made[:])
-            seen_unlabelled.append(others[:])
-        if rank == victim and len(seen) == moment:
+            notes.end_step()
+        if rank == victim and len(notes.seen) == moment:
             folder.with_name(f"{folder.name}-died").touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -127,15 +148,15 @@ def main(
     handle = register_optimizer_step_pre_hook(note_gradients)
     try:
         noting = NotingState if isinstance(stage.objective, StatefulObjective) else Noting
-        objective = noting(stage.objective, lambda terms, batch: terms)
+        objective = noting(stage.objective, notes)
         fit(dataclasses.replace(stage, objective=objective, progress=progress))
     finally:
         handle.remove()
     digest = hashlib.sha256()
     for value in stage.model.state_dict().values():
         digest.update(value.numpy().tobytes())
-    notes = {"seen": seen, "unlabelled": seen_unlabelled, "delivered": digest.hexdigest()}
-    folder.with_name(f"{folder.name}-notes-{rank}.json").write_text(json.dumps(notes))
+    found = {"seen": notes.seen, "unlabelled": notes.unlabelled, "delivered": digest.hexdigest()}
+    folder.with_name(f"{folder.name}-notes-{rank}.json").write_text(json.dumps(found))
     save_file(gradients, folder.with_name(f"{folder.name}-gradients-{rank}.safetensors"))
 
 

@@ -6,7 +6,6 @@ pixels than at 32, enlarged pictures less. So for these only the corruptions tha
 on it stay within the tolerance, and the others within a factor.
 """
 
-import os
 from collections.abc import Callable
 from functools import cache
 
@@ -20,6 +19,7 @@ import ruggedize
 from ruggedize.corruptions import CORRUPTIONS
 from ruggedize.corruptions.names import SEVERITIES
 from ruggedize.data import load_data
+from tests.conftest import required_path
 
 SIDE = 672  # a multiple of 32 and 84; to 64 it is reduced by 10.5
 NUM_PICTURES, NUM_SHAPES, NUM_SEEDS = 40, 12, 3
@@ -116,10 +116,7 @@ def photographs(side: int) -> torch.Tensor:
 @cache
 def enlarged(side: int) -> torch.Tensor:
     """Enlarge forty test images of CIFAR-10."""
-    root = os.environ.get("RUGGEDIZE_TEST_DATA")
-    if not root:
-        assert not os.environ.get("RUGGEDIZE_REQUIRE_DATA"), "RUGGEDIZE_TEST_DATA is not set"
-        pytest.skip("needs RUGGEDIZE_TEST_DATA")
+    root = required_path("RUGGEDIZE_TEST_DATA")
     images = load_data("cifar10", root).test.images[:2000:50].permute(0, 2, 3, 1).numpy()
     cubic = [Image.fromarray(a).resize((side, side), Image.Resampling.BICUBIC) for a in images]
     return torch.from_numpy(np.stack(cubic).transpose(0, 3, 1, 2).copy())

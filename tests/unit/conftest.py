@@ -1,4 +1,4 @@
-"""Suites on disk, in the layouts of CIFAR-10-C and ImageNet-C."""
+"""Suites on disk, in the layouts of CIFAR-10-C and ImageNet-C; a guard against pickles."""
 
 from pathlib import Path
 
@@ -10,6 +10,14 @@ from ruggedize.corruptions import corrupt, export_suite, generated_suite
 from ruggedize.data import ImageSet
 
 NAMES = ("shot_noise", "brightness")
+
+
+@pytest.fixture
+def nothing_is_unpickled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail where timm or torch would open a pickle."""
+    monkeypatch.setattr("torch.load", None)
+    monkeypatch.setattr("torch.jit.load", None)
+    monkeypatch.setattr("pickle.load", None)
 
 
 @pytest.fixture(scope="module")

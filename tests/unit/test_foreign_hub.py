@@ -17,23 +17,14 @@ from ruggedize.models import (
 )
 from tests.foreign import (
     IMAGES,
+    TINY,
     cached_on_hub,
     loaded,
     timm_weights,
     with_timm,
 )
 
-
-@pytest.fixture(autouse=True)
-def nothing_is_unpickled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fail where timm or torch would open a pickle."""
-    monkeypatch.setattr("torch.load", None)
-    monkeypatch.setattr("torch.jit.load", None)
-    monkeypatch.setattr("pickle.load", None)
-
-
-PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
-TINY = "test_resnet.r160_in1k"  # timm's own model for tests
+pytestmark = pytest.mark.usefixtures("nothing_is_unpickled")
 
 
 @pytest.fixture

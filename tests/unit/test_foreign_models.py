@@ -15,19 +15,9 @@ from ruggedize.models import (
 )
 from ruggedize.models.contract import parsed_channels, read_class_map, read_classes
 from ruggedize.models.foreign import kind_of
-from tests.foreign import IMAGES, accuracy, colour_onnx, loaded, timm_weights
+from tests.foreign import IMAGES, PLAIN, accuracy, colour_onnx, loaded, timm_weights
 
-
-@pytest.fixture(autouse=True)
-def nothing_is_unpickled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fail where timm or torch would open a pickle."""
-    monkeypatch.setattr("torch.load", None)
-    monkeypatch.setattr("torch.jit.load", None)
-    monkeypatch.setattr("pickle.load", None)
-
-
-PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
-TINY = "test_resnet.r160_in1k"  # timm's own model for tests
+pytestmark = pytest.mark.usefixtures("nothing_is_unpickled")
 
 
 @pytest.mark.parametrize(

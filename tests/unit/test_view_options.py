@@ -7,12 +7,12 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from ruggedize.core.errors import UserError
-from ruggedize.views.options import (
+from ruggedize.views.noise_options import (
     AdditiveNoiseOptions,
     RandAugmentOptions,
     RandomErasingOptions,
-    ViewOptions,
 )
+from ruggedize.views.options import ViewOptions
 
 ALL = [AdditiveNoiseOptions, RandAugmentOptions, RandomErasingOptions, ViewOptions]
 REJECTED = {

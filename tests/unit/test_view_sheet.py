@@ -6,7 +6,8 @@ import torch
 
 from ruggedize.data import ImageSet
 from ruggedize.views.lettering import built_in_font, has, lettering
-from ruggedize.views.options import AdditiveNoiseOptions, ViewOptions
+from ruggedize.views.noise_options import AdditiveNoiseOptions
+from ruggedize.views.options import ViewOptions
 from ruggedize.views.pairs import ViewMaker
 from ruggedize.views.sheet import CELL, GAP, LABEL, LABEL_FONT, MARGIN, TITLE, draw_grid, view_sheet
 

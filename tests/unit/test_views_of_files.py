@@ -12,7 +12,8 @@ from ruggedize.core.errors import UserError
 from ruggedize.data import DataOptions, ImageBatch, ImageSet, Splits, load_splits
 from ruggedize.views import view_sheet
 from ruggedize.views.from_files import Request, View, view_batches
-from ruggedize.views.options import RandAugmentOptions, ViewOptions
+from ruggedize.views.noise_options import RandAugmentOptions
+from ruggedize.views.options import ViewOptions
 from ruggedize.views.pairs import ViewMaker
 from tests.contract.test_views import one_core
 from tests.photographs import ORIENTATION, save_photographs

@@ -8,6 +8,7 @@ from .noise_chain import overlaps as overlaps
 from .noise_options import AdditiveNoiseOptions as AdditiveNoiseOptions
 from .noise_options import AmplitudeMixOptions as AmplitudeMixOptions
 from .noise_options import AugMixOptions as AugMixOptions
+from .noise_options import CustomNoise as CustomNoise
 from .noise_options import CutMixOptions as CutMixOptions
 from .noise_options import LpNoiseOptions as LpNoiseOptions
 from .noise_options import MixUpOptions as MixUpOptions
@@ -17,7 +18,6 @@ from .noise_options import RandomErasingOptions as RandomErasingOptions
 from .noise_options import Semantics as Semantics
 from .noise_options import SpectralFilterOptions as SpectralFilterOptions
 from .noise_options import TrivialAugmentOptions as TrivialAugmentOptions
-from .options import CustomNoise as CustomNoise
 from .options import NoiseOptions as NoiseOptions
 from .options import OneOfOptions as OneOfOptions
 from .options import ViewOptions as ViewOptions

@@ -21,7 +21,8 @@ from ruggedize.kernels.blocks import run_blocks
 from ruggedize.kernels.resample import Boxes, resample_pixels
 from ruggedize.kernels.types import Index, Views
 from ruggedize.views.noise_chain import apply_noise
-from ruggedize.views.options import CustomNoise, members
+from ruggedize.views.noise_options import CustomNoise
+from ruggedize.views.options import members
 from ruggedize.views.random_crop import Rule, fill_boxes, new_boxes, rule_of
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ import numpy as np
 
 from ruggedize.views.kinds.one_of import choices
 from ruggedize.views.noise_chain import link_stream, member_stream, module_of
-from ruggedize.views.options import NoiseOptions, OneOfOptions, SingleNoise, members
+from ruggedize.views.noise_options import SingleNoise
+from ruggedize.views.options import NoiseOptions, OneOfOptions, members
 from ruggedize.views.partners import LABEL_MIXING, Partners
 
 Part = tuple[np.ndarray, np.uint64, SingleNoise]  # rows, stream, kind

@@ -10,7 +10,8 @@ import torch
 from ruggedize.core.errors import UserError
 from ruggedize.core.seeding import stream_key
 from ruggedize.kernels.types import Images
-from ruggedize.views.options import CustomNoise, NoiseOptions, OneOfOptions, members
+from ruggedize.views.noise_options import CustomNoise
+from ruggedize.views.options import NoiseOptions, OneOfOptions, members
 from ruggedize.views.partners import MIXING, Partners
 
 KINDS = "ruggedize.views.kinds"

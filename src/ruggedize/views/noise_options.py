@@ -2,7 +2,8 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
 
 from ruggedize.views.operations import SEMANTICS
 
@@ -196,3 +197,55 @@ class MixUpOptions(BaseModel):
     """Probability that an image is blended."""
     alpha: float = Field(default=1.0, gt=0, le=10)
     """The weight of the image is drawn from Beta(alpha, alpha)."""
+
+
+class CustomNoise(BaseModel):
+    """User-defined noise, passed from Python; subclass this and define `apply`."""
+
+    model_config = DESCRIBED
+
+    kind: Literal["custom"] = "custom"
+    """Selects this kind of noise; not available in recipe files."""
+    name: str
+    """Name in reports; the random draws depend on it."""
+
+    @model_validator(mode="after")
+    def check_subclass(self) -> "CustomNoise":
+        """Reject the base class: a recipe file cannot contain code."""
+        if type(self) is CustomNoise:
+            raise ValueError("custom noise can only be passed from Python; use a built-in kind")
+        return self
+
+    def apply(
+        self, images: np.ndarray, out: np.ndarray, index: np.ndarray, stream: np.uint64
+    ) -> None:
+        """Write the noisy images.
+
+        Args:
+            images: uint8 `[n, 3, h, w]`; must not be modified.
+            out: output of the same shape; every value must be written.
+            index: int64 `[n]`, each image's index in the data set.
+            stream: random stream; for image i, draw from
+                `seeding.image_generator(stream, index[i])`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define apply")
+
+    def overlaps(self) -> dict[str, tuple[str, ...]]:
+        """Return the corruptions that this noise overlaps, by the name of the noise in reports."""
+        return {}
+
+
+SingleNoise = (
+    RandAugmentOptions
+    | TrivialAugmentOptions
+    | AugMixOptions
+    | RandomErasingOptions
+    | AdditiveNoiseOptions
+    | LpNoiseOptions
+    | PatchNoiseOptions
+    | SpectralFilterOptions
+    | AmplitudeMixOptions
+    | CutMixOptions
+    | MixUpOptions
+    | SerializeAsAny[CustomNoise]
+)

@@ -47,9 +47,7 @@ class Interpolation:
     @property
     def sees(self) -> str:
         """The views that batch-norm statistics are refreshed on: those of the training."""
-        if self.training.objective.kind in ("supervised", "fixmatch"):
-            return self.training.views or "clean"
-        return self.training.views or "noisy"
+        return self.training.views or self.training.objective.sees
 
 
 def between(stage: Interpolation, alpha: float, autocast: torch.autocast) -> Classifier:

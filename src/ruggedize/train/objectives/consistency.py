@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Literal
 
 from torch import Tensor, nn
 
@@ -30,7 +29,7 @@ from ruggedize.train.objectives.objective import (
     hidden_labels,
     sources_with,
 )
-from ruggedize.train.objectives.options import ConsistencyOptions
+from ruggedize.train.objectives.options import ConsistencyOptions, Sees
 from ruggedize.train.objectives.targets import precomputed_logits
 from ruggedize.train.objectives.teachers import Ensemble, frozen_logits, teacher_of
 from ruggedize.views import ViewMaker
@@ -69,7 +68,7 @@ class Consistency:
     options: ConsistencyOptions
     context: Context
     teacher: nn.Module | None
-    sees: Literal["noisy"] = "noisy"
+    sees: Sees = ConsistencyOptions.sees
 
     @property
     def sources(self) -> Mapping[str, int]:

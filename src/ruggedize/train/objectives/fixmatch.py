@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from accelerate import Accelerator
@@ -30,7 +29,7 @@ from ruggedize.train.objectives.objective import (
     hidden_labels,
     sources_with,
 )
-from ruggedize.train.objectives.options import FixMatchOptions
+from ruggedize.train.objectives.options import FixMatchOptions, Sees
 
 Probabilities = Float32[Tensor, "n k"]
 LEAST = 1e-6  # lower bound of a mean probability, so that the ratio stays finite
@@ -93,7 +92,7 @@ class FixMatch:
     options: FixMatchOptions
     context: Context
     statistics: Statistics
-    sees: Literal["clean"] = "clean"
+    sees: Sees = FixMatchOptions.sees
 
     @property
     def sources(self) -> Mapping[str, int]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +27,7 @@ from ruggedize.train.objectives.objective import (
     hidden_labels,
     sources_with,
 )
-from ruggedize.train.objectives.options import JsdOptions
+from ruggedize.train.objectives.options import JsdOptions, Sees
 from ruggedize.views import ViewMaker
 
 
@@ -49,7 +48,7 @@ class Jsd:
 
     options: JsdOptions
     context: Context
-    sees: Literal["noisy"] = "noisy"
+    sees: Sees = JsdOptions.sees
 
     @property
     def sources(self) -> Mapping[str, int]:

@@ -4,7 +4,6 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +30,7 @@ from ruggedize.train.objectives.objective import (
     hidden_labels,
     sources_with,
 )
-from ruggedize.train.objectives.options import MeanTeacherOptions
+from ruggedize.train.objectives.options import MeanTeacherOptions, Sees
 from ruggedize.views import ViewMaker
 
 
@@ -55,7 +54,7 @@ class MeanTeacher:
 
     options: MeanTeacherOptions
     context: Context
-    sees: Literal["noisy"] = "noisy"
+    sees: Sees = MeanTeacherOptions.sees
 
     @property
     def sources(self) -> Mapping[str, int]:

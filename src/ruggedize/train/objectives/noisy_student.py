@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +29,7 @@ from ruggedize.train.objectives.objective import (
     hidden_labels,
     sources_with,
 )
-from ruggedize.train.objectives.options import NoisyStudentOptions
+from ruggedize.train.objectives.options import NoisyStudentOptions, Sees
 from ruggedize.train.objectives.targets import precomputed_logits
 from ruggedize.train.objectives.teachers import Ensemble, teacher_of
 
@@ -66,7 +66,7 @@ class NoisyStudent:
     options: NoisyStudentOptions
     context: Context
     teacher: nn.Module
-    sees: Literal["noisy"] = "noisy"
+    sees: Sees = NoisyStudentOptions.sees
 
     @property
     def sources(self) -> Mapping[str, int]:

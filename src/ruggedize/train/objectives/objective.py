@@ -14,14 +14,13 @@ from ruggedize.core import seeding
 from ruggedize.core.errors import UserError
 from ruggedize.core.progress import Progress
 from ruggedize.data import ImageBatch, ImageSet
-from ruggedize.train.objectives.options import CustomObjective, ObjectiveOptions
+from ruggedize.train.objectives.options import CustomObjective, ObjectiveOptions, Sees
 from ruggedize.views import ViewMaker
 
 LABELLED, UNLABELLED = "labelled", "unlabelled"  # sources of images
 IMAGES = "images"  # name of the count of all images of the source "labelled"
 EVERY = "every"  # name of the count of the images of both sources
 OBJECTIVES = "ruggedize.train.objectives"
-Sees = Literal["clean", "noisy"]
 STATE = ("after_step", "state_dict", "load_state_dict")  # methods of an objective with a state
 ClassWeights = Float32[Tensor, " k"]
 

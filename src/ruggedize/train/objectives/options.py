@@ -28,6 +28,7 @@ Ratio = Annotated[
     Field(ge=0, le=64, description="unlabelled images per labelled image in a step"),
 ]
 PseudoLabels = Literal["soft", "hard"]
+Sees = Literal["clean", "noisy"]
 LabelKind = Annotated[
     PseudoLabels,
     Field(description="soft: predicted probabilities; hard: only the most likely class"),
@@ -40,6 +41,7 @@ class SupervisedOptions(BaseModel):
 
     model_config = FROZEN
     uses_teacher: ClassVar[bool] = False
+    sees: ClassVar[Sees] = "clean"  # unless `views` of the training says otherwise
     unlabelled_ratio: ClassVar[int] = 0
     kind: Literal["supervised"] = "supervised"
     label_smoothing: Smoothing = 0.0
@@ -54,6 +56,7 @@ class ConsistencyOptions(BaseModel):
 
     model_config = FROZEN
     uses_teacher: ClassVar[bool] = True
+    sees: ClassVar[Sees] = "noisy"
     kind: Literal["consistency"] = "consistency"
     temperature: Temperature = 10.0
     consistency_weight: float = Field(
@@ -128,6 +131,7 @@ class JsdOptions(BaseModel):
 
     model_config = FROZEN
     uses_teacher: ClassVar[bool] = False
+    sees: ClassVar[Sees] = "noisy"
     kind: Literal["jsd"] = "jsd"
     weight: float = Field(default=12.0, gt=0, description="weight of the Jensen-Shannon divergence")
     unlabelled_ratio: Ratio = 0
@@ -139,6 +143,7 @@ class MeanTeacherOptions(BaseModel):
 
     model_config = FROZEN
     uses_teacher: ClassVar[bool] = False  # its teacher is its own average
+    sees: ClassVar[Sees] = "noisy"
     kind: Literal["mean-teacher"] = "mean-teacher"
     decay: float = Field(
         default=0.99, gt=0, lt=1, description="decay of the average, reached after a warm-up"
@@ -158,6 +163,7 @@ class NoisyStudentOptions(BaseModel):
 
     model_config = FROZEN
     uses_teacher: ClassVar[bool] = True
+    sees: ClassVar[Sees] = "noisy"
     kind: Literal["noisy-student"] = "noisy-student"
     unlabelled_ratio: Annotated[Ratio, Field(ge=1)] = 7
     weight: Weight = 1.0
@@ -184,6 +190,7 @@ class FixMatchOptions(BaseModel):
 
     model_config = FROZEN
     uses_teacher: ClassVar[bool] = False
+    sees: ClassVar[Sees] = "clean"
     kind: Literal["fixmatch"] = "fixmatch"
     unlabelled_ratio: Annotated[Ratio, Field(ge=1)] = 7
     weight: Weight = 1.0
@@ -235,6 +242,7 @@ class CustomObjective(BaseModel):
 
     model_config = FROZEN
     uses_teacher: ClassVar[bool] = True
+    sees: ClassVar[Sees] = "noisy"
     unlabelled_ratio: ClassVar[int] = 0  # an objective's `sources` may name unlabelled images
     kind: Literal["custom"] = "custom"
     name: str = Field(description="name of the objective")

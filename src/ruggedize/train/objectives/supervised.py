@@ -14,17 +14,16 @@ from ruggedize.train.objectives.objective import (
     Batch,
     ClassWeights,
     Context,
-    Sees,
     Term,
     counts_of,
 )
-from ruggedize.train.objectives.options import SupervisedOptions
+from ruggedize.train.objectives.options import Sees, SupervisedOptions
 from ruggedize.views import ViewMaker
 
 
 def make(options: SupervisedOptions, context: Context) -> "Supervised":
     """Build the objective; it uses clean views by default."""
-    return Supervised(options, context.maker, context.views or "clean", context.class_weights)
+    return Supervised(options, context.maker, context.views or options.sees, context.class_weights)
 
 
 @dataclass(frozen=True)
