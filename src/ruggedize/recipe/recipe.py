@@ -27,7 +27,6 @@ from ruggedize.recipe.merge import StageName
 from ruggedize.train import (
     ConsistencyOptions,
     InterpolationOptions,
-    NoisyStudentOptions,
     StageOptions,
     StudentOptions,
     TrainingOptions,
@@ -229,10 +228,7 @@ def check_teacher(
                 f"{name}.learns_from must be an earlier stage, got {source}; "
                 f"use one of {', '.join(before)}"
             )
-    needs_teacher = isinstance(objective, NoisyStudentOptions) or (
-        isinstance(objective, ConsistencyOptions) and objective.consistency_weight > 0
-    )
-    if needs_teacher and not sources:
+    if objective.needs_teacher and not sources:
         raise ValueError(
             f'{name}: objective = "{objective.kind}" requires a teacher; set learns_from = '
             '"STAGE", or objective = "supervised"'

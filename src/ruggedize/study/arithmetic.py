@@ -1,6 +1,7 @@
 """The floating-point operations of trainings, and the epochs that a budget pays for."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,34 +10,10 @@ from ruggedize.data import Splits
 from ruggedize.models import forward_flop
 from ruggedize.recipe import Recipe, teachers_in
 from ruggedize.study.options import Budget
-from ruggedize.train import (
-    LABELLED,
-    UNLABELLED,
-    ConsistencyOptions,
-    FixMatchOptions,
-    JsdOptions,
-    MeanTeacherOptions,
-    NoisyStudentOptions,
-    SupervisedOptions,
-    TrainingOptions,
-)
+from ruggedize.train import LABELLED, STEP_PASSES, UNLABELLED, Passes, TrainingOptions
 from ruggedize.views import ViewMaker, ViewOptions
 
 PETA = 1e15
-STEP = 3  # forward passes that a training step counts as: one forward, about two backward
-JSD_VIEWS = 3  # clean, noisy, noisy
-SOURCES = (LABELLED, UNLABELLED)
-
-
-class Passes(NamedTuple):
-    """Forward passes per image, or their equivalent: `own` and `teacher` each time it is seen.
-
-    `teacher_once` are passes of the teacher before the first step.
-    """
-
-    own: int
-    teacher: int = 0
-    teacher_once: int = 0
 
 
 class Work(NamedTuple):
@@ -84,38 +61,27 @@ class TrainingImages:
         return {LABELLED: labelled, UNLABELLED: labelled * options.objective.unlabelled_ratio}
 
 
-def passes(
-    name: str, options: TrainingOptions, views: ViewOptions, image_size: int
-) -> dict[str, Passes]:
+def passes(name: str, options: TrainingOptions) -> Mapping[str, Passes]:
     """Return the passes of a stage per image of each source.
 
     Raises:
-        UserError: the cost of its objective is not known.
+        UserError: its objective does not state them.
     """
-    objective = options.objective
-    if isinstance(objective, SupervisedOptions):
-        return {LABELLED: Passes(STEP)}
-    if isinstance(objective, MeanTeacherOptions):
-        return dict.fromkeys(SOURCES, Passes(STEP + 1))  # its teacher is its own average
-    if isinstance(objective, JsdOptions):
-        return dict.fromkeys(SOURCES, Passes(STEP * JSD_VIEWS))
-    if isinstance(objective, FixMatchOptions):  # gradients of both views are computed together
-        return {LABELLED: Passes(STEP), UNLABELLED: Passes(2 * STEP)}
-    if isinstance(objective, NoisyStudentOptions):
-        return {LABELLED: Passes(STEP), UNLABELLED: Passes(STEP, teacher_once=1)}
-    if not isinstance(objective, ConsistencyOptions):
+    found = options.objective.passes
+    if not found:
         raise UserError(
-            f"{name}: the arithmetic of the objective {objective.kind} is not known;\n"
-            "compare objectives of ruggedize, or write a script"
+            f"{name}: the arithmetic of the objective {options.objective.kind} is not known;\n"
+            "define passes in its options class"
         )
-    if objective.consistency_weight == 0:
-        return dict.fromkeys(SOURCES, Passes(STEP))
-    if objective.clean_view == "test":
-        return dict.fromkeys(SOURCES, Passes(STEP, teacher_once=1))
-    if objective.cached_targets:
-        views_of_image = ViewMaker(views, image_size=image_size, seed=0).num_clean_views
-        return dict.fromkeys(SOURCES, Passes(STEP, teacher_once=views_of_image))
-    return dict.fromkeys(SOURCES, Passes(STEP, teacher=1))
+    return found
+
+
+def teacher_looks(count: Passes, views: ViewOptions, image_size: int) -> int:
+    """Return the passes of the teacher per image before the first step."""
+    if not count.teacher_every_view:
+        return count.teacher_once
+    views_of_image = ViewMaker(views, image_size=image_size, seed=0).num_clean_views
+    return count.teacher_once + count.teacher_every_view * views_of_image
 
 
 def work_of(recipe: Recipe, images: TrainingImages) -> dict[str, Work]:
@@ -131,12 +97,13 @@ def work_of(recipe: Recipe, images: TrainingImages) -> dict[str, Work]:
     for name, options in stages.items():
         teacher = sum(forward[source] for source in teachers_in(recipe, name))
         seen, per_epoch, probe, once = images.seen(options), 0.0, 0.0, 0.0
-        for source, count in passes(name, options, recipe.views, images.image_size).items():
+        for source, count in passes(name, options).items():
             taught = seen[source] * count.teacher * teacher
             per_epoch += seen[source] * count.own * forward[name] + taught
-            looks = count.own // STEP + count.own % STEP  # of the network, and of its own average
+            looks = sum(divmod(count.own, STEP_PASSES))  # of the network, and of its own average
             probe += seen[source] * looks * forward[name] + taught
-            once += bool(seen[source]) * sizes[source] * count.teacher_once * teacher
+            looks_before = teacher_looks(count, recipe.views, images.image_size)
+            once += bool(seen[source]) * sizes[source] * looks_before * teacher
         found[name] = Work(per_epoch, once, probe, options.probe_epochs)
     return found
 

@@ -22,6 +22,7 @@ from .objectives.objective import Context as Context
 from .objectives.objective import Objective as Objective
 from .objectives.objective import Term as Term
 from .objectives.objective import counts_of as counts_of
+from .objectives.options import STEP_PASSES as STEP_PASSES
 from .objectives.options import UNTAUGHT as UNTAUGHT
 from .objectives.options import ConsistencyOptions as ConsistencyOptions
 from .objectives.options import CustomObjective as CustomObjective
@@ -29,6 +30,7 @@ from .objectives.options import FixMatchOptions as FixMatchOptions
 from .objectives.options import JsdOptions as JsdOptions
 from .objectives.options import MeanTeacherOptions as MeanTeacherOptions
 from .objectives.options import NoisyStudentOptions as NoisyStudentOptions
+from .objectives.options import Passes as Passes
 from .objectives.options import SupervisedOptions as SupervisedOptions
 from .options import StageOptions as StageOptions
 from .options import StudentOptions as StudentOptions

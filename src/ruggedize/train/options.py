@@ -181,7 +181,7 @@ class TrainingOptions(BaseModel):
     @model_validator(mode="after")
     def check_views(self) -> "TrainingOptions":
         """Reject `views` for an objective that makes its own views."""
-        if self.views is not None and self.objective.kind not in ("supervised", "custom"):
+        if self.views is not None and not self.objective.has_views:
             raise ValueError(
                 f"views applies to the supervised objective only, but the objective is "
                 f"{self.objective.kind}; remove views"

@@ -61,7 +61,7 @@ def check_stage(
 def reject_mixed_labels(name: str, options: TrainingOptions, views: ViewOptions) -> None:
     """Raise UserError if noise mixes labels that the objective would not learn."""
     kinds = mixing_kinds(views.noise)
-    if kinds and options.objective.kind not in ("supervised", "custom"):
+    if kinds and not options.objective.learns_mixed_labels:
         raise UserError(
             f"{name}: {kinds[0]} mixes labels, which the objective {options.objective.kind} does "
             'not use;\nset objective = "supervised" and views = "noisy", or remove '

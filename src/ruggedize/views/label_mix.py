@@ -8,15 +8,15 @@ from ruggedize.views.kinds.one_of import choices
 from ruggedize.views.noise_chain import link_stream, member_stream, module_of
 from ruggedize.views.noise_options import SingleNoise
 from ruggedize.views.options import NoiseOptions, OneOfOptions, members
-from ruggedize.views.partners import LABEL_MIXING, Partners
+from ruggedize.views.partners import Partners
 
 Part = tuple[np.ndarray, np.uint64, SingleNoise]  # rows, stream, kind
 
 
 def mixing_kinds(chain: Sequence[NoiseOptions]) -> tuple[str, ...]:
     """Return the kinds of a chain that mix labels."""
-    kinds = (noise.kind for link in chain for noise in members(link))
-    return tuple(kind for kind in kinds if kind in LABEL_MIXING)
+    noises = (noise for link in chain for noise in members(link))
+    return tuple(noise.kind for noise in noises if noise.mixes == "images and labels")
 
 
 def mixed_labels(
@@ -35,7 +35,7 @@ def mixed_labels(
     targets = one_hot[labels] * (labels >= 0)[:, None]
     for place, link in enumerate(chain):
         for rows, stream, noise in parts_of(link, index, link_stream(place, link, seed, epoch)):
-            if noise.kind not in LABEL_MIXING:
+            if noise.mixes != "images and labels":
                 continue
             kind, side = module_of(noise), partners.images.shape[2]
             shares = kind.partner_shares(index[rows], stream, noise, side)[:, None]

@@ -12,7 +12,7 @@ from ruggedize.core.seeding import stream_key
 from ruggedize.kernels.types import Images
 from ruggedize.views.noise_options import CustomNoise
 from ruggedize.views.options import NoiseOptions, OneOfOptions, members
-from ruggedize.views.partners import MIXING, Partners
+from ruggedize.views.partners import Partners
 
 KINDS = "ruggedize.views.kinds"
 
@@ -56,7 +56,7 @@ def apply_link(
         options.apply(images, out, index, stream)
     elif isinstance(options, OneOfOptions):
         module_of(options).apply(images, out, index, stream, options, partners)
-    elif options.kind not in MIXING:
+    elif options.mixes == "nothing":
         module_of(options).apply(images, out, index, stream, options)
     elif partners is None:
         raise UserError(

@@ -1,6 +1,6 @@
 """The options of the kinds of noise. Imports neither torch nor numba."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
@@ -17,10 +17,15 @@ DESCRIBED = ConfigDict(
 )
 
 
-class RandAugmentOptions(BaseModel):
-    """RandAugment (Cubuk et al. 2020), with random operations for every image."""
+class BaseNoise(BaseModel):
+    """What a kind of noise needs besides the image; a subclass states what differs."""
 
     model_config = DESCRIBED
+    mixes: ClassVar[Literal["nothing", "images", "images and labels"]] = "nothing"
+
+
+class RandAugmentOptions(BaseNoise):
+    """RandAugment (Cubuk et al. 2020), with random operations for every image."""
 
     kind: Literal["randaugment"] = "randaugment"
     """Selects this kind of noise."""
@@ -43,19 +48,15 @@ class RandAugmentOptions(BaseModel):
         return self
 
 
-class TrivialAugmentOptions(BaseModel):
+class TrivialAugmentOptions(BaseNoise):
     """TrivialAugment, wide (Müller & Hutter 2021): one operation of random strength per image."""
-
-    model_config = DESCRIBED
 
     kind: Literal["trivialaugment"] = "trivialaugment"
     """Selects this kind of noise."""
 
 
-class AugMixOptions(BaseModel):
+class AugMixOptions(BaseNoise):
     """AugMix (Hendrycks et al. 2020): chains of operations, mixed with the image."""
-
-    model_config = DESCRIBED
 
     kind: Literal["augmix"] = "augmix"
     """Selects this kind of noise."""
@@ -70,10 +71,8 @@ class AugMixOptions(BaseModel):
     corruptions of the benchmark."""
 
 
-class RandomErasingOptions(BaseModel):
+class RandomErasingOptions(BaseNoise):
     """Random erasing (Zhong et al. 2020): a rectangle of the image is overwritten."""
-
-    model_config = DESCRIBED
 
     kind: Literal["random_erasing"] = "random_erasing"
     """Selects this kind of noise."""
@@ -99,10 +98,8 @@ class RandomErasingOptions(BaseModel):
         return self
 
 
-class AdditiveNoiseOptions(BaseModel):
+class AdditiveNoiseOptions(BaseNoise):
     """Noise added to every value of an image; it overlaps the benchmark's noise corruptions."""
-
-    model_config = DESCRIBED
 
     kind: Literal["additive_noise"] = "additive_noise"
     """Selects this kind of noise."""
@@ -114,10 +111,8 @@ class AdditiveNoiseOptions(BaseModel):
     """Distribution of the noise; both have the same standard deviation."""
 
 
-class LpNoiseOptions(BaseModel):
+class LpNoiseOptions(BaseNoise):
     """Noise drawn uniformly from an L_p ball; it overlaps the benchmark's noise corruptions."""
-
-    model_config = DESCRIBED
 
     kind: Literal["lp_noise"] = "lp_noise"
     """Selects this kind of noise."""
@@ -131,10 +126,8 @@ class LpNoiseOptions(BaseModel):
     """Probability that noise is added to an image."""
 
 
-class PatchNoiseOptions(BaseModel):
+class PatchNoiseOptions(BaseNoise):
     """Gaussian noise in a square patch of the image; it overlaps the noise corruptions."""
-
-    model_config = DESCRIBED
 
     kind: Literal["patch_noise"] = "patch_noise"
     """Selects this kind of noise."""
@@ -147,10 +140,8 @@ class PatchNoiseOptions(BaseModel):
     """Maximum standard deviation (1 is white); drawn uniformly from 0 to this for each image."""
 
 
-class SpectralFilterOptions(BaseModel):
+class SpectralFilterOptions(BaseNoise):
     """Random filter, blended with the image in random proportion (PRIME, Modas et al. 2022)."""
-
-    model_config = DESCRIBED
 
     kind: Literal["spectral_filter"] = "spectral_filter"
     """Selects this kind of noise."""
@@ -162,22 +153,20 @@ class SpectralFilterOptions(BaseModel):
     """Standard deviation of the random weights that are added to the identity filter."""
 
 
-class AmplitudeMixOptions(BaseModel):
+class AmplitudeMixOptions(BaseNoise):
     """The amplitude spectrum is replaced by that of another training image (Chen et al. 2021)."""
 
-    model_config = DESCRIBED
-
+    mixes = "images"
     kind: Literal["amplitude_mix"] = "amplitude_mix"
     """Selects this kind of noise."""
     probability: Probability = 0.6
     """Probability that the spectrum of an image is replaced."""
 
 
-class CutMixOptions(BaseModel):
+class CutMixOptions(BaseNoise):
     """CutMix (Yun et al. 2019): a rectangle of another image is pasted, and labels are mixed."""
 
-    model_config = DESCRIBED
-
+    mixes = "images and labels"
     kind: Literal["cutmix"] = "cutmix"
     """Selects this kind of noise; for the supervised objective only."""
     probability: Probability = 0.5
@@ -186,11 +175,10 @@ class CutMixOptions(BaseModel):
     """The fraction of the image's area that is kept is drawn from Beta(alpha, alpha)."""
 
 
-class MixUpOptions(BaseModel):
+class MixUpOptions(BaseNoise):
     """Mixup (Zhang et al. 2018): image and label are blended with those of another image."""
 
-    model_config = DESCRIBED
-
+    mixes = "images and labels"
     kind: Literal["mixup"] = "mixup"
     """Selects this kind of noise; for the supervised objective only."""
     probability: Probability = 1.0
@@ -199,10 +187,8 @@ class MixUpOptions(BaseModel):
     """The weight of the image is drawn from Beta(alpha, alpha)."""
 
 
-class CustomNoise(BaseModel):
+class CustomNoise(BaseNoise):
     """User-defined noise, passed from Python; subclass this and define `apply`."""
-
-    model_config = DESCRIBED
 
     kind: Literal["custom"] = "custom"
     """Selects this kind of noise; not available in recipe files."""

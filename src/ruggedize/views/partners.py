@@ -15,8 +15,6 @@ from ruggedize.kernels.types import Images, Labels
 from ruggedize.views.options import ViewOptions, members
 
 NUM_PARTNERS = 1024
-LABEL_MIXING = ("cutmix", "mixup")
-MIXING = ("amplitude_mix", *LABEL_MIXING)  # kinds of noise that need partners
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +44,15 @@ def choose_partners(images: ImageSet, views: ViewOptions, seed: int) -> Partners
     Raises:
         UserError: no image has a label.
     """
-    if not any(noise.kind in MIXING for link in views.noise for noise in members(link)):
+    noises = [noise for link in views.noise for noise in members(link)]
+    mixing = [noise.kind for noise in noises if noise.mixes != "nothing"]
+    if not mixing:
         return None
     labelled = np.flatnonzero(images.labels.numpy() >= 0)
     if not len(labelled):
         raise UserError(
             "views.noise mixes images with labelled ones, but no image has a label;\n"
-            f"remove {', '.join(MIXING)} from it, or add labels"
+            f"remove {', '.join(dict.fromkeys(mixing))} from it, or add labels"
         )
     number = min(NUM_PARTNERS, len(labelled))
     chosen = generator(seed, "partners").choice(labelled, number, replace=False)

@@ -1,6 +1,6 @@
 """Options of the objectives. Torch is not imported, so that reading a recipe takes milliseconds."""
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, get_args
 
 from pydantic import (
     BaseModel,
@@ -29,34 +29,72 @@ Ratio = Annotated[
 ]
 PseudoLabels = Literal["soft", "hard"]
 Sees = Literal["clean", "noisy"]
+SOURCES = ("labelled", "unlabelled")
 LabelKind = Annotated[
     PseudoLabels,
     Field(description="soft: predicted probabilities; hard: only the most likely class"),
 ]
 Weight = Annotated[float, Field(gt=0, description="weight of the loss on unlabelled images")]
+STEP_PASSES = 3  # of a view that is trained on: one forward, and about two for the backward
 
 
-class SupervisedOptions(BaseModel):
-    """Cross entropy with the labels, on clean views or, with `views = "noisy"`, on noisy views."""
+class Passes(NamedTuple):
+    """Forward passes per image, or their equivalent, of the network and of its teacher.
+
+    The latter are in every step, before the first step, or before the first step for every
+    possible flip and crop.
+    """
+
+    own: int
+    teacher: int = 0
+    teacher_once: int = 0
+    teacher_every_view: int = 0
+
+
+class BaseObjective(BaseModel):
+    """What an objective tells the training before it is built; a subclass states what differs."""
 
     model_config = FROZEN
-    uses_teacher: ClassVar[bool] = False
+    uses_teacher: ClassVar[bool] = False  # a frozen one, from another stage
+    sees: ClassVar[Sees] = "noisy"  # the views that batch norm's statistics are refreshed on
+    has_views: ClassVar[bool] = False  # `views` of the training selects what the network sees
+    learns_mixed_labels: ClassVar[bool] = False  # of noise that mixes labels
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether there is nothing to learn without a teacher."""
+        return self.uses_teacher
+
+    @property
+    def passes(self) -> dict[str, Passes]:
+        """The network arithmetic of an image of each source; empty: unknown to studies."""
+        return {}
+
+
+class SupervisedOptions(BaseObjective):
+    """Cross entropy with the labels, on clean views or, with `views = "noisy"`, on noisy views."""
+
     sees: ClassVar[Sees] = "clean"  # unless `views` of the training says otherwise
+    has_views: ClassVar[bool] = True
+    learns_mixed_labels: ClassVar[bool] = True
     unlabelled_ratio: ClassVar[int] = 0
     kind: Literal["supervised"] = "supervised"
     label_smoothing: Smoothing = 0.0
 
+    @property
+    def passes(self) -> dict[str, Passes]:
+        """One view of each image."""
+        return {"labelled": Passes(STEP_PASSES)}
 
-class ConsistencyOptions(BaseModel):
+
+class ConsistencyOptions(BaseObjective):
     """Cross entropy with the labels on noisy views, plus agreement with a frozen teacher.
 
     Loss: (1 - consistency_weight) * cross entropy(labels, noisy view)
     + consistency_weight * KL(teacher(clean view) || student(noisy view)) of softened predictions.
     """
 
-    model_config = FROZEN
     uses_teacher: ClassVar[bool] = True
-    sees: ClassVar[Sees] = "noisy"
     kind: Literal["consistency"] = "consistency"
     temperature: Temperature = 10.0
     consistency_weight: float = Field(
@@ -93,6 +131,24 @@ class ConsistencyOptions(BaseModel):
         """The factor on the KL term."""
         return self.temperature**2 if self.temperature_squared else 1.0
 
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether there is a KL term."""
+        return self.consistency_weight > 0
+
+    @property
+    def passes(self) -> dict[str, Passes]:
+        """One view for the network, and one for the teacher if its targets are not kept."""
+        if not self.needs_teacher:
+            each = Passes(STEP_PASSES)
+        elif self.clean_view == "test":
+            each = Passes(STEP_PASSES, teacher_once=1)
+        elif self.cached_targets:
+            each = Passes(STEP_PASSES, teacher_every_view=1)
+        else:
+            each = Passes(STEP_PASSES, teacher=1)
+        return dict.fromkeys(SOURCES, each)
+
     @model_validator(mode="after")
     def check_terms(self) -> "ConsistencyOptions":
         """Reject options that have no effect."""
@@ -126,24 +182,23 @@ class ConsistencyOptions(BaseModel):
         return self
 
 
-class JsdOptions(BaseModel):
+class JsdOptions(BaseObjective):
     """Cross entropy on clean views, plus consistency with two noisy views (AugMix)."""
 
-    model_config = FROZEN
-    uses_teacher: ClassVar[bool] = False
-    sees: ClassVar[Sees] = "noisy"
     kind: Literal["jsd"] = "jsd"
     weight: float = Field(default=12.0, gt=0, description="weight of the Jensen-Shannon divergence")
     unlabelled_ratio: Ratio = 0
     label_smoothing: Smoothing = 0.0
 
+    @property
+    def passes(self) -> dict[str, Passes]:
+        """Three views, one clean and two noisy."""
+        return dict.fromkeys(SOURCES, Passes(3 * STEP_PASSES))
 
-class MeanTeacherOptions(BaseModel):
+
+class MeanTeacherOptions(BaseObjective):
     """Cross entropy on noisy views, plus agreement with a moving average of the network."""
 
-    model_config = FROZEN
-    uses_teacher: ClassVar[bool] = False  # its teacher is its own average
-    sees: ClassVar[Sees] = "noisy"
     kind: Literal["mean-teacher"] = "mean-teacher"
     decay: float = Field(
         default=0.99, gt=0, lt=1, description="decay of the average, reached after a warm-up"
@@ -153,17 +208,20 @@ class MeanTeacherOptions(BaseModel):
     unlabelled_ratio: Ratio = 0
     label_smoothing: Smoothing = 0.0
 
+    @property
+    def passes(self) -> dict[str, Passes]:
+        """One view for the network, and one for its average."""
+        return dict.fromkeys(SOURCES, Passes(STEP_PASSES + 1))
 
-class NoisyStudentOptions(BaseModel):
+
+class NoisyStudentOptions(BaseObjective):
     """Cross entropy on noisy views, with pseudo-labels of a frozen teacher for unlabelled images.
 
     Loss: cross entropy(labels, noisy view) + weight * cross entropy(teacher(whole image), noisy
     view of an unlabelled image).
     """
 
-    model_config = FROZEN
     uses_teacher: ClassVar[bool] = True
-    sees: ClassVar[Sees] = "noisy"
     kind: Literal["noisy-student"] = "noisy-student"
     unlabelled_ratio: Annotated[Ratio, Field(ge=1)] = 7
     weight: Weight = 1.0
@@ -180,16 +238,19 @@ class NoisyStudentOptions(BaseModel):
     )
     label_smoothing: Smoothing = 0.0
 
+    @property
+    def passes(self) -> dict[str, Passes]:
+        """One view for the network; the teacher sees the unlabelled images once."""
+        return {"labelled": Passes(STEP_PASSES), "unlabelled": Passes(STEP_PASSES, teacher_once=1)}
 
-class FixMatchOptions(BaseModel):
+
+class FixMatchOptions(BaseObjective):
     """Cross entropy on clean views, and on noisy views with the clean views' pseudo-labels.
 
     Loss: cross entropy(labels, clean view) + weight * cross entropy(prediction for the clean view,
     noisy view), over the unlabelled images with a confident prediction.
     """
 
-    model_config = FROZEN
-    uses_teacher: ClassVar[bool] = False
     sees: ClassVar[Sees] = "clean"
     kind: Literal["fixmatch"] = "fixmatch"
     unlabelled_ratio: Annotated[Ratio, Field(ge=1)] = 7
@@ -217,6 +278,11 @@ class FixMatchOptions(BaseModel):
     label_smoothing: Smoothing = 0.0
 
     @property
+    def passes(self) -> dict[str, Passes]:
+        """One view of labelled images and two of the others, whose gradients come together."""
+        return {"labelled": Passes(STEP_PASSES), "unlabelled": Passes(2 * STEP_PASSES)}
+
+    @property
     def uses_statistics(self) -> bool:
         """Whether pseudo-labels depend on earlier steps."""
         return self.relative_threshold or self.distribution_alignment
@@ -233,16 +299,16 @@ class FixMatchOptions(BaseModel):
         return self
 
 
-class CustomObjective(BaseModel):
+class CustomObjective(BaseObjective):
     """A user-defined objective, passed from Python: subclass this and define `make`.
 
     Set `uses_teacher = False` in an objective that does not use `context.teachers`: no teacher is
     loaded then.
     """
 
-    model_config = FROZEN
     uses_teacher: ClassVar[bool] = True
-    sees: ClassVar[Sees] = "noisy"
+    has_views: ClassVar[bool] = True
+    learns_mixed_labels: ClassVar[bool] = True
     unlabelled_ratio: ClassVar[int] = 0  # an objective's `sources` may name unlabelled images
     kind: Literal["custom"] = "custom"
     name: str = Field(description="name of the objective")
@@ -255,6 +321,11 @@ class CustomObjective(BaseModel):
                 "a custom objective must be passed from Python; use a built-in kind here"
             )
         return self
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether there is nothing to learn without a teacher: up to `make`."""
+        return False
 
     def make(self, context: "Context") -> "Objective":
         """Build the objective."""
