@@ -1,10 +1,9 @@
 """Find the examples in Markdown pages that are marked to run, and run them as printed.
 
 A block under `<!-- runs -->` must work as it stands; `<!-- runs, given images -->` needs the named
-values, `<!-- runs, needs package -->` a package that only some environments have. A TOML block, or
-a Python block that begins with `# NAME.py`, is written to that file. In console blocks, lines that
-begin with `$ ` are commands; `given cifar10` sets the data root. Trainings are shortened by
-`SHORTER` and `FEW_IMAGES`, nothing else is changed.
+values. A TOML block, or a Python block that begins with `# NAME.py`, is written to that file. In
+console blocks, lines that begin with `$ ` are commands; `given cifar10` sets the data root.
+Trainings are shortened by `SHORTER` and `FEW_IMAGES`, nothing else is changed.
 """
 
 import os
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 BLOCK = re.compile(
-    r"^<!-- runs(?:, given (?P<given>[\w, ]+))?(?:, needs (?P<needs>\w+))? -->\n"
+    r"^<!-- runs(?:, given (?P<given>[\w, ]+))? -->\n"
     r"```(?P<language>\w+)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
@@ -65,7 +64,6 @@ class Example(NamedTuple):
     language: str
     text: str
     given: tuple[str, ...]
-    needs: str | None = None  # a package that the tests do not install
 
 
 def examples_of(page: Path) -> list[Example]:
@@ -74,8 +72,7 @@ def examples_of(page: Path) -> list[Example]:
     for match in BLOCK.finditer(text):
         line = text[: match.start("text")].count("\n") + 1
         given = tuple((match["given"] or "").replace(" ", "").split(",")) if match["given"] else ()
-        needs = match["needs"]
-        found.append(Example(page.name, line, match["language"], match["text"], given, needs))
+        found.append(Example(page.name, line, match["language"], match["text"], given))
     return found
 
 

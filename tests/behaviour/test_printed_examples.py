@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from ruggedize import load_data
+from tests.foreign import with_timm
 from tests.printed_examples import Example, examples_of, run_example
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,22 +55,14 @@ def test_the_examples_of_a_page_run_as_printed(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    with_timm()  # and with it transformers, which imports torchvision as well
     values = {"images": small_images, "test": load_data("digits").test.select(torch.arange(8))}
     before = set(folder.rglob("*"))
     for example in MARKED[page]:
         if "cifar10" in example.given:
             monkeypatch.setenv("RUGGEDIZE_DATA", str(request.getfixturevalue("cifar10_root")))
-        if example.needs is None:
-            run_example(example, values)
+        run_example(example, values)
     assert set(folder.rglob("*")) - before, "they left nothing"
-
-
-@pytest.mark.more
-def test_the_example_of_the_trainer_runs_as_printed(folder: Path) -> None:
-    pytest.importorskip("transformers", reason="pip install transformers")
-    (example,) = (example for example in MARKED["docs/your-own-loop.md"] if example.needs)
-    run_example(example, {})
-    assert (folder / "trained" / "student" / "model.safetensors").is_file()
 
 
 def test_all_kinds_of_pages_have_examples() -> None:
