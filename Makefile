@@ -27,7 +27,7 @@ test: setup
 	$(BIN)/python -m pytest -m "not more and not long"
 
 test-more: setup
-	$(BIN)/python -m pytest -m more
+	$(BIN)/python -m pytest -m "more and not long"
 
 test-long: setup
 	$(BIN)/python -m pytest -m long --timeout 3600 --dist worksteal

@@ -22,8 +22,17 @@ PAGE, README = DOCS / "results.md", ROOT / "README.md"
 STUDIES = ROOT / "benchmarks" / "studies"
 MARKED = re.compile(r"(<!-- results: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 COMMAND = re.compile(r"^# ((?:ruggedize study|python|\(cd) .*?)(?:  +\(.*)?$", re.MULTILINE)
-TEACHERS = (("mini", "fixed-teacher"), ("mini", "mean-teacher"), ("full", "teacher"))
-"""Arms that show what a teacher adds to the same noise; the baselines have no teacher."""
+TEACHERS = (
+    ("mini", "fixed-teacher", "noise-only"),
+    ("mini", "mean-teacher", "noise-only"),
+    ("full", "teacher", "noise-only"),
+    ("few-labels", "consistency", "labels-only"),
+    ("four-classes-200", "consistency", "noise-only"),
+    ("four-classes-200", "consistency-wise", "noise-only-wise"),
+    ("four-classes-50", "consistency", "noise-only"),
+    ("four-classes-50", "consistency-wise", "noise-only-wise"),
+)
+"""Study, arm with a teacher, and the arm with the same noise and no teacher."""
 HEAD = """# Results
 
 `make results` writes this page from the summaries of finished runs in `benchmarks/results/studies`.
@@ -60,16 +69,19 @@ def teacher_rows(studies: dict[str, Study]) -> list[str]:
     """Return the table of the differences that a teacher makes at equal compute."""
     lines = [
         "The difference from the same noise without a teacher, at equal compute:\n",
-        "| study | arm | seeds | clean | C15 |",
-        "|---|---|---|---|---|",
+        "| study | arm | without a teacher | seeds | clean | severity 5 | C15 |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for name, arm in TEACHERS:
-        row = next((row for row in rows_of(studies[name]) if row.arm == arm), None)
-        if row is None or row.differences["c15"] is None:
-            lines.append(f"| [{name}](#{name}) | {arm} | - | not measured yet | not measured yet |")
+    for name, arm, other in TEACHERS:
+        rows = arm_rows(summaries_of(studies[name]), other, list(studies[name].tables))
+        row = next((row for row in rows if row.arm == arm), None)
+        start = f"| [{name}](#{name}) | {arm} | {other} |"
+        if row is None or row.differences["clean"] is None:
+            lines.append(f"{start} - | not measured yet | | |")
             continue
-        found = [difference_text(row.differences[column]) for column in ("clean", "c15")]
-        lines.append(f"| [{name}](#{name}) | {arm} | {len(row.seeds)} | {' | '.join(found)} |")
+        columns = ("clean", "severity5_top1", "c15")
+        found = [difference_text(row.differences[column]) or "-" for column in columns]
+        lines.append(f"{start} {len(row.seeds)} | {' | '.join(found)} |")
     return lines
 
 

@@ -51,7 +51,7 @@ if sys.argv[1:2] == ["run"]:
         changes += ["teacher.averaging.every=1"]
     sys.argv[2:2] = [word for change in changes for word in ("--set", change)]
 if sys.argv[1:2] == ["assess"]:
-    sys.argv[2:2] = ["--num-images", "8"]
+    sys.argv[2:2] = ["--num-images", "8"] + ["--severities", "5"] * ("--severities" not in sys.argv)
 main()
 """
 

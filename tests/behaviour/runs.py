@@ -15,7 +15,7 @@ TINY = (
     "assess.num_images=60",
     "assess.corruptions=['gaussian_noise','contrast']",
 )
-
+FEW = "data.num_train=576"  # 9 steps of an epoch
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -72,5 +72,7 @@ def env() -> dict[str, str]:
 
 def tiny_demo(out: Path, *more: str) -> list[str]:
     """Return the arguments of the demo at a size that takes seconds."""
-    changes = [part for change in (*TINY, *more) for part in ("--set", change)]
+    own_data = any(change.startswith(("data.name=", "data.num_train=")) for change in more)
+    few = () if own_data else (FEW,)
+    changes = [part for change in (*TINY, *few, *more) for part in ("--set", change)]
     return ["run", "demo", "--out", str(out), *changes]

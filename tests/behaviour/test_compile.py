@@ -50,7 +50,11 @@ def test_a_compiled_step_is_the_uncompiled_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("device", "threads", "pools"),
-    [("cuda", None, "0 0"), ("cuda", "2", "1 0"), ("cpu", None, "1 0")],
+    [
+        ("cuda", None, "0 0"),
+        pytest.param("cuda", "2", "1 0", marks=pytest.mark.long),
+        ("cpu", None, "1 0"),
+    ],
 )
 def test_for_a_gpu_no_pool_is_started(
     tmp_path: Path, device: str, threads: str | None, pools: str

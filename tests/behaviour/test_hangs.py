@@ -53,7 +53,10 @@ def stopped(process: subprocess.Popen[str], number: signal.Signals) -> str:
     return said
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.long)],
+)
 def test_a_step_that_never_ends_is_ended_and_the_same_command_continues(
     tmp_path: Path, number: signal.Signals, status: int
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.behaviour.runs import (
+    FEW,
     ruggedize,
     saving_often,
     started,
@@ -22,8 +23,9 @@ from tests.behaviour.runs import (
     wait_until,
 )
 
-STEPS = 18  # of an epoch
+STEPS = 9  # of an epoch
 CHANGES = (
+    FEW,
     "teacher.model.width=8",
     "teacher.epochs=3",
     "teacher.averaging.decay=0.8",  # reached, so that nothing is warned of
@@ -61,7 +63,10 @@ def states_are_whole(out: Path) -> bool:
 
 
 @pytest.mark.more
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.long)],
+)
 def test_a_signal_within_an_epoch_finishes_the_step_and_saves(
     expected: bytes, tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
@@ -103,7 +108,9 @@ def test_loading_is_stopped_at_once_and_nothing_is_written(tmp_path: Path) -> No
 
 
 @pytest.mark.more
-@pytest.mark.parametrize("moment", [".lock", "student/model.safetensors"])
+@pytest.mark.parametrize(
+    "moment", [pytest.param(".lock", marks=pytest.mark.long), "student/model.safetensors"]
+)
 def test_beginning_and_assessing_are_stopped_at_once(tmp_path: Path, moment: str) -> None:
     process = saving_often(*tiny_demo(tmp_path / "run"))
     wait_until(process, (tmp_path / "run" / moment).exists)

@@ -44,7 +44,10 @@ def test_a_streamed_run_ends_with_the_bytes_of_one_from_memory(photos: Path, tmp
 
 
 @pytest.mark.more
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long)],
+)
 def test_a_signal_to_all_processes_leaves_the_workers_to_the_main_one(
     photos: Path, tmp_path: Path, number: signal.Signals, status: int
 ) -> None:

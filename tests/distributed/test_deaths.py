@@ -11,7 +11,7 @@ import torch
 from ruggedize.train.checkpoint import NUM_KEPT
 from ruggedize.train.optim import rate_at
 from tests.behaviour.runs import tiny_demo
-from tests.distributed.launching import LAUNCHERS, launched, one_by_one
+from tests.distributed.launching import launched, one_by_one
 from tests.distributed.test_two_processes import TOLERANCE
 from tests.distributed.trainings import left_by, trained
 from tests.distributed.worker import job_of
@@ -29,18 +29,23 @@ def broken_off(
     folder: Path, num_processes: int, victim: int, kind: str, at: int = IN_SECOND_EPOCH, **wish: Any
 ) -> None:
     """Start a training in which one process is killed after a step; see the others end."""
-    dying = json.dumps(wish | {"dies": f"{victim} at {at}"})
-    result = launched(
-        "tests.distributed.worker", folder, dying, num_processes=num_processes, kind=kind
-    )
+    dying = json.dumps({str(folder): wish | {"dies": f"{victim} at {at}"}})
+    result = launched("tests.distributed.worker", dying, num_processes=num_processes, kind=kind)
     assert time.time() - folder.with_name(f"{folder.name}-died").stat().st_mtime < LIMIT
     assert result.returncode != 0
     assert not (folder / "model.safetensors").exists()
     assert len(list((folder / "state").iterdir())) == min(NUM_KEPT, at // STEPS)
 
 
-@pytest.mark.parametrize("victim", [0, 1])
-@pytest.mark.parametrize("kind", LAUNCHERS)
+@pytest.mark.parametrize(
+    ("kind", "victim"),
+    [
+        ("accelerate", 0),
+        ("torch", 1),
+        pytest.param("accelerate", 1, marks=pytest.mark.long),
+        pytest.param("torch", 0, marks=pytest.mark.long),
+    ],
+)
 def test_a_launcher_ends_the_others(tmp_path: Path, kind: str, victim: int) -> None:
     broken_off(tmp_path / "run", 2, victim, kind)
 
@@ -72,7 +77,9 @@ def wait_for_state(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
-@pytest.mark.parametrize("name", WISHES)
+@pytest.mark.parametrize(
+    "name", [pytest.param("without batch norm", marks=pytest.mark.long), "ghost batches"]
+)
 def test_a_run_goes_on_with_another_number_of_processes(
     tmp_path: Path, name: str, before: int, after: int
 ) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from tests.behaviour.runs import ruggedize, steps_saved, tiny_demo, wait_until
 from tests.distributed.launching import (
-    LAUNCHERS,
     ROOT,
     environment,
     free_port,
@@ -21,7 +20,7 @@ from tests.distributed.launching import (
 pytestmark = pytest.mark.more
 
 
-@pytest.mark.parametrize("kind", LAUNCHERS)
+@pytest.mark.parametrize("kind", ["torch", pytest.param("accelerate", marks=pytest.mark.long)])
 def test_a_whole_run_works_in_two_processes(tmp_path: Path, kind: str) -> None:
     out = tmp_path / "run"
     arguments = [tmp_path, *tiny_demo(out), "--track", "tensorboard"]
@@ -105,8 +104,16 @@ def test_a_launch_of_one_process_instead_of_two_is_rejected(tmp_path: Path) -> N
             "student.ghost_batches=3",
             "student.ghost_batches must be a multiple of the 2 processes, got 3",
         ),
-        ("teacher.batch_size=3", "teacher: a step needs at least 4 images"),
-        ("teacher.sync_batch_norm=true", "sync_batch_norm needs several GPUs"),
+        pytest.param(
+            "teacher.batch_size=3",
+            "teacher: a step needs at least 4 images",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            "teacher.sync_batch_norm=true",
+            "sync_batch_norm needs several GPUs",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_options_that_two_processes_cannot_share_are_rejected_before_any_training(

@@ -63,7 +63,7 @@ def assessed(out: Path, arguments: list[str], num_processes: int, kind: str = "t
     return result.stdout
 
 
-@pytest.mark.parametrize("kind", ["torch", pytest.param("accelerate", marks=pytest.mark.more)])
+@pytest.mark.parametrize("kind", ["torch", pytest.param("accelerate", marks=pytest.mark.long)])
 def test_two_processes_give_what_one_gives(tmp_path: Path, kind: str) -> None:
     files = []
     for seed in (0, 1):
@@ -77,8 +77,7 @@ def test_two_processes_give_what_one_gives(tmp_path: Path, kind: str) -> None:
     assert said.count("assessment:") == 1  # of two processes one speaks
 
 
-@pytest.mark.more
-@pytest.mark.parametrize("n", [1, 3, 25])
+@pytest.mark.parametrize("n", [3, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 25))])
 def test_models_of_other_origin_are_shared_as_well(tmp_path: Path, n: int) -> None:
     file = colour_onnx(tmp_path / "mine.onnx", ["n", 3, 16, 16], kind="uint8")
     folder = colour_folder(tmp_path / "photos", ("",), n=30)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.distributed.trainings import Trained, trained
+from tests.distributed.trainings import Trained, left_by, train_together, trained
 from tests.distributed.worker import BATCH_SIZE, NUM_VALIDATION
 from tests.tiny_stages import NUM_IMAGES
 
@@ -71,13 +71,27 @@ WISHES = {
 MORE = [name for name in WISHES if name != "without batch norm"]
 
 
+@pytest.fixture(scope="module")
+def in_two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train all that is trained in `make test-more` in two processes that are started once."""
+    folder = tmp_path_factory.mktemp("together")
+    train_together({folder / name: WISHES[name] for name in MORE}, 2)
+    return folder
+
+
 @pytest.fixture(
     scope="module",
     params=["without batch norm", *(pytest.param(name, marks=pytest.mark.more) for name in MORE)],
 )
-def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+def both(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Trained, Trained]:
+    """Train alike in one and in two processes."""
     folder, wish = tmp_path_factory.mktemp("processes"), WISHES[request.param]
-    return trained(folder / "one", 1, **wish), trained(folder / "two", 2, **wish)
+    one = trained(folder / "one", 1, **wish)
+    if request.param not in MORE:
+        return one, trained(folder / "two", 2, **wish)
+    return one, left_by(request.getfixturevalue("in_two_processes") / request.param, 2)
 
 
 def test_there_were_really_two_processes(both: tuple[Trained, Trained]) -> None:

@@ -1,6 +1,7 @@
 """Trainings in one or several processes, and their results."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,10 +27,15 @@ def trained(folder: Path, num_processes: int, **wish: Any) -> Trained:
     if num_processes == 1:
         worker.main(folder, **wish)
     else:
-        arguments = [folder, json.dumps(wish)]
-        result = launched("tests.distributed.worker", *arguments, num_processes=num_processes)
-        assert result.returncode == 0, result.stderr[-3000:]
+        train_together({folder: wish}, num_processes)
     return left_by(folder, num_processes)
+
+
+def train_together(wishes: Mapping[Path, dict[str, Any]], num_processes: int) -> None:
+    """Train one after the other, by folder, in processes that are started once."""
+    work = json.dumps({str(folder): wish for folder, wish in wishes.items()})
+    result = launched("tests.distributed.worker", work, num_processes=num_processes)
+    assert result.returncode == 0, result.stderr[-3000:]
 
 
 def left_by(folder: Path, num_processes: int) -> Trained:

@@ -162,4 +162,5 @@ def main(
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(Path(sys.argv[1]), **json.loads(sys.argv[2]))
+    for folder, wish in json.loads(sys.argv[1]).items():
+        main(Path(folder), **wish)

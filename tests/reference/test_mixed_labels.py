@@ -162,6 +162,7 @@ def test_objectives_without_mixed_labels_are_rejected(tmp_path: Path) -> None:
     checked(replace(tiny_stage(tmp_path), views=views))
 
 
+@pytest.mark.more
 def test_a_training_on_mixed_images_learns_mixed_labels(tmp_path: Path) -> None:
     views = maker({"kind": "mixup"}).options
     options = tiny_stage(tmp_path, epochs=1, views="noisy", averaging="none").options

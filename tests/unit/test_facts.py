@@ -70,6 +70,7 @@ def test_a_state_whose_counters_have_older_names_is_resumed(tmp_path: Path) -> N
     assert state.counters.lr_scale == 0.5
 
 
+@pytest.mark.more
 def test_a_finished_training_from_before_an_option_existed_is_finished(tmp_path: Path) -> None:
     fit(tiny_stage(tmp_path, epochs=1))
     rewrite(tmp_path, lambda numbers: without_deliver(numbers["facts"]))
@@ -148,7 +149,14 @@ def test_unreadable_facts_are_a_clear_error(tmp_path: Path, change: Change) -> N
     assert len(message.splitlines()) <= 3
 
 
-@pytest.mark.parametrize("training", ["0123456789abcdef", {}, {"options": 3}])
+@pytest.mark.parametrize(
+    "training",
+    [
+        pytest.param("0123456789abcdef", marks=pytest.mark.more),
+        pytest.param({}, marks=pytest.mark.more),
+        {"options": 3},
+    ],
+)
 def test_an_unreadable_finished_training_is_a_clear_error(tmp_path: Path, training: Any) -> None:
     fit(tiny_stage(tmp_path, epochs=1))
     note = json.loads((tmp_path / "delivered.json").read_text())

@@ -93,6 +93,7 @@ def test_every_own_network_is_exported(name: str, small_images: Tensor, tmp_path
         torch.testing.assert_close(logits, model(part).detach(), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.more
 def test_an_export_normalises_with_the_models_own_mean(tmp_path: Path) -> None:
     torch.manual_seed(0)
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -55,7 +55,8 @@ def studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_summary(tmp_path / "done", summary("noise-only", seed, alone))
         write_summary(tmp_path / "done", summary("taught", seed, taught))
     monkeypatch.setattr(results, "STUDIES", tmp_path)
-    monkeypatch.setattr(results, "TEACHERS", (("tiny", "taught"), ("tiny", "taught-cool")))
+    teachers = [("tiny", arm, "noise-only") for arm in ("taught", "taught-cool")]
+    monkeypatch.setattr(results, "TEACHERS", teachers)
     return path
 
 
@@ -83,8 +84,9 @@ def test_the_page_shows_means_deviations_and_paired_intervals(studies: Path) -> 
     assert "| 83.00 ± 2.83 |" in row  # C15 of 81 and 85
     assert "| +2.00 [-10.71, +14.71] |" in row  # of 1 and 3 points, with one degree of freedom
     assert row.endswith("| 0.25 | 12 |")
-    assert "| [tiny](#tiny) | taught | 2 | +0.00 [+0.00, +0.00] | +2.00 [-10.71, +14.71] |" in page
-    assert "| [tiny](#tiny) | taught-cool | - | not measured yet" in page
+    differences = "+0.00 [+0.00, +0.00] | +0.00 [+0.00, +0.00] | +2.00 [-10.71, +14.71] |"
+    assert f"| [tiny](#tiny) | taught | noise-only | 2 | {differences}" in page
+    assert "| [tiny](#tiny) | taught-cool | noise-only | - | not measured yet" in page
     assert "| fog | 81.00 | 83.00 |" in page
     assert "2 cores of CPU, torch 2.13.0: 4 runs." in page
 

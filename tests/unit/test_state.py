@@ -91,6 +91,7 @@ def test_counters_patience_and_rows_are_saved(tmp_path: Path) -> None:
     assert equal(state, other)
 
 
+@pytest.mark.more
 def test_states_can_be_saved_less_often_and_a_training_still_resumes_exactly(
     tmp_path: Path,
 ) -> None:

@@ -1,6 +1,7 @@
 """The parts for other training loops: what they take and return, and what their draws depend on."""
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,6 +84,22 @@ def test_results_are_those_of_the_functions(small_images: Tensor) -> None:
     assert torch.equal(RandAugment(2, 5)(small_images, seed=2, epoch=1, index=index), expected)
     expected = corrupt(small_images, "glass_blur", 4, seed=2, start=3)
     assert torch.equal(Corrupt("glass_blur", 4)(small_images, seed=2, index=index), expected)
+
+
+@pytest.mark.parametrize(
+    ("corruption", "severity", "more", "message"),
+    [
+        ("fogg", 3, {}, "did you mean fog"),
+        ("fog", 9, {}, "severity must be in 1..5"),
+        ("frost", 3, {"options": {"textures": "wool"}}, "frost.textures must be"),
+        ("fog", 3, {"options": {"textures": "wool"}}, "fog has no option textures"),
+    ],
+)
+def test_a_corruption_that_does_not_exist_is_rejected_when_it_is_made(
+    corruption: str, severity: int, more: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Corrupt(corruption, severity, **more)
 
 
 def test_a_list_of_images_of_any_size_becomes_a_batch() -> None:

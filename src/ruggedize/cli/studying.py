@@ -40,6 +40,8 @@ def study(
     """
     from ruggedize.study import keep_study_file, load_study, plan, reject_changed_study
 
+    if status and only is not None:
+        raise UserError("--status shows all runs, --only starts one;\nuse one of them")
     found = load_study(file)
     folder = out or Path("runs") / "studies" / found.name
     root = () if data_root is None else (f"data.root={json.dumps(str(data_root.absolute()))}",)

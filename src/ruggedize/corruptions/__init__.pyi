@@ -1,5 +1,6 @@
 from .catalogue import CORRUPTIONS as CORRUPTIONS
 from .compiling import compiling_ahead as compiling_ahead
+from .corrupting import checked_severity as checked_severity
 from .corrupting import corrupt as corrupt
 from .corrupting import corrupt_indexed as corrupt_indexed
 from .corrupting import find as find
@@ -17,6 +18,7 @@ from .names import parsed_names as parsed_names
 from .names import unknown as unknown
 from .options import PUBLISHED as PUBLISHED
 from .options import allowed_texts as allowed_texts
+from .options import complete as complete
 from .options import complete_options as complete_options
 from .options import parsed_options as parsed_options
 from .options import reject_idle_options as reject_idle_options

@@ -9,7 +9,15 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ruggedize.core.seeding import stream_key
-from ruggedize.corruptions import Corruption, Preset, corrupt_indexed, find
+from ruggedize.corruptions import (
+    Corruption,
+    Preset,
+    checked_severity,
+    complete,
+    corrupt_indexed,
+    find,
+    resolve_preset,
+)
 from ruggedize.kernels.inputs import as_images
 from ruggedize.kernels.types import Images
 from ruggedize.transforms.draws import Indices, drawn_seed, indices_of
@@ -114,6 +122,9 @@ class Corrupt(nn.Module):
         severity: 1 (mild) to 5.
         preset: `cifar`, `imagenet`, `scaled` or `auto`, by the size of the images.
         options: options of this corruption.
+
+    Raises:
+        ValueError: a name, the severity or an option is not one of those.
     """
 
     def __init__(
@@ -125,9 +136,10 @@ class Corrupt(nn.Module):
         options: dict[str, str] | None = None,
     ) -> None:
         super().__init__()
-        self.corruption, self.severity = find(corruption), severity
+        self.corruption, self.severity = find(corruption), checked_severity(severity)
         self.preset: Preset | Literal["auto"] = preset
-        self.options = dict(options or {})
+        resolve_preset(preset, BLANK, BLANK)
+        self.options = complete(self.corruption.name, self.corruption.options, options or {})
 
     def forward(
         self,

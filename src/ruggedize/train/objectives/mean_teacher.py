@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ruggedize.data import ImageBatch
-from ruggedize.models import joint_logits
+from ruggedize.models import batch_norms, joint_logits
 from ruggedize.train.average import decay_after
 from ruggedize.train.objectives.losses import (
     agreement_metrics,
@@ -44,12 +44,12 @@ class MeanTeacher:
     """(1 - w) cross entropy(labels, student(noisy)) + w KL(teacher(clean) || student(noisy)).
 
     The teacher is the exponential moving average of the student's weights, updated after every
-    step. Its batch norm uses the batch statistics, as the student's does. The divergence is the
-    mean over all images, labelled or not.
+    step. Its batch norm uses the batch statistics, as the student's does, but nothing in it is
+    dropped. The divergence is the mean over all images, labelled or not.
 
     Source: Tarvainen & Valpola 2017, "Mean teachers are better role models".
-    Deviation: KL divergence of softened predictions instead of the squared difference; the decay
-    has a warm-up, the consistency weight has none.
+    Deviation: KL divergence of softened predictions instead of the squared difference; no dropout
+    in the teacher; the decay has a warm-up, the consistency weight has none.
     """
 
     options: MeanTeacherOptions
@@ -63,8 +63,11 @@ class MeanTeacher:
 
     @cached_property
     def teacher(self) -> nn.Module:
-        """The averaged network, initially a copy of the student."""
-        return copy.deepcopy(self.context.model).requires_grad_(False).train()
+        """The averaged network, initially a copy of the student; nothing in it is dropped."""
+        teacher = copy.deepcopy(self.context.model).requires_grad_(False).eval()
+        for layer in batch_norms(teacher):
+            layer.train()
+        return teacher
 
     def batch(self, images: Mapping[str, ImageBatch], epoch: int, step: int) -> Batch:
         """Make a clean and a noisy view of each image."""
