@@ -21,6 +21,7 @@ ROOT = DOCS.parent
 PAGE, README = DOCS / "results.md", ROOT / "README.md"
 STUDIES = ROOT / "benchmarks" / "studies"
 MARKED = re.compile(r"(<!-- results: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+FINDINGS = re.compile(r"^# Findings: (.*\n(?:# .*\n)*)", re.MULTILINE)
 COMMAND = re.compile(r"^# ((?:ruggedize study|python|\(cd) .*?)(?:  +\(.*)?$", re.MULTILINE)
 TEACHERS = (
     ("mini", "fixed-teacher", "noise-only"),
@@ -102,8 +103,14 @@ def section(study: Study) -> list[str]:
     if not summaries:
         return lines
     rows = rows_of(study)
-    lines += ["", *table(rows, study.baseline), "", *by_corruption(summaries, rows)]
-    return [*lines, "", *machines(summaries)]
+    lines += ["", *table(rows, study.baseline), *findings(study), ""]
+    return [*lines, *by_corruption(summaries, rows), "", *machines(summaries)]
+
+
+def findings(study: Study) -> list[str]:
+    """Return what a study file says about its results, as one paragraph."""
+    found = FINDINGS.search(study.path.read_text())
+    return ["", " ".join(found[1].replace("\n# ", "\n").split())] if found else []
 
 
 def commands(study: Study) -> list[str]:

@@ -112,6 +112,17 @@ def test_a_table_without_results_stays_as_it_is(studies: Path) -> None:
     assert "0 of 6 runs are finished" in results.page()
 
 
+def test_what_the_study_file_says_about_its_results_follows_the_table(studies: Path) -> None:
+    assert "The student gains." not in results.page()
+    head, rest = studies.read_text().split("\n", 1)
+    studies.write_text(f"{head}\n#\n# Findings: The student\n# gains.\n{rest}")
+    lines = results.page().splitlines()
+    assert (
+        lines.index("The student gains.")
+        == lines.index("| corruption, all severities | noise-only | taught |") - 2
+    )
+
+
 def test_a_summary_of_an_arm_that_was_removed_is_still_shown(studies: Path) -> None:
     tiny_study(
         studies.parent, ('"noise-only"', '"noise-only"\nresults = "done"'), ("[arms.taught]\n", "")

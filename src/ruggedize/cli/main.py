@@ -13,12 +13,13 @@ import select
 import shlex
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import tyro
 
@@ -28,6 +29,9 @@ from ruggedize.cli.display import Messages
 from ruggedize.cli.watchdog import GRACE_SECONDS, Watchdog
 from ruggedize.core.errors import UserError, shown, shown_lines
 from ruggedize.core.places import user_path
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 DESCRIPTION = """Train and test image classifiers that withstand noise, blur, weather and
 compression.
@@ -55,6 +59,7 @@ RESUMABLE = ("run", "train-teacher", "train-student", "study", "corrupt")
 MAKE_ROOM = "saved files are intact: free some space and run the same command again"
 RAISE_LIMIT = "saved files are intact: raise the file size limit (ulimit -f) and run it again"
 CURES = {errno.ENOSPC: MAKE_ROOM, errno.EDQUOT: MAKE_ROOM, errno.EFBIG: RAISE_LIMIT}
+AGAIN_SECONDS = 0.1
 SECONDS_FOR_THE_FIRST = 10.0  # lead of the first process in reporting an error
 LESS_MEMORY = "use smaller or fewer images (data.image_size), or set data.streaming = true"
 NAMES = (str, bytes)  # possible types of a file name in an OSError
@@ -150,6 +155,21 @@ def terminate(number: int, frame: FrameType | None) -> None:
     raise Terminated(128 + number)
 
 
+def stop_again(ignored: "UnraisableHookArgs") -> None:
+    """Repeat a stop signal whose exception was raised where Python ignores exceptions.
+
+    Finalisers and the callbacks of a fork are such places.
+    """
+    error = ignored.exc_value
+    if not isinstance(error, KeyboardInterrupt | Terminated):
+        sys.__unraisablehook__(ignored)
+        return
+    number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM
+    again = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), number))
+    again.daemon = True
+    again.start()
+
+
 def main() -> None:
     """Run a command; a user error prints at most three lines and exits with status 2.
 
@@ -159,7 +179,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # file names may be invalid Unicode
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    sys.excepthook = print_traceback
+    sys.excepthook, sys.unraisablehook = print_traceback, stop_again
     begin_logging()
     signal.signal(signal.SIGTERM, terminate)
     with Watchdog(line_when_ended()):
