@@ -17,7 +17,7 @@ setup: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(INSTALL) --require-hashes --no-deps --requirement requirements.lock
-	$(INSTALL) --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	$(INSTALL) --constraint constraints.txt --no-build-isolation --editable '.[dev,more]'
 	touch $@
 
 demo: setup
@@ -58,7 +58,7 @@ check: setup
 		tests/types
 
 bench: setup
-	$(INSTALL) --constraint constraints.txt --no-build-isolation --editable '.[dev,bench]'
+	$(INSTALL) --constraint constraints.txt --no-build-isolation --editable '.[dev,more,bench]'
 	$(BIN)/python -m benchmarks
 
 # docs/results.md and the tables of the README, from the summaries of the studies.
@@ -72,7 +72,7 @@ docs: setup
 
 # torch, torchvision and what their wheels bring along come in a build for each kind of machine.
 lock: build/tools
-	build/tools/bin/uv pip compile pyproject.toml --extra dev --constraint constraints.txt \
+	build/tools/bin/uv pip compile pyproject.toml --extra dev --extra more --constraint constraints.txt \
 		--universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
 		--custom-compile-command 'make lock' \
 		| awk '/^[a-z]/ {kept = !/^(torch(vision)?==|triton==|nvidia-|cuda-)/} /^#/ || kept' \
