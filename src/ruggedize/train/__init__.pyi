@@ -14,6 +14,9 @@ from .fine_tuning.options import InterpolationOptions as InterpolationOptions
 from .fine_tuning.probe import PROBED as PROBED
 from .fine_tuning.speed import measured_choice as measured_choice
 from .fine_tuning.workload import Workload as Workload
+from .objectives.base_options import STEP_PASSES as STEP_PASSES
+from .objectives.base_options import CustomObjective as CustomObjective
+from .objectives.base_options import Passes as Passes
 from .objectives.losses import softened_kl as softened_kl
 from .objectives.objective import LABELLED as LABELLED
 from .objectives.objective import UNLABELLED as UNLABELLED
@@ -22,15 +25,12 @@ from .objectives.objective import Context as Context
 from .objectives.objective import Objective as Objective
 from .objectives.objective import Term as Term
 from .objectives.objective import counts_of as counts_of
-from .objectives.options import STEP_PASSES as STEP_PASSES
 from .objectives.options import UNTAUGHT as UNTAUGHT
 from .objectives.options import ConsistencyOptions as ConsistencyOptions
-from .objectives.options import CustomObjective as CustomObjective
 from .objectives.options import FixMatchOptions as FixMatchOptions
 from .objectives.options import JsdOptions as JsdOptions
 from .objectives.options import MeanTeacherOptions as MeanTeacherOptions
 from .objectives.options import NoisyStudentOptions as NoisyStudentOptions
-from .objectives.options import Passes as Passes
 from .objectives.options import SupervisedOptions as SupervisedOptions
 from .options import StageOptions as StageOptions
 from .options import StudentOptions as StudentOptions

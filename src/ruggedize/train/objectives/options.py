@@ -1,19 +1,22 @@
 """Options of the objectives. Torch is not imported, so that reading a recipe takes milliseconds."""
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     Field,
     SerializeAsAny,
     model_validator,
 )
 
-from ruggedize.train.optim import FROZEN, table_from_kind
-
-if TYPE_CHECKING:
-    from ruggedize.train.objectives.objective import Context, Objective
+from ruggedize.train.objectives.base_options import (
+    STEP_PASSES,
+    BaseObjective,
+    CustomObjective,
+    Passes,
+    Sees,
+)
+from ruggedize.train.optim import table_from_kind
 
 Smoothing = Annotated[
     float,
@@ -28,47 +31,12 @@ Ratio = Annotated[
     Field(ge=0, le=64, description="unlabelled images per labelled image in a step"),
 ]
 PseudoLabels = Literal["soft", "hard"]
-Sees = Literal["clean", "noisy"]
 SOURCES = ("labelled", "unlabelled")
 LabelKind = Annotated[
     PseudoLabels,
     Field(description="soft: predicted probabilities; hard: only the most likely class"),
 ]
 Weight = Annotated[float, Field(gt=0, description="weight of the loss on unlabelled images")]
-STEP_PASSES = 3  # of a view that is trained on: one forward, and about two for the backward
-
-
-class Passes(NamedTuple):
-    """Forward passes per image, or their equivalent, of the network and of its teacher.
-
-    The latter are in every step, before the first step, or before the first step for every
-    possible flip and crop.
-    """
-
-    own: int
-    teacher: int = 0
-    teacher_once: int = 0
-    teacher_every_view: int = 0
-
-
-class BaseObjective(BaseModel):
-    """What an objective tells the training before it is built; a subclass states what differs."""
-
-    model_config = FROZEN
-    uses_teacher: ClassVar[bool] = False  # a frozen one, from another stage
-    sees: ClassVar[Sees] = "noisy"  # the views that batch norm's statistics are refreshed on
-    has_views: ClassVar[bool] = False  # `views` of the training selects what the network sees
-    learns_mixed_labels: ClassVar[bool] = False  # of noise that mixes labels
-
-    @property
-    def needs_teacher(self) -> bool:
-        """Whether there is nothing to learn without a teacher."""
-        return self.uses_teacher
-
-    @property
-    def passes(self) -> dict[str, Passes]:
-        """The network arithmetic of an image of each source; empty: unknown to studies."""
-        return {}
 
 
 class SupervisedOptions(BaseObjective):
@@ -297,39 +265,6 @@ class FixMatchOptions(BaseObjective):
                 "distribution_alignment; set one of them, or remove it"
             )
         return self
-
-
-class CustomObjective(BaseObjective):
-    """A user-defined objective, passed from Python: subclass this and define `make`.
-
-    Set `uses_teacher = False` in an objective that does not use `context.teachers`: no teacher is
-    loaded then.
-    """
-
-    uses_teacher: ClassVar[bool] = True
-    has_views: ClassVar[bool] = True
-    learns_mixed_labels: ClassVar[bool] = True
-    unlabelled_ratio: ClassVar[int] = 0  # an objective's `sources` may name unlabelled images
-    kind: Literal["custom"] = "custom"
-    name: str = Field(description="name of the objective")
-
-    @model_validator(mode="after")
-    def check_subclass(self) -> "CustomObjective":
-        """Reject the base class: a recipe file cannot contain code."""
-        if type(self) is CustomObjective:
-            raise ValueError(
-                "a custom objective must be passed from Python; use a built-in kind here"
-            )
-        return self
-
-    @property
-    def needs_teacher(self) -> bool:
-        """Whether there is nothing to learn without a teacher: up to `make`."""
-        return False
-
-    def make(self, context: "Context") -> "Objective":
-        """Build the objective."""
-        raise NotImplementedError(f"{type(self).__name__} does not define make")
 
 
 BuiltIn = (

@@ -1,0 +1,79 @@
+"""What the options of every objective state, and the options of a user's own objective."""
+
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+
+from pydantic import BaseModel, Field, model_validator
+
+from ruggedize.train.optim import FROZEN
+
+if TYPE_CHECKING:
+    from ruggedize.train.objectives.objective import Context, Objective
+
+Sees = Literal["clean", "noisy"]
+STEP_PASSES = 3  # of a view that is trained on: one forward, and about two for the backward
+
+
+class Passes(NamedTuple):
+    """Forward passes per image, or their equivalent, of the network and of its teacher.
+
+    The latter are in every step, before the first step, or before the first step for every
+    possible flip and crop.
+    """
+
+    own: int
+    teacher: int = 0
+    teacher_once: int = 0
+    teacher_every_view: int = 0
+
+
+class BaseObjective(BaseModel):
+    """What an objective tells the training before it is built; a subclass states what differs."""
+
+    model_config = FROZEN
+    uses_teacher: ClassVar[bool] = False  # a frozen one, from another stage
+    sees: ClassVar[Sees] = "noisy"  # the views that batch norm's statistics are refreshed on
+    has_views: ClassVar[bool] = False  # `views` of the training selects what the network sees
+    learns_mixed_labels: ClassVar[bool] = False  # of noise that mixes labels
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether there is nothing to learn without a teacher."""
+        return self.uses_teacher
+
+    @property
+    def passes(self) -> dict[str, Passes]:
+        """The network arithmetic of an image of each source; empty: unknown to studies."""
+        return {}
+
+
+class CustomObjective(BaseObjective):
+    """A user-defined objective, passed from Python: subclass this and define `make`.
+
+    Set `uses_teacher = False` in an objective that does not use `context.teachers`: no teacher is
+    loaded then.
+    """
+
+    uses_teacher: ClassVar[bool] = True
+    has_views: ClassVar[bool] = True
+    learns_mixed_labels: ClassVar[bool] = True
+    unlabelled_ratio: ClassVar[int] = 0  # an objective's `sources` may name unlabelled images
+    kind: Literal["custom"] = "custom"
+    name: str = Field(description="name of the objective")
+
+    @model_validator(mode="after")
+    def check_subclass(self) -> "CustomObjective":
+        """Reject the base class: a recipe file cannot contain code."""
+        if type(self) is CustomObjective:
+            raise ValueError(
+                "a custom objective must be passed from Python; use a built-in kind here"
+            )
+        return self
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether there is nothing to learn without a teacher: up to `make`."""
+        return False
+
+    def make(self, context: "Context") -> "Objective":
+        """Build the objective."""
+        raise NotImplementedError(f"{type(self).__name__} does not define make")
