@@ -53,7 +53,7 @@ def test_a_compiled_step_is_the_uncompiled_one(tmp_path: Path) -> None:
     [
         ("cuda", None, "0 0"),
         pytest.param("cuda", "2", "1 0", marks=pytest.mark.long),
-        ("cpu", None, "1 0"),
+        pytest.param("cpu", None, "1 0", marks=pytest.mark.long),
     ],
 )
 def test_for_a_gpu_no_pool_is_started(

@@ -72,6 +72,7 @@ def test_a_step_that_never_ends_is_ended_and_the_same_command_continues(
     assert (tmp_path / "model.safetensors").exists()
 
 
+@pytest.mark.long
 def test_processes_under_a_launcher_are_ended_alike(tmp_path: Path) -> None:
     process = hanging(tmp_path, launcher("torch", 2), 2)
     said = stopped(process, signal.SIGTERM)

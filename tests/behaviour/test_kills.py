@@ -135,7 +135,7 @@ def killed_once(unbroken: Path, out: Path, seed: int) -> None:
 
 
 @pytest.mark.more
-@pytest.mark.parametrize("seed", [0, 3])  # while a state is written; between log and state
+@pytest.mark.parametrize("seed", [3])  # between an epoch's line in the log and its state
 def test_a_run_killed_at_a_moment_ends_the_same(unbroken: Path, tmp_path: Path, seed: int) -> None:
     killed_once(unbroken, tmp_path / "run", seed)
 

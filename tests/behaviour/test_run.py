@@ -169,7 +169,14 @@ def test_a_run_of_a_version_without_hashes_goes_on(finished: Path, tmp_path: Pat
     assert (out / "report.html").read_bytes() == (finished / "report.html").read_bytes()
 
 
-@pytest.mark.parametrize("name", [STUDENT, "assessment.json", "predictions/student.safetensors"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        STUDENT,
+        pytest.param("assessment.json", marks=pytest.mark.long),
+        "predictions/student.safetensors",
+    ],
+)
 def test_a_damaged_file_of_a_finished_run_is_rejected_with_a_cure_that_works(
     finished: Path, tmp_path: Path, name: str
 ) -> None:

@@ -50,7 +50,7 @@ def test_a_launcher_ends_the_others(tmp_path: Path, kind: str, victim: int) -> N
     broken_off(tmp_path / "run", 2, victim, kind)
 
 
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_without_a_launcher_the_others_end_by_themselves(tmp_path: Path, victim: int) -> None:
     out = tmp_path / "run"
     processes = one_by_one("ruggedize", *tiny_demo(out, "teacher.epochs=500"), num_processes=2)
