@@ -167,21 +167,6 @@ def test_mean_teacher_agrees_with_the_average_of_its_own_weights() -> None:
         np.testing.assert_allclose(objective.teacher.logits.numpy(), expected, rtol=1e-5)
 
 
-def test_mean_teacher_drops_nothing_and_normalises_by_the_batch() -> None:
-    layers = (nn.BatchNorm2d(3), nn.Dropout(0.5), nn.Flatten(), nn.Linear(3 * 16 * 16, K))
-    student = nn.Sequential(*layers).train()
-    objective = make_objective(MeanTeacherOptions(), context(student))
-    assert isinstance(objective, MeanTeacher)
-    views = torch.rand(N, 3, 16, 16)
-    with torch.no_grad():
-        normalised = (views - views.mean((0, 2, 3), keepdim=True)) / (
-            views.var((0, 2, 3), correction=0, keepdim=True) + layers[0].eps
-        ).sqrt()
-        expected = layers[3](normalised.flatten(1))
-        torch.testing.assert_close(objective.teacher(views), expected, rtol=1e-4, atol=1e-4)
-        assert not torch.allclose(student(views), expected, atol=1e-2)
-
-
 def test_the_teacher_gets_no_gradient_and_the_student_does() -> None:
     student, teacher = FixedLogits(1), FixedLogits(2)
     objective = make_objective(ConsistencyOptions(), context(student, teacher))

@@ -59,7 +59,7 @@ RESUMABLE = ("run", "train-teacher", "train-student", "study", "corrupt")
 MAKE_ROOM = "saved files are intact: free some space and run the same command again"
 RAISE_LIMIT = "saved files are intact: raise the file size limit (ulimit -f) and run it again"
 CURES = {errno.ENOSPC: MAKE_ROOM, errno.EDQUOT: MAKE_ROOM, errno.EFBIG: RAISE_LIMIT}
-AGAIN_SECONDS = 0.1
+AGAIN_SECONDS = 0.1  # until a stop signal that was ignored is repeated
 SECONDS_FOR_THE_FIRST = 10.0  # lead of the first process in reporting an error
 LESS_MEMORY = "use smaller or fewer images (data.image_size), or set data.streaming = true"
 NAMES = (str, bytes)  # possible types of a file name in an OSError
