@@ -12,10 +12,11 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ruggedize.train.delivery import EpochScores, remember_if_best, weights_to_deliver
+from ruggedize.train.delivery import EpochScores, remember_if_chosen, weights_to_deliver
 from ruggedize.train.loop import fit, fresh_state
 from ruggedize.train.options import TrainingOptions
-from ruggedize.train.validate import Difference, Score
+from ruggedize.train.validate import Difference, Outcomes, Score, standard_error
+from tests.accelerators import only_accelerator
 from tests.tiny_stages import three_colours, tiny_stage
 
 pytestmark = pytest.mark.more
@@ -109,10 +110,43 @@ def test_with_early_stopping_the_best_epoch_of_the_delivered_kind_is_chosen(
             for weight in stage.model.parameters():
                 weight.fill_(number + 1)
         scores = EpochScores(Score(raw, 0.5), averaged and Score(averaged, 0.5), same)
-        remember_if_best(stage, state, stage.model, scores)
+        remember_if_chosen(stage, state, stage.model, scores, 0.05)
     assert weights_to_deliver(stage, state.counters) == {"weights": weights, "epoch": epoch}
     names = dict(stage.model.named_parameters())
     assert all((state.best[name] == epoch).all() for name in names)
+
+
+@pytest.mark.parametrize(
+    ("losses", "errors", "epoch"),
+    [
+        ([0.9, 0.5, 0.55, 0.58], [0.1] * 4, 4),  # all within one error of the best
+        ([0.9, 0.5, 0.55, 0.7], [0.1] * 4, 3),
+        ([0.9, 0.5, 0.55, 0.64], [0.1] * 4, 3),  # of the best, not of the one kept last
+        ([0.9, 0.5, 0.55, 0.58], [9.0, 0.0, 9.0, 9.0], 2),  # the error of the best
+        ([0.9, 0.8, 0.7, 0.6], [0.0] * 4, 4),
+    ],
+)
+def test_the_latest_average_within_one_standard_error_of_the_best_is_delivered(
+    tmp_path: Path, losses: list[float], errors: list[float], epoch: int
+) -> None:
+    stage = tiny_stage(tmp_path, watch="loss")
+    state = fresh_state(stage)
+    same = Difference("loss", 0.0, 0.1, 30)
+    for number, (loss, error) in enumerate(zip(losses, errors, strict=True)):
+        state.counters.epoch = number
+        scores = EpochScores(Score(loss, 0.5), Score(loss, 0.5), same)
+        remember_if_chosen(stage, state, stage.model, scores, error)
+    assert weights_to_deliver(stage, state.counters)["epoch"] == epoch
+
+
+def test_the_standard_error_of_a_score_is_that_of_a_mean() -> None:
+    values = torch.tensor([1.0, 0.0, 1.0, 1.0], dtype=torch.float64)
+    found = Outcomes(loss=values * 3, accuracy=values)
+    with only_accelerator(cpu=True) as accelerator:
+        assert standard_error(found, "accuracy", accelerator) == pytest.approx(0.25)
+        assert standard_error(found, "loss", accelerator) == pytest.approx(0.75)
+        one = Outcomes(loss=values[:1], accuracy=values[:1])
+        assert standard_error(one, "loss", accelerator) == 0
 
 
 def test_without_an_average_s_first_snapshot_raw_weights_are_delivered(

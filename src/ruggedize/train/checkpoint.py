@@ -64,6 +64,7 @@ class Counters:
     lr_scale: float = 1.0  # factor on the learning rate, lowered by a plateau
     stopped: bool = False
     best_metric: float | None = None  # lower is better
+    best_error: float = 0.0  # standard error of best_metric
     best_by_average: bool = False  # whether best_metric is that of an average
     best_epoch: int | None = None  # None: the last epoch is delivered
     best_is_average: bool = False  # whether that epoch's average is delivered, or its raw weights

@@ -17,7 +17,14 @@ from ruggedize.train.checkpoint import Counters, State, saved_facts
 from ruggedize.train.distributed import sum_over_processes
 from ruggedize.train.optim import NoAveraging
 from ruggedize.train.stage import Stage
-from ruggedize.train.validate import Difference, Score, outcomes, raw_minus_average, score
+from ruggedize.train.validate import (
+    Difference,
+    Score,
+    outcomes,
+    raw_minus_average,
+    score,
+    standard_error,
+)
 from ruggedize.views import view_batches
 
 MODEL = "model.safetensors"
@@ -44,19 +51,27 @@ def validate_epoch(stage: Stage, state: State, autocast: torch.autocast) -> Epoc
     shared = (stage.validation, stage.model, autocast, stage.accelerator)
     raw = outcomes(stage.model, *shared)
     scores = EpochScores(score(raw, stage.accelerator))
-    averaged_model = stage.model
+    averaged_model, error = stage.model, 0.0
     if state.average and state.average.num_snapshots:
         averaged_model = averaged_copy(stage.model, state.average)
         refresh(stage, averaged_model, autocast, REFRESH_IMAGES)
         averaged = outcomes(averaged_model, *shared)
         difference = raw_minus_average(raw, averaged, stage.options.watch, stage.accelerator)
         scores = EpochScores(scores.raw, score(averaged, stage.accelerator), difference)
-    remember_if_best(stage, state, averaged_model, scores)
+        error = standard_error(averaged, stage.options.watch, stage.accelerator)
+    remember_if_chosen(stage, state, averaged_model, scores, error)
     return scores
 
 
-def remember_if_best(stage: Stage, state: State, average: nn.Module, scores: EpochScores) -> None:
-    """Keep an epoch's weights if they are the best so far.
+def remember_if_chosen(
+    stage: Stage, state: State, average: nn.Module, scores: EpochScores, error: float
+) -> None:
+    """Keep an epoch's weights if they are the best so far, or as good and later.
+
+    An average is as good if it is not worse than the best one by more than the standard error of
+    that one's score. Raw weights have no such margin (`error` is that of the average).
+
+    Source: Breiman et al. 1984, "Classification and regression trees", the one-standard-error rule.
 
     Once there is an average, only averages are compared: otherwise one lucky validation of raw
     weights early in the training could prevent any average from being delivered.
@@ -69,14 +84,15 @@ def remember_if_best(stage: Stage, state: State, average: nn.Module, scores: Epo
     metric = candidate.metric(options.watch)
     first_average = by_average and not counters.best_by_average
     if counters.best_metric is None or first_average or metric < counters.best_metric:
-        raw_wins = (
-            options.deliver == "auto" and scores.difference and scores.difference.raw_is_better
-        )
         counters.best_metric, counters.best_by_average = metric, by_average
-        counters.best_is_average = by_average and not raw_wins
-        counters.best_epoch = counters.epoch + 1
-        network = average if counters.best_is_average else stage.model
-        state.best = {name: value.clone() for name, value in network.state_dict().items()}
+        counters.best_error = error if by_average else 0.0
+    elif not by_average or metric > counters.best_metric + counters.best_error:
+        return
+    raw_wins = options.deliver == "auto" and scores.difference and scores.difference.raw_is_better
+    counters.best_is_average = by_average and not raw_wins
+    counters.best_epoch = counters.epoch + 1
+    network = average if counters.best_is_average else stage.model
+    state.best = {name: value.clone() for name, value in network.state_dict().items()}
 
 
 def refresh(stage: Stage, network: nn.Module, autocast: torch.autocast, num_images: int) -> None:

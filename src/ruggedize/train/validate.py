@@ -92,6 +92,21 @@ def score(found: Outcomes, accelerator: Accelerator) -> Score:
     return Score(loss / n, correct / n)
 
 
+def standard_error(found: Outcomes, metric: Metric, accelerator: Accelerator) -> float:
+    """Return the standard error of a metric over the images of all processes; 0 for one image."""
+    each = getattr(found, metric)
+    sums = torch.stack([each.sum(), each.square().sum(), each.new_tensor(len(each))])
+    return error_of_mean(*sum_over_processes(accelerator)(sums).tolist()) or 0.0
+
+
+def error_of_mean(total: float, squares: float, n: float) -> float | None:
+    """Return the standard error of a mean from the sums of values and squares; None for one."""
+    if n < 2:
+        return None
+    variance = max(0.0, squares - total**2 / n) / (n - 1)
+    return math.sqrt(variance / n)
+
+
 def raw_minus_average(
     raw: Outcomes, averaged: Outcomes, metric: Metric, accelerator: Accelerator
 ) -> Difference:
@@ -99,8 +114,4 @@ def raw_minus_average(
     each = getattr(raw, metric) - getattr(averaged, metric)
     sums = torch.stack([each.sum(), each.square().sum(), each.new_tensor(len(each))])
     total, squares, n = sum_over_processes(accelerator)(sums).tolist()
-    mean = total / n
-    if n < 2:
-        return Difference(metric, mean, None, int(n))
-    variance = max(0.0, squares - n * mean**2) / (n - 1)
-    return Difference(metric, mean, math.sqrt(variance / n), int(n))
+    return Difference(metric, total / n, error_of_mean(total, squares, n), int(n))
