@@ -160,7 +160,10 @@ class Swa(BaseModel):
 
 
 class EarlyStopping(BaseModel):
-    """Stop when validation has not improved for `patience` epochs; deliver the best epoch."""
+    """Stop when validation has not improved for `patience` epochs.
+
+    Without an average, the best epoch is delivered instead of the last one.
+    """
 
     model_config = FROZEN
     patience: int = Field(

@@ -96,7 +96,9 @@ class TrainingOptions(BaseModel):
         "unless the raw weights are better in validation by more than two standard errors",
     )
     early_stopping: EarlyStopping | None = Field(
-        default=None, description="stop when validation stops improving, and deliver the best epoch"
+        default=None,
+        description="stop when validation stops improving; without an average, deliver the best "
+        "epoch",
     )
     watch: Literal["loss", "accuracy"] = Field(
         default="accuracy",
