@@ -33,6 +33,8 @@ written in TOML; to keep it, omit the option.
   views, labels only.
 - **`student.generations = N`** (default 1) adds `student-2` to `student-N`, each taught by the
   previous one, until validation accuracy no longer improves.
+- **`training_hours = H`** (default 1.0) is the time for which a network is chosen where
+  `model = "auto"` ([train on your photos](howto/photos.md)).
 - **`microbatches`** computes a step in several parts, one after the other, to save memory
   ([how](method.md#micro-batches)).
 

@@ -40,7 +40,15 @@ OPTIONS = {
 }
 
 RECIPES = [
-    *("adamatch-cifar10", "cifar10-cpu", "cifar10-gpu", "cifar100-cpu", "demo", "fixmatch-cifar10"),
+    *(
+        "adamatch-cifar10",
+        "cifar10-cpu",
+        "cifar10-gpu",
+        "cifar100-cpu",
+        "demo",
+        "few-labels",
+        "fixmatch-cifar10",
+    ),
     *("keras-example", "keras-full", "photos"),
 ]
 

@@ -18,7 +18,7 @@ from ruggedize.core.errors import UserError, shown
 from ruggedize.core.licenses import KNOWN_LICENSES
 from ruggedize.core.places import user_path
 from ruggedize.core.reading import open_regular, reject_outside
-from ruggedize.models import CARD_FILES, main_stage, read_description
+from ruggedize.models import CARD_FILES, TimmOptions, main_stage, read_description
 from ruggedize.report import (
     origins,
     recipe_without_places,
@@ -52,6 +52,7 @@ class Card(NamedTuple):
     assessment: Assessment
     licenses: Licenses
     origins: list[dict[str, Any]]  # weights of others that it started from
+    network: str
 
 
 def write_card(
@@ -91,8 +92,11 @@ def write_card(
     name = out.resolve().name
     started = origins(run, stage)
     data_name = cast("dict[str, str]", recipe["data"])["name"]
-    card = Card(name, stage, data_name, assessment, licenses, started)
-    text = readme(card, read_description(model).input_size)
+    described = read_description(model)
+    options = described.architecture
+    network = f"timm/{options.architecture}" if isinstance(options, TimmOptions) else options.name
+    card = Card(name, stage, data_name, assessment, licenses, started, network)
+    text = readme(card, described.input_size)
     files.write_atomically(out / "README.md", text.encode())
     return out / "README.md"
 
@@ -154,11 +158,12 @@ def readme(card: Card, input_size: int) -> str:
         f"---\n{front_matter(card)}\n---",
         f"# {shown(card.name)}",
         f"An image classifier ({len(card.assessment.images.classes)} classes, {input_size} pixels) "
-        f"trained and assessed with ruggedize {card.assessment.ruggedize}: the {card.stage} of a "
-        f"run on {code(card.data)}. `recipe.toml` lists all options, `report.html` all results.",
+        f"trained and assessed with ruggedize {card.assessment.ruggedize}. It is a "
+        f"{shown(card.network)}, the stage `{card.stage}` of a run on {code(card.data)}. "
+        "`recipe.toml` lists all options, `report.html` all results.",
         f"## Results\n\n{results_table(card)}",
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits(card)),
-        f"## Use\n\n```python\n{usage(card.name)}\n```",
+        f"## Use\n\n{requirements(card.network)}```python\n{usage(card.name)}\n```",
         f"## Classes\n\n{', '.join(map(code, card.assessment.images.classes))}",
         f"## Licences\n\n- weights: {shown(card.licenses.weights)}\n"
         f"- data that it was trained on: {shown(card.licenses.data)}"
@@ -253,6 +258,11 @@ def overlap_limit(assessment: Assessment) -> str:
         "The training noise overlaps some corruptions, so results on these say less about unseen "
         "corruptions: " + "; ".join(pairs) + "."
     )
+
+
+def requirements(network: str) -> str:
+    """Return a line on what a network of timm needs; nothing for others."""
+    return "`pip install 'ruggedize[timm]'`\n\n" if network.startswith("timm/") else ""
 
 
 def usage(name: str) -> str:

@@ -43,6 +43,13 @@ def test_a_folder_becomes_three_parts_with_one_list_of_classes(photos, caplog):
         assert part.images.shape[1:] == (3, 16, 16)
         assert torch.equal(part.images[:, :, 8, 8], colours[part.labels])
     assert "no train images of grape" in caplog.text
+    assert "the same class as" not in caplog.text
+
+
+def test_a_class_that_is_spelled_differently_in_another_split_is_named(photos, caplog):
+    (photos / "test/plum").rename(photos / "test/plums")
+    load_data(photos, image_size=16, validation=5)
+    assert "no train images of grape, plums; is plums the same class as plum?" in caplog.text
 
 
 def test_a_validation_folder_is_taken_as_it_is(photos):

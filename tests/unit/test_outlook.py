@@ -15,8 +15,8 @@ def test_passes_follow_the_recipe() -> None:
     recipe = load_recipe("demo", (change, "assess.severities=[1, 5]", "assess.num_images=40"))
     passes = passes_of(recipe, Counts(train=1000, validation=200, test=500))
     assert passes == {
-        "teacher": Passes(3 * 1000, 2 * 200, 30),
-        "student": Passes(4 * 1000, 2 * 200, 40),
+        "teacher": Passes(3 * 1000, 2 * 200, 15),
+        "student": Passes(4 * 1000, 2 * 200, 22),
         "wise": Passes(0, 2 * (5 * 200 + 1000), 1),
         "assessment": Passes(0, 3 * (1 + 2 * 19) * 40, 1),
     }
@@ -51,6 +51,23 @@ def test_the_first_epoch_of_every_stage_predicts_the_rest(
             outlook("b validation", step, 2)
     assert len(caplog.messages) == 2
     assert "about 2 min left" in caplog.messages[1]
+
+
+def test_an_epoch_of_a_linear_probe_counts_without_the_gradient(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = load_recipe("demo", ("student.start=teacher", "student.probe_epochs=2"))
+    student = passes_of(recipe, Counts(train=1000, validation=200, test=500))["student"]
+    assert (student.probe_epochs, student.probe_steps) == (2, 2 * 1000)
+    seconds = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: seconds[0])
+    passes = {"a": Passes(300, 0, 3, 1, 100), "assessment": Passes(0, 0, 1)}
+    outlook = Outlook(no_progress, passes)
+    with caplog.at_level(logging.INFO):
+        for step in range(1, 11):  # 100 passes take 100 seconds, so 600 passes are left
+            seconds[0] += 10
+            outlook(EpochTask("a epoch 1/3"), step, 10)
+    assert "about 10 min left" in caplog.messages[0]
 
 
 def test_a_resumed_epoch_and_one_of_a_single_step_are_no_basis_alone(

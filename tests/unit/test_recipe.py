@@ -59,6 +59,7 @@ def test_a_setting_of_the_chosen_kind_is_merged_into_it() -> None:
     [
         ("student.objective.temprature=4", ("student.objective.temprature", "temperature")),
         ("techer.epochs=4", ("techer", "teacher")),
+        ("model.name=resnet9", ("unknown key model; did you mean teacher.model?",)),
         ("teacher.optimiser.lrr=1", ("teacher.optimiser.lrr", "did you mean lr?")),
         ("views.noise=[{kind='randaugment', layers=3}]", ("views.noise.0.layers", "num_layers")),
         (

@@ -1,5 +1,6 @@
 """Intervals, calibration and classes of the report, against hand calculations and oracles."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from ruggedize.assess import Guessing, Predictions, assess, paired_intervals, save_assessment
 from ruggedize.data import ImageSet
-from ruggedize.report.advice import guess_warning
+from ruggedize.report.advice import drops, guess_warning
 from ruggedize.report.calibration import reliabilities
 from ruggedize.report.classes import class_table, guess_of
 from ruggedize.report.heat import heats, worst_cells
@@ -141,6 +142,16 @@ def test_an_accuracy_lies_within_its_interval(record: RunRecord) -> None:
         interval = intervals["mine"]
         assert interval.low < interval.difference < interval.high
         assert interval.difference == pytest.approx(summary[name])
+
+
+def test_noise_that_the_training_had_is_not_advised(record: RunRecord) -> None:
+    link = {"one_of": [{"kind": "randaugment"}, {"kind": "augmix"}]}
+    views = {"views": {"noise": [link, {"kind": "additive_noise"}]}}
+    (plain,) = drops(record, ["mine"])
+    (noisy,) = drops(replace(record, recipe=views), ["mine"])
+    assert "Try training" in plain
+    assert "Try training" not in noisy
+    assert "includes" in noisy
 
 
 def test_a_model_that_guesses_is_told_to_check_its_classes(record: RunRecord) -> None:

@@ -115,6 +115,32 @@ def test_the_budget_is_a_positive_number(photos: Path, hours: str) -> None:
         of_photos(photos, f"training_hours={hours}")
 
 
+def test_a_mistake_is_found_before_networks_are_timed(photos: Path) -> None:
+    def choose(workload: Workload) -> str:
+        raise AssertionError(f"timed {workload}")
+
+    with pytest.raises(UserError, match="did you mean fixmatch"):
+        of_photos(photos, "student.objective=fixmach", choose=choose)
+
+
+def test_only_a_network_that_was_timed_is_announced(
+    photos: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        of_photos(photos)
+        of_photos(photos, choose=lambda workload: workload.candidates[1])
+    found = [message for message in caplog.messages if "chosen: " in message]
+    assert ["teacher.model.name" in message for message in found] == [False, True]
+
+
+def test_unlabelled_images_need_no_classes(photos: Path) -> None:
+    before = count_images(DataOptions(name=str(photos)))
+    (photos / "unlabelled").mkdir()
+    picture = next((photos / "train").rglob("*.png"))
+    (photos / "unlabelled" / "a.png").write_bytes(picture.read_bytes())
+    assert count_images(DataOptions(name=str(photos))) == before
+
+
 def test_the_network_is_chosen_for_the_trainings_ahead(photos: Path) -> None:
     asked: list[Workload] = []
 

@@ -1,6 +1,7 @@
 """The parts for other training loops: what they take and return, and what their draws depend on."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from ruggedize.transforms import (
     RandAugment,
     RandomResizedCrop,
 )
-from ruggedize.views import AdditiveNoiseOptions, RandomErasingOptions
+from ruggedize.transforms.noise import reject_other_link
+from ruggedize.views import AdditiveNoiseOptions, CutMixOptions, RandomErasingOptions
 from tests.peers import peer
 
 NOISE = (RandomErasingOptions(probability=1.0), AdditiveNoiseOptions())
@@ -39,6 +41,9 @@ def test_batches_tensors_and_pictures_give_their_own_kind(name: str, small_image
     assert batch.shape == (24, 3, 32, 32)
     assert batch.dtype == torch.uint8
     assert torch.equal(small_images, before)
+    array = transform(small_images.numpy(), seed=0, index=range(24))
+    assert isinstance(array, np.ndarray)
+    assert np.array_equal(array, batch.numpy())
     single = transform(small_images[5], seed=0, index=5)
     assert torch.equal(single, batch[5])
     picture = Image.fromarray(small_images[5].permute(1, 2, 0).contiguous().numpy())
@@ -76,6 +81,26 @@ def test_half_of_the_numbers_is_rejected_with_a_fix(small_images: Tensor) -> Non
             RandAugment()(small_images, **given)
     with pytest.raises(ValueError, match="one whole number for each of 24 images"):
         RandAugment()(small_images, seed=0, index=[0, 1])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: RandAugment(num_ops=-1), r"num_ops must be greater .*, got -1"),
+        (lambda: RandAugment(magnitude=40), r"magnitude"),
+        (lambda: RandomResizedCrop(0), r"size must be .*, got 0"),
+        (lambda: RandomResizedCrop(32, scale=(0.5, 2)), r"scale must be .*, got \(0.5, 2\)"),
+        (lambda: ConsistencyLoss(weight=2), r"^weight must be .*, got 2$"),
+        (lambda: reject_other_link({"kind": "augmix"}), r"options of ruggedize.views"),
+        (lambda: NoiseChain([CutMixOptions()]), r"mixes each image"),
+    ],
+)
+def test_messages_name_the_arguments_of_the_module(
+    make: Callable[[], nn.Module], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        make()
+    assert "pydantic" not in str(caught.value)
 
 
 def test_results_are_those_of_the_functions(small_images: Tensor) -> None:

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from ruggedize.data.file_list import FileList
-from ruggedize.data.layout import TEST_SHARE, list_classes, part_folders, stepped_into
+from ruggedize.data.layout import PARTS, TEST_SHARE, list_classes, part_folders, stepped_into
 from ruggedize.data.location import is_place, place_of
 from ruggedize.data.options import DataOptions
 from ruggedize.data.tables import is_table, read_table
@@ -50,6 +50,7 @@ def count_images(options: DataOptions) -> SetSize | None:
     counts = {
         part: lengths(list_classes(stepped_into(folder), may_be_empty=part != "train"))
         for part, folder in folders.items()
+        if part in PARTS
     }
     return divided_size(counts.get("train", {}), counts)
 

@@ -1,6 +1,7 @@
 """Warnings about likely mistakes in a folder of images, with numbers."""
 
 import logging
+from difflib import get_close_matches
 from pathlib import Path
 
 from ruggedize.core.errors import shown
@@ -22,7 +23,10 @@ def report_found(path: Path, splits: Splits) -> None:
     train = counts(parts["train"])
     for name, part in parts.items():
         if missing := [label for label, number in counts(part).items() if not number]:
-            log.warning("%s: there are no %s images of %s", shown(path), name, named(missing))
+            guess = likely_spelling(missing, train) if name == "train" else ""
+            log.warning(
+                "%s: there are no %s images of %s%s", shown(path), name, named(missing), guess
+            )
     fewest, most = min(train, key=lambda c: train[c]), max(train, key=lambda c: train[c])
     if train[fewest] and train[most] >= IMBALANCE * train[fewest]:
         log.warning(
@@ -30,6 +34,15 @@ def report_found(path: Path, splits: Splits) -> None:
             'set class_weights = "balanced" to weight them equally',
             *(shown(path), most, train[most], fewest, train[fewest]),
         )
+
+
+def likely_spelling(missing: list[str], train: dict[str, int]) -> str:
+    """Return a question on the first class without training images that is spelled like another."""
+    known = [label for label, number in train.items() if number]
+    for label in missing:
+        if near := get_close_matches(label, known, 1, cutoff=0.8):
+            return f"; is {label} the same class as {near[0]}?"
+    return ""
 
 
 def counts(part: ImageSet) -> dict[str, int]:

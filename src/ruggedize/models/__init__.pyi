@@ -55,3 +55,4 @@ from .registry import reject_too_small as reject_too_small
 from .registry import title_of as title_of
 from .serving import serving_snippet as serving_snippet
 from .timm_networks import find_pretrained as find_pretrained
+from .timm_networks import pretrained_network as pretrained_network

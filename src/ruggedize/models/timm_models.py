@@ -1,6 +1,7 @@
 """Models of timm, with weights from safetensors files only and their own preprocessing."""
 
 import difflib
+import textwrap
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +15,7 @@ from ruggedize.models.hub import MODEL, hub_file
 from ruggedize.models.predictor import Predictor
 from ruggedize.models.resizing import Interpolation
 
+MOST_SHOWN = 240  # characters of an error of torch, which lists all keys
 INTERPOLATIONS: dict[str, Interpolation] = {
     "": "bicubic",
     "random": "bilinear",
@@ -57,7 +59,7 @@ def load_timm(name: str, file: Path | None = None, *, download: bool = False) ->
         )
     except (RuntimeError, KeyError, SafetensorError) as error:
         raise UserError(
-            f"{file} does not contain the weights of timm's {name}: {first_line(error)};\n"
+            f"{file} does not contain the weights of timm's {name}: {start_of(error)};\n"
             "use the name of the model that the file was saved from"
         ) from error
     return predictor_of(timm, network)
@@ -99,7 +101,8 @@ def imported_timm() -> ModuleType:
     except (ImportError, RuntimeError, OSError) as error:  # from a torchvision for another torch
         raise UserError(
             f"timm cannot be imported: {first_line(error)};\n"
-            "install the version of torchvision that matches the installed torch"
+            "install torch and torchvision from the same index, for a machine without a GPU: pip "
+            "install torch torchvision --index-url https://download.pytorch.org/whl/cpu"
         ) from error
     return timm
 
@@ -109,7 +112,8 @@ def check_name(timm: ModuleType, name: str) -> None:
     base, _, tag = name.partition(".")
     if not timm.is_model(base):
         near = difflib.get_close_matches(base, timm.list_models(), 1)
-        guess = f"did you mean timm/{near[0]}?" if near else "timm.list_models() lists them"
+        listing = "`python -c 'import timm; print(timm.list_models())'` lists them"
+        guess = f"did you mean timm/{near[0]}?" if near else listing
         raise UserError(f"timm has no model {base};\n{guess}")
     tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{base}.*")]
     if tag and tag not in tags:
@@ -187,6 +191,11 @@ def class_names(network: nn.Module) -> list[tuple[str, ...]] | None:
         (synset, description, *description.split(", "))
         for synset, description in zip(info.label_names(), info.label_descriptions(), strict=True)
     ]
+
+
+def start_of(error: BaseException) -> str:
+    """Return the start of an error's message, with the first keys that do not match."""
+    return textwrap.shorten(str(error), MOST_SHOWN, placeholder=" ...")
 
 
 def first_line(error: BaseException) -> str:

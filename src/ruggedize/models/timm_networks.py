@@ -20,6 +20,7 @@ from ruggedize.models.timm_models import (
     imported_timm,
     num_classes_in,
     published_weights,
+    start_of,
 )
 
 
@@ -87,8 +88,10 @@ def normalisation(network: nn.Module) -> tuple[Channels, Channels]:
     return tuple(config["mean"]), tuple(config["std"])
 
 
-def find_pretrained(options: TimmOptions) -> Pretrained:
+def find_pretrained(options: TimmOptions, place: str = "model") -> Pretrained:
     """Return the weights that `pretrained` names, downloaded if need be.
+
+    `place` is the dotted name of the options, for messages.
 
     Raises:
         UserError: there is no such file, the weights are not published as safetensors, or they
@@ -106,10 +109,10 @@ def find_pretrained(options: TimmOptions) -> Pretrained:
     except UserError as error:
         cause = str(error).partition("\n")[0]
         raise UserError(
-            f"{cause}\nset model.pretrained=FILE.safetensors with weights of "
-            f"{options.architecture}, model.pretrained=false for random weights, or fetch them "
-            "where there is a connection (HF_HUB_OFFLINE must not be set): `hf download "
-            f"{described.get('hf_hub_id') or f'timm/{options.architecture}'}`"
+            f"{cause}\nset {place}.name={TIMM}{options.architecture} and "
+            f"{place}.pretrained=FILE.safetensors with its weights ({place}.pretrained=false for "
+            "random ones), or fetch them where there is a connection (HF_HUB_OFFLINE must not be "
+            f"set): `hf download {described.get('hf_hub_id') or f'timm/{options.architecture}'}`"
         ) from error
     name, tag = options.architecture.partition(".")[0], described.get("tag")
     source = f"{TIMM}{name}.{tag}" if tag else f"{TIMM}{name}"
@@ -121,8 +124,17 @@ def load_pretrained(
 ) -> None:
     """Load pretrained weights into a network, except for its head.
 
-    They are loaded by timm into a network with their own classes first: it converts older names,
-    and resamples position embeddings to the input size.
+    Raises:
+        UserError: the file does not hold the weights of this network.
+    """
+    donor = pretrained_network(options, input_size, weights)
+    copy_weights(donor.state_dict(), network, weights.source, keep_head=False)
+
+
+def pretrained_network(options: TimmOptions, input_size: int, weights: Pretrained) -> nn.Module:
+    """Return a network with pretrained weights and the classes that they were trained on.
+
+    timm loads them: it converts older names, and resamples position embeddings to the input size.
 
     Raises:
         UserError: the file does not hold the weights of this network.
@@ -135,7 +147,7 @@ def load_pretrained(
         num_classes = num_classes_in(weights.file, described) or num_classes
     try:
         with torch.random.fork_rng(devices=[]):
-            donor = timm.create_model(
+            return timm.create_model(
                 options.architecture,
                 pretrained=True,
                 pretrained_cfg_overlay=own | {"num_classes": num_classes},
@@ -145,6 +157,5 @@ def load_pretrained(
     except (RuntimeError, KeyError, SafetensorError) as error:
         raise UserError(
             f"{weights.file} does not hold the weights of timm's {options.architecture}: "
-            f"{first_line(error)};\nset the model that they were trained as"
+            f"{start_of(error)};\nset the model that they were trained as"
         ) from error
-    copy_weights(donor.state_dict(), network, weights.source, keep_head=False)

@@ -34,7 +34,11 @@ def first_candidate(workload: Workload) -> str:
 
 
 def resolve_automatic(
-    table: Table, choose: ModelChoice = first_candidate, recorded: Path | None = None
+    table: Table,
+    choose: ModelChoice = first_candidate,
+    recorded: Path | None = None,
+    *,
+    is_trial: bool = False,
 ) -> Table:
     """Return the table of a recipe with numbers and names in place of "auto".
 
@@ -42,6 +46,7 @@ def resolve_automatic(
         table: the merged table, before its stages are spelled out.
         choose: called with the planned trainings; returns the name of one of the candidates.
         recorded: `recipe.toml` of a run to resume, whose values are kept.
+        is_trial: log nothing, because the choices are not final.
 
     Raises:
         UserError: the budget is not a positive number, the data has no classes, or a network is
@@ -65,8 +70,9 @@ def resolve_automatic(
     networks = {path: None for path in open_paths if path.endswith(".model.name")}
     if networks:
         chosen = with_network(chosen, networks, size, float(hours), choose)
-    if size:
-        announce(chosen, open_paths, size)
+    if size and not is_trial:
+        is_measured = choose is not first_candidate
+        announce(chosen, [path for path in open_paths if is_measured or path not in networks], size)
     return chosen
 
 

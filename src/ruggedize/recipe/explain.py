@@ -105,7 +105,7 @@ def unknown_key(keys: list[str], recipe: type[BaseModel]) -> str:
     *above, key = keys
     path, models = walk(above, recipe)
     known = sorted({name for model in models for name in model.model_fields})
-    inner = [f"{'.'.join(path)}.{name}" for name in nested(models, key)]
+    inner = [".".join([*path, name]) for name in nested(models, key)]
     near = inner or difflib.get_close_matches(key, known, 1, cutoff=0.5)
     if key in ELSEWHERE:
         hint = ELSEWHERE[key]

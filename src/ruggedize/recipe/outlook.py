@@ -29,11 +29,17 @@ class Passes(NamedTuple):
     steps: int  # in one epoch
     other: int  # after the steps of one epoch: validation
     epochs: int
+    probe_epochs: int = 0  # of these, with a gradient for the head alone
+    probe_steps: int = 0  # in one of them
 
     @property
     def total(self) -> int:
         """Passes of the whole stage."""
-        return self.epochs * (self.steps + self.other)
+        return sum(map(self.steps_in, range(1, self.epochs + 1))) + self.epochs * self.other
+
+    def steps_in(self, epoch: int) -> int:
+        """Passes of the steps of an epoch, counted from 1."""
+        return self.probe_steps if epoch <= self.probe_epochs else self.steps
 
 
 def passes_of(recipe: Recipe, counts: Counts) -> dict[str, Passes]:
@@ -54,7 +60,13 @@ def passes_of(recipe: Recipe, counts: Counts) -> dict[str, Passes]:
         steps = options.steps_per_epoch
         seen = counts.train if steps is None else steps * options.batch_size
         seen *= 1 + options.objective.unlabelled_ratio
-        found[name] = Passes(per_image * seen, validations * counts.validation, options.epochs)
+        found[name] = Passes(
+            per_image * seen,
+            validations * counts.validation,
+            options.epochs,
+            options.probe_epochs,
+            (per_image - FORWARD_AND_BACKWARD + 1) * seen if options.probe_epochs else 0,
+        )
     assess = recipe.assess
     kinds = CORRUPTIONS if assess.corruptions is None else len(assess.corruptions)
     images = min(counts.test, assess.num_images or counts.test)
@@ -96,8 +108,9 @@ class Outlook:
         names = list(self.passes)
         ahead = names[names.index(stage) + 1 :]
         passes = self.passes[stage]
-        rate = seconds / passes.steps
-        left = passes.total - (epoch - 1) * (passes.steps + passes.other) - passes.steps
+        rate = seconds / passes.steps_in(epoch)
+        done = sum(map(passes.steps_in, range(1, epoch + 1))) + (epoch - 1) * passes.other
+        left = passes.total - done
         trainings = left + sum(self.passes[name].total for name in ahead if name != "assessment")
         assessment = self.passes["assessment"].total
         log.info(

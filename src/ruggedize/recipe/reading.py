@@ -73,10 +73,16 @@ def load_recipe(
         )
     seed = table.get("seed", 0)
     earlier = recorded(seed) if recorded and isinstance(seed, int) else None
-    table = resolve_automatic(table, choose, earlier)
+    trial = resolve_automatic(table, recorded=earlier, is_trial=True)
+    validated(trial, name_or_path, changes)  # networks are timed for a valid recipe only
+    chosen = resolve_automatic(table, choose, earlier)
+    return with_absolute_places(validated(chosen, name_or_path, changes))
+
+
+def validated(table: dict[str, Any], name_or_path: str | Path, changes: Sequence[str]) -> Recipe:
+    """Return the recipe of a merged table; raise UserError for its first mistake."""
     try:
-        recipe = Recipe.model_validate(without_unset(with_stages(table, str(name_or_path))))
-        return with_absolute_places(recipe)
+        return Recipe.model_validate(without_unset(with_stages(table, str(name_or_path))))
     except ValidationError as error:
         hint = shell_hint(error, Recipe, changes)
         raise UserError(f"recipe {name_or_path}: {explained(error, Recipe)}{hint}") from None

@@ -1,6 +1,7 @@
 """Suggestions on what to try next, by simple rules over the results. Imports no torch."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from ruggedize.assess import Guessing, ModelAssessment, no_better_than
 from ruggedize.report.calibration import Reliability
@@ -17,12 +18,27 @@ FAMILIES = {
     "brightness, contrast and colour": ("brightness", "contrast", "saturate"),
     "compression and distortion": ("jpeg_compression", "pixelate", "elastic_transform"),
 }
-TRIALS = {
-    "noise": "training on additive noise (`additive_noise` in a recipe's `views.noise`)",
-    "blur": "training on RandAugment views, whose Sharpness operation can blur mildly",
-    "weather": "training with RandAugment views or the `jsd` objective (AugMix)",
-    "brightness, contrast and colour": "training with RandAugment views, which vary all three",
-    "compression and distortion": "training with RandAugment views or the `jsd` objective (AugMix)",
+TRIALS = {  # by family: kinds of noise, and advice for trainings without them
+    "noise": (
+        {"additive_noise", "lp_noise", "patch_noise"},
+        "training on additive noise (`additive_noise` in a recipe's `views.noise`)",
+    ),
+    "blur": (
+        {"randaugment", "spectral_filter"},
+        "training on RandAugment views, whose Sharpness operation can blur mildly",
+    ),
+    "weather": (
+        {"randaugment", "trivialaugment", "augmix"},
+        "training with RandAugment views or the `jsd` objective (AugMix)",
+    ),
+    "brightness, contrast and colour": (
+        {"randaugment", "trivialaugment"},
+        "training with RandAugment views, which vary all three",
+    ),
+    "compression and distortion": (
+        {"randaugment", "trivialaugment", "augmix"},
+        "training with RandAugment views or the `jsd` objective (AugMix)",
+    ),
 }
 LARGE_DROP = 0.10
 OVERCONFIDENT = 0.05
@@ -88,11 +104,28 @@ def drops(record: RunRecord, names: list[str]) -> Iterator[str]:
         there = dict.fromkeys(c.corruption for c in cells if c.corruption in FAMILIES[family])
         what = family if len(there) > 1 else next(iter(there)).replace("_", " ")
         each = joined(f"{100 * loss:.1f}" for loss in found.values())
-        yield (
+        loss = (
             f"{joined(found)} lose{'s' * (len(found) == 1)} most under {what}: {each} points on "
-            f"average at severity {severity}. Try {TRIALS[family]}. It may not help on these "
-            "images: assess the result."
+            f"average at severity {severity}."
         )
+        kinds, trial = TRIALS[family]
+        used = sorted(kinds & kinds_of(record.recipe.get("views", {}).get("noise")))
+        if used:
+            yield (
+                f"{loss} The noise of the training includes {joined(used)}, which is meant to help "
+                "here: compare with a longer training, or with stronger noise."
+            )
+        else:
+            yield f"{loss} Try {trial}. It may not help on these images: assess the result."
+
+
+def kinds_of(noise: Any) -> set[str]:
+    """Return the kinds of noise in a chain of a recipe, those of `one_of` included."""
+    found = set[str]()
+    for link in noise if isinstance(noise, list) else []:
+        if isinstance(link, dict):
+            found |= {str(link.get("kind"))} | kinds_of(link.get("one_of"))
+    return found
 
 
 def family_losses(model: ModelAssessment) -> dict[str, float]:

@@ -120,7 +120,7 @@ def lacking(name: str, model: ModelAssessment) -> str:
         fixes.insert(0, f"with --severities {span}")
     if not needs:
         return "not assessed (some cells are missing)"
-    return f"not assessed (needs {' and '.join(needs)}; run {' and '.join(fixes)})"
+    return f"not assessed (needs {' and '.join(needs)}; assess {' and '.join(fixes)})"
 
 
 def summary_title(name: str, cells: tuple[Cell, ...]) -> str:

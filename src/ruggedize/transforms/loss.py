@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from ruggedize.kernels.types import Labels
 from ruggedize.train import ConsistencyOptions, softened_kl
+from ruggedize.transforms.arguments import checked
 
 
 class ConsistencyLoss(nn.Module):
@@ -30,12 +31,13 @@ class ConsistencyLoss(nn.Module):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
-        self.options = ConsistencyOptions(
-            consistency_weight=weight,
-            temperature=temperature,
-            temperature_squared=temperature_squared,
-            label_smoothing=label_smoothing,
-        )
+        values = {
+            "consistency_weight": weight,
+            "temperature": temperature,
+            "temperature_squared": temperature_squared,
+            "label_smoothing": label_smoothing,
+        }
+        self.options = checked(ConsistencyOptions, values, {"consistency_weight": "weight"})
 
     def forward(
         self,
@@ -60,3 +62,12 @@ class ConsistencyLoss(nn.Module):
         supervised = F.cross_entropy(student.float(), labels, reduction="sum", **settings)
         weight = options.consistency_weight
         return (1 - weight) * supervised / num_labelled + weight * agreement
+
+    def extra_repr(self) -> str:
+        """Return the options, for printing."""
+        options = self.options
+        return (
+            f"weight={options.consistency_weight}, temperature={options.temperature}, "
+            f"temperature_squared={options.temperature_squared}, "
+            f"label_smoothing={options.label_smoothing}"
+        )

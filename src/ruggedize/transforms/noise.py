@@ -20,16 +20,19 @@ from ruggedize.corruptions import (
 )
 from ruggedize.kernels.inputs import as_images
 from ruggedize.kernels.types import Images
+from ruggedize.transforms.arguments import checked
 from ruggedize.transforms.draws import Indices, drawn_seed, indices_of
 from ruggedize.views import (
+    BaseNoise,
     NoiseOptions,
+    OneOfOptions,
     RandAugmentOptions,
     Semantics,
     apply_noise,
     randaugment_into,
 )
 
-Picture = TypeVar("Picture", Tensor, Image.Image)
+Picture = TypeVar("Picture", Tensor, np.ndarray, Image.Image)
 BLANK = 64  # pixels: the smallest side that every semantics of RandAugment takes
 SINGLE = 3  # dimensions of one image as a tensor
 
@@ -49,9 +52,8 @@ class RandAugment(nn.Module):
         self, num_ops: int = 2, magnitude: int = 9, *, semantics: Semantics = "tf"
     ) -> None:
         super().__init__()
-        self.options = RandAugmentOptions(
-            num_layers=num_ops, magnitude=magnitude, semantics=semantics
-        )
+        values = {"num_layers": num_ops, "magnitude": magnitude, "semantics": semantics}
+        self.options = checked(RandAugmentOptions, values, {"num_layers": "num_ops"})
         load_kernels(self)
 
     def forward(
@@ -89,11 +91,16 @@ class NoiseChain(nn.Module):
     Args:
         noise: the links, in order: `RandAugmentOptions`, `RandomErasingOptions`,
             `AdditiveNoiseOptions` of `ruggedize.views`, or a `CustomNoise` of your own.
+
+    Raises:
+        ValueError: a link is not of these types, or mixes images.
     """
 
     def __init__(self, noise: Sequence[NoiseOptions]) -> None:
         super().__init__()
         self.noise = tuple(noise)
+        for link in self.noise:
+            reject_other_link(link)
         load_kernels(self)
 
     def forward(
@@ -112,6 +119,10 @@ class NoiseChain(nn.Module):
             return noisy.clone() if noisy is batch else noisy
 
         return changed(images, add)
+
+    def extra_repr(self) -> str:
+        """Return the links, for printing."""
+        return ", ".join(map(repr, self.noise))
 
 
 class Corrupt(nn.Module):
@@ -169,6 +180,24 @@ class Corrupt(nn.Module):
         return f"{self.corruption.name!r}, severity={self.severity}, preset={self.preset!r}"
 
 
+def reject_other_link(link: object) -> None:
+    """Raise ValueError unless an object is a link of a chain that needs no partner images."""
+    if isinstance(link, OneOfOptions):
+        for choice in link.one_of:
+            reject_other_link(choice)
+        return
+    if not isinstance(link, BaseNoise):
+        raise ValueError(
+            f"a link must be options of ruggedize.views or a CustomNoise, got {link!r};\n"
+            "for example RandAugmentOptions(magnitude=9)"
+        )
+    if link.mixes != "nothing":
+        raise ValueError(
+            f"{type(link).__name__} mixes each image with another one, which NoiseChain does not "
+            "do;\nleave it out, or use it in a recipe"
+        )
+
+
 def load_kernels(transform: nn.Module) -> None:
     """Apply a transform to a blank image, so that its compiled kernels are loaded here.
 
@@ -182,10 +211,14 @@ def changed(images: Picture, change: Callable[[Images], Images]) -> Picture:
     """Apply a function of batches to a batch, one image or a Pillow image; return the same kind.
 
     Args:
-        images: uint8 RGB on the CPU, `[n, 3, h, w]` or `[3, h, w]`, or a Pillow image. Not
-            modified.
+        images: uint8 RGB, a tensor on the CPU or an array, `[n, 3, h, w]` or `[3, h, w]`, or a
+            Pillow image. Not modified.
         change: maps `[n, 3, h, w]` to a new tensor.
     """
+    if isinstance(images, np.ndarray):
+        is_single = images.ndim == SINGLE
+        result = change(as_images(images[None] if is_single else images)).numpy()
+        return result[0] if is_single else result
     if isinstance(images, Tensor):
         is_single = images.ndim == SINGLE
         batch = as_images(images[None] if is_single else images)

@@ -13,10 +13,12 @@ from ruggedize.kernels.inputs import as_images, whole_number
 from ruggedize.kernels.pictures import to_rgb
 from ruggedize.kernels.resample import resample_pixels
 from ruggedize.kernels.types import Views
+from ruggedize.transforms.arguments import checked
 from ruggedize.transforms.draws import Indices, drawn_seed, indices_of
 from ruggedize.views import ViewOptions, fill_boxes, new_boxes, rule_of
 
 SINGLE = 3  # dimensions of one image as a tensor
+NAMES = {"crop": "size", "crop_scale": "scale", "crop_ratio": "ratio"}  # by option of a recipe
 
 
 class RandomResizedCrop(nn.Module):
@@ -41,23 +43,23 @@ class RandomResizedCrop(nn.Module):
         super().__init__()
         options = {"crop_scale": scale, "crop_ratio": ratio, "interpolation": interpolation}
         chosen = {"crop_mode": "random-resized", "crop": size, "flip": False, **options}
-        self.options = ViewOptions.model_validate(chosen)
+        self.options = checked(ViewOptions, chosen, NAMES)
         self.size = whole_number(size, "size", 224)
         self(torch.zeros(3, 4, 4, dtype=torch.uint8), seed=0, index=0)  # see noise.load_kernels
 
     def forward(
         self,
-        images: Tensor | Image.Image | Sequence[Image.Image | Tensor],
+        images: Tensor | np.ndarray | Image.Image | Sequence[Image.Image | Tensor],
         *,
         seed: int | None = None,
         epoch: int = 0,
         index: Indices | None = None,
-    ) -> Tensor | Image.Image:
+    ) -> Tensor | np.ndarray | Image.Image:
         """Return crops of a batch, of one image, or of a list of images of any sizes.
 
         Args:
-            images: uint8 RGB `[n, 3, h, w]` or `[3, h, w]` on the CPU; a Pillow image; or a list
-                of these, which becomes one batch.
+            images: uint8 RGB `[n, 3, h, w]` or `[3, h, w]`, a tensor on the CPU or an array; a
+                Pillow image; or a list of images, which becomes one batch.
             seed: seed of the draws, given together with `index`; without both, the draws come
                 from torch's generator.
             epoch: number of the epoch; each epoch has its own draws.
@@ -67,8 +69,11 @@ class RandomResizedCrop(nn.Module):
         if isinstance(images, Image.Image):
             crop = self._crops([images], index, stream)[0]
             return Image.fromarray(np.ascontiguousarray(crop.permute(1, 2, 0).numpy()))
-        if isinstance(images, Tensor) and images.ndim == SINGLE:
-            return self._crops([images], index, stream)[0]
+        if isinstance(images, Tensor | np.ndarray):
+            batch = as_images(images[None] if images.ndim == SINGLE else images)
+            crops = self._crops(batch, index, stream)
+            crops = crops[0] if images.ndim == SINGLE else crops
+            return crops if isinstance(images, Tensor) else crops.numpy()
         return self._crops(images, index, stream)
 
     def _crops(

@@ -8,6 +8,7 @@ from .noise_chain import overlaps as overlaps
 from .noise_options import AdditiveNoiseOptions as AdditiveNoiseOptions
 from .noise_options import AmplitudeMixOptions as AmplitudeMixOptions
 from .noise_options import AugMixOptions as AugMixOptions
+from .noise_options import BaseNoise as BaseNoise
 from .noise_options import CustomNoise as CustomNoise
 from .noise_options import CutMixOptions as CutMixOptions
 from .noise_options import LpNoiseOptions as LpNoiseOptions

@@ -17,6 +17,7 @@ from ruggedize.models import (
     find_pretrained,
     meta_model,
     model_file,
+    pretrained_network,
     read_model_file,
     reject_other_network,
 )
@@ -104,7 +105,9 @@ def check_start(name: str, options: TrainingOptions, classes: tuple[str, ...], s
     Published weights are downloaded here, before anything is written. `size` is the input size.
     """
     if isinstance(options.model, TimmOptions) and options.model.pretrained:
-        find_pretrained(options.model)
+        weights = find_pretrained(options.model, f"{name}.model")
+        if isinstance(options.model.pretrained, str):  # a file of any network
+            pretrained_network(options.model, size, weights)
     if options.start is None or names_stage(options.start):
         return
     file = model_file(options.start)

@@ -1,0 +1,32 @@
+"""Arguments of the modules, validated by the options of recipes under the modules' own names."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+Options = TypeVar("Options", bound=BaseModel)
+
+
+def checked(kind: type[Options], values: Mapping[str, Any], names: Mapping[str, str]) -> Options:
+    """Return options with values.
+
+    Args:
+        kind: the type of the options.
+        values: values by the names of the options.
+        names: the module's arguments by the names of the options, where they differ.
+
+    Raises:
+        ValueError: a value is invalid; the message names the module's argument.
+    """
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        option = str(fault["loc"][0]) if fault["loc"] else ""
+        name = names.get(option, option)
+        reason = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        given = values.get(option, fault["input"])
+        if fault["type"] == "value_error":  # our own message
+            raise ValueError(f"{name}: {reason}" if name else reason) from None
+        raise ValueError(f"{name} must be {reason}, got {given!r}") from None
