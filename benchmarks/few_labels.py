@@ -1,4 +1,4 @@
-"""A folder of pictures with few labels: `python -m benchmarks.few_labels DIR --cifar10 ROOT`.
+"""Images for the recipe few-labels: `python -m benchmarks.few_labels DIR --cifar10 ROOT`.
 
 DIR gets JPEG files of assorted sizes, enlarged from CIFAR-10: 100 labelled training images and 300
 test images of each class, and 6,000 images without labels in the folder `unlabelled`.

@@ -52,7 +52,7 @@ class Card(NamedTuple):
     assessment: Assessment
     licenses: Licenses
     origins: list[dict[str, Any]]  # weights of others that it started from
-    network: str
+    network: str  # timm/NAME, or the name of one of ruggedize's own
 
 
 def write_card(
@@ -158,12 +158,13 @@ def readme(card: Card, input_size: int) -> str:
         f"---\n{front_matter(card)}\n---",
         f"# {shown(card.name)}",
         f"An image classifier ({len(card.assessment.images.classes)} classes, {input_size} pixels) "
-        f"trained and assessed with ruggedize {card.assessment.ruggedize}. It is a "
-        f"{shown(card.network)}, the stage `{card.stage}` of a run on {code(card.data)}. "
+        f"trained and assessed with ruggedize {card.assessment.ruggedize}. The network is "
+        f"{code(card.network)}, with the weights of stage {code(card.stage)} of a run on "
+        f"{code(card.data)}. "
         "`recipe.toml` lists all options, `report.html` all results.",
         f"## Results\n\n{results_table(card)}",
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits(card)),
-        f"## Use\n\n{requirements(card.network)}```python\n{usage(card.name)}\n```",
+        f"## Use\n\n{install_line(card.network)}```python\n{usage(card.name)}\n```",
         f"## Classes\n\n{', '.join(map(code, card.assessment.images.classes))}",
         f"## Licences\n\n- weights: {shown(card.licenses.weights)}\n"
         f"- data that it was trained on: {shown(card.licenses.data)}"
@@ -260,8 +261,8 @@ def overlap_limit(assessment: Assessment) -> str:
     )
 
 
-def requirements(network: str) -> str:
-    """Return a line on what a network of timm needs; nothing for others."""
+def install_line(network: str) -> str:
+    """Return the pip command that a timm network needs; empty for other networks."""
     return "`pip install 'ruggedize[timm]'`\n\n" if network.startswith("timm/") else ""
 
 

@@ -78,7 +78,7 @@ BAD = {
     ),
     "an average that never begins": (
         ["run", "demo", "--set", "student.averaging={kind='swa', every=100000}"],
-        ["student: averaging.every must be at most 180", "train longer"],
+        ["student: averaging.every must be at most 11", "train longer"],
     ),
     "a recipe that is its own base": (["run", "circle.toml"], ["its own base", "remove one"]),
     "a recipe whose base is missing": (["run", "orphan.toml"], ["nobase", "orphan.toml"]),

@@ -58,7 +58,7 @@ def test_every_figure_of_the_assessment_is_in_the_text(html: str, run: Path) -> 
 
 def test_an_incomplete_summary_says_what_it_needs(html: str) -> None:
     text = Page(html).text
-    needs = "not assessed (needs all 15 corruptions, 3 assessed; run without --corruptions)"
+    needs = "not assessed (needs all 15 corruptions, 3 assessed; assess without --corruptions)"
     assert f"C15: 15 corruptions, severities 1\N{NON-BREAKING HYPHEN}5 {needs}" in text
     assert "severity 5, the 3 corruptions assessed" in text
 
@@ -69,7 +69,7 @@ def test_missing_severities_are_named_with_the_option() -> None:
     options = AssessOptions(precision="fp32", severities=(5,))
     rows = summary_rows(assess(tiny_models(), image_set, suite, options).assessment)
     reasons = {row.name: row.coverage for row in rows}
-    needs = "not assessed (needs severities 1-5; run with --severities 1-5)"
+    needs = "not assessed (needs severities 1-5; assess with --severities 1-5)"
     assert reasons == {"clean": "", "severity5_top1": "", "c15": needs, "c19": needs}
 
 

@@ -231,7 +231,7 @@ def test_the_report_shows_what_was_delivered_beside_what_was_not_and_why(tmp_pat
     files.write_json(folder / "teacher" / "delivered.json", delivered)
     text = text_of(folder)
     assert "the raw weights of epoch 3 delivered, 90.00 % on the validation split" in text
-    assert "best of all epochs by validation accuracy" in text
+    assert "the epoch was chosen by validation accuracy" in text
     assert "raw weights had 90.00 % (loss 0.4000), their average 82.36 % (0.6100)" in text
     assert "+7.64 points (standard error 1.1), over 1,000 validation images" in text
     assert "Reason: the raw weights are better" in text
@@ -242,7 +242,7 @@ def test_the_report_shows_what_was_delivered_beside_what_was_not_and_why(tmp_pat
     text = text_of(folder)
     assert "the average of the weights (ema) of epoch 3 delivered" in text
     assert "\N{MINUS SIGN}0.21, over 1,000 validation images" in text
-    assert "best of all epochs" not in text
+    assert "the epoch was chosen" not in text
 
 
 @pytest.mark.parametrize("weights", ["raw", "ema"])
@@ -253,7 +253,7 @@ def test_a_note_without_a_comparison_claims_none(tmp_path: Path, weights: str) -
     text = text_of(folder)
     assert "of epoch 3 delivered, 90.00 % on the validation split." in text
     assert "average of the weights" in text or weights == "raw"
-    for claim in ("best of all epochs", "minus average", "Reason"):
+    for claim in ("the epoch was chosen", "minus average", "Reason"):
         assert claim not in text
 
 
@@ -281,7 +281,7 @@ def test_an_epoch_was_chosen_only_where_epochs_were_compared(
     without_averages(folder, early_stopping)
     text = text_of(folder)
     assert "90.00 % on the validation split" in text
-    assert ("best of all epochs" in text) == chosen
+    assert ("the epoch was chosen" in text) == chosen
 
 
 def test_a_single_average_was_not_chosen_among_epochs(tmp_path: Path) -> None:

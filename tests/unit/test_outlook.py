@@ -16,7 +16,7 @@ def test_passes_follow_the_recipe() -> None:
     passes = passes_of(recipe, Counts(train=1000, validation=200, test=500))
     assert passes == {
         "teacher": Passes(3 * 1000, 2 * 200, 15),
-        "student": Passes(4 * 1000, 2 * 200, 22),
+        "student": Passes(4 * 1000, 2 * 200, 25),
         "wise": Passes(0, 2 * (5 * 200 + 1000), 1),
         "assessment": Passes(0, 3 * (1 + 2 * 19) * 40, 1),
     }

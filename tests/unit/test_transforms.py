@@ -90,6 +90,7 @@ def test_half_of_the_numbers_is_rejected_with_a_fix(small_images: Tensor) -> Non
         (lambda: RandAugment(magnitude=40), r"magnitude"),
         (lambda: RandomResizedCrop(0), r"size must be .*, got 0"),
         (lambda: RandomResizedCrop(32, scale=(0.5, 2)), r"scale must be .*, got \(0.5, 2\)"),
+        (lambda: RandomResizedCrop(32, scale=(1.0, 0.5)), r"^scale must be .*0\.5"),
         (lambda: ConsistencyLoss(weight=2), r"^weight must be .*, got 2$"),
         (lambda: reject_other_link({"kind": "augmix"}), r"options of ruggedize.views"),
         (lambda: NoiseChain([CutMixOptions()]), r"mixes each image"),

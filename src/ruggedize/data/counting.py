@@ -3,7 +3,14 @@
 from typing import NamedTuple
 
 from ruggedize.data.file_list import FileList
-from ruggedize.data.layout import PARTS, TEST_SHARE, list_classes, part_folders, stepped_into
+from ruggedize.data.layout import (
+    PARTS,
+    TEST_SHARE,
+    list_classes,
+    part_folders,
+    reject_without_train,
+    stepped_into,
+)
 from ruggedize.data.location import is_place, place_of
 from ruggedize.data.options import DataOptions
 from ruggedize.data.tables import is_table, read_table
@@ -30,7 +37,7 @@ def count_images(options: DataOptions) -> SetSize | None:
     """Return the size of a data set; None if it does not exist, or is one of Hugging Face's.
 
     Raises:
-        UserError: a folder or table has no classes, or an invalid layout.
+        UserError: a folder or table has no classes, no training images, or an invalid layout.
     """
     if options.name in BUILT_IN_SIZES:
         return built_in_size(options)
@@ -47,12 +54,13 @@ def count_images(options: DataOptions) -> SetSize | None:
     folders = part_folders(root)
     if not folders:
         return divided_size(lengths(list_classes(root)), {})
+    reject_without_train(root, folders)
     counts = {
         part: lengths(list_classes(stepped_into(folder), may_be_empty=part != "train"))
         for part, folder in folders.items()
         if part in PARTS
     }
-    return divided_size(counts.get("train", {}), counts)
+    return divided_size(counts["train"], counts)
 
 
 def lengths(files: dict[str, FileList]) -> dict[str, int]:

@@ -58,9 +58,14 @@ def find_images(path: Path, validation: float | int) -> Found:
             for part, folder in folders.items()
         }
         return Found(with_spelling_of_train(parts), has_parts=True)
-    if folders:
-        raise UserError(f"{shown(root)} has no folder train;\nput images in train/CLASS/")
+    reject_without_train(root, folders)
     return Found(divided(list_classes(root), validation), has_parts=False)
+
+
+def reject_without_train(root: Path, folders: Mapping[str, Path]) -> None:
+    """Raise UserError if a folder has splits, but none to train on."""
+    if folders and "train" not in folders:
+        raise UserError(f"{shown(root)} has no folder train;\nput images in train/CLASS/")
 
 
 def is_plain_folder(path: Path) -> bool:

@@ -1,6 +1,5 @@
 """Locations of models: files, folders and the Hugging Face Hub. Does not import torch."""
 
-import logging
 import os
 import re
 from collections.abc import Iterator
@@ -151,9 +150,6 @@ def naming_hub_errors(repository: str) -> Iterator[None]:
     """Convert errors of the Hub into a UserError with the fix."""
     from huggingface_hub import errors
 
-    chatter = logging.getLogger("huggingface_hub")  # a line for every retry
-    level = chatter.level
-    chatter.setLevel(logging.ERROR)
     try:
         yield
     except errors.HFValidationError as error:
@@ -178,5 +174,3 @@ def naming_hub_errors(repository: str) -> Iterator[None]:
         raise UserError(
             f"{repository}: {reason};\ncheck the connection, and log in with `hf auth login`"
         ) from None
-    finally:
-        chatter.setLevel(level)

@@ -15,7 +15,7 @@ from ruggedize.models.hub import MODEL, hub_file
 from ruggedize.models.predictor import Predictor
 from ruggedize.models.resizing import Interpolation
 
-MOST_SHOWN = 240  # characters of an error of torch, which lists all keys
+MAX_ERROR_LENGTH = 240  # characters; torch lists all keys
 INTERPOLATIONS: dict[str, Interpolation] = {
     "": "bicubic",
     "random": "bilinear",
@@ -59,7 +59,7 @@ def load_timm(name: str, file: Path | None = None, *, download: bool = False) ->
         )
     except (RuntimeError, KeyError, SafetensorError) as error:
         raise UserError(
-            f"{file} does not contain the weights of timm's {name}: {start_of(error)};\n"
+            f"{file} does not contain the weights of timm's {name}: {shortened(error)};\n"
             "use the name of the model that the file was saved from"
         ) from error
     return predictor_of(timm, network)
@@ -193,9 +193,10 @@ def class_names(network: nn.Module) -> list[tuple[str, ...]] | None:
     ]
 
 
-def start_of(error: BaseException) -> str:
-    """Return the start of an error's message, with the first keys that do not match."""
-    return textwrap.shorten(str(error), MOST_SHOWN, placeholder=" ...")
+def shortened(error: BaseException) -> str:
+    """Return an error's message on one line, cut to MAX_ERROR_LENGTH characters."""
+    text = textwrap.shorten(str(error), MAX_ERROR_LENGTH, placeholder=" ...")
+    return text or type(error).__name__
 
 
 def first_line(error: BaseException) -> str:

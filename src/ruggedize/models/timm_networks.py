@@ -20,7 +20,7 @@ from ruggedize.models.timm_models import (
     imported_timm,
     num_classes_in,
     published_weights,
-    start_of,
+    shortened,
 )
 
 
@@ -91,7 +91,7 @@ def normalisation(network: nn.Module) -> tuple[Channels, Channels]:
 def find_pretrained(options: TimmOptions, place: str = "model") -> Pretrained:
     """Return the weights that `pretrained` names, downloaded if need be.
 
-    `place` is the dotted name of the options, for messages.
+    `place` is the dotted name of the model's options (`teacher.model`), for error messages.
 
     Raises:
         UserError: there is no such file, the weights are not published as safetensors, or they
@@ -157,5 +157,5 @@ def pretrained_network(options: TimmOptions, input_size: int, weights: Pretraine
     except (RuntimeError, KeyError, SafetensorError) as error:
         raise UserError(
             f"{weights.file} does not hold the weights of timm's {options.architecture}: "
-            f"{start_of(error)};\nset the model that they were trained as"
+            f"{shortened(error)};\nset the model that they were trained as"
         ) from error

@@ -1,4 +1,3 @@
-from .automatic import first_candidate as first_candidate
 from .generations import is_skipped as is_skipped
 from .generations import skip_stage as skip_stage
 from .outlook import Counts as Counts

@@ -35,18 +35,18 @@ def first_candidate(workload: Workload) -> str:
 
 def resolve_automatic(
     table: Table,
-    choose: ModelChoice = first_candidate,
+    choose: ModelChoice | None = None,
     recorded: Path | None = None,
-    *,
-    is_trial: bool = False,
+    check: Callable[[Table], object] = bool,
 ) -> Table:
     """Return the table of a recipe with numbers and names in place of "auto".
 
     Args:
         table: the merged table, before its stages are spelled out.
-        choose: called with the planned trainings; returns the name of one of the candidates.
+        choose: called with the planned trainings; returns the name of one of the candidates. By
+            default, the first one is taken.
         recorded: `recipe.toml` of a run to resume, whose values are kept.
-        is_trial: log nothing, because the choices are not final.
+        check: called with a trial table before `choose`; raises UserError for a mistake.
 
     Raises:
         UserError: the budget is not a positive number, the data has no classes, or a network is
@@ -69,10 +69,11 @@ def resolve_automatic(
     chosen = filled(rest, chosen_sizes(rest, open_paths, sizes_for(num_images)))
     networks = {path: None for path in open_paths if path.endswith(".model.name")}
     if networks:
-        chosen = with_network(chosen, networks, size, float(hours), choose)
-    if size and not is_trial:
-        is_measured = choose is not first_candidate
-        announce(chosen, [path for path in open_paths if is_measured or path not in networks], size)
+        trial = with_network(chosen, networks, size, float(hours), first_candidate)
+        check(trial)
+        chosen = with_network(chosen, networks, size, float(hours), choose) if choose else trial
+    if size:
+        announce(chosen, [path for path in open_paths if choose or path not in networks], size)
     return chosen
 
 
@@ -213,8 +214,9 @@ def announce(table: Table, paths: list[str], size: SetSize) -> None:
     """Log what was chosen, and what cannot be concluded from few images."""
     values = ", ".join(f"{path} = {value_at(table, path)}" for path in paths)
     log.info(
-        "%s images of %d classes to train and validate on, %s to test on; chosen: %s",
-        *(f"{size.num_images:,}", len(size.classes), f"{size.num_test:,}", values),
+        "%s images of %d classes to train and validate on, %s to test on%s",
+        *(f"{size.num_images:,}", len(size.classes), f"{size.num_test:,}"),
+        f"; chosen: {values}" if values else "",
     )
     if note := note_on_few(size.classes, size.num_test):
         log.warning("%s", note)

@@ -29,8 +29,8 @@ class Passes(NamedTuple):
     steps: int  # in one epoch
     other: int  # after the steps of one epoch: validation
     epochs: int
-    probe_epochs: int = 0  # of these, with a gradient for the head alone
-    probe_steps: int = 0  # in one of them
+    probe_epochs: int = 0  # first epochs, which train only the head
+    probe_steps: int = 0  # instead of `steps`, in each of these
 
     @property
     def total(self) -> int:

@@ -14,7 +14,7 @@ from ruggedize.core.files import write_atomically
 from ruggedize.core.places import user_path
 from ruggedize.core.reading import read_bytes
 from ruggedize.core.tables import MAX_DEPTH, holds_custom, is_too_deep
-from ruggedize.recipe.automatic import ModelChoice, first_candidate, resolve_automatic
+from ruggedize.recipe.automatic import ModelChoice, resolve_automatic
 from ruggedize.recipe.explain import explained, shell_hint, shortened
 from ruggedize.recipe.merge import for_own_data, merged, with_stages
 from ruggedize.recipe.places import with_absolute_places, with_places_beside
@@ -37,7 +37,7 @@ def load_recipe(
     name_or_path: str | Path,
     changes: tuple[str, ...] = (),
     *,
-    choose: ModelChoice = first_candidate,
+    choose: ModelChoice | None = None,
     recorded: Callable[[int], Path] | None = None,
     tables: Sequence[Mapping[str, object]] = (),
 ) -> Recipe:
@@ -73,10 +73,12 @@ def load_recipe(
         )
     seed = table.get("seed", 0)
     earlier = recorded(seed) if recorded and isinstance(seed, int) else None
-    trial = resolve_automatic(table, recorded=earlier, is_trial=True)
-    validated(trial, name_or_path, changes)  # networks are timed for a valid recipe only
-    chosen = resolve_automatic(table, choose, earlier)
-    return with_absolute_places(validated(chosen, name_or_path, changes))
+
+    def check(trial: dict[str, Any]) -> None:  # networks are timed for a valid recipe only
+        validated(trial, name_or_path, changes)
+
+    table = resolve_automatic(table, choose, earlier, check)
+    return with_absolute_places(validated(table, name_or_path, changes))
 
 
 def validated(table: dict[str, Any], name_or_path: str | Path, changes: Sequence[str]) -> Recipe:

@@ -104,19 +104,30 @@ def drops(record: RunRecord, names: list[str]) -> Iterator[str]:
         there = dict.fromkeys(c.corruption for c in cells if c.corruption in FAMILIES[family])
         what = family if len(there) > 1 else next(iter(there)).replace("_", " ")
         each = joined(f"{100 * loss:.1f}" for loss in found.values())
-        loss = (
+        finding = (
             f"{joined(found)} lose{'s' * (len(found) == 1)} most under {what}: {each} points on "
             f"average at severity {severity}."
         )
         kinds, trial = TRIALS[family]
         used = sorted(kinds & kinds_of(record.recipe.get("views", {}).get("noise")))
-        if used:
+        noisy = [name for name in found if learns_noisy_views(record, name)]
+        if used and noisy:
             yield (
-                f"{loss} The noise of the training includes {joined(used)}, which is meant to help "
-                "here: compare with a longer training, or with stronger noise."
+                f"{finding} The training noise of {joined(noisy)} already includes "
+                f"{joined(used)}: try stronger noise or a longer training."
             )
         else:
-            yield f"{loss} Try {trial}. It may not help on these images: assess the result."
+            yield f"{finding} Try {trial}. It may not help on these images: assess the result."
+
+
+def learns_noisy_views(record: RunRecord, name: str) -> bool:
+    """Return whether a model was trained on the noisy views of its recipe."""
+    options = record.stage(name)
+    if "interpolate" in options:
+        return learns_noisy_views(record, str(options["interpolate"]))
+    objective = options.get("objective", {})
+    kind = objective.get("kind") if isinstance(objective, dict) else objective
+    return options.get("views") == "noisy" or kind not in (None, "supervised")
 
 
 def kinds_of(noise: Any) -> set[str]:

@@ -47,7 +47,7 @@ class EpochScores(NamedTuple):
 
 
 def validate_epoch(stage: Stage, state: State, autocast: torch.autocast) -> EpochScores:
-    """Validate the raw weights and their average, and remember the best."""
+    """Validate the raw weights and their average; keep the weights if the epoch is chosen."""
     shared = (stage.validation, stage.model, autocast, stage.accelerator)
     raw = outcomes(stage.model, *shared)
     scores = EpochScores(score(raw, stage.accelerator))
@@ -66,15 +66,15 @@ def validate_epoch(stage: Stage, state: State, autocast: torch.autocast) -> Epoc
 def remember_if_chosen(
     stage: Stage, state: State, average: nn.Module, scores: EpochScores, error: float
 ) -> None:
-    """Keep an epoch's weights if they are the best so far, or as good and later.
+    """Keep an epoch's weights if it is the best so far, or within one standard error of the best.
 
-    An average is as good if it is not worse than the best one by more than the standard error of
-    that one's score. Raw weights have no such margin (`error` is that of the average).
+    The margin is the standard error of the best average's score (`error` is that of this epoch).
+    Raw weights have no margin. Once there is an average, only averages are compared: otherwise one
+    lucky validation of raw weights early in the training could prevent any average from being
+    delivered.
 
-    Source: Breiman et al. 1984, "Classification and regression trees", the one-standard-error rule.
-
-    Once there is an average, only averages are compared: otherwise one lucky validation of raw
-    weights early in the training could prevent any average from being delivered.
+    Source: Breiman et al. 1984, "Classification and Regression Trees", one-standard-error rule.
+    Deviation: the latest epoch takes the place of the smallest tree.
     """
     counters, options = state.counters, stage.options
     by_average = scores.averaged is not None and options.deliver != "raw"

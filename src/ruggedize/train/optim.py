@@ -162,7 +162,8 @@ class Swa(BaseModel):
 class EarlyStopping(BaseModel):
     """Stop when validation has not improved for `patience` epochs.
 
-    Without an average, the best epoch is delivered instead of the last one.
+    If the stage has no average, or delivers raw weights, those of the best epoch are delivered
+    instead of the last one's.
     """
 
     model_config = FROZEN

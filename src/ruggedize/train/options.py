@@ -97,8 +97,8 @@ class TrainingOptions(BaseModel):
     )
     early_stopping: EarlyStopping | None = Field(
         default=None,
-        description="stop when validation stops improving; without an average, deliver the best "
-        "epoch",
+        description="stop when validation stops improving; if raw weights are delivered, deliver "
+        "those of the best epoch",
     )
     watch: Literal["loss", "accuracy"] = Field(
         default="accuracy",

@@ -94,9 +94,14 @@ def score(found: Outcomes, accelerator: Accelerator) -> Score:
 
 def standard_error(found: Outcomes, metric: Metric, accelerator: Accelerator) -> float:
     """Return the standard error of a metric over the images of all processes; 0 for one image."""
-    each = getattr(found, metric)
+    return error_of_mean(*moments(getattr(found, metric), accelerator)) or 0.0
+
+
+def moments(each: Float64[Tensor, " n"], accelerator: Accelerator) -> tuple[float, float, float]:
+    """Return sum, sum of squares and number of values over all processes."""
     sums = torch.stack([each.sum(), each.square().sum(), each.new_tensor(len(each))])
-    return error_of_mean(*sum_over_processes(accelerator)(sums).tolist()) or 0.0
+    total, squares, n = sum_over_processes(accelerator)(sums).tolist()
+    return total, squares, n
 
 
 def error_of_mean(total: float, squares: float, n: float) -> float | None:
@@ -112,6 +117,5 @@ def raw_minus_average(
 ) -> Difference:
     """Return the mean paired difference over all processes' images and its standard error."""
     each = getattr(raw, metric) - getattr(averaged, metric)
-    sums = torch.stack([each.sum(), each.square().sum(), each.new_tensor(len(each))])
-    total, squares, n = sum_over_processes(accelerator)(sums).tolist()
+    total, squares, n = moments(each, accelerator)
     return Difference(metric, total / n, error_of_mean(total, squares, n), int(n))

@@ -1,5 +1,6 @@
 """Arguments of the modules, validated by the options of recipes under the modules' own names."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -9,7 +10,7 @@ Options = TypeVar("Options", bound=BaseModel)
 
 
 def checked(kind: type[Options], values: Mapping[str, Any], names: Mapping[str, str]) -> Options:
-    """Return options with values.
+    """Validate a module's arguments as options of a recipe.
 
     Args:
         kind: the type of the options.
@@ -25,8 +26,11 @@ def checked(kind: type[Options], values: Mapping[str, Any], names: Mapping[str, 
         fault = error.errors()[0]
         option = str(fault["loc"][0]) if fault["loc"] else ""
         name = names.get(option, option)
-        reason = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-        given = values.get(option, fault["input"])
+        reason = fault["msg"].removeprefix("Value error, ")
+        for key, argument in names.items():
+            reason = re.sub(rf"\b{key}\b", argument, reason)
         if fault["type"] == "value_error":  # our own message
-            raise ValueError(f"{name}: {reason}" if name else reason) from None
-        raise ValueError(f"{name} must be {reason}, got {given!r}") from None
+            raise ValueError(reason) from None
+        given, allowed = values.get(option, fault["input"]), reason.removeprefix("Input should be ")
+        says = f"{name}: {reason}" if allowed == reason else f"{name} must be {allowed}"
+        raise ValueError(f"{says}, got {given!r}") from None

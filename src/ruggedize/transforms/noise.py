@@ -89,11 +89,11 @@ class NoiseChain(nn.Module):
     """A chain of noise, like `views.noise` of a recipe.
 
     Args:
-        noise: the links, in order: `RandAugmentOptions`, `RandomErasingOptions`,
-            `AdditiveNoiseOptions` of `ruggedize.views`, or a `CustomNoise` of your own.
+        noise: the links, in order: options of `ruggedize.views`, such as `RandAugmentOptions`, or
+            a `CustomNoise` of your own.
 
     Raises:
-        ValueError: a link is not of these types, or mixes images.
+        ValueError: a link is of another type, or mixes images.
     """
 
     def __init__(self, noise: Sequence[NoiseOptions]) -> None:
@@ -193,8 +193,8 @@ def reject_other_link(link: object) -> None:
         )
     if link.mixes != "nothing":
         raise ValueError(
-            f"{type(link).__name__} mixes each image with another one, which NoiseChain does not "
-            "do;\nleave it out, or use it in a recipe"
+            f"NoiseChain does not support {type(link).__name__}, which mixes each image with "
+            "another one;\nremove it, or use it in a recipe"
         )
 
 

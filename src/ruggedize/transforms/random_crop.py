@@ -41,15 +41,15 @@ class RandomResizedCrop(nn.Module):
         interpolation: str = "bilinear",
     ) -> None:
         super().__init__()
-        options = {"crop_scale": scale, "crop_ratio": ratio, "interpolation": interpolation}
-        chosen = {"crop_mode": "random-resized", "crop": size, "flip": False, **options}
-        self.options = checked(ViewOptions, chosen, NAMES)
         self.size = whole_number(size, "size", 224)
+        options = {"crop_scale": scale, "crop_ratio": ratio, "interpolation": interpolation}
+        chosen = {"crop_mode": "random-resized", "crop": self.size, "flip": False, **options}
+        self.options = checked(ViewOptions, chosen, NAMES)
         self(torch.zeros(3, 4, 4, dtype=torch.uint8), seed=0, index=0)  # see noise.load_kernels
 
     def forward(
         self,
-        images: Tensor | np.ndarray | Image.Image | Sequence[Image.Image | Tensor],
+        images: Tensor | np.ndarray | Image.Image | Sequence[Image.Image | Tensor | np.ndarray],
         *,
         seed: int | None = None,
         epoch: int = 0,
@@ -78,7 +78,7 @@ class RandomResizedCrop(nn.Module):
 
     def _crops(
         self,
-        images: Sequence[Image.Image | Tensor] | Tensor,
+        images: Sequence[Image.Image | Tensor | np.ndarray] | Tensor,
         index: Indices | None,
         stream: np.uint64,
     ) -> Views:
@@ -107,11 +107,12 @@ class RandomResizedCrop(nn.Module):
         )
 
 
-def pixels_of(image: Image.Image | Tensor) -> np.ndarray:
-    """Return the pixels of one image, uint8 `[h, w, 3]`; a tensor's are not copied."""
+def pixels_of(image: Image.Image | Tensor | np.ndarray) -> np.ndarray:
+    """Return the pixels of one image, uint8 `[h, w, 3]`; those of a tensor are not copied."""
     if isinstance(image, Image.Image):
         return np.asarray(image if image.mode == "RGB" else to_rgb(image))
-    return as_images(image.as_subclass(Tensor)[None])[0].permute(1, 2, 0).numpy()
+    batch = image[None] if isinstance(image, np.ndarray) else image.as_subclass(Tensor)[None]
+    return as_images(batch)[0].permute(1, 2, 0).numpy()
 
 
 def cut_out(pixels: np.ndarray, out: np.ndarray, box: tuple[float, ...], cubic: np.bool_) -> None:

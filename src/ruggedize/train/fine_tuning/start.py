@@ -57,7 +57,7 @@ def load_start(
         UserError: there is no such file, or it is of another network or another normalisation.
     """
     if isinstance(options.model, TimmOptions) and options.model.pretrained:
-        found = find_pretrained(options.model).to_json() | {"head": "new"}
+        found = find_pretrained(options.model, f"{name}.model").to_json() | {"head": "new"}
         log_start(name, found)
         return found
     file = start_file(name, options, given)
