@@ -47,7 +47,7 @@ def printed(code: str, cache: Path) -> str:
     return result.stdout.strip()
 
 
-@pytest.mark.more
+@pytest.mark.long
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="compiled ahead with two cores or more")
 def test_nothing_is_left_to_compile(tmp_path: Path) -> None:
     assert printed(AHEAD, tmp_path / "ahead").endswith("True")

@@ -101,6 +101,7 @@ def test_the_card_names_the_weights_without_their_folder(
         assert str(file.parent).encode() not in path.read_bytes(), path.name
 
 
+@pytest.mark.long
 def test_a_run_interrupted_in_any_stage_ends_with_the_same_models(
     finished: Path, file: Path, tmp_path: Path
 ) -> None:

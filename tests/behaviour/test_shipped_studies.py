@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from benchmarks import four_classes
@@ -39,8 +40,15 @@ def tiny_recipe(study: Study, arm: str) -> Recipe:
     return load_recipe(study.options.base, tables=tables)
 
 
+def marked(paths: list[Path]) -> list[Any]:
+    """Mark the studies with the most arms, whose kinds of arms others have, too, as long."""
+    many = ("cifar10-cpu", "mini-factors")
+    marks = {path: [pytest.mark.long] if path.stem in many else [] for path in paths}
+    return [pytest.param(path, id=path.stem, marks=marks[path]) for path in paths]
+
+
 @pytest.mark.more
-@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", marked(STUDIES))
 def test_every_arm_of_a_shipped_study_trains_and_is_summarised(path: Path, tmp_path: Path) -> None:
     study = load_study(path)
     study = replace(study, options=study.options.model_copy(update={"results": None}))
@@ -59,7 +67,7 @@ def test_every_arm_of_a_shipped_study_trains_and_is_summarised(path: Path, tmp_p
         assert ("teacher" in each.stages) == (not study.tables[arm].get("without_teacher", False))
 
 
-@pytest.mark.more
+@pytest.mark.long
 def test_the_fine_tuning_study_runs_on_what_its_script_writes(
     cifar10_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

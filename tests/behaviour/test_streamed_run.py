@@ -43,11 +43,8 @@ def test_a_streamed_run_ends_with_the_bytes_of_one_from_memory(photos: Path, tmp
     assert len((tmp_path / "streamed/student/metrics.jsonl").read_text().splitlines()) == 2
 
 
-@pytest.mark.more
-@pytest.mark.parametrize(
-    ("number", "status"),
-    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long)],
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_to_all_processes_leaves_the_workers_to_the_main_one(
     photos: Path, tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
