@@ -205,6 +205,7 @@ def begin_logging() -> None:
     logging.basicConfig(level=level, handlers=[Messages()], format="%(message)s")
     for name in INFO_LOGGERS:
         logging.getLogger(name).setLevel(logging.INFO if is_first_here() else logging.ERROR)
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # not a warning for every retry
 
 
 def run_command(arguments: list[str]) -> str:
