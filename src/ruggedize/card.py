@@ -160,8 +160,7 @@ def readme(card: Card, input_size: int) -> str:
         f"An image classifier ({len(card.assessment.images.classes)} classes, {input_size} pixels) "
         f"trained and assessed with ruggedize {card.assessment.ruggedize}. The network is "
         f"{code(card.network)}, with the weights of stage {code(card.stage)} of a run on "
-        f"{code(card.data)}. "
-        "`recipe.toml` lists all options, `report.html` all results.",
+        f"{code(card.data)}. `recipe.toml` lists all options, `report.html` all results.",
         f"## Results\n\n{results_table(card)}",
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits(card)),
         f"## Use\n\n{install_line(card.network)}```python\n{usage(card.name)}\n```",

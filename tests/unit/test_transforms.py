@@ -141,6 +141,12 @@ def test_a_list_of_images_of_any_size_becomes_a_batch() -> None:
     assert grey.size == (24, 24)
 
 
+def test_a_list_of_arrays_is_one_batch_as_a_list_of_tensors_is(small_images: Tensor) -> None:
+    crop, some = RandomResizedCrop(16), small_images[:3]
+    from_tensors = crop(list(some), seed=0, index=range(3))
+    assert torch.equal(crop(list(some.numpy()), seed=0, index=range(3)), from_tensors)
+
+
 def test_in_a_loader_workers_draw_differently(small_images: Tensor) -> None:
     same = small_images[:1].expand(8, -1, -1, -1)
     augment = RandAugment()

@@ -125,9 +125,8 @@ def learns_noisy_views(record: RunRecord, name: str) -> bool:
     options = record.stage(name)
     if "interpolate" in options:
         return learns_noisy_views(record, str(options["interpolate"]))
-    objective = options.get("objective", {})
-    kind = objective.get("kind") if isinstance(objective, dict) else objective
-    return options.get("views") == "noisy" or kind not in (None, "supervised")
+    kind = options.get("objective", {}).get("kind", "supervised")
+    return options.get("views") == "noisy" or kind != "supervised"
 
 
 def kinds_of(noise: Any) -> set[str]:

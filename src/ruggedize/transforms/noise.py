@@ -1,12 +1,11 @@
 """RandAugment, chains of noise and corruptions as modules."""
 
-from collections.abc import Callable, Sequence
-from typing import Literal, TypeVar
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
 from ruggedize.core.seeding import stream_key
 from ruggedize.corruptions import (
@@ -18,10 +17,10 @@ from ruggedize.corruptions import (
     find,
     resolve_preset,
 )
-from ruggedize.kernels.inputs import as_images
 from ruggedize.kernels.types import Images
 from ruggedize.transforms.arguments import checked
 from ruggedize.transforms.draws import Indices, drawn_seed, indices_of
+from ruggedize.transforms.pictures import Picture, changed
 from ruggedize.views import (
     BaseNoise,
     NoiseOptions,
@@ -32,9 +31,7 @@ from ruggedize.views import (
     randaugment_into,
 )
 
-Picture = TypeVar("Picture", Tensor, np.ndarray, Image.Image)
 BLANK = 64  # pixels: the smallest side that every semantics of RandAugment takes
-SINGLE = 3  # dimensions of one image as a tensor
 
 
 class RandAugment(nn.Module):
@@ -205,24 +202,3 @@ def load_kernels(transform: nn.Module) -> None:
     worker would load or even compile them in every epoch.
     """
     transform(torch.zeros(3, BLANK, BLANK, dtype=torch.uint8), seed=0, index=0)
-
-
-def changed(images: Picture, change: Callable[[Images], Images]) -> Picture:
-    """Apply a function of batches to a batch, one image or a Pillow image; return the same kind.
-
-    Args:
-        images: uint8 RGB, a tensor on the CPU or an array, `[n, 3, h, w]` or `[3, h, w]`, or a
-            Pillow image. Not modified.
-        change: maps `[n, 3, h, w]` to a new tensor.
-    """
-    if isinstance(images, np.ndarray):
-        is_single = images.ndim == SINGLE
-        result = change(as_images(images[None] if is_single else images)).numpy()
-        return result[0] if is_single else result
-    if isinstance(images, Tensor):
-        is_single = images.ndim == SINGLE
-        batch = as_images(images[None] if is_single else images)
-        result = change(batch.as_subclass(Tensor))
-        return result[0] if is_single else result
-    result = change(as_images(images))
-    return Image.fromarray(np.ascontiguousarray(result[0].permute(1, 2, 0).numpy()))

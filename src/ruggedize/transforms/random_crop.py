@@ -15,9 +15,9 @@ from ruggedize.kernels.resample import resample_pixels
 from ruggedize.kernels.types import Views
 from ruggedize.transforms.arguments import checked
 from ruggedize.transforms.draws import Indices, drawn_seed, indices_of
+from ruggedize.transforms.pictures import in_batch
 from ruggedize.views import ViewOptions, fill_boxes, new_boxes, rule_of
 
-SINGLE = 3  # dimensions of one image as a tensor
 NAMES = {"crop": "size", "crop_scale": "scale", "crop_ratio": "ratio"}  # by option of a recipe
 
 
@@ -70,9 +70,7 @@ class RandomResizedCrop(nn.Module):
             crop = self._crops([images], index, stream)[0]
             return Image.fromarray(np.ascontiguousarray(crop.permute(1, 2, 0).numpy()))
         if isinstance(images, Tensor | np.ndarray):
-            batch = as_images(images[None] if images.ndim == SINGLE else images)
-            crops = self._crops(batch, index, stream)
-            crops = crops[0] if images.ndim == SINGLE else crops
+            crops = in_batch(images, lambda batch: self._crops(batch, index, stream))
             return crops if isinstance(images, Tensor) else crops.numpy()
         return self._crops(images, index, stream)
 
