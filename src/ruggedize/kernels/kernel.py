@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core import event
+from numba.core import codegen, event
 
 from ruggedize.core.errors import shown
 from ruggedize.core.places import cache_folder, user_path
@@ -50,9 +50,8 @@ event.register(COMPILATION, FirstCompilation())
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a pixel function without the GIL and without fast-math; cache it on disk.
 
-    Numba detects changes in a kernel's own file but not in the kernels that it calls, so the cache
-    folder is named after a digest of all kernel sources. If no folder is writable, a warning is
-    logged and every process compiles the kernels again.
+    Each kernel is kept in `kernel_folder`. If no folder is writable, a warning is logged and every
+    process compiles the kernels again.
     """
     before, folder = settings.CACHE_DIR, kernel_folder()
     if folder is not None and not is_private(folder):
@@ -74,13 +73,19 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 def kernel_folder() -> Path | None:
     """Return the folder for compiled kernels; None if the user has no home folder.
 
-    `NUMBA_CACHE_DIR` overrides the default, a folder in the user's cache.
+    `NUMBA_CACHE_DIR` overrides the default, a folder in the user's cache. The name is a digest of
+
+    - all sources of kernels: Numba detects changes in a kernel's own file, but not in the kernels
+      that it calls;
+    - Numba's version and the processor: Numba writes its index before the code listed there, so
+      another process could load the code that was left under that name by another version.
     """
     override, kept = os.environ.get("NUMBA_CACHE_DIR"), cache_folder()
     if not override and kept is None:
         return None
     root = user_path(override) if override else Path(kept or "", "kernels")
     digest = hashlib.blake2b(digest_size=8)
+    digest.update(f"{numba.__version__} {codegen.get_host_cpu_features()}".encode())
     for folder in KERNEL_FOLDERS:
         for source in sorted((PACKAGE / folder).rglob("*.py")):
             digest.update(source.name.encode())
