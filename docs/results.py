@@ -89,12 +89,11 @@ def teacher_rows(studies: dict[str, Study]) -> list[str]:
 def section(study: Study) -> list[str]:
     """Return the section of one study."""
     summaries = summaries_of(study)
-    num_planned = len(study.options.seeds) * len(study.tables)
     done = {each.name for each in summaries}
-    planned = {f"{arm}-seed{seed}" for arm in study.tables for seed in study.options.seeds}
+    planned = {f"{arm}-seed{seed}" for arm, seed in study.runs}
     lines = [
         f"{study.header}.\n",
-        f"{len(done & planned)} of {num_planned} runs are finished"
+        f"{len(done & planned)} of {len(planned)} runs are finished"
         f"{'' if study.options.budget is None else f'; {study.options.budget} per run'}.\n",
         "```console",
         *commands(study),

@@ -89,6 +89,7 @@ def test_the_report_names_starts_and_draws_the_curve(finished: Path, file: Path)
     assert "the start of student (0) and student (1) at alpha = " in page
     assert "Between start and end" in page
     assert "alpha %{text}: clean" in page
+    assert "a clean accuracy has a standard error of" in page
 
 
 def test_the_card_names_the_weights_without_their_folder(

@@ -7,7 +7,7 @@ import pytest
 
 from ruggedize.core.progress import EpochTask, no_progress
 from ruggedize.recipe import Counts, Outlook, load_recipe, passes_of
-from ruggedize.recipe.outlook import Passes
+from ruggedize.recipe.outlook import StagePasses
 
 
 def test_passes_follow_the_recipe() -> None:
@@ -15,10 +15,10 @@ def test_passes_follow_the_recipe() -> None:
     recipe = load_recipe("demo", (change, "assess.severities=[1, 5]", "assess.num_images=40"))
     passes = passes_of(recipe, Counts(train=1000, validation=200, test=500))
     assert passes == {
-        "teacher": Passes(3 * 1000, 2 * 200, 15),
-        "student": Passes(4 * 1000, 2 * 200, 25),
-        "wise": Passes(0, 2 * (5 * 200 + 1000), 1),
-        "assessment": Passes(0, 3 * (1 + 2 * 19) * 40, 1),
+        "teacher": StagePasses(3 * 1000, 2 * 200, 15),
+        "student": StagePasses(4 * 1000, 2 * 200, 25),
+        "wise": StagePasses(0, 2 * (5 * 200 + 1000), 1),
+        "assessment": StagePasses(0, 3 * (1 + 2 * 19) * 40, 1),
     }
 
 
@@ -26,7 +26,8 @@ def test_unlabelled_images_and_set_steps_count() -> None:
     recipe = load_recipe("fixmatch-cifar10")
     passes = passes_of(recipe, Counts(train=250, validation=1000, test=500))
     assert passes["teacher"].steps == 3 * 1000 * 64
-    assert passes["student"].steps == 3 * 1000 * 64 * 8  # seven unlabelled images with each
+    views = 1 + 7 * 2  # one of the labelled image, two of each of seven unlabelled ones
+    assert passes["student"].steps == 3 * 1000 * 64 * views
 
 
 def test_the_first_epoch_of_every_stage_predicts_the_rest(
@@ -36,7 +37,11 @@ def test_the_first_epoch_of_every_stage_predicts_the_rest(
     monkeypatch.setattr(time, "monotonic", lambda: seconds[0])
     outlook = Outlook(
         no_progress,
-        {"a": Passes(100, 10, 3), "b": Passes(50, 0, 2), "assessment": Passes(0, 270, 1)},
+        {
+            "a": StagePasses(100, 10, 3),
+            "b": StagePasses(50, 0, 2),
+            "assessment": StagePasses(0, 270, 1),
+        },
     )
     with caplog.at_level(logging.INFO):
         for epoch in (1, 2, 3):
@@ -61,7 +66,7 @@ def test_an_epoch_of_a_linear_probe_counts_without_the_gradient(
     assert (student.probe_epochs, student.probe_steps) == (2, 2 * 1000)
     seconds = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: seconds[0])
-    passes = {"a": Passes(300, 0, 3, 1, 100), "assessment": Passes(0, 0, 1)}
+    passes = {"a": StagePasses(300, 0, 3, 1, 100), "assessment": StagePasses(0, 0, 1)}
     outlook = Outlook(no_progress, passes)
     with caplog.at_level(logging.INFO):
         for step in range(1, 11):  # 100 passes take 100 seconds, so 600 passes are left
@@ -73,7 +78,7 @@ def test_an_epoch_of_a_linear_probe_counts_without_the_gradient(
 def test_a_resumed_epoch_and_one_of_a_single_step_are_no_basis_alone(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    outlook = Outlook(no_progress, {"a": Passes(1, 0, 9), "assessment": Passes(0, 1, 1)})
+    outlook = Outlook(no_progress, {"a": StagePasses(1, 0, 9), "assessment": StagePasses(0, 1, 1)})
     with caplog.at_level(logging.INFO):
         outlook(EpochTask("a epoch 1/9"), 1, 1)
         assert not caplog.messages

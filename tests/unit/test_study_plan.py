@@ -145,6 +145,16 @@ def test_an_arm_may_have_its_own_budget(tmp_path: Path) -> None:
     assert runs["taught-cool-seed0"].recipe.student.epochs == 3
 
 
+def test_an_arm_may_have_its_own_seeds(tmp_path: Path) -> None:
+    runs = planned(tmp_path, ("[arms.taught]", "[arms.taught]\nseeds = [0, 7]"))
+    assert list(runs) == [
+        *("noise-only-seed0", "taught-seed0", "taught-cool-seed0"),
+        *("noise-only-seed1", "taught-cool-seed1"),
+        "taught-seed7",
+    ]
+    assert runs["taught-seed7"].recipe.seed == 7
+
+
 def test_teachers_are_equal_for_the_same_options_and_seed_only(tmp_path: Path) -> None:
     runs = planned(
         tmp_path, ("temperature = 1.0 } }", "temperature = 1.0 } }\nteacher = { epochs = 1 }")
@@ -166,6 +176,7 @@ def test_teachers_are_equal_for_the_same_options_and_seed_only(tmp_path: Path) -
         ("seeds = [0, 1]", "seeds = []", "at least 1"),
         ('baseline = "noise-only"', 'baseline = "noise"', "baseline must be one of noise-only"),
         ("{ forward_epochs = 15 }", "{ forward_epochs = 15, pflop = 1 }", "or pflop"),
+        ("[arms.taught]", "[arms.taught]\nseeds = [0, 0]", "arms.taught.seeds: seeds must be"),
         ("[recipe.data]", "[recipes.data]", "recipes"),
         ("temperature = 1.0", "temprature = 1.0", "arm taught-cool"),
         ("[arms.taught]", "[arms.Taught]", "arms.Taught"),

@@ -53,13 +53,15 @@ def run(
     def folder_for(seed: int) -> Path:
         return out or Path("runs") / f"{Path(recipe).stem}-seed{seed}"
 
+    def recorded(seed: int) -> Path:
+        folder = folder_for(seed)
+        if resume and not (folder / RECIPE).exists():
+            raise UserError(f"{folder} contains no run to resume;\nremove --resume to start one")
+        return folder / RECIPE
+
     given = with_options(changes, seed, data, data_root, skip_bad_images, track)
-    resolved = load_recipe(
-        recipe, given, choose=choice_of_model, recorded=lambda seed: folder_for(seed) / RECIPE
-    )
+    resolved = load_recipe(recipe, given, choose=choice_of_model, recorded=recorded)
     folder = folder_for(resolved.seed)
-    if resume and not (folder / RECIPE).exists():
-        raise UserError(f"{folder} contains no run to resume;\nremove --resume to start one")
     finished = is_finished(folder, resolved)
     accelerator = start_accelerator()
     with Bars(shown=accelerator.is_main_process) as bars:

@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import llvmlite.binding
-import numba
 import torch
 
 from ruggedize.core.errors import UserError
@@ -59,12 +58,12 @@ def compiling_ahead(suite: Suite | None) -> Iterator[None]:
 def marker(preset: Preset) -> Path | None:
     """Return the file that exists once all kernels are cached; None if none are compiled ahead.
 
-    The cache depends on numba, Python and the processor.
+    Kernels in one folder depend on Python and the processor, too.
     """
     folder, num_cores = kernel_folder(), os.cpu_count() or 1
     if folder is None or num_cores < CORES_PER_PROCESS or not is_private(folder):
         return None
-    parts = (numba.__version__, sys.version, llvmlite.binding.get_host_cpu_name(), preset)
+    parts = (sys.version, llvmlite.binding.get_host_cpu_name(), preset)
     digest = hashlib.blake2b("\0".join(parts).encode(), digest_size=8).hexdigest()
     return folder / f"corruptions-{digest}.compiled"
 

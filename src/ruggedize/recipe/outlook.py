@@ -6,9 +6,8 @@ from typing import NamedTuple
 
 from ruggedize.core.progress import EpochTask, Progress, time_left
 from ruggedize.recipe.recipe import Recipe
-from ruggedize.train import InterpolationOptions, StudentOptions
+from ruggedize.train import STEP_PASSES, InterpolationOptions, Passes, TrainingOptions
 
-FORWARD_AND_BACKWARD = 3  # passes over an image: the gradient costs about two forward passes
 CORRUPTIONS = 19
 EXTRA_CORRUPTIONS = 4  # under which an interpolation is assessed
 REFRESH_IMAGES = 5000  # at most, for the batch-norm statistics of an interpolation
@@ -23,8 +22,8 @@ class Counts(NamedTuple):
     test: int
 
 
-class Passes(NamedTuple):
-    """Forward passes over one image, or their equivalent in time."""
+class StagePasses(NamedTuple):
+    """Forward passes of a stage, or their equivalent in time."""
 
     steps: int  # in one epoch
     other: int  # after the steps of one epoch: validation
@@ -42,36 +41,45 @@ class Passes(NamedTuple):
         return self.probe_steps if epoch <= self.probe_epochs else self.steps
 
 
-def passes_of(recipe: Recipe, counts: Counts) -> dict[str, Passes]:
+def passes_of(recipe: Recipe, counts: Counts) -> dict[str, StagePasses]:
     """Return the passes of every stage by name, and those of the assessment as "assessment".
 
-    All views count alike, those of unlabelled images too.
+    Those of a teacher count like those of its student, and what precedes the first step does not.
     """
-    found: dict[str, Passes] = {}
+    found: dict[str, StagePasses] = {}
     for name, options in recipe.all_stages.items():
         if isinstance(options, InterpolationOptions):
             images = min(options.num_images, counts.validation) * (1 + EXTRA_CORRUPTIONS)
             images += min(REFRESH_IMAGES, counts.train)
-            found[name] = Passes(0, len(options.alphas) * images, 1)
+            found[name] = StagePasses(0, len(options.alphas) * images, 1)
             continue
-        is_taught = isinstance(options, StudentOptions) and options.learns_from is not None
-        per_image = FORWARD_AND_BACKWARD + is_taught
-        validations = 1 if options.averaging.kind == "none" else 2
-        steps = options.steps_per_epoch
-        seen = counts.train if steps is None else steps * options.batch_size
-        seen *= 1 + options.objective.unlabelled_ratio
-        found[name] = Passes(
-            per_image * seen,
-            validations * counts.validation,
-            options.epochs,
-            options.probe_epochs,
-            (per_image - FORWARD_AND_BACKWARD + 1) * seen if options.probe_epochs else 0,
-        )
+        found[name] = training_passes(options, counts)
     assess = recipe.assess
     kinds = CORRUPTIONS if assess.corruptions is None else len(assess.corruptions)
     images = min(counts.test, assess.num_images or counts.test)
     cells = 1 + kinds * len(assess.severities)
-    return found | {"assessment": Passes(0, len(recipe.all_stages) * cells * images, 1)}
+    return found | {"assessment": StagePasses(0, len(recipe.all_stages) * cells * images, 1)}
+
+
+def training_passes(options: TrainingOptions, counts: Counts) -> StagePasses:
+    """Return the passes of a training."""
+    seen = options.images_in_epoch(counts.train)
+    each = options.objective.passes or dict.fromkeys(seen, Passes(STEP_PASSES))
+    teachers = len(options.teachers)
+    steps = sum(
+        seen[source] * (each[source].own + teachers * each[source].teacher) for source in each
+    )
+    probe = sum(
+        seen[source] * (each[source].probe + teachers * each[source].teacher) for source in each
+    )
+    validations = 1 if options.averaging.kind == "none" else 2
+    return StagePasses(
+        steps,
+        validations * counts.validation,
+        options.epochs,
+        options.probe_epochs,
+        probe if options.probe_epochs else 0,
+    )
 
 
 class Outlook:
@@ -81,7 +89,7 @@ class Outlook:
     included.
     """
 
-    def __init__(self, progress: Progress, passes: dict[str, Passes]) -> None:
+    def __init__(self, progress: Progress, passes: dict[str, StagePasses]) -> None:
         self.progress = progress
         self.passes = passes
         self.timed = ""  # stage whose epoch has been timed last

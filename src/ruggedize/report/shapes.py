@@ -13,7 +13,8 @@ from ruggedize.core.errors import UserError, shown
 LOOSE = ConfigDict(extra="allow", allow_inf_nan=False)
 Number = float | None
 Share = Annotated[float, Field(ge=0, le=1)]
-Epoch = Annotated[int, Field(ge=0, le=10**9)]
+Count = Annotated[int, Field(ge=0, le=10**9)]
+Epoch = Count
 
 
 class Objective(BaseModel):
@@ -142,7 +143,7 @@ class Training(BaseModel):
     model_config = LOOSE
     start: Start | None = None
     parents: dict[str, Any] = {}
-    images: dict[str, Any] = {}
+    images: dict[str, Count | None] = {}
     data: DigestedData | None = None
 
 

@@ -1,5 +1,7 @@
 """The report's charts of the trainings: metrics by epoch, and accuracy between two networks."""
 
+import math
+import statistics
 from typing import TYPE_CHECKING, Any
 
 from ruggedize.report.drawing import (
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 STEPS = tuple(step * 10**power for power in range(9) for step in (1, 2, 5))
 MOST_TICKS = 10
+TEXT_POSITIONS = ("top center", "bottom center")  # alternating, so that close points stay legible
 
 
 def epoch_figure(record: RunRecord, y_title: str) -> "Figure":
@@ -124,7 +127,7 @@ def interpolation_curves(record: RunRecord) -> Drawn | None:
             y=[100 * point["corrupted"] for point in points],
             text=[f"{point['alpha']:g}" for point in points],
             mode="lines+markers+text",
-            textposition="top center",
+            textposition=[TEXT_POSITIONS[at % 2] for at in range(len(points))],
             name=escape(name),
             line={"color": color(places[name]), "width": 2.2},
             marker={
@@ -137,8 +140,28 @@ def interpolation_curves(record: RunRecord) -> Drawn | None:
     caption = (
         "Validation images, clean and under the four extra corruptions (mean over severities). "
         "Numbers are alpha: 0 at the start, 1 at the end; the large marker is the one delivered."
+        f"{error_of_curves(record)}"
     )
     return (figure, "Between start and end", caption) if figure.data else None
+
+
+def error_of_curves(record: RunRecord) -> str:
+    """Return a sentence on the standard error of the clean accuracies of interpolations."""
+    errors = {
+        (number, round(100 * math.sqrt(share * (1 - share) / number), 1))
+        for name, points in record.curves.items()
+        if points and (number := num_compared(record.delivered[name]))
+        for share in [statistics.fmean(point["clean"] for point in points)]
+    }
+    return "".join(
+        f" On {number:,} images, a clean accuracy has a standard error of {error:.1f} points."
+        for number, error in sorted(errors)
+    )
+
+
+def num_compared(delivered: dict[str, Any]) -> int:
+    """Return how many validation images an interpolation was measured on; 0 if not recorded."""
+    return delivered.get("training", {}).get("images", {}).get("validation") or 0
 
 
 TRAINING_CURVES = (

@@ -10,7 +10,7 @@ from ruggedize.data import Splits
 from ruggedize.models import forward_flop
 from ruggedize.recipe import Recipe, teachers_in
 from ruggedize.study.options import Budget
-from ruggedize.train import LABELLED, STEP_PASSES, UNLABELLED, Passes, TrainingOptions
+from ruggedize.train import LABELLED, UNLABELLED, Passes, TrainingOptions
 from ruggedize.views import ViewMaker, ViewOptions
 
 PETA = 1e15
@@ -53,13 +53,6 @@ class TrainingImages:
         train = data.train
         return cls(len(train), len(train.classes), train.image_size, num_unlabelled)
 
-    def seen(self, options: TrainingOptions) -> dict[str, int]:
-        """Return how many images of each source a stage sees in an epoch."""
-        steps, labelled = options.steps_per_epoch, self.num_images
-        if steps is not None:
-            labelled = steps * options.batch_size
-        return {LABELLED: labelled, UNLABELLED: labelled * options.objective.unlabelled_ratio}
-
 
 def passes(name: str, options: TrainingOptions) -> Mapping[str, Passes]:
     """Return the passes of a stage per image of each source.
@@ -96,12 +89,12 @@ def work_of(recipe: Recipe, images: TrainingImages) -> dict[str, Work]:
     found = dict.fromkeys(recipe.all_stages, NOTHING)  # an interpolation only validates
     for name, options in stages.items():
         teacher = sum(forward[source] for source in teachers_in(recipe, name))
-        seen, per_epoch, probe, once = images.seen(options), 0.0, 0.0, 0.0
+        seen = options.images_in_epoch(images.num_images)
+        per_epoch, probe, once = 0.0, 0.0, 0.0
         for source, count in passes(name, options).items():
             taught = seen[source] * count.teacher * teacher
             per_epoch += seen[source] * count.own * forward[name] + taught
-            looks = sum(divmod(count.own, STEP_PASSES))  # of the network, and of its own average
-            probe += seen[source] * looks * forward[name] + taught
+            probe += seen[source] * count.probe * forward[name] + taught
             looks_before = teacher_looks(count, recipe.views, images.image_size)
             once += bool(seen[source]) * sizes[source] * looks_before * teacher
         found[name] = Work(per_epoch, once, probe, options.probe_epochs)

@@ -50,14 +50,24 @@ def distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
     return seeds
 
 
+Seeds = Annotated[
+    tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), AfterValidator(distinct)
+]
+
+
+class ArmSeeds(BaseModel):
+    """The seeds of a single arm."""
+
+    model_config = FROZEN
+    seeds: Seeds
+
+
 class StudyOptions(BaseModel):
     """Recipes to compare, their seeds and their budget."""
 
     model_config = FROZEN
     base: str = Field(description="recipe that all arms change: a shipped one, or a file")
-    seeds: Annotated[
-        tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), AfterValidator(distinct)
-    ] = Field(description="seeds of the runs of every arm")
+    seeds: Seeds = Field(description="seeds of the runs of every arm; an arm may set its own")
     budget: Budget | None = Field(
         default=None,
         description="arithmetic of every run; it determines the epochs of the last stage. An arm "

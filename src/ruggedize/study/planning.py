@@ -38,7 +38,7 @@ class PlannedRun:
 
 
 def plan(study: Study, changes: tuple[str, ...] = ()) -> list[PlannedRun]:
-    """List the runs of a study, seed by seed, so that all arms can be compared early.
+    """List the runs of a study in their order.
 
     Args:
         study: the study.
@@ -49,15 +49,14 @@ def plan(study: Study, changes: tuple[str, ...] = ()) -> list[PlannedRun]:
     """
     known: dict[str, TrainingImages] = {}
     runs = []
-    for seed in study.options.seeds:
-        for arm in study.tables:
-            recipe = study.recipe(arm, seed, changes)
-            images = images_of(recipe.data, known)
-            budget = study.budgets[arm]
-            if budget is not None:
-                recipe = within_budget(arm, recipe, images, budget)
-            work = work_of(recipe, images)
-            runs.append(PlannedRun(arm=arm, seed=seed, recipe=recipe, budget=budget, work=work))
+    for arm, seed in study.runs:
+        recipe = study.recipe(arm, seed, changes)
+        images = images_of(recipe.data, known)
+        budget = study.budgets[arm]
+        if budget is not None:
+            recipe = within_budget(arm, recipe, images, budget)
+        work = work_of(recipe, images)
+        runs.append(PlannedRun(arm=arm, seed=seed, recipe=recipe, budget=budget, work=work))
     return runs
 
 

@@ -12,7 +12,7 @@ from ruggedize.core.places import user_path
 from ruggedize.core.reading import read_bytes
 from ruggedize.core.tables import MAX_DEPTH, is_too_deep
 from ruggedize.recipe import Recipe, load_recipe
-from ruggedize.study.options import Budget, StudyOptions
+from ruggedize.study.options import ArmSeeds, Budget, StudyOptions
 
 COPY = "study.toml"  # the study file, in the folder of its runs
 Table = TypeVar("Table", bound=BaseModel)
@@ -26,6 +26,7 @@ class Study:
     header: str  # first line of the file
     options: StudyOptions
     budgets: dict[str, Budget | None]  # by arm
+    seeds: dict[str, tuple[int, ...]]  # by arm
     tables: dict[str, dict[str, Any]]  # recipe options by arm
 
     @property
@@ -37,6 +38,13 @@ class Study:
     def baseline(self) -> str:
         """Return the arm that differences refer to."""
         return self.options.baseline or next(iter(self.tables))
+
+    @property
+    def runs(self) -> list[tuple[str, int]]:
+        """List arm and seed of every run, seed by seed, so that arms can be compared early."""
+        own = (seed for seeds in self.seeds.values() for seed in seeds)
+        order = dict.fromkeys((*self.options.seeds, *own))
+        return [(arm, seed) for seed in order for arm in self.tables if seed in self.seeds[arm]]
 
     def results(self, out: Path) -> Path:
         """Return the folder for the summaries of finished runs."""
@@ -78,25 +86,31 @@ def load_study(place: Path | str) -> Study:
         )
     options = validated(StudyOptions, table, path)
     budgets: dict[str, Budget | None] = {}
+    seeds: dict[str, tuple[int, ...]] = {}
     for name, arm in options.arms.items():
         own = arm.get("budget")
         prefix = f"arms.{name}.budget."
         budgets[name] = options.budget if own is None else validated(Budget, own, path, prefix)
+        seeds[name] = options.seeds
+        if "seeds" in arm:
+            table = {"seeds": arm["seeds"]}
+            seeds[name] = validated(ArmSeeds, table, path, f"arms.{name}.").seeds
     study = Study(
         path=path,
         header=text.partition("\n")[0].lstrip("# "),
         options=options,
         budgets=budgets,
-        tables={name: without_budget(arm) for name, arm in options.arms.items()},
+        seeds=seeds,
+        tables={name: recipe_options(arm) for name, arm in options.arms.items()},
     )
-    for name in study.tables:
-        study.recipe(name, options.seeds[0])
+    for name, own_seeds in seeds.items():
+        study.recipe(name, own_seeds[0])
     return study
 
 
-def without_budget(arm: dict[str, Any]) -> dict[str, Any]:
+def recipe_options(arm: dict[str, Any]) -> dict[str, Any]:
     """Return the recipe options of an arm."""
-    return {key: value for key, value in arm.items() if key != "budget"}
+    return {key: value for key, value in arm.items() if key not in {"budget", "seeds"}}
 
 
 def validated(kind: type[Table], table: Any, path: Path, prefix: str = "") -> Table:
@@ -107,7 +121,7 @@ def validated(kind: type[Table], table: Any, path: Path, prefix: str = "") -> Ta
         fault = error.errors(include_url=False)[0]
         place = f"{prefix}{'.'.join(map(str, fault['loc']))}".rstrip(".") or "its content"
         message = fault["msg"].removeprefix("Value error, ")
-        title = "budget" if kind is Budget else "study file"
+        title = {Budget: "budget", ArmSeeds: "set of seeds"}.get(kind, "study file")
         raise UserError(
             f"{shown(path)}, {shown(place)}: {shown(message)};\n"
             f"the entries of a {title} are {', '.join(kind.model_fields)}"

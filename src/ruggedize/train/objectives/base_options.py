@@ -25,6 +25,11 @@ class Passes(NamedTuple):
     teacher_once: int = 0
     teacher_every_view: int = 0
 
+    @property
+    def probe(self) -> int:
+        """Passes in a linear probe: the backward pass ends at the head."""
+        return sum(divmod(self.own, STEP_PASSES))  # of the network, and of its own average
+
 
 class BaseObjective(BaseModel):
     """What an objective tells the training before it is built; a subclass states what differs."""
