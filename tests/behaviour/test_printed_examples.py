@@ -31,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Change to a folder with the photos and the network that the examples mention."""
     monkeypatch.chdir(tmp_path)
     generator = torch.Generator().manual_seed(0)
-    for split, number in (("train", 40), ("test", 8)):
+    for split, number in (("train", 40), ("test", 8), ("unlabelled", 50)):
         for place, name in enumerate(("cats", "dogs")):
             target = tmp_path / "photos" / split / name
             target.mkdir(parents=True)
