@@ -58,7 +58,7 @@ def compiling_ahead(suite: Suite | None) -> Iterator[None]:
 def marker(preset: Preset) -> Path | None:
     """Return the file that exists once all kernels are cached; None if none are compiled ahead.
 
-    Kernels in one folder depend on Python and the processor, too.
+    Within the folder, Numba keeps the kernels of each version of Python and processor apart.
     """
     folder, num_cores = kernel_folder(), os.cpu_count() or 1
     if folder is None or num_cores < CORES_PER_PROCESS or not is_private(folder):

@@ -65,13 +65,9 @@ def training_passes(options: TrainingOptions, counts: Counts) -> StagePasses:
     """Return the passes of a training."""
     seen = options.images_in_epoch(counts.train)
     each = options.objective.passes or dict.fromkeys(seen, Passes(STEP_PASSES))
-    teachers = len(options.teachers)
-    steps = sum(
-        seen[source] * (each[source].own + teachers * each[source].teacher) for source in each
-    )
-    probe = sum(
-        seen[source] * (each[source].probe + teachers * each[source].teacher) for source in each
-    )
+    taught = len(options.teachers) * sum(seen[source] * each[source].teacher for source in each)
+    steps = taught + sum(seen[source] * each[source].own for source in each)
+    probe = taught + sum(seen[source] * each[source].probe for source in each)
     validations = 1 if options.averaging.kind == "none" else 2
     return StagePasses(
         steps,

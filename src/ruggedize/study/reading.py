@@ -93,8 +93,8 @@ def load_study(place: Path | str) -> Study:
         budgets[name] = options.budget if own is None else validated(Budget, own, path, prefix)
         seeds[name] = options.seeds
         if "seeds" in arm:
-            table = {"seeds": arm["seeds"]}
-            seeds[name] = validated(ArmSeeds, table, path, f"arms.{name}.").seeds
+            given = {"seeds": arm["seeds"]}
+            seeds[name] = validated(ArmSeeds, given, path, f"arms.{name}.").seeds
     study = Study(
         path=path,
         header=text.partition("\n")[0].lstrip("# "),
