@@ -64,7 +64,7 @@ def passes_of(recipe: Recipe, counts: Counts) -> dict[str, StagePasses]:
 def training_passes(options: TrainingOptions, counts: Counts) -> StagePasses:
     """Return the passes of a training."""
     seen = options.images_in_epoch(counts.train)
-    each = options.objective.passes or dict.fromkeys(seen, Passes(STEP_PASSES))
+    each = options.objective.passes or dict.fromkeys(seen, Passes(STEP_PASSES, teacher=1))
     taught = len(options.teachers) * sum(seen[source] * each[source].teacher for source in each)
     steps = taught + sum(seen[source] * each[source].own for source in each)
     probe = taught + sum(seen[source] * each[source].probe for source in each)
