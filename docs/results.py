@@ -14,6 +14,7 @@ from ruggedize.study import (
     difference_text,
     load_study,
     load_summaries,
+    seconds_text,
     spread_text,
 )
 
@@ -22,18 +23,24 @@ PAGE, README = DOCS / "results.md", ROOT / "README.md"
 STUDIES = ROOT / "benchmarks" / "studies"
 MARKED = re.compile(r"(<!-- results: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 FINDINGS = re.compile(r"^# Findings: (.*\n(?:# .*\n)*)", re.MULTILINE)
-COMMAND = re.compile(r"^# ((?:ruggedize study|python|\(cd) .*?)(?:  +\(.*)?$", re.MULTILINE)
+COMMAND = re.compile(
+    r"^# ((?:ruggedize (?:study|fetch)|python|\(cd) .*?)(?:  +\(.*)?$", re.MULTILINE
+)
 TEACHERS = (
     ("mini", "fixed-teacher", "noise-only"),
     ("mini", "mean-teacher", "noise-only"),
     ("full", "teacher", "noise-only"),
-    ("few-labels", "consistency", "labels-only"),
+    ("few-labels", "noisy-student", "labels-only"),
+    ("cifar10-cpu", "recipe", "noise-only"),
     ("four-classes-200", "consistency", "noise-only"),
     ("four-classes-200", "consistency-wise", "noise-only-wise"),
     ("four-classes-50", "consistency", "noise-only"),
     ("four-classes-50", "consistency-wise", "noise-only-wise"),
 )
 """Study, arm with a teacher, and the arm with the same noise and no teacher."""
+ABOUT_TEACHERS = """
+In few-labels, the arm with a teacher also learns from images without labels, which the other arm
+cannot use."""
 HEAD = """# Results
 
 `make results` writes this page from the summaries of finished runs in `benchmarks/results/studies`.
@@ -42,7 +49,9 @@ how they work. Accuracies are in %, as mean ± standard deviation over seeds. Di
 percentage points, paired by seed, with 95 % t-intervals, which cover the randomness of the training
 but not the choice of the test images. "validation, extras" is the accuracy on held-out training
 images under the four extra corruptions, by which arms are chosen. The other columns are on test
-images. All runs that were assessed on test images are included.
+images. All runs that were assessed on test images are included. The arm with the highest accuracy
+on validation, over the seeds that all arms have, is bold. Seconds depend on the machines, which
+are named below each table.
 """
 
 
@@ -77,13 +86,14 @@ def teacher_rows(studies: dict[str, Study]) -> list[str]:
         rows = arm_rows(summaries_of(studies[name]), other, list(studies[name].tables))
         row = next((row for row in rows if row.arm == arm), None)
         start = f"| [{name}](#{name}) | {arm} | {other} |"
-        if row is None or row.differences["clean"] is None:
+        clean = None if row is None else row.differences["clean"]
+        if row is None or clean is None:
             lines.append(f"{start} - | not measured yet | | |")
             continue
-        columns = ("clean", "severity5_top1", "c15")
-        found = [difference_text(row.differences[column]) or "-" for column in columns]
-        lines.append(f"{start} {len(row.seeds)} | {' | '.join(found)} |")
-    return lines
+        columns, pairs = ("clean", "severity5_top1", "c15"), clean.num_pairs
+        found = [difference_text(row.differences[column], pairs) or "-" for column in columns]
+        lines.append(f"{start} {pairs} | {' | '.join(found)} |")
+    return [*lines, ABOUT_TEACHERS]
 
 
 def section(study: Study) -> list[str]:
@@ -131,11 +141,9 @@ def table(rows: Sequence[ArmRow], baseline: str) -> list[str]:
     for row in rows:
         name = f"**{row.arm}**" if row.arm == best else row.arm
         values = [spread_text(row.values[column]) for column in COLUMNS]
-        difference = difference_text(row.differences[compared]) or "-"
-        cost = f"{row.pflop.mean:.3g} | {row.seconds.mean:,.0f}"
-        lines.append(
-            f"| {name} | {len(row.seeds)} | {' | '.join(values)} | {difference} | {cost} |"
-        )
+        difference = difference_text(row.differences[compared], len(row.runs)) or "-"
+        cost = f"{row.pflop.mean:.3g} | {seconds_text(row.seconds)}"
+        lines.append(f"| {name} | {len(row.runs)} | {' | '.join(values)} | {difference} | {cost} |")
     return lines
 
 
@@ -144,7 +152,10 @@ def by_corruption(summaries: Sequence[RunSummary], rows: Sequence[ArmRow]) -> li
     arms = [row.arm for row in rows]
     groups = {arm: [run.result.corruptions for run in summaries if run.arm == arm] for arm in arms}
     names = dict.fromkeys(name for group in groups.values() for run in group for name in run)
-    lines = [f"| corruption, all severities | {' | '.join(arms)} |", "|---" * (len(arms) + 1) + "|"]
+    severities = {level for run in summaries for level in run.recipe["assess"]["severities"]}
+    title = "corruption, severit" + ("y" if len(severities) == 1 else "ies")
+    title = f"{title} {', '.join(map(str, sorted(severities)))}"
+    lines = [f"| {title} | {' | '.join(arms)} |", "|---" * (len(arms) + 1) + "|"]
     for name in names:
         cells = []
         for group in groups.values():
@@ -160,8 +171,12 @@ def machines(summaries: Sequence[RunSummary]) -> list[str]:
     for run in summaries:
         facts = run.environment
         where = ", ".join(facts.get("gpus") or [f"{facts['cores']} cores of {facts['processor']}"])
-        found.setdefault(f"{where}, torch {facts['packages']['torch']}", []).append(run.name)
-    return [f"{place}: {len(names)} runs." for place, names in found.items()]
+        known = [facts.get("instructions"), *(stage.precision for stage in run.stages.values())]
+        details = [each for each in dict.fromkeys(known) if each not in {None, "DEFAULT"}]
+        place = ", ".join([where, *details, f"torch {facts['packages']['torch']}"])
+        found.setdefault(place, []).append(run.name)
+    counts = {place: f"{len(names)} run{'s' * (len(names) > 1)}" for place, names in found.items()}
+    return [f"{place}: {count}." for place, count in counts.items()]
 
 
 def filled(text: str) -> str:

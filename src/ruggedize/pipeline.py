@@ -90,7 +90,8 @@ def run(
         with first_process_writes(accelerator, folder):
             reject_other_run(folder, recipe)  # another process may have started one
             if accelerator.is_main_process:
-                counts = Counts(len(data.train), len(data.validation), len(data.test))
+                unlabelled = 0 if data.unlabelled is None else len(data.unlabelled)
+                counts = Counts(len(data.train), len(data.validation), len(data.test), unlabelled)
                 progress = Outlook(progress, passes_of(recipe, counts))
             complete(folder, recipe, data, accelerator, progress)
     return folder / "report.html"

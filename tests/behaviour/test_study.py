@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from ruggedize.core.errors import UserError
-from ruggedize.study import arm_rows, load_study, load_summaries, plan, reject_changed_study
+from ruggedize.study import (
+    arm_rows,
+    difference_text,
+    load_study,
+    load_summaries,
+    plan,
+    reject_changed_study,
+)
 from tests.behaviour.runs import ruggedize, saving_often, steps_saved, wait_until
 from tests.tiny_study import tiny_study
 
@@ -86,7 +93,7 @@ def test_the_command_shows_states_and_arms(finished: Path) -> None:
     printed = (finished / "output.txt").read_text()
     assert printed.count("finished") == len(RUNS)
     assert "difference from noise-only" in printed
-    assert "highest on validation: " in printed
+    assert "highest on validation, over the seeds that all arms have: " in printed
 
 
 def test_a_finished_study_does_nothing_again(finished: Path) -> None:
@@ -127,10 +134,14 @@ def test_differences_are_paired_by_seed(finished: Path) -> None:
     expected = [by_seed["taught", seed] - by_seed["noise-only", seed] for seed in (0, 1)]
     found = rows["taught"].differences["clean"]
     assert found is not None
-    assert found.difference == pytest.approx(sum(expected) / 2)
+    assert found.mean == pytest.approx(sum(expected) / 2)
+    assert found.interval is not None
+    assert found.interval.low <= found.mean <= found.interval.high
     alone = [each for each in summaries if (each.arm, each.seed) != ("noise-only", 1)]
     [row] = [row for row in arm_rows(alone, "noise-only", []) if row.arm == "taught"]
-    assert row.differences["clean"] is None  # one pair has no interval
+    single = row.differences["clean"]
+    assert single == (pytest.approx(expected[0]), None, 1)  # one pair has no interval
+    assert difference_text(single, 2) == f"{100 * expected[0]:+.2f}, 1 of 2 seeds"
 
 
 def test_a_report_of_the_folder_shows_all_arms(finished: Path, tmp_path: Path) -> None:

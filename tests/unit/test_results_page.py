@@ -11,6 +11,7 @@ from ruggedize.study.summary import ModelSummary, StageSummary, ValidationSummar
 from tests.tiny_study import tiny_study
 
 NAMES = ("gaussian_noise", "fog")
+STAGE = {"epochs": 5, "seconds": 12.0, "pflop": 0.25, "model": "ab" * 32}
 
 
 def summary(arm: str, seed: int, c15: float) -> RunSummary:
@@ -28,17 +29,20 @@ def summary(arm: str, seed: int, c15: float) -> RunSummary:
         arm=arm,
         seed=seed,
         budget="15 forward-epochs",
-        recipe={"seed": seed},
+        recipe={"seed": seed, "assess": {"severities": [1, 5]}},
         data={"test": {"images": 40, "labels": "0a", "content": "1b"}},
         images={"training": 192, "validation": 40, "test": 40},
-        stages={"student": StageSummary(epochs=5, seconds=12.0, pflop=0.25, model="ab" * 32)},
-        seconds=12.0,
+        stages={
+            "student": StageSummary.model_validate(STAGE | {"precision": "fp32"} if seed else STAGE)
+        },
+        seconds=12.0 + 1990 * seed,
         pflop=0.25,
         models={"student": model},
         validation=ValidationSummary(clean=0.9, extras=c15 - 0.1, corruptions={"saturate": 0.5}),
         environment={
             "processor": "CPU",
             "cores": 2,
+            **({"instructions": "AVX2"} if seed else {}),
             "gpus": [],
             "packages": {"torch": "2.13.0"},
         },
@@ -83,12 +87,13 @@ def test_the_page_shows_means_deviations_and_paired_intervals(studies: Path) -> 
     row = next(line for line in page.splitlines() if line.startswith("| **taught** "))
     assert "| 83.00 ± 2.83 |" in row  # C15 of 81 and 85
     assert "| +2.00 [-10.71, +14.71] |" in row  # of 1 and 3 points, with one degree of freedom
-    assert row.endswith("| 0.25 | 12 |")
+    assert row.endswith("| 0.25 | 1,007 ± 1,407 |")
     differences = "+0.00 [+0.00, +0.00] | +0.00 [+0.00, +0.00] | +2.00 [-10.71, +14.71] |"
     assert f"| [tiny](#tiny) | taught | noise-only | 2 | {differences}" in page
     assert "| [tiny](#tiny) | taught-cool | noise-only | - | not measured yet" in page
     assert "| fog | 81.00 | 83.00 |" in page
-    assert "2 cores of CPU, torch 2.13.0: 4 runs." in page
+    assert "2 cores of CPU, torch 2.13.0: 2 runs." in page
+    assert "2 cores of CPU, AVX2, fp32, torch 2.13.0: 2 runs." in page
 
 
 def test_a_changed_summary_changes_page_and_readme(studies: Path) -> None:
@@ -102,6 +107,21 @@ def test_a_changed_summary_changes_page_and_readme(studies: Path) -> None:
     assert results.page() != page
     assert results.filled(readme) != table != readme
     assert results.filled(table) == results.filled(readme)
+
+
+def test_a_single_pair_has_a_difference_and_no_interval(studies: Path) -> None:
+    (studies.parent / "done" / "noise-only-seed1.json").unlink()
+    page = results.page()
+    assert "| [tiny](#tiny) | taught | noise-only | 1 | +0.00 | +0.00 | +1.00 |" in page
+    row = next(line for line in page.splitlines() if line.startswith("| **taught** "))
+    assert "| +1.00, 1 of 2 seeds |" in row
+
+
+def test_the_best_arm_is_that_of_the_seeds_that_all_arms_have(studies: Path) -> None:
+    write_summary(studies.parent / "done", summary("noise-only", 2, 0.99))
+    page = results.page()
+    assert "| **taught** " in page  # 81 and 85, against 80 and 82
+    assert "| noise-only | 3 | 77.00 ± " in page  # 70, 72 and 89 under the extra corruptions
 
 
 def test_a_table_without_results_stays_as_it_is(studies: Path) -> None:
@@ -119,7 +139,7 @@ def test_what_the_study_file_says_about_its_results_follows_the_table(studies: P
     lines = results.page().splitlines()
     assert (
         lines.index("The student gains.")
-        == lines.index("| corruption, all severities | noise-only | taught |") - 2
+        == lines.index("| corruption, severities 1, 5 | noise-only | taught |") - 2
     )
 
 

@@ -126,7 +126,8 @@ def print_tables(study: "Study", runs: Sequence["PlannedRun"], out: Path) -> Non
         return
     title = f"accuracy, %: mean ± deviation over seeds; difference from {study.baseline}"
     console.print(table(title, *compared(rows)))
-    console.print(f"highest on validation: {best_on_validation(rows)}")
+    if best := best_on_validation(rows):
+        console.print(f"highest on validation, over the seeds that all arms have: {best}")
     console.print(f"summaries: {study.results(out)}", soft_wrap=True)
 
 
@@ -150,22 +151,23 @@ def status_rows(
 
 def compared(rows: Sequence["ArmRow"]) -> tuple[list[str], list[list[str]]]:
     """Return columns and rows of the arms: accuracies, differences, arithmetic and time."""
-    from ruggedize.study import COLUMNS, difference_text, spread_text
+    from ruggedize.study import COLUMNS, difference_text, seconds_text, spread_text
 
     titles = [title for title, _ in COLUMNS.values()]
     texts = []
     for row in rows:
         cells = [
-            f"{spread_text(row.values[name])} {difference_text(row.differences[name])}".strip()
+            f"{spread_text(row.values[name])} "
+            f"{difference_text(row.differences[name], len(row.runs))}".strip()
             for name in COLUMNS
         ]
         texts.append(
             [
                 row.arm,
-                f"{len(row.seeds)}",
+                f"{len(row.runs)}",
                 *cells,
                 f"{row.pflop.mean:.3g}",
-                f"{row.seconds.mean:.0f}",
+                seconds_text(row.seconds),
             ]
         )
     return ["arm", "seeds", *titles, "PFLOP", "seconds"], texts

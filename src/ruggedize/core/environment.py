@@ -29,6 +29,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
         "gpus": [torch.cuda.get_device_name(number) for number in accelerators],
         "packages": {name: version(name) for name in ENVIRONMENT_PACKAGES},

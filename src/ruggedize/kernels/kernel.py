@@ -77,8 +77,8 @@ def kernel_folder() -> Path | None:
 
     - all sources of kernels: Numba detects changes in a kernel's own file, but not in the kernels
       that it calls;
-    - Numba's version and the processor: Numba writes its index before the code listed there, so
-      another process could load the code that was left under that name by another version.
+    - Numba's version and the processor: while a version writes its code, Numba's index may already
+      list files that another version has left under the same names.
     """
     override, kept = os.environ.get("NUMBA_CACHE_DIR"), cache_folder()
     if not override and kept is None:

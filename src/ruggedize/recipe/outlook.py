@@ -10,7 +10,7 @@ from ruggedize.train import STEP_PASSES, InterpolationOptions, Passes, TrainingO
 
 CORRUPTIONS = 19
 EXTRA_CORRUPTIONS = 4  # under which an interpolation is assessed
-REFRESH_IMAGES = 5000  # at most, for the batch-norm statistics of an interpolation
+REFRESH_IMAGES = 5000  # at most, for the batch-norm statistics of averaged weights
 log = logging.getLogger(__name__)
 
 
@@ -20,13 +20,14 @@ class Counts(NamedTuple):
     train: int
     validation: int
     test: int
+    unlabelled: int = 0
 
 
 class StagePasses(NamedTuple):
     """Forward passes of a stage, or their equivalent in time."""
 
     steps: int  # in one epoch
-    other: int  # after the steps of one epoch: validation
+    other: int  # after the steps of one epoch: batch-norm refresh and validation
     epochs: int
     probe_epochs: int = 0  # first epochs, which train only the head
     probe_steps: int = 0  # instead of `steps`, in each of these
@@ -44,7 +45,7 @@ class StagePasses(NamedTuple):
 def passes_of(recipe: Recipe, counts: Counts) -> dict[str, StagePasses]:
     """Return the passes of every stage by name, and those of the assessment as "assessment".
 
-    Those of a teacher count like those of its student, and what precedes the first step does not.
+    A teacher's passes count as much as the student's. Passes before the first step are not counted.
     """
     found: dict[str, StagePasses] = {}
     for name, options in recipe.all_stages.items():
@@ -68,10 +69,13 @@ def training_passes(options: TrainingOptions, counts: Counts) -> StagePasses:
     taught = len(options.teachers) * sum(seen[source] * each[source].teacher for source in each)
     steps = taught + sum(seen[source] * each[source].own for source in each)
     probe = taught + sum(seen[source] * each[source].probe for source in each)
-    validations = 1 if options.averaging.kind == "none" else 2
+    other = counts.validation
+    if options.averaging.kind != "none":
+        largest = max(counts.train, counts.unlabelled if options.objective.unlabelled_ratio else 0)
+        other += min(REFRESH_IMAGES, largest) + counts.validation
     return StagePasses(
         steps,
-        validations * counts.validation,
+        other,
         options.epochs,
         options.probe_epochs,
         probe if options.probe_epochs else 0,

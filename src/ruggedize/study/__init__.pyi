@@ -15,7 +15,9 @@ from .summary import RunSummary as RunSummary
 from .summary import load_summaries as load_summaries
 from .table import COLUMNS as COLUMNS
 from .table import ArmRow as ArmRow
+from .table import PairedDifference as PairedDifference
 from .table import arm_rows as arm_rows
 from .table import best_on_validation as best_on_validation
 from .table import difference_text as difference_text
+from .table import seconds_text as seconds_text
 from .table import spread_text as spread_text

@@ -55,13 +55,6 @@ Seeds = Annotated[
 ]
 
 
-class ArmSeeds(BaseModel):
-    """The seeds of a single arm."""
-
-    model_config = FROZEN
-    seeds: Seeds
-
-
 class StudyOptions(BaseModel):
     """Recipes to compare, their seeds and their budget."""
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ruggedize.core.errors import UserError, shown
 from ruggedize.core.places import user_path
 from ruggedize.core.reading import read_bytes
 from ruggedize.core.tables import MAX_DEPTH, is_too_deep
 from ruggedize.recipe import Recipe, load_recipe
-from ruggedize.study.options import ArmSeeds, Budget, StudyOptions
+from ruggedize.study.options import Budget, Seeds, StudyOptions
 
 COPY = "study.toml"  # the study file, in the folder of its runs
 Table = TypeVar("Table", bound=BaseModel)
@@ -86,15 +86,11 @@ def load_study(place: Path | str) -> Study:
         )
     options = validated(StudyOptions, table, path)
     budgets: dict[str, Budget | None] = {}
-    seeds: dict[str, tuple[int, ...]] = {}
     for name, arm in options.arms.items():
         own = arm.get("budget")
         prefix = f"arms.{name}.budget."
         budgets[name] = options.budget if own is None else validated(Budget, own, path, prefix)
-        seeds[name] = options.seeds
-        if "seeds" in arm:
-            given = {"seeds": arm["seeds"]}
-            seeds[name] = validated(ArmSeeds, given, path, f"arms.{name}.").seeds
+    seeds = {name: seeds_of(name, options, path) for name in options.arms}
     study = Study(
         path=path,
         header=text.partition("\n")[0].lstrip("# "),
@@ -106,6 +102,18 @@ def load_study(place: Path | str) -> Study:
     for name, own_seeds in seeds.items():
         study.recipe(name, own_seeds[0])
     return study
+
+
+def seeds_of(arm: str, options: StudyOptions, path: Path) -> tuple[int, ...]:
+    """Return the seeds of an arm: its own, or those of the study."""
+    try:
+        return TypeAdapter(Seeds).validate_python(options.arms[arm].get("seeds", options.seeds))
+    except ValidationError as error:
+        message = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise UserError(
+            f"{shown(path)}, arms.{arm}.seeds: {shown(message)};\n"
+            "use a list of distinct integers from 0, for example seeds = [0, 1, 2]"
+        ) from None
 
 
 def recipe_options(arm: dict[str, Any]) -> dict[str, Any]:
@@ -121,7 +129,7 @@ def validated(kind: type[Table], table: Any, path: Path, prefix: str = "") -> Ta
         fault = error.errors(include_url=False)[0]
         place = f"{prefix}{'.'.join(map(str, fault['loc']))}".rstrip(".") or "its content"
         message = fault["msg"].removeprefix("Value error, ")
-        title = {Budget: "budget", ArmSeeds: "set of seeds"}.get(kind, "study file")
+        title = "budget" if kind is Budget else "study file"
         raise UserError(
             f"{shown(path)}, {shown(place)}: {shown(message)};\n"
             f"the entries of a {title} are {', '.join(kind.model_fields)}"

@@ -29,6 +29,7 @@ class StageSummary(BaseModel):
     epochs: int
     seconds: float  # of the training steps, without validation
     pflop: float
+    precision: str | None = None  # fp32 or bf16; None: not recorded by earlier versions
     model: str
 
 
@@ -130,6 +131,7 @@ def stage_summary(run: "PlannedRun", name: str, folder: Path) -> StageSummary:
         epochs=len(rows),
         seconds=round(sum(row["seconds"] for row in rows), 1),
         pflop=significant(run.work[name].after(len(rows))),
+        precision=read_json(folder / "delivered.json")["precision"],
         model=sha256(folder / "model.safetensors"),
     )
 

@@ -17,13 +17,21 @@ COLUMNS: dict[str, tuple[str, Callable[[RunSummary], float | None]]] = {
 """Titles and values of the columns: the first is on validation images, the others on test."""
 
 
+class PairedDifference(NamedTuple):
+    """Mean of an arm minus that of the baseline, over the seeds that both have."""
+
+    mean: float
+    interval: Interval | None  # 95 % t-interval; None for a single pair
+    num_pairs: int
+
+
 class ArmRow(NamedTuple):
     """The finished runs of an arm; None: not assessed, or no seeds to pair."""
 
     arm: str
-    seeds: list[int]
+    runs: list[RunSummary]
     values: dict[str, Spread | None]
-    differences: dict[str, Interval | None]  # minus the baseline, paired by seed
+    differences: dict[str, PairedDifference | None]
     pflop: Spread
     seconds: Spread
 
@@ -49,7 +57,7 @@ def arm_row(arm: str, group: list[RunSummary], base: list[RunSummary]) -> ArmRow
         differences[column] = None if is_base else paired_difference(group, base, value)
     return ArmRow(
         arm,
-        [run.seed for run in group],
+        group,
         values,
         differences,
         spread([run.pflop for run in group]),
@@ -59,8 +67,8 @@ def arm_row(arm: str, group: list[RunSummary], base: list[RunSummary]) -> ArmRow
 
 def paired_difference(
     group: list[RunSummary], base: list[RunSummary], value: Callable[[RunSummary], float | None]
-) -> Interval | None:
-    """Return the mean difference over the seeds that both have, with its t-interval.
+) -> PairedDifference | None:
+    """Return the mean difference over the seeds that both have; None if there are none.
 
     Runs on other test images, or on another number of validation images, are not paired.
     """
@@ -73,7 +81,10 @@ def paired_difference(
         and (after := value(run)) is not None
         and (before := value(other)) is not None
     ]
-    return t_interval(differences) if len(differences) > 1 else None
+    if not differences:
+        return None
+    interval = t_interval(differences) if len(differences) > 1 else None
+    return PairedDifference(sum(differences) / len(differences), interval, len(differences))
 
 
 def same_images(run: RunSummary, other: RunSummary) -> bool:
@@ -83,9 +94,14 @@ def same_images(run: RunSummary, other: RunSummary) -> bool:
 
 
 def best_on_validation(rows: Sequence[ArmRow]) -> str | None:
-    """Return the arm with the highest accuracy on validation under the extra corruptions."""
-    found = {row.arm: value.mean for row in rows if (value := row.values["extras"]) is not None}
-    return max(found, key=found.__getitem__) if found else None
+    """Return the arm with the highest accuracy on validation under the extra corruptions.
+
+    Its mean is over the seeds that all arms have; without such seeds, there is no best arm.
+    """
+    extras = {row.arm: {run.seed: run.validation.extras for run in row.runs} for row in rows}
+    common = set.intersection(*map(set, extras.values())) if extras else set()
+    sums = {arm: sum(found[seed] for seed in common) for arm, found in extras.items()}
+    return max(sums, key=sums.__getitem__) if common else None
 
 
 def spread_text(value: Spread | None) -> str:
@@ -96,9 +112,22 @@ def spread_text(value: Spread | None) -> str:
     return f"{100 * value.mean:.2f}{deviation}"
 
 
-def difference_text(interval: Interval | None) -> str:
-    """Return a difference with its interval in percentage points; empty if there is none."""
-    if interval is None:
+def seconds_text(value: Spread) -> str:
+    """Return a mean and its deviation in seconds."""
+    deviation = "" if value.deviation is None else f" ± {value.deviation:,.0f}"
+    return f"{value.mean:,.0f}{deviation}"
+
+
+def difference_text(found: PairedDifference | None, num_seeds: int) -> str:
+    """Return a difference in percentage points, with its interval; empty if there is none.
+
+    The number of pairs is added where it is not the number of the arm's seeds.
+    """
+    if found is None:
         return ""
-    middle, low, high = (100 * value for value in interval)
-    return f"{middle:+.2f} [{low:+.2f}, {high:+.2f}]"
+    text = f"{100 * found.mean:+.2f}"
+    if found.interval is not None:
+        _, low, high = (100 * value for value in found.interval)
+        text += f" [{low:+.2f}, {high:+.2f}]"
+    is_complete = found.num_pairs == num_seeds
+    return text if is_complete else f"{text}, {found.num_pairs} of {num_seeds} seeds"

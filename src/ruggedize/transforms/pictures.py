@@ -1,4 +1,4 @@
-"""Batches and single images, as tensors, arrays or Pillow images, changed as one kind of batch."""
+"""Apply functions of a batch to tensors, arrays and Pillow images."""
 
 from collections.abc import Callable
 from typing import TypeVar

@@ -1,4 +1,4 @@
-"""What the options of every objective state, and the options of a user's own objective."""
+"""Base class of all objectives' options, and the options of a user's own objective."""
 
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
@@ -14,16 +14,12 @@ STEP_PASSES = 3  # of a view that is trained on: one forward, and about two for 
 
 
 class Passes(NamedTuple):
-    """Forward passes per image, or their equivalent, of the network and of its teacher.
+    """Forward passes per image, or their equivalent in time."""
 
-    The latter are in every step, before the first step, or before the first step for every
-    possible flip and crop.
-    """
-
-    own: int
-    teacher: int = 0
-    teacher_once: int = 0
-    teacher_every_view: int = 0
+    own: int  # of the network
+    teacher: int = 0  # of its teacher, in every step
+    teacher_once: int = 0  # of its teacher, before the first step
+    teacher_every_view: int = 0  # the same, for each possible flip and crop
 
     @property
     def probe(self) -> int:
