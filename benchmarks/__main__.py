@@ -11,6 +11,7 @@ from benchmarks import (
     streaming,
     student_pipeline,
     training_step,
+    waiting,
 )
 from benchmarks.compare import compare
 
@@ -21,6 +22,7 @@ COMPARISONS = {
     "training_step": training_step.measure,
     "student_pipeline": student_pipeline.measure,
     "phases": phases.measure,
+    "waiting": waiting.measure,
     "streaming": streaming.measure,
     "scaling": scaling.measure,
     "assessment": assessment.measure,

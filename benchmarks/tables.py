@@ -37,6 +37,8 @@ def table(name: str) -> str:
         return f"Not measured yet: `python -m benchmarks {name.split('--')[0]} --update`.\n"
     if name.startswith("corruptions"):
         lines = corruption_rows(content["images_per_second"])
+    elif name == "waiting":
+        lines = columns(content["images_per_second"])
     else:
         lines = [line for group in content["images_per_second"] for line in rows(content, group)]
     for recipe, found in content.get("recipes", {}).items():
@@ -62,6 +64,14 @@ def rows(content: Content, group: str) -> list[str]:
         name = key.removeprefix(f"{group}: ")
         lines.append(f"| {name} | **{ratio['ratio']:.3g}** | {low:.3g} to {high:.3g} |")
     return [*lines, ""] if ratios else lines
+
+
+def columns(found: dict[str, Any]) -> list[str]:
+    """Return one row a contestant and one column a group."""
+    lines = [f"| images/s | {' | '.join(found)} |", "|---" * (1 + len(found)) + "|"]
+    for name in next(iter(found.values())):
+        lines.append(f"| {name} | {' | '.join(rate(group[name]) for group in found.values())} |")
+    return [*lines, ""]
 
 
 def corruption_rows(found: dict[str, Any]) -> list[str]:

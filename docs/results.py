@@ -51,7 +51,7 @@ but not the choice of the test images. "validation, extras" is the accuracy on h
 images under the four extra corruptions, by which arms are chosen. The other columns are on test
 images. All runs that were assessed on test images are included. The arm with the highest accuracy
 on validation, over the seeds that all arms have, is bold. Seconds depend on the machines, which
-are named below each table.
+are named below each table, and on other work on them.
 """
 
 

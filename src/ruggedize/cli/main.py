@@ -26,6 +26,7 @@ import tyro
 import ruggedize
 from ruggedize.cli.commands import COMMANDS
 from ruggedize.cli.display import Messages
+from ruggedize.cli.variables import set_variables
 from ruggedize.cli.watchdog import GRACE_SECONDS, Watchdog
 from ruggedize.core.errors import UserError, shown, shown_lines
 from ruggedize.core.places import user_path
@@ -180,6 +181,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     sys.excepthook, sys.unraisablehook = print_traceback, stop_again
+    set_variables()
     begin_logging()
     signal.signal(signal.SIGTERM, terminate)
     with Watchdog(line_when_ended()):
@@ -205,7 +207,6 @@ def begin_logging() -> None:
     logging.basicConfig(level=level, handlers=[Messages()], format="%(message)s")
     for name in INFO_LOGGERS:
         logging.getLogger(name).setLevel(logging.INFO if is_first_here() else logging.ERROR)
-    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # not a warning for every retry
 
 
 def run_command(arguments: list[str]) -> str:
