@@ -52,6 +52,14 @@ def test_noisy_student_weighs_images_as_if_classes_had_equally_many(balanced: bo
         weights_of("student", torch.full((40, K), 1 / K), options)
 
 
+def test_an_image_of_a_rare_class_weighs_ten_times_as_much_at_most() -> None:
+    probabilities = torch.eye(3)[[0] * 400 + [1] * 199 + [2]]
+    weights = weights_of("student", probabilities, NoisyStudentOptions(balanced=True))
+    assert weights[400] / weights[0] == pytest.approx(400 / 199)
+    assert weights[-1] / weights[0] == pytest.approx(10 / (200 / 400))  # a class has 200 on average
+    assert weights.mean().item() == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("kind", ["hard", "soft"])
 def test_noisy_student_learns_what_its_teacher_predicts_for_whole_images(kind: str) -> None:
     made_in = teaching(5)

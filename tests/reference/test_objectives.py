@@ -147,22 +147,29 @@ def test_views_that_agree_have_no_divergence() -> None:
     assert jensen_shannon_sum(torch.randn(4, 3, K)).item() > 0.1
 
 
-def test_mean_teacher_agrees_with_the_average_of_its_own_weights() -> None:
+@pytest.mark.parametrize("squared", [False, True])
+@pytest.mark.parametrize("starts_trained", [False, True])
+def test_mean_teacher_agrees_with_the_average_of_its_own_weights(
+    starts_trained: bool, squared: bool
+) -> None:
     student = FixedLogits(1)
-    options = MeanTeacherOptions(decay=0.9, consistency_weight=0.4, temperature=2.0)
-    objective = make_objective(options, context(student))
+    options = MeanTeacherOptions(
+        decay=0.9, consistency_weight=0.4, temperature=2.0, temperature_squared=squared
+    )
+    made = replace(context(student), starts_trained=starts_trained)
+    objective = make_objective(options, made)
     assert isinstance(objective, MeanTeacher)
     expected = numpy(student).copy()  # the average, by hand
     batch = batch_of(clean=IMAGES_SEEN, noisy=IMAGES_SEEN)
     for number in range(1, 4):
         terms = objective.loss(student, batch)
-        kl = kl_oracle(numpy(student), expected, 2.0)
+        kl = kl_oracle(numpy(student), expected, 2.0) * (4 if squared else 1)
         clean = cross_entropy_oracle(numpy(student), own_labels().numpy(), 0.0)
         assert total(terms) == pytest.approx(0.6 * clean + 0.4 * kl, rel=1e-4, abs=1e-4)
         with torch.no_grad():
             student.logits += number
         objective.after_step(student, number)
-        decay = min(0.9, (1 + number) / (10 + number))
+        decay = 0.9 if starts_trained else min(0.9, (1 + number) / (10 + number))
         expected = decay * expected + (1 - decay) * numpy(student)
         np.testing.assert_allclose(objective.teacher.logits.numpy(), expected, rtol=1e-5)
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from ruggedize.models import GhostBatchNorm, create_model, joint_logits
+from ruggedize.models import GhostBatchNorm, batch_norms, create_model, joint_logits
 from ruggedize.train import Term
 from ruggedize.train.objectives.fixmatch import FixMatch
+from ruggedize.train.objectives.mean_teacher import MeanTeacher
 from ruggedize.train.objectives.objective import (
     LABELLED,
     UNLABELLED,
@@ -93,6 +94,32 @@ def test_mean_teacher_averages_over_all_images() -> None:
     expected = 0.6 * labels_term(numpy(student, 0, N)) + 0.4 * kl
     assert found["loss"] == pytest.approx(expected, rel=1e-4)
     assert found["consistency"] > 0
+
+
+def test_mean_teacher_normalises_as_the_student_does() -> None:
+    student = create_model(RESNET, CLASSES, 16, 16, seed=1)
+    made_in = replace(teaching(5), model=student)
+    objective = make_objective(MeanTeacherOptions(), made_in)
+    assert isinstance(objective, MeanTeacher)
+    drawn = np.random.default_rng(0).integers(0, 256, (M, 3, 16, 16), np.uint8)
+    images = torch.from_numpy(drawn)
+    ours, theirs = ({"clean": each, "noisy": each} for each in (images[:N], images))
+    batch = batch_of(ours, theirs)
+    for is_probe in (True, False):  # in a linear probe, the body is in eval mode
+        student.train(not is_probe)
+        objective.loss(student, batch)
+        assert {layer.training for layer in batch_norms(objective.teacher)} == {not is_probe}
+
+
+@pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.parametrize(("smoothing", "is_warned"), [(0.05, False), (0.2, True)])
+def test_a_threshold_that_smoothed_labels_do_not_reach_is_warned_of(
+    smoothing: float, is_warned: bool, relative: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = FixMatchOptions(label_smoothing=smoothing, relative_threshold=relative)
+    made(options, Rows(1, N + 2 * M))
+    text = "predictions tend to a confidence of 0.867 at most"  # of three classes
+    assert (text in caplog.text) == (is_warned and not relative)
 
 
 def fixmatch_oracle(

@@ -58,6 +58,14 @@ def test_generations_stop_where_validation_does_not_improve(
     assert (follows in caplog.text) == bool(expected)
 
 
+@pytest.mark.parametrize("objective", ["consistency", "jsd"])
+def test_the_control_is_never_the_main_result(tmp_path: Path, objective: str) -> None:
+    recipe = load_recipe("demo", (f"student.objective={objective}", "control=true"))
+    assert list(models_of(tmp_path, recipe)) == ["teacher", "noise-only", "student"]
+    alone = load_recipe("demo", ("student.objective=jsd", "control=true", "without_teacher=true"))
+    assert list(models_of(tmp_path, alone)) == ["noise-only", "student"]
+
+
 def test_a_decision_is_kept_and_a_trained_model_is_not_skipped(tmp_path: Path) -> None:
     delivered(tmp_path, teacher=0.99, student=0.9, student_2=0.9, student_3=0.95)
     assert skipped(tmp_path, FOUR) == ["student-3", "student-4"]
@@ -82,11 +90,12 @@ def test_the_second_generation_needs_no_gain() -> None:
     assert required == {"student-2": False, "student-3": True, "student-4": True}
 
 
-@pytest.mark.parametrize("source", ["'teacher'", "['student', 'teacher']"])
+@pytest.mark.parametrize("source", ["'teacher'", "['student', 'teacher']", "'wise'"])
 def test_a_gain_needs_two_stages_to_compare(source: str) -> None:
+    wise = "stages.wise={interpolate='student', start='teacher'}"
     stage = f"stages.x={{like='student', learns_from={source}, requires_gain=true}}"
     with pytest.raises(UserError, match=r"x\.requires_gain compares"):
-        load_recipe("demo", (stage,))
+        load_recipe("demo", (wise, stage))
 
 
 def test_a_stage_may_learn_from_several(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ def test_an_epoch_is_summarised_in_one_line() -> None:
     scores = ROW["validation"] | {"averaged": {"loss": 0.3, "accuracy": 0.98}}
     assert "97.12 % (average 98.00 %)" in summary(ROW | {"validation": scores}, 0.0)
     assert "left" not in summary(ROW, 0.0)
+    assert ", 12 % of pseudo-labels used, " in summary(ROW | {"confident": 0.123}, 0.0)
 
 
 def test_every_epoch_is_logged_in_one_line(

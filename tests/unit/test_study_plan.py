@@ -10,7 +10,8 @@ from ruggedize.models import AirbenchOptions, PreActResNet18Options, forward_flo
 from ruggedize.recipe import Recipe, load_recipe
 from ruggedize.study import Budget, PlannedRun, load_study, plan
 from ruggedize.study.arithmetic import PETA, TrainingImages, epochs_within, work_of
-from ruggedize.study.sharing import training_key
+from ruggedize.study.sharing import reuse_teachers, training_key
+from ruggedize.train import images_in_epoch
 from tests.foreign import with_timm
 from tests.tiny_study import tiny_study
 
@@ -78,6 +79,62 @@ def test_unlabelled_images_are_counted(
     work = work_of(recipe, images)["student"]
     assert work.per_epoch == pytest.approx(seen * (labelled + 2 * unlabelled) * each)
     assert work.once == pytest.approx(once * 46_000 * each)
+
+
+@pytest.mark.parametrize(
+    ("labelled", "unlabelled", "steps", "seen"),
+    [
+        (40, 1_000, 10, (400, 1_000)),  # all 40 labels in each step
+        (40, 1_000, None, (40, 100)),  # one step
+        (250, 30, None, (250, 150)),  # five steps
+        (101, 1_000, None, (100, 200)),  # no step for a single image
+    ],
+)
+def test_images_are_counted_as_the_steps_take_them(
+    labelled: int, unlabelled: int, steps: int | None, seen: tuple[int, int]
+) -> None:
+    objective = {"kind": "fixmatch", "unlabelled_ratio": 2}
+    recipe = recipe_with(objective=objective, batch_size=50, steps_per_epoch=steps)
+    found = images_in_epoch(recipe.student, labelled, unlabelled)
+    assert found == {"labelled": seen[0], "unlabelled": seen[1]}
+
+
+def test_targets_that_are_too_large_to_keep_are_counted_in_every_step() -> None:
+    objective = {"clean_view": "drawn", "cached_targets": True}
+    recipe = recipe_with(objective=objective)
+    each = forward_flop(recipe.student.model, 1_000, 32) / PETA
+    work = work_of(recipe, TrainingImages(5_000, 1_000, 32))["student"]
+    assert (work.per_epoch, work.once) == pytest.approx((5_000 * 3 * each, 5_000 * 50 * each))
+    work = work_of(recipe, TrainingImages(6_000, 1_000, 32))["student"]  # 1.2 GB
+    assert (work.per_epoch, work.once) == pytest.approx((6_000 * 4 * each, 0.0))
+
+
+def test_an_interpolation_may_teach() -> None:
+    stages = {
+        "wise": {"interpolate": "student", "start": "teacher"},
+        "last": {"like": "student", "learns_from": "wise"},
+    }
+    recipe = load_recipe("cifar10-cpu", tables=[{"stages": stages}])
+    work = work_of(recipe, IMAGES)
+    assert work["last"].per_epoch == work["student"].per_epoch
+
+
+def test_a_student_of_another_teacher_is_not_reused(tmp_path: Path) -> None:
+    stages = {"next": {"like": "student", "learns_from": "student"}}
+    recipe = load_recipe("demo", tables=[{"stages": stages}])
+    first, second = (
+        PlannedRun(arm=arm, seed=0, recipe=recipe, budget=None, work={}) for arm in ("a", "b")
+    )
+    for run, content in ((first, b"one"), (second, b"another")):
+        (run.folder(tmp_path) / "teacher").mkdir(parents=True)
+        (run.folder(tmp_path) / "teacher" / "model.safetensors").write_bytes(content)
+    (first.folder(tmp_path) / "student").mkdir()
+    (first.folder(tmp_path) / "student" / "model.safetensors").write_bytes(b"student")
+    reuse_teachers(second, [first, second], tmp_path)
+    assert not (second.folder(tmp_path) / "student").exists()
+    (second.folder(tmp_path) / "teacher" / "model.safetensors").write_bytes(b"one")
+    reuse_teachers(second, [first, second], tmp_path)
+    assert (second.folder(tmp_path) / "student" / "model.safetensors").read_bytes() == b"student"
 
 
 def test_a_probe_and_an_interpolation_are_counted() -> None:

@@ -1,16 +1,24 @@
 """Trainings on random-resized crops: streamed and in memory they end with the same weights."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torch import Tensor
 
-from ruggedize.data import DataOptions, Splits, load_splits
+from ruggedize.data import DataOptions, Originals, Splits, load_splits
 from ruggedize.models import load_model
-from ruggedize.train import StudentOptions, TrainingOptions, train_student, train_teacher
+from ruggedize.train import (
+    StudentOptions,
+    TrainingOptions,
+    train_stage,
+    train_student,
+    train_teacher,
+)
 from ruggedize.train.batches import requested_views
-from ruggedize.views import RandAugmentOptions, ViewOptions
+from ruggedize.views import RandAugmentOptions, Request, ViewOptions, from_files, pairs
 from tests.photographs import save_photographs
-from tests.tiny_stages import tiny_stage
+from tests.tiny_stages import tiny_stage, without_labels
 
 pytestmark = pytest.mark.more
 
@@ -76,4 +84,27 @@ def test_a_batch_of_one_image_shows_which_views_an_objective_makes(
     photos: Path, tmp_path: Path
 ) -> None:
     stage = tiny_stage(tmp_path, objective={"kind": "jsd"})
-    assert requested_views(stage, epoch=0) == {}, "these views are made of stored images"
+    assert requested_views(stage, 0, [0, 1]) == {}, "these views are made of stored images"
+
+
+@pytest.mark.parametrize("steps", [None, 3])
+def test_every_view_is_made_ahead(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int | None
+) -> None:
+    data = loaded(photos, streaming=False)
+    data = replace(data, unlabelled=without_labels(data.train))
+    missing = []
+
+    def counted(originals: Originals, index: Tensor, requests: list[Request]) -> list[Tensor]:
+        if originals.asked is None:  # not the batch of one image that shows what is requested
+            missing.extend(request for request in requests if request.key not in originals.made)
+        return requested_views(originals, index, requests)
+
+    requested_views = from_files.requested_views
+    monkeypatch.setattr(pairs, "requested_views", counted)
+    objective = {"kind": "fixmatch", "unlabelled_ratio": 2}
+    options = TrainingOptions.model_validate(
+        {**TINY, "objective": objective, "steps_per_epoch": steps}
+    )
+    train_stage("student", data, VIEWS, options, tmp_path)
+    assert not missing

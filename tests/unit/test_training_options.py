@@ -67,3 +67,6 @@ def test_a_batch_of_more_images_than_there_are_is_warned_of(
     warn_of_large_batch("teacher", options, 40)
     expected = "teacher: 40 training images are fewer than a batch (teacher.batch_size = 41)"
     assert (expected in caplog.text) == (batch_size == 41)
+    caplog.clear()
+    warn_of_large_batch("teacher", options.model_copy(update={"steps_per_epoch": 9}), 40)
+    assert not caplog.text  # an epoch has nine steps

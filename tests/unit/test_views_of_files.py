@@ -50,7 +50,7 @@ def pairs(image_set: ImageSet, maker: ViewMaker, epoch: int = 1) -> torch.Tensor
     requests = [Request(maker, view, epoch) for view in views]
     made = [
         maker.pair(batch.images, batch.index, epoch)
-        for batch in view_batches(image_set, BATCHES, requests)
+        for batch in view_batches(image_set, BATCHES, [requests] * len(BATCHES))
     ]
     return torch.stack([torch.cat(view) for view in zip(*made, strict=True)])
 
@@ -71,7 +71,7 @@ def test_streamed_views_are_those_in_memory(
 def test_views_made_one_by_one_are_those_made_ahead(in_memory: ImageSet) -> None:
     maker = maker_of()
     expected = pairs(in_memory, maker)
-    batches = list(view_batches(in_memory, BATCHES, [Request(maker, "clean", 0)]))
+    batches = list(view_batches(in_memory, BATCHES, [[Request(maker, "clean", 0)]] * len(BATCHES)))
     clean = [maker.clean(batch.images, batch.index, 1) for batch in batches]
     noisy = [maker.noisy(batch.images, batch.index, 1) for batch in batches]
     assert torch.equal(torch.stack([torch.cat(clean), torch.cat(noisy)]), expected)
@@ -106,7 +106,7 @@ def test_crops_reach_what_the_stored_square_leaves_out(tmp_path: Path) -> None:
     train = loaded(tmp_path).train
     assert train.images[:].max() == 0, "the stored square shows a side"
     maker = maker_of(noise=(), crop_ratio=(0.5, 5.0), crop_scale=(0.1, 1.0))
-    (batch,) = view_batches(train, [np.arange(len(train))], [Request(maker, "clean", 0)])
+    (batch,) = view_batches(train, [np.arange(len(train))], [[Request(maker, "clean", 0)]])
     views = maker.clean(batch.images, batch.index, 0)
     assert views[:, 0].max() == 255
     assert views[:, 2].max() == 255
@@ -125,7 +125,7 @@ def test_pictures_are_turned_upright_before_they_are_cropped(tmp_path: Path) -> 
                 Image.fromarray(rows).save(place, exif=exif)
     train = loaded(tmp_path).train
     maker = maker_of(noise=(), crop_scale=(1.0, 1.0), crop_ratio=(2.0, 2.0), flip=False)
-    (batch,) = view_batches(train, [np.arange(4)], [Request(maker, "clean", 0)])
+    (batch,) = view_batches(train, [np.arange(4)], [[Request(maker, "clean", 0)]])
     views = maker.clean(batch.images, batch.index, 0).float().mean((0, 1))
     assert views[:, :12].mean() < 20
     assert views[:, 20:].mean() > 235
@@ -157,7 +157,7 @@ def test_sets_without_files_are_cropped_from_the_stored_images(small_images: tor
     image_set = ImageSet(small_images, labels, ("a", "b"), index)
     options = maker_of().options
     maker = ViewMaker(options, image_size=32, seed=0)
-    (batch,) = view_batches(image_set, [np.arange(24)], [Request(maker, "clean", 0)])
+    (batch,) = view_batches(image_set, [np.arange(24)], [[Request(maker, "clean", 0)]])
     assert isinstance(batch, ImageBatch)
     clean, noisy = maker.pair(batch.images, batch.index, 0)
     assert clean.shape == noisy.shape == (24, 3, 32, 32)

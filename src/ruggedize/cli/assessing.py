@@ -202,8 +202,9 @@ def predict(
     If some files cannot be classified, the others still are, and the exit status is 1.
 
     Args:
-        model: A run folder (the model of its last stage is used), the folder of a training or a
-            card, the model.safetensors file of any stage, or hf:ORG/NAME in the local Hub cache.
+        model: A run folder (the last model of its assessment is used, where those without a teacher
+            come first), the folder of a training or a card, the model.safetensors file of any
+            stage, or hf:ORG/NAME in the local Hub cache.
         images: Image files, or folders of image files.
         skip_bad_images: Exit with status 0 even if some files cannot be classified; they are
             listed.

@@ -26,8 +26,9 @@ def export(model: OneModel, /, *, format: Literal["onnx", "state-dict"], out: Pa
     is kept only if they agree.
 
     Args:
-        model: A run folder (the model of its last stage is used), a card's folder, the
-            model.safetensors file of any stage, or hf:ORG/NAME in the local Hub cache.
+        model: A run folder (the last model of its assessment is used, where those without a teacher
+            come first), a card's folder, the model.safetensors file of any stage, or hf:ORG/NAME in
+            the local Hub cache.
         format: "onnx" (needs the extra [onnx]) or "state-dict": only the network's weights, as
             safetensors for plain PyTorch.
         out: File to write.
@@ -106,7 +107,7 @@ def card(
         out: New folder; its name becomes the model's name.
         license: Licence of the weights, preferably an identifier of the Hub, e.g. apache-2.0.
         data_license: Licence of the training data.
-        stage: Stage whose model is published; the last one if not given.
+        stage: Stage whose model is published. Default: that of the assessment's last model.
     """
     from ruggedize.card import Licenses, write_card
 

@@ -126,15 +126,16 @@ class ImageSet:
         return (self.take(chosen) for chosen in positions)
 
     def original_batches(
-        self, positions: Sequence[np.ndarray], make: Make
+        self, positions: Sequence[np.ndarray], makes: Sequence[Make]
     ) -> Iterator[tuple[ImageBatch, Sequence[Tensor]]]:
-        """Yield a batch of original files per array of positions, and what `make` made of it.
+        """Yield a batch of original files per array of positions, and what was made of it.
 
-        `make` is called with files and indices; in worker processes where images are streamed.
+        Each batch has its function in `makes`, which is called with files and indices; in worker
+        processes where images are streamed.
         """
         assert self.originals is not None
         num_workers = self.images.num_workers if isinstance(self.images, StreamedImages) else 0
-        found = self.originals.made_by(positions, self.index, make, num_workers)
+        found = self.originals.made_by(positions, self.index, makes, num_workers)
         for chosen, made in zip(map(torch.from_numpy, positions), found, strict=True):
             yield self._batch(chosen, self.originals.select(chosen)), made
 

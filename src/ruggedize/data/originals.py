@@ -17,6 +17,7 @@ from ruggedize.kernels.blocks import stay_in_this_thread
 from ruggedize.kernels.types import Images, Index
 
 Make = Callable[["Originals", Index], Sequence[Tensor]]
+NumberedBatch = tuple[int, Int64[np.ndarray, " n"]]  # the positions of its files
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,20 +54,21 @@ class Originals:
         return images
 
     def made_by(
-        self, positions: Sequence[np.ndarray], index: Index, make: Make, num_workers: int
+        self, positions: Sequence[np.ndarray], index: Index, makes: Sequence[Make], num_workers: int
     ) -> Iterator[Sequence[Tensor]]:
-        """Yield what `make` makes of each batch of files.
+        """Yield what is made of each batch of files.
 
         Args:
             positions: the files of each batch.
             index: the index of every image.
-            make: called with the files and the indices of a batch.
-            num_workers: processes that call it, ahead of time; 0: this process does.
+            makes: one function for each batch, called with its files and indices.
+            num_workers: processes that call them, ahead of time; 0: this process does.
         """
-        making = Making(self, index, make)
+        making = Making(self, index, makes)
+        batches = list(enumerate(positions))
         if not num_workers:
-            return (making.made(chosen) for chosen in positions)
-        results = worker_results(making, positions, num_workers)
+            return (making.made(batch) for batch in batches)
+        results = worker_results(making, batches, num_workers)
         return (tensors if not fault else [raise_fault(fault)] for tensors, fault in results)
 
 
@@ -76,17 +78,18 @@ class Making(Dataset[Tensor]):
 
     originals: Originals
     index: Index
-    make: Make
+    makes: Sequence[Make]
 
-    def made(self, numbers: Int64[np.ndarray, " n"]) -> Sequence[Tensor]:
-        """Return what is made of the files at these positions."""
-        chosen = torch.from_numpy(numbers)
-        return self.make(self.originals.select(chosen), self.index[chosen])
+    def made(self, batch: NumberedBatch) -> Sequence[Tensor]:
+        """Return what is made of a batch."""
+        number, positions = batch
+        chosen = torch.from_numpy(positions)
+        return self.makes[number](self.originals.select(chosen), self.index[chosen])
 
-    def __getitems__(self, numbers: Int64[np.ndarray, " n"]) -> tuple[Sequence[Tensor], str]:
+    def __getitems__(self, batch: NumberedBatch) -> tuple[Sequence[Tensor], str]:
         """Return what is made of a batch; an error is returned as text."""
         stay_in_this_thread()
         try:
-            return self.made(numbers), ""
+            return self.made(batch), ""
         except UserError as error:
             return (), str(error)

@@ -11,7 +11,6 @@ from multiprocessing import active_children
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -27,7 +26,7 @@ WORKER_NAME = "decoding images"
 
 
 def worker_results(
-    dataset: Dataset[Tensor], batches: Sequence[np.ndarray], num_workers: int
+    dataset: Dataset[Tensor], batches: Sequence[Any], num_workers: int
 ) -> Iterator[Any]:
     """Start worker processes and return an iterator over their results, in the batches' order."""
     earlier = set(active_children())

@@ -6,7 +6,13 @@ from typing import NamedTuple
 
 from ruggedize.core.progress import EpochTask, Progress, time_left
 from ruggedize.recipe.recipe import Recipe
-from ruggedize.train import STEP_PASSES, InterpolationOptions, Passes, TrainingOptions
+from ruggedize.train import (
+    STEP_PASSES,
+    InterpolationOptions,
+    Passes,
+    TrainingOptions,
+    images_in_epoch,
+)
 
 CORRUPTIONS = 19
 EXTRA_CORRUPTIONS = 4  # under which an interpolation is assessed
@@ -64,7 +70,7 @@ def passes_of(recipe: Recipe, counts: Counts) -> dict[str, StagePasses]:
 
 def training_passes(options: TrainingOptions, counts: Counts) -> StagePasses:
     """Return the passes of a training."""
-    seen = options.images_in_epoch(counts.train)
+    seen = images_in_epoch(options, counts.train, counts.unlabelled)
     each = options.objective.passes or dict.fromkeys(seen, Passes(STEP_PASSES, teacher=1))
     taught = len(options.teachers) * sum(seen[source] * each[source].teacher for source in each)
     steps = taught + sum(seen[source] * each[source].own for source in each)

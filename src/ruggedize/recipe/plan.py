@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ruggedize.models import meta_model, num_parameters, read_model_file, reject_other_network
 from ruggedize.recipe.generations import MODEL, is_skipped
+from ruggedize.recipe.merge import CONTROL
 from ruggedize.recipe.recipe import Recipe
 from ruggedize.train import (
     PROBED,
@@ -20,11 +21,12 @@ INITIAL = "initial.safetensors"
 def models_of(folder: Path, recipe: Recipe) -> dict[str, Path]:
     """Return the model files of a run by stage, starting with stages that have no teacher.
 
-    The first model is the baseline of all comparisons, the last is the main result. Stages that
-    the run has skipped are left out.
+    The first model is the baseline of all comparisons, the last is the main result, never the
+    control. Stages that the run has skipped are left out.
     """
     stages = [name for name in recipe.all_stages if not is_skipped(folder, name)]
     untaught = [name for name in stages if not teachers_in(recipe, name)]
+    untaught.sort(key=lambda name: ("teacher", CONTROL, name).index(name))  # stable
     taught = [name for name in stages if name not in untaught]
     return {name: folder / name / MODEL for name in (*untaught, *taught)}
 

@@ -139,8 +139,10 @@ class Recipe(BaseModel):
         for name, options in self.stages.items():
             if not (isinstance(options, StageOptions) and options.requires_gain):
                 continue
-            chain = (options.teachers, *(trainings[t].teachers for t in options.teachers))
-            if [len(each) for each in chain] != [1, 1]:
+            of_teachers = (
+                trainings[each].teachers for each in options.teachers if each in trainings
+            )
+            if [len(each) for each in (options.teachers, *of_teachers)] != [1, 1]:
                 raise ValueError(
                     f"{name}.requires_gain compares the stage in learns_from with its own teacher, "
                     "but there are not exactly these two; set learns_from, or remove requires_gain"

@@ -10,7 +10,14 @@ from ruggedize.data import Splits
 from ruggedize.models import forward_flop
 from ruggedize.recipe import Recipe, teachers_in
 from ruggedize.study.options import Budget
-from ruggedize.train import LABELLED, UNLABELLED, Passes, TrainingOptions
+from ruggedize.train import (
+    LABELLED,
+    UNLABELLED,
+    Passes,
+    TrainingOptions,
+    fits_in_table,
+    images_in_epoch,
+)
 from ruggedize.views import ViewMaker, ViewOptions
 
 PETA = 1e15
@@ -69,12 +76,20 @@ def passes(name: str, options: TrainingOptions) -> Mapping[str, Passes]:
     return found
 
 
-def teacher_looks(count: Passes, views: ViewOptions, image_size: int) -> int:
-    """Return the passes of the teacher per image before the first step."""
-    if not count.teacher_every_view:
-        return count.teacher_once
-    views_of_image = ViewMaker(views, image_size=image_size, seed=0).num_clean_views
-    return count.teacher_once + count.teacher_every_view * views_of_image
+def with_looks_before(
+    count: Passes, views: ViewOptions, images: TrainingImages, num_images: int
+) -> Passes:
+    """Return the passes of a source, with those for every flip and crop in `teacher_once`.
+
+    Targets that are too large to be kept are computed in every step instead.
+    """
+    num_views = count.teacher_once
+    if count.teacher_every_view:
+        maker = ViewMaker(views, image_size=images.image_size, seed=0)
+        num_views += count.teacher_every_view * maker.num_clean_views
+    if not fits_in_table(num_images, num_views, images.num_classes):
+        return Passes(count.own, teacher=1)
+    return count._replace(teacher_once=num_views, teacher_every_view=0)
 
 
 def work_of(recipe: Recipe, images: TrainingImages) -> dict[str, Work]:
@@ -82,21 +97,21 @@ def work_of(recipe: Recipe, images: TrainingImages) -> dict[str, Work]:
     input_size = recipe.views.input_size(images.image_size)
     stages = recipe.trainings
     forward = {
-        name: forward_flop(options.model, images.num_classes, input_size) / PETA
-        for name, options in stages.items()
+        name: forward_flop(recipe.training_of(name).model, images.num_classes, input_size) / PETA
+        for name in recipe.all_stages
     }
     sizes = {LABELLED: images.num_images, UNLABELLED: images.num_unlabelled}
     found = dict.fromkeys(recipe.all_stages, NOTHING)  # an interpolation only validates
     for name, options in stages.items():
         teacher = sum(forward[source] for source in teachers_in(recipe, name))
-        seen = options.images_in_epoch(images.num_images)
+        seen = images_in_epoch(options, images.num_images, images.num_unlabelled)
         per_epoch, probe, once = 0.0, 0.0, 0.0
-        for source, count in passes(name, options).items():
+        for source, stated in passes(name, options).items():
+            count = with_looks_before(stated, recipe.views, images, sizes[source])
             taught = seen[source] * count.teacher * teacher
             per_epoch += seen[source] * count.own * forward[name] + taught
             probe += seen[source] * count.probe * forward[name] + taught
-            looks_before = teacher_looks(count, recipe.views, images.image_size)
-            once += bool(seen[source]) * sizes[source] * looks_before * teacher
+            once += bool(seen[source]) * sizes[source] * count.teacher_once * teacher
         found[name] = Work(per_epoch, once, probe, options.probe_epochs)
     return found
 

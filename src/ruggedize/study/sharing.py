@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ruggedize.core.files import PARTIAL
-from ruggedize.recipe import Recipe, teachers_in
+from ruggedize.core.files import PARTIAL, sha256
+from ruggedize.recipe import Recipe, stages_needed, teachers_in
 from ruggedize.study.planning import PlannedRun
 from ruggedize.train import InterpolationOptions, reject_changed_model
 
@@ -65,11 +65,22 @@ def reuse_teachers(run: PlannedRun, others: Iterable[PlannedRun], out: Path) -> 
         for other in finished:
             source = other.folder(out) / stage
             is_equal = stage in other.recipe.all_stages and training_key(other.recipe, stage) == key
-            if other.name != run.name and is_equal and (source / MODEL).exists():
+            if other.name == run.name or not is_equal or not (source / MODEL).exists():
+                continue
+            if has_same_models(source.parent, place.parent, stages_needed(run.recipe, stage)):
                 reject_changed_model(source)
                 copy_training(source, place)
                 log.info("%s: the %s is that of %s", run.name, stage, other.name)
                 break
+
+
+def has_same_models(first: Path, second: Path, stages: Iterable[str]) -> bool:
+    """Return whether two runs have the same models of these stages.
+
+    They differ if both runs have trained a stage, on different machines for example.
+    """
+    files = [(first / name / MODEL, second / name / MODEL) for name in stages]
+    return all(a.exists() and b.exists() and sha256(a) == sha256(b) for a, b in files)
 
 
 def copy_training(source: Path, place: Path) -> None:

@@ -9,6 +9,7 @@ from .delivery import validation_accuracy as validation_accuracy
 from .distributed import default_accelerator as default_accelerator
 from .distributed import first_process_writes as first_process_writes
 from .distributed import naming_lost_processes as naming_lost_processes
+from .epochs import images_in_epoch as images_in_epoch
 from .fine_tuning.interpolation import interpolate_stage as interpolate_stage
 from .fine_tuning.options import InterpolationOptions as InterpolationOptions
 from .fine_tuning.probe import PROBED as PROBED
@@ -32,6 +33,7 @@ from .objectives.options import JsdOptions as JsdOptions
 from .objectives.options import MeanTeacherOptions as MeanTeacherOptions
 from .objectives.options import NoisyStudentOptions as NoisyStudentOptions
 from .objectives.options import SupervisedOptions as SupervisedOptions
+from .objectives.targets import fits_in_table as fits_in_table
 from .options import StageOptions as StageOptions
 from .options import StudentOptions as StudentOptions
 from .options import TrainingOptions as TrainingOptions

@@ -167,6 +167,7 @@ def train_stage(  # noqa: PLR0913
         teachers=frozen,
         train=data.train,
         unlabelled=data.unlabelled,
+        starts_trained=started is not None,
         precision=training_precision(options, folder, accelerator),
         accelerator=accelerator,
         progress=progress,

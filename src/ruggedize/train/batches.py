@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import NamedTuple, TypeVar
@@ -41,7 +41,7 @@ def batches_of_epoch(stage: Stage, epoch: int, first_step: int) -> Iterator[Step
     steps = range(first_step, stage.steps_per_epoch)
     cycled = stage.options.steps_per_epoch is not None  # an image may occur twice in an epoch
     planned = [stage.planned_step(epoch, step) for step in steps]
-    requests = requested_views(stage, epoch) if steps else {}
+    requests = requested_views(stage, epoch, planned)
     shares = zip(
         *(shares_of(stage, source, epoch, steps, requests) for source in stage.sources), strict=True
     )
@@ -55,13 +55,16 @@ def batches_of_epoch(stage: Stage, epoch: int, first_step: int) -> Iterator[Step
     return in_background((StepBatch(batch.pin(), step) for batch, step in made), NUM_PREFETCHED)
 
 
-def requested_views(stage: Stage, epoch: int) -> dict[str, list[Request]]:
-    """Return the views that the objective crops from original files, by source.
+def requested_views(
+    stage: Stage, epoch: int, planned: Sequence[int]
+) -> dict[str, list[list[Request]]]:
+    """Return the views that the objective crops from original files, by source and step.
 
     A batch of one image of each source is made to see them: worker processes make the same views
-    of all images.
+    of all images. The number that a view's draws depend on tells whether it is that of the epoch
+    or that of the step, which differ in this batch.
     """
-    if not stage.views.crops_originals:
+    if not (planned and stage.views.crops_originals):
         return {}
     first: dict[str, ImageBatch] = {}
     asked: dict[str, list[Request]] = {}
@@ -72,12 +75,26 @@ def requested_views(stage: Stage, epoch: int) -> dict[str, list[Request]]:
         asked[source] = []
         files = replace(images.originals.select(torch.tensor([0])), asked=asked[source])
         first[source] = ImageBatch(files, images.labels[:1], images.index[:1])
-    stage.objective.batch(first, epoch, stage.planned_step(epoch, 0))
-    return asked
+    step_here = epoch + 1
+    is_cycled = stage.options.steps_per_epoch is not None
+    stage.objective.batch(first, step_here if is_cycled else epoch, step_here)
+    return {
+        source: [[of_step(each, step_here, step) for each in requests] for step in planned]
+        for source, requests in asked.items()
+    }
+
+
+def of_step(request: Request, step_here: int, step: int) -> Request:
+    """Return a request of the batch of step `step_here`, as that of another step."""
+    return request._replace(epoch=step) if request.epoch == step_here else request
 
 
 def shares_of(
-    stage: Stage, source: str, epoch: int, steps: range, requests: Mapping[str, list[Request]]
+    stage: Stage,
+    source: str,
+    epoch: int,
+    steps: range,
+    requests: Mapping[str, list[list[Request]]],
 ) -> Iterator[ImageBatch]:
     """Yield this process's images of one source, step by step."""
     images: ImageSet = stage.sources[source]

@@ -106,7 +106,7 @@ def refresh(stage: Stage, network: nn.Module, autocast: torch.autocast, num_imag
     batches = even_batches(chosen[:num_images], size, stage.min_images)
     accelerator = stage.accelerator
     mine = batches[accelerator.process_index :: accelerator.num_processes]
-    images = view_batches(image_set, mine, [stage.refresh_request])
+    images = view_batches(image_set, mine, [[stage.refresh_request]] * len(mine))
     views = (stage.refresh_views(batch).to(accelerator.device) for batch in images)
     refresh_batch_norm(network, views, autocast, sum_over_processes(accelerator))
 

@@ -294,6 +294,6 @@ def summary(row: dict[str, Any], seconds_left: float) -> str:
         accuracy += f" (average {100 * scores['averaged']['accuracy']:.2f} %)"
     speed = f"{row['images_per_second']:,.0f} images/s"
     parts = [f"loss {row['loss']:.4f}", accuracy, speed]
-    if seconds_left:
-        parts.append(time_left(seconds_left))
-    return ", ".join(parts)
+    if "confident" in row:
+        parts.insert(1, f"{100 * row['confident']:.0f} % of pseudo-labels used")
+    return ", ".join([*parts, time_left(seconds_left)] if seconds_left else parts)

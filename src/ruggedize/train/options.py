@@ -142,13 +142,6 @@ class TrainingOptions(BaseModel):
         """The stages whose models are the teachers."""
         return ()
 
-    def images_in_epoch(self, num_labelled: int) -> dict[str, int]:
-        """Return how many images of each source an epoch sees."""
-        if self.steps_per_epoch is not None:
-            num_labelled = self.steps_per_epoch * self.batch_size
-        num_unlabelled = num_labelled * self.objective.unlabelled_ratio
-        return {"labelled": num_labelled, "unlabelled": num_unlabelled}
-
     @model_validator(mode="after")
     def check_average(self) -> "TrainingOptions":
         """Reject `deliver = "average"` without averaging."""

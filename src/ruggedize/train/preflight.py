@@ -23,12 +23,13 @@ from ruggedize.models import (
 )
 from ruggedize.train.average import reachable_decay, updates_for
 from ruggedize.train.delivery import DELIVERED, MODEL
+from ruggedize.train.epochs import steps_per_epoch
 from ruggedize.train.fine_tuning.probe import PROBED
 from ruggedize.train.fine_tuning.start import check_start
 from ruggedize.train.optim import Ema, NoAveraging, Sgd
 from ruggedize.train.options import TrainingOptions
 from ruggedize.train.safety import NOT_FINITE
-from ruggedize.train.stage import Stage, num_groups, steps_per_epoch
+from ruggedize.train.stage import Stage, num_groups
 from ruggedize.views import ViewOptions, mixing_kinds
 
 GIB = 1 << 30
@@ -112,7 +113,9 @@ def reject_untrainable(
         )
     averaging = options.averaging
     if averaging.kind == "swa":
-        num_steps = options.epochs * steps_per_epoch(num_images, options, accelerator)
+        num_steps = options.epochs * steps_per_epoch(
+            options, num_images, num_groups(options, accelerator)
+        )
         remaining = num_steps - int(averaging.start * num_steps)
         if remaining < averaging.every:
             raise UserError(
@@ -272,8 +275,8 @@ def prepare_folder(stage: Stage) -> None:
 
 
 def warn_of_large_batch(name: str, options: TrainingOptions, num_images: int) -> None:
-    """Warn if a batch would hold more images than there are."""
-    if num_images < options.batch_size:
+    """Warn if a batch would hold more images than there are, so that an epoch is one step."""
+    if num_images < options.batch_size and options.steps_per_epoch is None:
         log.warning(
             "%s: %d training images are fewer than a batch (%s.batch_size = %d), so every epoch is "
             "one step; set a smaller batch_size",

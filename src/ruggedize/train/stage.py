@@ -16,6 +16,7 @@ from ruggedize.core.tables import flat, holds_custom
 from ruggedize.data import DataDigest, ImageBatch, ImageSet
 from ruggedize.kernels.types import Views
 from ruggedize.models import Classifier, Precision
+from ruggedize.train.epochs import steps_per_epoch
 from ruggedize.train.objectives.objective import LABELLED, UNLABELLED, Objective
 from ruggedize.train.optim import rate_at
 from ruggedize.train.options import TrainingOptions
@@ -127,7 +128,7 @@ class Stage:
 
         The last batch is dropped if it has fewer than two images per group: batch norm needs two.
         """
-        return steps_per_epoch(self.num_images, self.options, self.accelerator)
+        return steps_per_epoch(self.options, self.num_images, self.num_groups)
 
     @property
     def num_groups(self) -> int:
@@ -214,11 +215,3 @@ class Stage:
 def num_groups(options: TrainingOptions, accelerator: Accelerator) -> int:
     """Return the number of groups that a batch is split into."""
     return max(options.ghost_batches, accelerator.num_processes)
-
-
-def steps_per_epoch(num_images: int, options: TrainingOptions, accelerator: Accelerator) -> int:
-    """Return the number of steps of an epoch, without a last batch too small for batch norm."""
-    if options.steps_per_epoch is not None:
-        return options.steps_per_epoch
-    num_full, remainder = divmod(num_images, options.batch_size)
-    return num_full + (remainder >= 2 * num_groups(options, accelerator))

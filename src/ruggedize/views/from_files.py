@@ -70,23 +70,27 @@ class ViewsOfFiles:
 
 
 def view_batches(
-    image_set: ImageSet, positions: Sequence[np.ndarray], requests: Sequence[Request]
+    image_set: ImageSet,
+    positions: Sequence[np.ndarray],
+    requests: Sequence[Sequence[Request]],
 ) -> Iterator[ImageBatch]:
     """Yield one batch per array of positions, for a `ViewMaker`.
 
-    Where views are cropped from original files, a batch holds these with the requested views,
+    Where views are cropped from original files, a batch holds these with its requested views,
     which worker processes make ahead of time if the images are streamed. User-defined noise is
     not among them: its class may not be importable there.
     """
-    if image_set.originals is None or not any(r.maker.options.crops_originals for r in requests):
+    asked = [request for of_batch in requests for request in of_batch]
+    if image_set.originals is None or not any(r.maker.options.crops_originals for r in asked):
         yield from image_set.batches(positions)
         return
-    ahead = [request for request in requests if not has_custom_noise(request)]
+    ahead = [[each for each in of_batch if not has_custom_noise(each)] for of_batch in requests]
     if image_set.is_streamed and len(image_set):  # forked processes inherit the loaded kernels
-        views_of(image_set.originals.select(torch.tensor([0])), image_set.index[:1], ahead)
-    for batch, made in image_set.original_batches(positions, ViewsOfFiles(ahead)):
+        views_of(image_set.originals.select(torch.tensor([0])), image_set.index[:1], ahead[0])
+    batches = image_set.original_batches(positions, [ViewsOfFiles(each) for each in ahead])
+    for (batch, made), of_batch in zip(batches, ahead, strict=True):
         assert isinstance(batch.images, Originals)
-        by_key = {request.key: views for request, views in zip(ahead, made, strict=True)}
+        by_key = {request.key: views for request, views in zip(of_batch, made, strict=True)}
         yield replace(batch, images=replace(batch.images, made=by_key))
 
 

@@ -39,7 +39,7 @@ def view_sheet(image_set: ImageSet, maker: ViewMaker, *, epoch: int = 0) -> "Ima
     """
     chosen = evenly_spread(len(image_set), SIDE * SIDE)
     requests = [Request(maker, view, epoch) for view in VIEWS]
-    (shown,) = view_batches(image_set, [np.asarray(chosen)], requests)
+    (shown,) = view_batches(image_set, [np.asarray(chosen)], [requests])
     clean, noisy = maker.pair(shown.images, shown.index, epoch)
     names = [image_set.classes[label] if label >= 0 else "" for label in shown.labels.tolist()]
     grids = [draw_grid("clean views", clean, names), draw_grid("noisy views", noisy, names)]

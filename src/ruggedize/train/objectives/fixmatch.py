@@ -1,5 +1,6 @@
 """Pseudo-labels from weak views that the network learns on strong views (FixMatch, AdaMatch)."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -32,12 +33,21 @@ from ruggedize.train.objectives.objective import (
 from ruggedize.train.objectives.options import FixMatchOptions, Sees
 
 Probabilities = Float32[Tensor, "n k"]
+log = logging.getLogger(__name__)
 LEAST = 1e-6  # lower bound of a mean probability, so that the ratio stays finite
 
 
 def make(options: FixMatchOptions, context: Context) -> "FixMatch":
     """Build the objective."""
     num_classes = len(context.train.classes)
+    smoothing = options.label_smoothing
+    highest = 1.0 - smoothing + smoothing / num_classes  # confidence that minimises the loss
+    if highest < options.threshold and not options.relative_threshold:
+        log.warning(
+            "%s: with label_smoothing = %g, predictions tend to a confidence of %.3f at most, so "
+            "few pseudo-labels reach threshold = %g; lower one of them",
+            *(context.name, smoothing, highest, options.threshold),
+        )
     statistics = Statistics(num_classes, options.statistics_decay, context.accelerator)
     return FixMatch(options, context, statistics)
 

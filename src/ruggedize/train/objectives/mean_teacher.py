@@ -44,12 +44,13 @@ class MeanTeacher:
     """(1 - w) cross entropy(labels, student(noisy)) + w KL(teacher(clean) || student(noisy)).
 
     The teacher is the exponential moving average of the student's weights, updated after every
-    step. Its batch norm uses the batch statistics, as the student's does, but nothing in it is
-    dropped. The divergence is the mean over all images, labelled or not.
+    step. Its batch norm normalises as the student's does: by the batch, or in a linear probe by the
+    running statistics. Nothing in it is dropped. The divergence is the mean over all images,
+    labelled or not.
 
     Source: Tarvainen & Valpola 2017, "Mean teachers are better role models".
     Deviation: KL divergence of softened predictions instead of the squared difference; no dropout
-    in the teacher; the decay has a warm-up, the consistency weight has none.
+    in the teacher; from random weights the decay has a warm-up; the consistency weight has none.
     """
 
     options: MeanTeacherOptions
@@ -64,10 +65,7 @@ class MeanTeacher:
     @cached_property
     def teacher(self) -> nn.Module:
         """The averaged network, initially a copy of the student; nothing in it is dropped."""
-        teacher = copy.deepcopy(self.context.model).requires_grad_(False).eval()
-        for layer in batch_norms(teacher):
-            layer.train()
-        return teacher
+        return copy.deepcopy(self.context.model).requires_grad_(False).eval()
 
     def batch(self, images: Mapping[str, ImageBatch], epoch: int, step: int) -> Batch:
         """Make a clean and a noisy view of each image."""
@@ -83,6 +81,9 @@ class MeanTeacher:
         """Return both loss terms and the metrics."""
         options, labels = self.options, batch[LABELLED]["labels"]
         sources = [batch[source] for source in (LABELLED, UNLABELLED) if source in batch.tensors]
+        norms = zip(batch_norms(self.teacher), batch_norms(self.context.model), strict=True)
+        for averaged, trained in norms:
+            averaged.train(trained.training)
         with torch.no_grad():
             targets = joint_logits(self.teacher, [own["clean"] for own in sources])
         found = joint_logits(model, [own["noisy"] for own in sources])
@@ -98,7 +99,7 @@ class MeanTeacher:
             metrics = pseudo_label_metrics(noisy, clean.softmax(1), hidden)
         return {
             "cross_entropy": Term(cross_entropy, LABELLED, 1.0 - options.consistency_weight),
-            "consistency": Term(kl, per, options.consistency_weight),
+            "consistency": Term(kl * options.kl_scale, per, options.consistency_weight),
             **student_metrics(logits, labels),
             **agreement_metrics(logits, target),
             **metrics,
@@ -107,13 +108,14 @@ class MeanTeacher:
     @torch.no_grad()
     def after_step(self, model: nn.Module, step: int) -> None:
         """Update the teacher's average with the student's weights."""
-        update_weight = 1.0 - decay_after(self.options.decay, step)
+        decay = self.options.decay  # a warm-up would drop trained weights within a few steps
+        update_weight = 1.0 - (decay if self.context.starts_trained else decay_after(decay, step))
         weights = [weight.detach() for weight in model.parameters()]
         averages = list(self.teacher.parameters())
         torch._foreach_lerp_(averages, weights, update_weight)  # pyright: ignore
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the teacher's weights; its batch-norm running statistics are not used."""
+        """Return the teacher's weights; its running statistics are the student's first ones."""
         return dict(self.teacher.named_parameters())
 
     @torch.no_grad()

@@ -33,6 +33,8 @@ from ruggedize.train.objectives.options import NoisyStudentOptions, Sees
 from ruggedize.train.objectives.targets import precomputed_logits
 from ruggedize.train.objectives.teachers import Ensemble, teacher_of
 
+MOST_BALANCED = 10.0  # times the weight of an image in a class of average size
+
 
 class PseudoLabels(NamedTuple):
     """The teacher's predictions for the unlabelled images; row i belongs to index i."""
@@ -137,6 +139,10 @@ def weights_of(
 ) -> Float32[Tensor, " n"]:
     """Return the weight of each unlabelled image in the loss; their mean is 1.
 
+    With `balanced`, every class that is predicted has the same sum of weights, except that images
+    of rare classes, which often are mistakes, get at most `MOST_BALANCED` times the weight that
+    they would have in a class of average size.
+
     Raises:
         UserError: no image reaches the threshold.
     """
@@ -150,5 +156,6 @@ def weights_of(
         )
     if options.balanced:
         sizes = torch.zeros(probabilities.shape[1]).index_add_(0, classes, weights)
-        weights = weights / sizes.clamp(min=1)[classes]
+        average = sizes.sum() / (sizes > 0).sum()
+        weights = weights * (average / sizes.clamp(min=1)).clamp(max=MOST_BALANCED)[classes]
     return weights * (len(weights) / weights.sum())

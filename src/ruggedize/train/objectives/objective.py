@@ -188,6 +188,7 @@ class Context:
         teachers: frozen classifiers in eval mode on the device, by stage name.
         train: the labelled training images.
         unlabelled: the unlabelled training images, if there are any.
+        starts_trained: whether the classifier starts from trained weights.
         precision: precision of the forward pass.
         accelerator: the processes and the device.
         progress: called as `progress(task, done, total)` during longer preparation.
@@ -205,6 +206,7 @@ class Context:
     progress: Progress
     class_weights: ClassWeights | None = None
     unlabelled: ImageSet | None = None
+    starts_trained: bool = False
 
     @property
     def unlabelled_maker(self) -> ViewMaker:

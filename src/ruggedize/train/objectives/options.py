@@ -25,7 +25,13 @@ Smoothing = Annotated[
 Temperature = Annotated[
     float, Field(ge=0.01, description="softmax temperature of both predictions in the KL term")
 ]
-
+TemperatureSquared = Annotated[
+    bool,
+    Field(
+        description="multiply the KL term by T^2 (Hinton et al. 2015), so that its gradient does "
+        "not shrink with the temperature"
+    ),
+]
 Ratio = Annotated[
     int,
     Field(ge=0, le=64, description="unlabelled images per labelled image in a step"),
@@ -79,11 +85,7 @@ class ConsistencyOptions(BaseObjective):
         'fit in 1 GB), instead of in every step; requires clean_view = "drawn" and views that are '
         "not resized",
     )
-    temperature_squared: bool = Field(
-        default=False,
-        description="multiply the KL term by T^2 (Hinton et al. 2015), so that its gradient does "
-        "not shrink with the temperature",
-    )
+    temperature_squared: TemperatureSquared = False
     unlabelled_ratio: Ratio = 0
     threshold: float = Field(
         default=0.0,
@@ -169,12 +171,22 @@ class MeanTeacherOptions(BaseObjective):
 
     kind: Literal["mean-teacher"] = "mean-teacher"
     decay: float = Field(
-        default=0.99, gt=0, lt=1, description="decay of the average, reached after a warm-up"
+        default=0.99,
+        gt=0,
+        lt=1,
+        description="decay of the average, reached after a warm-up unless the network starts from "
+        "trained weights",
     )
     temperature: Temperature = 1.0
+    temperature_squared: TemperatureSquared = False
     consistency_weight: float = Field(default=0.5, gt=0, le=1, description="weight of the KL term")
     unlabelled_ratio: Ratio = 0
     label_smoothing: Smoothing = 0.0
+
+    @property
+    def kl_scale(self) -> float:
+        """The factor on the KL term."""
+        return self.temperature**2 if self.temperature_squared else 1.0
 
     @property
     def passes(self) -> dict[str, Passes]:
@@ -202,7 +214,8 @@ class NoisyStudentOptions(BaseObjective):
     )
     balanced: bool = Field(
         default=True,
-        description="weight the unlabelled images so that all predicted classes count equally",
+        description="weight the unlabelled images so that all predicted classes count equally, but "
+        "none by more than ten times",
     )
     label_smoothing: Smoothing = 0.0
 

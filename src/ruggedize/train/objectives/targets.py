@@ -25,6 +25,16 @@ MAX_TABLE_BYTES = 1 << 30
 log = logging.getLogger(__name__)
 
 
+def table_bytes(num_images: int, num_views: int, num_classes: int) -> int:
+    """Return the size of a table of logits."""
+    return 4 * num_images * num_views * num_classes
+
+
+def fits_in_table(num_images: int, num_views: int, num_classes: int) -> bool:
+    """Return whether logits are kept in memory, because they do not exceed 1 GB."""
+    return table_bytes(num_images, num_views, num_classes) <= MAX_TABLE_BYTES
+
+
 def precomputed_logits(
     teacher: Classifier | Ensemble,
     train: ImageSet,
@@ -40,11 +50,10 @@ def precomputed_logits(
     bit-identical logits.
     """
     rows = int(train.index.max()) + 1
-    num_bytes = 4 * rows * len(views) * len(train.classes)
-    if num_bytes > MAX_TABLE_BYTES:
+    if not fits_in_table(rows, len(views), len(train.classes)):
         log.warning(
             "the teacher's logits would take %.1f GB: they are computed in every step, not once",
-            1e-9 * num_bytes,
+            1e-9 * table_bytes(rows, len(views), len(train.classes)),
         )
         return None
     device = accelerator.device
