@@ -81,19 +81,25 @@ def test_jsd_averages_over_all_images() -> None:
     assert found["loss"] == pytest.approx(labels_term(logits[:N, 0]) + 5 * divergence, rel=1e-4)
 
 
-def test_mean_teacher_averages_over_all_images() -> None:
+@pytest.mark.parametrize("threshold", [0.0, 0.8])
+def test_mean_teacher_averages_over_labelled_and_confident_unlabelled_images(
+    threshold: float,
+) -> None:
     student = Rows(1, N + M)
-    objective = made(MeanTeacherOptions(unlabelled_ratio=2, consistency_weight=0.4), student)
+    options = MeanTeacherOptions(unlabelled_ratio=2, consistency_weight=0.4, threshold=threshold)
+    objective = made(options, student)
     batch = batch_of({"clean": views(N), "noisy": views(N)}, {"clean": views(M), "noisy": views(M)})
     first = numpy(student).copy()  # the average's
     objective.loss(student, batch)
     with torch.no_grad():
         student.logits += torch.randn(N + M, K, generator=torch.Generator().manual_seed(0))
     found = means(dict(objective.loss(student, batch)), batch)
-    kl = kl_oracle(numpy(student), first, 1.0) / (N + M)
+    is_used = np.concatenate([np.ones(N, bool), softmax(first[N:]).max(1) >= threshold])
+    kl = kl_oracle(numpy(student)[is_used], first[is_used], 1.0) / (N + M)
     expected = 0.6 * labels_term(numpy(student, 0, N)) + 0.4 * kl
     assert found["loss"] == pytest.approx(expected, rel=1e-4)
-    assert found["consistency"] > 0
+    assert found["confident"] == pytest.approx(is_used[N:].mean())
+    assert is_used.all() == (threshold == 0)
 
 
 def test_mean_teacher_normalises_as_the_student_does() -> None:

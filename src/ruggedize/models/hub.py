@@ -47,7 +47,7 @@ def model_file(place: Path | str, *, download: bool = False) -> Path:
 def main_stage(run: Path) -> str:
     """Return the stage whose model a run folder stands for.
 
-    It is the last stage of the assessment: the student, a later generation, or the interpolated
+    It is the last model of the assessment: the student, a later generation, or the interpolated
     weights (WiSE-FT). Without an assessment it is the student.
 
     Raises:

@@ -95,7 +95,7 @@ def load_model(
 
     Args:
         path: a model file, a folder that contains one, or `hf:ORG/NAME` on the Hugging Face Hub;
-            from a run folder, the model of its last stage is loaded.
+            from a run folder, the last model of its report is loaded.
         architecture: required architecture.
         classes: required class names.
         network: the network to load the weights into; required for a custom model only.

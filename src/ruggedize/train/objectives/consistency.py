@@ -11,9 +11,8 @@ from ruggedize.data import ImageBatch, ImageSet
 from ruggedize.models import Classifier, joint_logits
 from ruggedize.train.objectives.losses import (
     agreement_metrics,
+    confident_kl,
     cross_entropy_sum,
-    kl_divergences,
-    pseudo_label_metrics,
     softened_kl,
     student_metrics,
 )
@@ -119,7 +118,9 @@ class Consistency:
         kl, per = softened_kl(logits, targets[0], options.temperature), IMAGES
         metrics |= agreement_metrics(logits, targets[0])
         if UNLABELLED in batch.tensors:
-            more, unlabelled_metrics = self._unlabelled_kl(found[1], targets[1], sources[1])
+            more, unlabelled_metrics = confident_kl(
+                found[1], targets[1], options, sources[1].get("hidden_labels")
+            )
             kl, per, metrics = kl + more, EVERY, metrics | unlabelled_metrics
         weight = options.consistency_weight
         return {
@@ -127,15 +128,6 @@ class Consistency:
             "consistency": Term(kl * options.kl_scale, per, weight),
             **metrics,
         }
-
-    def _unlabelled_kl(
-        self, logits: Tensor, target: Tensor, tensors: Mapping[str, Tensor]
-    ) -> tuple[Tensor, dict[str, Term]]:
-        probabilities = target.softmax(1)
-        is_used = probabilities.amax(1) >= self.options.threshold
-        kl = kl_divergences(logits, target, self.options.temperature)
-        hidden = tensors.get("hidden_labels")
-        return (is_used * kl).sum(), pseudo_label_metrics(logits, probabilities, hidden, is_used)
 
     def _target(self, teacher: nn.Module, tensors: Mapping[str, Tensor]) -> Tensor:
         target = tensors.get("target")

@@ -8,6 +8,7 @@ from torch import Tensor
 from ruggedize.data import ImageSet
 from ruggedize.kernels.types import Labels
 from ruggedize.train.objectives.objective import IMAGES, LABELLED, UNLABELLED, ClassWeights, Term
+from ruggedize.train.objectives.options import AgreementOptions
 
 Logits = Float[Tensor, "n k"]
 
@@ -43,6 +44,24 @@ def softened_kl(student: Logits, teacher: Logits, temperature: float) -> Float32
         F.log_softmax(teacher / temperature, dim=1),
         reduction="sum",
         log_target=True,
+    )
+
+
+def confident_kl(
+    student: Logits,
+    teacher: Logits,
+    options: AgreementOptions,
+    hidden_labels: Labels | None,
+) -> tuple[Float32[Tensor, ""], dict[str, Term]]:
+    """Return the KL divergence summed over unlabelled images, and their metrics.
+
+    Images for which the teacher's confidence is below `options.threshold` do not count.
+    """
+    probabilities = teacher.softmax(1)
+    is_used = probabilities.amax(1) >= options.threshold
+    kl = kl_divergences(student, teacher, options.temperature)
+    return (is_used * kl).sum(), pseudo_label_metrics(
+        student, probabilities, hidden_labels, is_used
     )
 
 

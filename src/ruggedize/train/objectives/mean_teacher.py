@@ -13,8 +13,8 @@ from ruggedize.models import batch_norms, joint_logits
 from ruggedize.train.average import decay_after
 from ruggedize.train.objectives.losses import (
     agreement_metrics,
+    confident_kl,
     cross_entropy_sum,
-    pseudo_label_metrics,
     softened_kl,
     student_metrics,
 )
@@ -94,9 +94,9 @@ class MeanTeacher:
         kl, per, metrics = softened_kl(logits, target, options.temperature), IMAGES, {}
         if UNLABELLED in batch.tensors:
             noisy, clean = found[1].float(), targets[1].float()
-            kl, per = kl + softened_kl(noisy, clean, options.temperature), EVERY
             hidden = sources[1].get("hidden_labels")
-            metrics = pseudo_label_metrics(noisy, clean.softmax(1), hidden)
+            more, metrics = confident_kl(noisy, clean, options, hidden)
+            kl, per = kl + more, EVERY
         return {
             "cross_entropy": Term(cross_entropy, LABELLED, 1.0 - options.consistency_weight),
             "consistency": Term(kl * options.kl_scale, per, options.consistency_weight),

@@ -25,11 +25,13 @@ Smoothing = Annotated[
 Temperature = Annotated[
     float, Field(ge=0.01, description="softmax temperature of both predictions in the KL term")
 ]
-TemperatureSquared = Annotated[
-    bool,
+Threshold = Annotated[
+    float,
     Field(
-        description="multiply the KL term by T^2 (Hinton et al. 2015), so that its gradient does "
-        "not shrink with the temperature"
+        ge=0,
+        lt=1,
+        description="minimum confidence of the teacher for an unlabelled image to count; 0: all "
+        "count",
     ),
 ]
 Ratio = Annotated[
@@ -61,7 +63,35 @@ class SupervisedOptions(BaseObjective):
         return {"labelled": Passes(STEP_PASSES)}
 
 
-class ConsistencyOptions(BaseObjective):
+class AgreementOptions(BaseObjective):
+    """What objectives with a KL divergence from a teacher share."""
+
+    temperature: Temperature = 1.0
+    temperature_squared: bool = Field(
+        default=False,
+        description="multiply the KL term by T^2 (Hinton et al. 2015), so that its gradient does "
+        "not shrink with the temperature",
+    )
+    unlabelled_ratio: Ratio = 0
+    threshold: Threshold = 0.0
+    label_smoothing: Smoothing = 0.0
+
+    @property
+    def kl_scale(self) -> float:
+        """The factor on the KL term."""
+        return self.temperature**2 if self.temperature_squared else 1.0
+
+    @model_validator(mode="after")
+    def check_threshold(self) -> "AgreementOptions":
+        """Reject a threshold that has no effect."""
+        if self.threshold and not self.unlabelled_ratio:
+            raise ValueError(
+                "threshold applies to unlabelled images only; set unlabelled_ratio, or remove it"
+            )
+        return self
+
+
+class ConsistencyOptions(AgreementOptions):
     """Cross entropy with the labels on noisy views, plus agreement with a frozen teacher.
 
     Loss: (1 - consistency_weight) * cross entropy(labels, noisy view)
@@ -85,21 +115,6 @@ class ConsistencyOptions(BaseObjective):
         'fit in 1 GB), instead of in every step; requires clean_view = "drawn" and views that are '
         "not resized",
     )
-    temperature_squared: TemperatureSquared = False
-    unlabelled_ratio: Ratio = 0
-    threshold: float = Field(
-        default=0.0,
-        ge=0,
-        lt=1,
-        description="minimum confidence of the teacher for an unlabelled image to count; 0: all "
-        "count",
-    )
-    label_smoothing: Smoothing = 0.0
-
-    @property
-    def kl_scale(self) -> float:
-        """The factor on the KL term."""
-        return self.temperature**2 if self.temperature_squared else 1.0
 
     @property
     def needs_teacher(self) -> bool:
@@ -141,10 +156,6 @@ class ConsistencyOptions(BaseObjective):
             raise ValueError(
                 "unlabelled_ratio has no effect with consistency_weight = 0; remove it"
             )
-        if self.threshold and not self.unlabelled_ratio:
-            raise ValueError(
-                "threshold applies to unlabelled images only; set unlabelled_ratio, or remove it"
-            )
         if self.consistency_weight == 1 and self.label_smoothing:
             raise ValueError(
                 "label_smoothing has no effect with consistency_weight = 1; set it to 0"
@@ -166,7 +177,7 @@ class JsdOptions(BaseObjective):
         return dict.fromkeys(SOURCES, Passes(3 * STEP_PASSES))
 
 
-class MeanTeacherOptions(BaseObjective):
+class MeanTeacherOptions(AgreementOptions):
     """Cross entropy on noisy views, plus agreement with a moving average of the network."""
 
     kind: Literal["mean-teacher"] = "mean-teacher"
@@ -177,16 +188,7 @@ class MeanTeacherOptions(BaseObjective):
         description="decay of the average, reached after a warm-up unless the network starts from "
         "trained weights",
     )
-    temperature: Temperature = 1.0
-    temperature_squared: TemperatureSquared = False
     consistency_weight: float = Field(default=0.5, gt=0, le=1, description="weight of the KL term")
-    unlabelled_ratio: Ratio = 0
-    label_smoothing: Smoothing = 0.0
-
-    @property
-    def kl_scale(self) -> float:
-        """The factor on the KL term."""
-        return self.temperature**2 if self.temperature_squared else 1.0
 
     @property
     def passes(self) -> dict[str, Passes]:
@@ -206,12 +208,7 @@ class NoisyStudentOptions(BaseObjective):
     unlabelled_ratio: Annotated[Ratio, Field(ge=1)] = 7
     weight: Weight = 1.0
     pseudo_labels: LabelKind = "soft"
-    threshold: float = Field(
-        default=0.3,
-        ge=0,
-        lt=1,
-        description="minimum confidence of the teacher for an unlabelled image to count",
-    )
+    threshold: Threshold = 0.3
     balanced: bool = Field(
         default=True,
         description="weight the unlabelled images so that all predicted classes count equally, but "
