@@ -50,8 +50,8 @@ percentage points, paired by seed, with 95 % t-intervals, which cover the random
 but not the choice of the test images. "validation, extras" is the accuracy on held-out training
 images under the four extra corruptions, by which arms are chosen. The other columns are on test
 images. All runs that were assessed on test images are included. The arm with the highest accuracy
-on validation, over the seeds that all arms have, is bold. Seconds depend on the machines, which
-are named below each table, and on other work on them.
+on validation, over the seeds that all arms have, is bold. Seconds are medians with their range;
+they depend on the machines, which are named below each table, and on other work on them.
 """
 
 
@@ -135,14 +135,14 @@ def table(rows: Sequence[ArmRow], baseline: str) -> list[str]:
     compared = "c15" if any(row.values["c15"] for row in rows) else "severity5_top1"
     lines = [
         f"| arm | seeds | {' | '.join(titles)} "
-        f"| {COLUMNS[compared][0]} - {baseline} | PFLOP | seconds |",
+        f"| {COLUMNS[compared][0]} - {baseline} | PFLOP | seconds (range) |",
         "|---" * (len(titles) + 5) + "|",
     ]
     for row in rows:
         name = f"**{row.arm}**" if row.arm == best else row.arm
         values = [spread_text(row.values[column]) for column in COLUMNS]
         difference = difference_text(row.differences[compared], len(row.runs)) or "-"
-        cost = f"{row.pflop.mean:.3g} | {seconds_text(row.seconds)}"
+        cost = f"{row.pflop.mean:.3g} | {seconds_text(row.runs)}"
         lines.append(f"| {name} | {len(row.runs)} | {' | '.join(values)} | {difference} | {cost} |")
     return lines
 

@@ -93,7 +93,7 @@ def test_the_command_shows_states_and_arms(finished: Path) -> None:
     printed = (finished / "output.txt").read_text()
     assert printed.count("finished") == len(RUNS)
     assert "difference from noise-only" in printed
-    assert "highest on validation, over the seeds that all arms have: " in printed
+    assert "highest on the validation extras, over the seeds that all arms have: " in printed
 
 
 def test_a_finished_study_does_nothing_again(finished: Path) -> None:

@@ -6,8 +6,16 @@ from pathlib import Path
 import pytest
 from docs import results
 
+from ruggedize.recipe import load_recipe
 from ruggedize.study import RunSummary, load_study, load_summaries
-from ruggedize.study.summary import ModelSummary, StageSummary, ValidationSummary, write_summary
+from ruggedize.study.running import with_new_options
+from ruggedize.study.summary import (
+    ModelSummary,
+    StageSummary,
+    ValidationSummary,
+    portable_recipe,
+    write_summary,
+)
 from tests.tiny_study import tiny_study
 
 NAMES = ("gaussian_noise", "fog")
@@ -87,7 +95,7 @@ def test_the_page_shows_means_deviations_and_paired_intervals(studies: Path) -> 
     row = next(line for line in page.splitlines() if line.startswith("| **taught** "))
     assert "| 83.00 ± 2.83 |" in row  # C15 of 81 and 85
     assert "| +2.00 [-10.71, +14.71] |" in row  # of 1 and 3 points, with one degree of freedom
-    assert row.endswith("| 0.25 | 1,007 ± 1,407 |")
+    assert row.endswith("| 0.25 | 1,007 (12-2,002) |")
     differences = "+0.00 [+0.00, +0.00] | +0.00 [+0.00, +0.00] | +2.00 [-10.71, +14.71] |"
     assert f"| [tiny](#tiny) | taught | noise-only | 2 | {differences}" in page
     assert "| [tiny](#tiny) | taught-cool | noise-only | - | not measured yet" in page
@@ -155,3 +163,13 @@ def test_a_damaged_summary_is_named(studies: Path) -> None:
     path.write_text(path.read_text().replace('"seed": 0', '"seed": "x"', 1))
     with pytest.raises(Exception, match=r"taught-seed0\.json is damaged at seed"):
         load_summaries(path.parent)
+
+
+def test_options_that_were_added_since_a_run_have_their_defaults() -> None:
+    recipe = load_recipe("demo", ("student.objective=mean-teacher", "teacher.epochs=3"))
+    saved = portable_recipe(recipe)
+    for name in ("threshold", "temperature_squared"):
+        del saved["student"]["objective"][name]
+    assert with_new_options(saved) == portable_recipe(recipe)
+    saved["student"]["removed"] = 1
+    assert with_new_options(saved) == saved

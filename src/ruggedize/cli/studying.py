@@ -124,14 +124,17 @@ def print_tables(study: "Study", runs: Sequence["PlannedRun"], out: Path) -> Non
     rows = arm_rows(summaries, study.baseline, list(study.tables))
     if not rows:
         return
-    title = f"accuracy, %: mean ± deviation over seeds; difference from {study.baseline}"
-    console.print(table(title, *compared(rows)))
+    title = f"mean ± deviation over seeds; difference from {study.baseline}, 95 % interval"
+    console.print(table(title, ARMS, compared(rows), num_texts=2))
     if best := best_on_validation(rows):
-        console.print(f"highest on validation, over the seeds that all arms have: {best}")
+        console.print(
+            f"highest on the validation extras, over the seeds that all arms have: {best}"
+        )
     console.print(f"summaries: {study.results(out)}", soft_wrap=True)
 
 
 STATUS = ["run", "state", "PFLOP", "seconds"]
+ARMS = ["images", "arm (seeds)", "accuracy, %", "difference"]
 
 
 def status_rows(
@@ -149,28 +152,18 @@ def status_rows(
     return rows
 
 
-def compared(rows: Sequence["ArmRow"]) -> tuple[list[str], list[list[str]]]:
-    """Return columns and rows of the arms: accuracies, differences, arithmetic and time."""
-    from ruggedize.study import COLUMNS, difference_text, seconds_text, spread_text
+def compared(rows: Sequence["ArmRow"]) -> list[list[str]]:
+    """Return one row per kind of images and arm: accuracy and difference from the baseline."""
+    from ruggedize.study import COLUMNS, difference_text, spread_text
 
-    titles = [title for title, _ in COLUMNS.values()]
     texts = []
-    for row in rows:
-        cells = [
-            f"{spread_text(row.values[name])} "
-            f"{difference_text(row.differences[name], len(row.runs))}".strip()
-            for name in COLUMNS
-        ]
-        texts.append(
-            [
-                row.arm,
-                f"{len(row.runs)}",
-                *cells,
-                f"{row.pflop.mean:.3g}",
-                seconds_text(row.seconds),
-            ]
-        )
-    return ["arm", "seeds", *titles, "PFLOP", "seconds"], texts
+    for name, (title, _) in COLUMNS.items():
+        for number, row in enumerate(rows):
+            difference = difference_text(row.differences[name], len(row.runs))
+            cells = [spread_text(row.values[name]), difference]
+            images = "" if number else title.removeprefix("validation, ")
+            texts.append([images, f"{row.arm} ({len(row.runs)})", *cells])
+    return texts
 
 
 def with_runs_of_studies(places: tuple[Path, ...]) -> list[Path]:

@@ -3,6 +3,9 @@
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from ruggedize.assess import save_assessment
 from ruggedize.core.errors import UserError
@@ -10,7 +13,7 @@ from ruggedize.core.progress import Progress, no_progress
 from ruggedize.data import load_splits
 from ruggedize.pipeline import check_recipe, reject_other_run, write_recipe
 from ruggedize.pipeline import run as run_recipe
-from ruggedize.recipe import differing
+from ruggedize.recipe import Recipe, differing
 from ruggedize.study.planning import PlannedRun
 from ruggedize.study.reading import COPY, Study
 from ruggedize.study.sharing import MODEL, reuse_teachers
@@ -87,7 +90,7 @@ def reject_changed_study(study: Study, runs: Sequence[PlannedRun], out: Path) ->
 
 def reject_other_summary(study: Study, run: PlannedRun, summary: RunSummary) -> None:
     """Raise UserError if a summary belongs to another recipe or study."""
-    keys = differing(portable_recipe(run.recipe), summary.recipe)
+    keys = differing(portable_recipe(run.recipe), with_new_options(summary.recipe))
     if keys or summary.study != study.name:
         other = f"another recipe, which differs in {', '.join(keys[:8])}"
         raise UserError(
@@ -95,6 +98,14 @@ def reject_other_summary(study: Study, run: PlannedRun, summary: RunSummary) -> 
             f"{other if keys else f'the name of another study, {summary.study}'};\n"
             "rename the arm, or delete the result"
         )
+
+
+def with_new_options(table: dict[str, Any]) -> dict[str, Any]:
+    """Return a recipe of a summary with the defaults of options that were added since."""
+    try:
+        return portable_recipe(Recipe.model_validate(table))
+    except ValidationError:  # an option was removed or renamed
+        return table
 
 
 def keep_study_file(study: Study, out: Path) -> None:

@@ -1,6 +1,7 @@
 """The arms of a study side by side: means over seeds and paired differences."""
 
 from collections.abc import Callable, Sequence
+from statistics import median
 from typing import NamedTuple
 
 from ruggedize.assess import Interval
@@ -33,7 +34,6 @@ class ArmRow(NamedTuple):
     values: dict[str, Spread | None]
     differences: dict[str, PairedDifference | None]
     pflop: Spread
-    seconds: Spread
 
 
 def arm_rows(summaries: Sequence[RunSummary], baseline: str, order: Sequence[str]) -> list[ArmRow]:
@@ -61,7 +61,6 @@ def arm_row(arm: str, group: list[RunSummary], base: list[RunSummary]) -> ArmRow
         values,
         differences,
         spread([run.pflop for run in group]),
-        spread([run.seconds for run in group]),
     )
 
 
@@ -112,10 +111,11 @@ def spread_text(value: Spread | None) -> str:
     return f"{100 * value.mean:.2f}{deviation}"
 
 
-def seconds_text(value: Spread) -> str:
-    """Return a mean and its deviation in seconds."""
-    deviation = "" if value.deviation is None else f" ± {value.deviation:,.0f}"
-    return f"{value.mean:,.0f}{deviation}"
+def seconds_text(runs: Sequence[RunSummary]) -> str:
+    """Return the median and, in brackets, the range of the seconds; machines may differ a lot."""
+    seconds = [run.seconds for run in runs]
+    spread_of = "" if len(runs) == 1 else f" ({min(seconds):,.0f}-{max(seconds):,.0f})"
+    return f"{median(seconds):,.0f}{spread_of}"
 
 
 def difference_text(found: PairedDifference | None, num_seeds: int) -> str:
