@@ -65,7 +65,9 @@ class MeanTeacher:
     @cached_property
     def teacher(self) -> nn.Module:
         """The averaged network, initially a copy of the student; nothing in it is dropped."""
-        return copy.deepcopy(self.context.model).requires_grad_(False).eval()
+        teacher = copy.deepcopy(self.context.model).requires_grad_(False).eval()
+        normalise_alike(teacher, self.context.model)
+        return teacher
 
     def batch(self, images: Mapping[str, ImageBatch], epoch: int, step: int) -> Batch:
         """Make a clean and a noisy view of each image."""
@@ -81,9 +83,7 @@ class MeanTeacher:
         """Return both loss terms and the metrics."""
         options, labels = self.options, batch[LABELLED]["labels"]
         sources = [batch[source] for source in (LABELLED, UNLABELLED) if source in batch.tensors]
-        norms = zip(batch_norms(self.teacher), batch_norms(self.context.model), strict=True)
-        for averaged, trained in norms:
-            averaged.train(trained.training)
+        normalise_alike(self.teacher, self.context.model)
         with torch.no_grad():
             targets = joint_logits(self.teacher, [own["clean"] for own in sources])
         found = joint_logits(model, [own["noisy"] for own in sources])
@@ -123,6 +123,12 @@ class MeanTeacher:
         """Restore the teacher's weights."""
         for name, weight in self.teacher.named_parameters():
             weight.copy_(state[name])
+
+
+def normalise_alike(teacher: nn.Module, student: nn.Module) -> None:
+    """Let batch norm of the teacher use the batch or running statistics, as the student's does."""
+    for averaged, trained in zip(batch_norms(teacher), batch_norms(student), strict=True):
+        averaged.train(trained.training)
 
 
 def both_views(images: ImageBatch, maker: ViewMaker, draw: int) -> dict[str, Tensor]:
