@@ -114,7 +114,8 @@ def ours(images: ImageSet) -> int:
     options = ViewOptions(crop_mode="random-resized", crop=SIDE, noise=noise)
     maker = ViewMaker(options, image_size=SIDE, seed=0)
     positions = np.array_split(np.arange(len(images)), -(-len(images) // BATCH_SIZE))
-    for batch in view_batches(images, positions, [Request(maker, "noisy", 0)]):
+    requests = [[Request(maker, "noisy", 0)]] * len(positions)
+    for batch in view_batches(images, positions, requests):
         maker.noisy(batch.images, batch.index, 0)
     return len(images)
 

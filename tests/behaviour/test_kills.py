@@ -24,7 +24,7 @@ CHANGES = (
     "teacher.averaging={kind='swa', start=0.0, every=2}",
     "teacher.deliver=average",
     "student.deliver=average",
-    "teacher.schedule={kind='plateau', patience=1, min_delta=0.5}",
+    "teacher.schedule={kind='plateau', patience=1, min_delta=10.0}",
     "student.epochs=8",
     "student.averaging={kind='ema', decay=0.9}",
     "student.optimiser.lr=0.3",
