@@ -67,7 +67,7 @@ def rows(content: Content, group: str) -> list[str]:
 
 
 def columns(found: dict[str, Any]) -> list[str]:
-    """Return one row a contestant and one column a group."""
+    """Return a table with one row per contestant and one column per group."""
     lines = [f"| images/s | {' | '.join(found)} |", "|---" * (1 + len(found)) + "|"]
     for name in next(iter(found.values())):
         lines.append(f"| {name} | {' | '.join(rate(group[name]) for group in found.values())} |")

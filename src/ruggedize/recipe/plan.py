@@ -26,7 +26,7 @@ def models_of(folder: Path, recipe: Recipe) -> dict[str, Path]:
     """
     stages = [name for name in recipe.all_stages if not is_skipped(folder, name)]
     untaught = [name for name in stages if not teachers_in(recipe, name)]
-    untaught.sort(key=lambda name: ("teacher", CONTROL, name).index(name))  # stable
+    untaught.sort(key=lambda name: (name != "teacher", name != CONTROL))
     taught = [name for name in stages if name not in untaught]
     return {name: folder / name / MODEL for name in (*untaught, *taught)}
 

@@ -1,4 +1,4 @@
-"""Apply functions of a batch to tensors, arrays and Pillow images."""
+"""Apply batch functions to tensors, arrays and Pillow images."""
 
 from collections.abc import Callable
 from typing import TypeVar

@@ -66,7 +66,7 @@ class MeanTeacher:
     def teacher(self) -> nn.Module:
         """The averaged network, initially a copy of the student; nothing in it is dropped."""
         teacher = copy.deepcopy(self.context.model).requires_grad_(False).eval()
-        normalise_alike(teacher, self.context.model)
+        match_batch_norm_modes(teacher, self.context.model)
         return teacher
 
     def batch(self, images: Mapping[str, ImageBatch], epoch: int, step: int) -> Batch:
@@ -83,7 +83,7 @@ class MeanTeacher:
         """Return both loss terms and the metrics."""
         options, labels = self.options, batch[LABELLED]["labels"]
         sources = [batch[source] for source in (LABELLED, UNLABELLED) if source in batch.tensors]
-        normalise_alike(self.teacher, self.context.model)
+        match_batch_norm_modes(self.teacher, self.context.model)
         with torch.no_grad():
             targets = joint_logits(self.teacher, [own["clean"] for own in sources])
         found = joint_logits(model, [own["noisy"] for own in sources])
@@ -125,8 +125,8 @@ class MeanTeacher:
             weight.copy_(state[name])
 
 
-def normalise_alike(teacher: nn.Module, student: nn.Module) -> None:
-    """Let batch norm of the teacher use the batch or running statistics, as the student's does."""
+def match_batch_norm_modes(teacher: nn.Module, student: nn.Module) -> None:
+    """Set the teacher's batch-norm layers to the mode (training or eval) of the student's."""
     for averaged, trained in zip(batch_norms(teacher), batch_norms(student), strict=True):
         averaged.train(trained.training)
 

@@ -64,7 +64,7 @@ class SupervisedOptions(BaseObjective):
 
 
 class AgreementOptions(BaseObjective):
-    """What objectives with a KL divergence from a teacher share."""
+    """Base class of the options of objectives with a KL divergence from a teacher."""
 
     temperature: Temperature = 1.0
     temperature_squared: bool = Field(
@@ -211,8 +211,8 @@ class NoisyStudentOptions(BaseObjective):
     threshold: Threshold = 0.3
     balanced: bool = Field(
         default=True,
-        description="weight the unlabelled images so that all predicted classes count equally, but "
-        "none by more than ten times",
+        description="weight the unlabelled images so that all predicted classes count equally; an "
+        "image of a rare class counts at most ten times as much as in a class of average size",
     )
     label_smoothing: Smoothing = 0.0
 
