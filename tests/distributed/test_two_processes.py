@@ -45,6 +45,7 @@ WISHES = {
             "threshold": 0.5,
             "relative_threshold": True,
             "distribution_alignment": True,
+            "labels_from": "average",
         },
     },
     "noisy student": {

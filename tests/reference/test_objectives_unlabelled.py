@@ -114,7 +114,9 @@ def test_mean_teacher_normalises_as_the_student_does() -> None:
     for is_probe in (True, False):  # in a linear probe, the body is in eval mode
         student.train(not is_probe)
         objective.loss(student, batch)
-        assert {layer.training for layer in batch_norms(objective.teacher)} == {not is_probe}
+        assert {layer.training for layer in batch_norms(objective.teacher.network)} == {
+            not is_probe
+        }
 
 
 @pytest.mark.parametrize("relative", [False, True])
@@ -161,6 +163,45 @@ def test_fixmatch_learns_confident_labels_of_weak_views_on_strong_views(kind: st
     assert found["pseudo_label_accuracy"] == pytest.approx(right)
     assert found["confident"] == pytest.approx(is_used.mean())
     assert objective.state_dict() == {}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("adamatch", [False, True])
+def test_the_average_predicts_the_labels_that_the_network_learns(adamatch: bool) -> None:
+    student = Rows(1, N + M)
+    options = FixMatchOptions(
+        threshold=0.7,
+        labels_from="average",
+        average_decay=0.9,
+        relative_threshold=adamatch,
+        distribution_alignment=adamatch,
+    )
+    objective = made(options, student)
+    assert isinstance(objective, FixMatch)
+    assert objective.average
+    batch = batch_of({"clean": views(N)}, {"clean": views(M), "noisy": views(M)})
+    averaged = numpy(student).copy()
+    for number in range(1, 4):
+        found = means(dict(objective.loss(student, batch)), batch)
+        labelled, unlabelled, confidence = (each.numpy() for each in statistics_of(objective))
+        ratio = labelled / unlabelled if adamatch else np.ones(K)
+        threshold = 0.7 * float(confidence[0]) if adamatch else 0.7
+        logits = np.concatenate([averaged, numpy(student, N)])
+        expected, _, is_used = fixmatch_oracle(logits, threshold, ratio, hard=True)
+        assert 0 < is_used.sum() < M
+        assert found["consistency"] == pytest.approx(expected, rel=1e-4)
+        assert found["cross_entropy"] == pytest.approx(labels_term(numpy(student, 0, N)))
+        with torch.no_grad():
+            student.logits += torch.randn(N + M, K, generator=torch.Generator().manual_seed(number))
+        objective.after_step(student, number)
+        decay = min(0.9, (1 + number) / (10 + number))
+        averaged = decay * averaged + (1 - decay) * numpy(student)
+        np.testing.assert_allclose(objective.state_dict()["average.logits"], averaged, rtol=1e-5)
+    assert not np.allclose(averaged, numpy(student), atol=0.1)
+
+
+def statistics_of(objective: FixMatch) -> tuple[torch.Tensor, ...]:
+    found = objective.statistics
+    return found.labelled, found.unlabelled, found.confidence
 
 
 def test_no_gradient_flows_through_the_weak_views() -> None:
@@ -213,10 +254,11 @@ def every_objective() -> list[object]:
         MeanTeacherOptions(unlabelled_ratio=2),
         NoisyStudentOptions(unlabelled_ratio=2, threshold=0.0),
         FixMatchOptions(unlabelled_ratio=2, threshold=0.0),
+        FixMatchOptions(unlabelled_ratio=2, threshold=0.0, labels_from="average"),
     ]
 
 
-@pytest.mark.parametrize("options", every_objective(), ids=lambda options: options.kind)
+@pytest.mark.parametrize("options", every_objective(), ids=str)
 def test_hidden_labels_change_the_pseudo_label_accuracy_and_nothing_else(options) -> None:
     images, outcomes = three_colours(20, 2), []
     for shift in (0, 1):

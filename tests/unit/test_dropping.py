@@ -13,8 +13,7 @@ from ruggedize.kernels.draws import mix64
 from ruggedize.models import create_model, keyed_rows
 from ruggedize.models.dropping import RowKeys, drop_branches, drop_values, mixed
 from ruggedize.models.options import PreActResNet18Options, WideResNetOptions
-from ruggedize.train.objectives.mean_teacher import MeanTeacher
-from ruggedize.train.objectives.options import MeanTeacherOptions
+from ruggedize.train.objectives.averaged_teacher import AveragedTeacher
 from ruggedize.train.step import keyed_draws
 from tests.reference.test_objectives import context
 from tests.tiny_stages import tiny_stage
@@ -146,11 +145,11 @@ def test_the_masks_of_a_step_follow_from_the_seed_and_the_step(tmp_path: Path) -
 
 
 @torch.no_grad()
-def test_the_mean_teacher_drops_nothing_and_normalises_by_the_batch() -> None:
+def test_the_averaged_teacher_drops_nothing_and_normalises_by_the_batch() -> None:
     norm, head = nn.BatchNorm2d(3), nn.Linear(3 * 16 * 16, 4)
     student = nn.Sequential(norm, nn.Dropout(0.5), nn.Flatten(), head).train()
-    teacher = MeanTeacher(MeanTeacherOptions(), context(student)).teacher
+    teacher = AveragedTeacher(context(student), 0.9)
     views = torch.rand(8, 3, 16, 16)
     expected = head(nn.functional.batch_norm(views, None, None, training=True).flatten(1))
-    torch.testing.assert_close(teacher(views), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(teacher.logits([views])[0], expected, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(student(views), expected, atol=1e-2)

@@ -63,15 +63,17 @@ def test_a_step_counts_three_passes_and_a_look_of_the_teacher_one(
         ("mean-teacher", 4, 4, 0),
         ("jsd", 9, 9, 0),
         ("fixmatch", 3, 6, 0),  # a weak and a strong view of each unlabelled image
+        ({"kind": "fixmatch", "labels_from": "average"}, 4, 4, 0),
         ("noisy-student", 3, 3, 1),
         ("consistency", 4, 4, 0),
     ],
 )
 @pytest.mark.parametrize("steps", [None, 50])
 def test_unlabelled_images_are_counted(
-    objective: str, labelled: int, unlabelled: int, once: int, steps: int | None
+    objective: object, labelled: int, unlabelled: int, once: int, steps: int | None
 ) -> None:
-    options = {"kind": objective, "unlabelled_ratio": 2}
+    kind = objective if isinstance(objective, dict) else {"kind": objective}
+    options = kind | {"unlabelled_ratio": 2}
     recipe = recipe_with(objective=options, batch_size=100, steps_per_epoch=steps)
     images = TrainingImages(4_000, 10, 32, num_unlabelled=46_000)
     each = forward_flop(recipe.student.model, 10, 32) / PETA

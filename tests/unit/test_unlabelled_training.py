@@ -31,6 +31,7 @@ OBJECTIVES = [
     {"kind": "mean-teacher", "unlabelled_ratio": 2},
     {"kind": "noisy-student", "unlabelled_ratio": 2, "threshold": 0.0},
     ADAMATCH,
+    ADAMATCH | {"labels_from": "average"},
 ]
 
 

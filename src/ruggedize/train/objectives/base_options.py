@@ -1,6 +1,6 @@
-"""Base class of all objectives' options, and the options of a user's own objective."""
+"""What the options of all objectives share, and the options of a user's own objective."""
 
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -11,6 +11,33 @@ if TYPE_CHECKING:
 
 Sees = Literal["clean", "noisy"]
 STEP_PASSES = 3  # of a view that is trained on: one forward, and about two for the backward
+
+Smoothing = Annotated[
+    float,
+    Field(ge=0, lt=1, description="label smoothing: share of the target spread over all classes"),
+]
+Temperature = Annotated[
+    float, Field(ge=0.01, description="softmax temperature of both predictions in the KL term")
+]
+Threshold = Annotated[
+    float,
+    Field(
+        ge=0,
+        lt=1,
+        description="minimum confidence of the teacher for an unlabelled image to count; 0: all "
+        "count",
+    ),
+]
+Ratio = Annotated[
+    int,
+    Field(ge=0, le=64, description="unlabelled images per labelled image in a step"),
+]
+PseudoLabels = Literal["soft", "hard"]
+LabelKind = Annotated[
+    PseudoLabels,
+    Field(description="soft: predicted probabilities; hard: only the most likely class"),
+]
+Weight = Annotated[float, Field(gt=0, description="weight of the loss on unlabelled images")]
 
 
 class Passes(NamedTuple):

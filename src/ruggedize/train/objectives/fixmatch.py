@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -13,7 +14,9 @@ from ruggedize.data import ImageBatch
 from ruggedize.models import joint_logits
 from ruggedize.train.average import decay_after
 from ruggedize.train.distributed import sum_over_processes
+from ruggedize.train.objectives.averaged_teacher import AveragedTeacher
 from ruggedize.train.objectives.losses import (
+    Logits,
     cross_entropy_sum,
     pseudo_label_metrics,
     soft_cross_entropies,
@@ -34,6 +37,8 @@ from ruggedize.train.objectives.options import FixMatchOptions, Sees
 
 Probabilities = Float32[Tensor, "n k"]
 log = logging.getLogger(__name__)
+STATISTICS = ("labelled", "unlabelled", "confidence")
+AVERAGE = "average."  # prefix of the averaged weights in the state
 LEAST = 1e-6  # lower bound of a mean probability, so that the ratio stays finite
 
 
@@ -49,7 +54,18 @@ def make(options: FixMatchOptions, context: Context) -> "FixMatch":
             *(context.name, smoothing, highest, options.threshold),
         )
     statistics = Statistics(num_classes, options.statistics_decay, context.accelerator)
-    return FixMatch(options, context, statistics)
+    is_averaged = options.labels_from == "average"
+    average = AveragedTeacher(context, options.average_decay) if is_averaged else None
+    return FixMatch(options, context, statistics, average)
+
+
+class Predictions(NamedTuple):
+    """Logits of a step; those of the weak views have no gradient."""
+
+    labelled: Logits  # of the network, to be trained on the labels
+    strong: Logits  # of the network, to be trained on the pseudo-labels
+    weak_labelled: Logits
+    weak_unlabelled: Logits  # the pseudo-labels are made from these
 
 
 class Statistics:
@@ -68,6 +84,15 @@ class Statistics:
     def reset(self) -> None:
         """Start the sums of a new step."""
         self.sums = torch.zeros(2 * self.num_classes + 3, device=self.accelerator.device)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the averages by name."""
+        return {name: getattr(self, name) for name in STATISTICS}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore the averages."""
+        for name in STATISTICS:
+            setattr(self, name, state[name].to(self.accelerator.device))
 
     def add(self, labelled: Probabilities, unlabelled: Float32[Tensor, "m k"]) -> None:
         """Add the predictions of a micro-batch of this process to the sums of the step."""
@@ -90,10 +115,13 @@ class FixMatch:
     """Cross entropy with the labels on weak views plus cross entropy with confident pseudo-labels.
 
     The clean view is the weak one, the noisy view the strong one. All views share one forward pass,
-    so that batch norm normalises them together.
+    so that batch norm normalises them together. With `labels_from = "average"`, the average sees
+    the weak views in one pass, the network what it is trained on in another.
 
     Source: Sohn et al. 2020, "FixMatch", equations 3 and 4. With `relative_threshold` and
-    `distribution_alignment`: Berthelot et al. 2021, "AdaMatch", sections 3.2 and 3.3.
+    `distribution_alignment`: Berthelot et al. 2021, "AdaMatch", sections 3.2 and 3.3. With
+    `labels_from = "average"`: Cai et al. 2021, "Exponential Moving Average Normalization for
+    Self-supervised and Semi-supervised Learning", but normalised by the batch.
     Deviation: the mean confidence is a moving average over earlier steps, not a batch mean;
     of AdaMatch, neither the labels on strong views, nor the random interpolation of logits, nor
     the warm-up of the weight.
@@ -102,6 +130,7 @@ class FixMatch:
     options: FixMatchOptions
     context: Context
     statistics: Statistics
+    average: AveragedTeacher | None = None  # predicts the pseudo-labels
     sees: Sees = FixMatchOptions.sees
 
     @property
@@ -120,24 +149,35 @@ class FixMatch:
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Term]:
         """Return both loss terms and the metrics."""
-        options, labels, others = self.options, batch[LABELLED]["labels"], batch[UNLABELLED]
-        views = [batch[LABELLED]["clean"], others["clean"], others["noisy"]]
-        logits, weak, strong = (each.float() for each in joint_logits(model, views))
+        options, labels = self.options, batch[LABELLED]["labels"]
+        hidden = batch[UNLABELLED].get("hidden_labels")
+        found = self.predictions(model, batch)
         cross_entropy = cross_entropy_sum(
-            logits, labels, options.label_smoothing, self.context.class_weights
+            found.labelled, labels, options.label_smoothing, self.context.class_weights
         )
-        probabilities = weak.detach().softmax(1)
+        probabilities = found.weak_unlabelled.softmax(1)
         if options.uses_statistics:
-            self.statistics.add(logits.detach().softmax(1), probabilities)
+            self.statistics.add(found.weak_labelled.softmax(1), probabilities)
         probabilities, is_used = self.pseudo_labels(probabilities)
         targets = target_distributions(probabilities, options.pseudo_labels)
-        losses = is_used * soft_cross_entropies(strong, targets)
+        losses = is_used * soft_cross_entropies(found.strong, targets)
         return {
             "cross_entropy": Term(cross_entropy, LABELLED),
             "consistency": Term(losses.sum(), UNLABELLED, options.weight),
-            **student_metrics(logits, labels),
-            **pseudo_label_metrics(strong, probabilities, others.get("hidden_labels"), is_used),
+            **student_metrics(found.labelled, labels),
+            **pseudo_label_metrics(found.strong, probabilities, hidden, is_used),
         }
+
+    def predictions(self, model: nn.Module, batch: Batch) -> Predictions:
+        """Return the network's logits, and those that the pseudo-labels are made from."""
+        weak = [batch[LABELLED]["clean"], batch[UNLABELLED]["clean"]]
+        strong = batch[UNLABELLED]["noisy"]
+        if self.average:
+            ours, others = (each.float() for each in joint_logits(model, [weak[0], strong]))
+            return Predictions(ours, others, *self.average.logits(weak))
+        found = joint_logits(model, [*weak, strong])
+        logits, pseudo, learned = (each.float() for each in found)
+        return Predictions(logits, learned, logits.detach(), pseudo.detach())
 
     def pseudo_labels(
         self, probabilities: Probabilities
@@ -153,18 +193,23 @@ class FixMatch:
         return probabilities, probabilities.amax(1) >= threshold
 
     def after_step(self, model: nn.Module, step: int) -> None:
-        """Update the statistics, if they are used."""
+        """Update the statistics and the average, if they are used."""
         if self.options.uses_statistics:
             self.statistics.update(step)
+        if self.average:
+            self.average.update(model, step)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the statistics, if they are used."""
-        if not self.options.uses_statistics:
-            return {}
-        names = ("labelled", "unlabelled", "confidence")
-        return {name: getattr(self.statistics, name) for name in names}
+        """Return the statistics and the averaged weights, if they are used."""
+        state = self.statistics.state_dict() if self.options.uses_statistics else {}
+        averages = self.average.state_dict() if self.average else {}
+        return state | {f"{AVERAGE}{name}": weight for name, weight in averages.items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore the statistics."""
-        for name, value in state.items():
-            setattr(self.statistics, name, value.to(self.context.accelerator.device))
+        """Restore the statistics and the averaged weights."""
+        if self.average:
+            size = len(AVERAGE)
+            weights = {name[size:]: state[name] for name in state if name.startswith(AVERAGE)}
+            self.average.load_state_dict(weights)
+        if self.options.uses_statistics:
+            self.statistics.load_state_dict(state)

@@ -2,49 +2,24 @@
 
 from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    SerializeAsAny,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from ruggedize.train.objectives.base_options import (
     STEP_PASSES,
     BaseObjective,
     CustomObjective,
+    LabelKind,
     Passes,
+    Ratio,
     Sees,
+    Smoothing,
+    Temperature,
+    Threshold,
+    Weight,
 )
 from ruggedize.train.optim import table_from_kind
 
-Smoothing = Annotated[
-    float,
-    Field(ge=0, lt=1, description="label smoothing: share of the target spread over all classes"),
-]
-Temperature = Annotated[
-    float, Field(ge=0.01, description="softmax temperature of both predictions in the KL term")
-]
-Threshold = Annotated[
-    float,
-    Field(
-        ge=0,
-        lt=1,
-        description="minimum confidence of the teacher for an unlabelled image to count; 0: all "
-        "count",
-    ),
-]
-Ratio = Annotated[
-    int,
-    Field(ge=0, le=64, description="unlabelled images per labelled image in a step"),
-]
-PseudoLabels = Literal["soft", "hard"]
 SOURCES = ("labelled", "unlabelled")
-LabelKind = Annotated[
-    PseudoLabels,
-    Field(description="soft: predicted probabilities; hard: only the most likely class"),
-]
-Weight = Annotated[float, Field(gt=0, description="weight of the loss on unlabelled images")]
 
 
 class SupervisedOptions(BaseObjective):
@@ -234,6 +209,17 @@ class FixMatchOptions(BaseObjective):
     unlabelled_ratio: Annotated[Ratio, Field(ge=1)] = 7
     weight: Weight = 1.0
     pseudo_labels: LabelKind = "hard"
+    labels_from: Literal["network", "average"] = Field(
+        default="network",
+        description="what predicts the pseudo-labels: the network, or a moving average of its "
+        "weights, which costs a forward pass instead of a second view in the backward pass",
+    )
+    average_decay: float = Field(
+        default=0.999,
+        gt=0,
+        lt=1,
+        description='decay of that average (labels_from = "average")',
+    )
     threshold: float = Field(
         default=0.95, ge=0, lt=1, description="minimum confidence for a pseudo-label to count"
     )
@@ -257,7 +243,12 @@ class FixMatchOptions(BaseObjective):
 
     @property
     def passes(self) -> dict[str, Passes]:
-        """One view of labelled images and two of the others, whose gradients come together."""
+        """One view of labelled images and two of the others, all in one backward pass.
+
+        With an average, one view of each image for the network, and one for the average.
+        """
+        if self.labels_from == "average":
+            return dict.fromkeys(SOURCES, Passes(STEP_PASSES + 1))
         return {"labelled": Passes(STEP_PASSES), "unlabelled": Passes(2 * STEP_PASSES)}
 
     @property
@@ -266,14 +257,19 @@ class FixMatchOptions(BaseObjective):
         return self.relative_threshold or self.distribution_alignment
 
     @model_validator(mode="after")
-    def check_statistics(self) -> "FixMatchOptions":
-        """Reject a decay of statistics that are not used."""
-        default = FixMatchOptions.model_fields["statistics_decay"].default
-        if self.statistics_decay != default and not self.uses_statistics:
-            raise ValueError(
-                "statistics_decay has no effect without relative_threshold or "
-                "distribution_alignment; set one of them, or remove it"
-            )
+    def check_decays(self) -> "FixMatchOptions":
+        """Reject a decay of averages that are not used."""
+        fields = FixMatchOptions.model_fields
+        needs = {
+            "statistics_decay": (
+                self.uses_statistics,
+                "relative_threshold or distribution_alignment",
+            ),
+            "average_decay": (self.labels_from == "average", 'labels_from = "average"'),
+        }
+        for name, (is_used, cure) in needs.items():
+            if getattr(self, name) != fields[name].default and not is_used:
+                raise ValueError(f"{name} has no effect without {cure}; set it, or remove {name}")
         return self
 
 
