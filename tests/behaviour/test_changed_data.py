@@ -76,6 +76,10 @@ def test_a_run_is_not_assessed_on_changed_data(finished: tuple[Path, Path], tmp_
     (tmp_path / "others/test/red/0.png").unlink()
     assess_files([folder], tmp_path / "others.json", others, options)
     assert load_assessment(tmp_path / "others.json").facts.held_out == ()
+    shutil.rmtree(others.name + "/train")
+    for place in (folder, folder / "student/model.safetensors"):
+        assess_files([place], tmp_path / "new.json", others, options)
+        assert load_assessment(tmp_path / "new.json").images.num_images == 15
     (photos / "train/red/0.png").unlink()
     with pytest.raises(UserError, match=r"has changed"):
         assess_files([folder], tmp_path / "other.json", None, options)

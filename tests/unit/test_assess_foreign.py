@@ -107,7 +107,7 @@ def test_a_wrong_order_of_classes_is_warned_of(caplog: pytest.LogCaptureFixture)
     shuffled = ColourNetwork(order=(1, 0, 2))  # green, red, blue
     with caplog.at_level(logging.WARNING):
         assess({"net": Predictor(shuffled)}, DATA, options=OPTIONS)
-    assert "net has a clean accuracy of 0.0 %, near chance level (33.3 %)" in caplog.text
+    assert "net has a clean accuracy of 0.0 %, not clearly above chance (33.3 %)" in caplog.text
     assert "in another order" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.WARNING):
@@ -215,7 +215,7 @@ def test_figures_hold_only_for_images_that_a_model_was_not_trained_on() -> None:
         facts = AssessmentFacts(held_out=held_out, data=data)
         return training_doubt(found.assessment.model_copy(update={"facts": facts}))
 
-    assert "only if mine and yours were trained on none of these 60 images" in doubt(("ours",))
+    assert "only if mine and yours were trained on none of the 60 test images" in doubt(("ours",))
     assert "only if yours was trained on none" in doubt(("ours", "mine"))
     assert doubt(("ours", "mine", "yours")) == ""
     assert "no test/ or val/" not in doubt(())

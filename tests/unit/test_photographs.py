@@ -73,6 +73,19 @@ def test_a_bad_file_is_named_or_skipped(tmp_path: Path) -> None:
     assert loaded(folder, skip_bad_images=True).left_out == ("red/broken.png",)
 
 
+def test_several_bad_files_are_named_on_one_line(tmp_path: Path) -> None:
+    folder = colour_folder(tmp_path / "photos", ("",))
+    for number in range(4):
+        (folder / "red" / f"broken{number}.png").write_bytes(b"")
+    with pytest.raises(UserError) as caught:
+        loaded(folder)
+    first, named, cure = str(caught.value).split("\n")
+    assert first == "4 files cannot be decoded:"
+    assert named.count("is empty (0 bytes)") == 3
+    assert named.endswith("; and 1 more")
+    assert cure.startswith("remove or replace them")
+
+
 def test_one_class_and_no_folder_are_rejected(tmp_path: Path) -> None:
     folder = colour_folder(tmp_path / "photos", ("",))
     for name in ("blue", "green"):

@@ -16,10 +16,10 @@ def warn_of_guessing(assessment: Assessment, guess: Guessing) -> None:
         match no_better_than(model.clean, guess):
             case "chance":
                 log.warning(
-                    "%s has a clean accuracy of %.1f %%, near chance level (%.1f %%): it has "
-                    "learnt little, or, if it was trained elsewhere, its classes may be in another "
-                    "order than the data's folders (--classes FILE names them, one per line) or "
-                    "its pixels normalised differently (--mean, --std)",
+                    "%s has a clean accuracy of %.1f %%, not clearly above chance (%.1f %%): it "
+                    "has learnt little, or, if it was trained elsewhere, its classes may be in "
+                    "another order than the data's folders (--classes FILE names them, one per "
+                    "line) or its pixels normalised differently (--mean, --std)",
                     *(name, percent, 100 * guess.chance),
                 )
             case "majority":
@@ -45,8 +45,8 @@ def training_doubt(assessment: Assessment) -> str:
     data = assessment.facts.data
     is_whole = data is not None and data.is_whole_folder
     return (
-        f"The figures hold for new images only if {who} trained on none of these "
-        f"{assessment.images.available:,} images, which cannot be checked here."
+        f"The figures hold for new images only if {who} trained on none of the "
+        f"{assessment.images.available:,} test images, which cannot be checked here."
         + " The folder has no test/ or val/, so all of its images count as test images."
         * is_whole
     )

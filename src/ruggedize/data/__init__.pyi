@@ -28,6 +28,7 @@ from .location import with_absolute_place as with_absolute_place
 from .options import DataOptions as DataOptions
 from .originals import Originals as Originals
 from .photographs import TestImages as TestImages
+from .photographs import has_only_test_images as has_only_test_images
 from .photographs import load_test_images as load_test_images
 from .root import data_root as data_root
 from .streaming import StreamedImages as StreamedImages

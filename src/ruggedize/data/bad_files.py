@@ -26,8 +26,11 @@ def reject_or_skip_faults(
         return
     counted = f"1 {what}" if len(faults) == 1 else f"{len(faults)} {what}s"
     if not skip:
-        reasons = "\n  ".join(fault() for fault in faults[:NUM_NAMED])
-        more = f"\n  and {len(faults) - NUM_NAMED} more" if len(faults) > NUM_NAMED else ""
+        named = [fault() for fault in faults[:NUM_NAMED]]
+        if len(faults) > 1:  # one line, without the cures
+            named = [reason.partition(";")[0] for reason in named]
+        reasons = "; ".join(named)
+        more = f"; and {len(faults) - NUM_NAMED} more" if len(faults) > NUM_NAMED else ""
         raise UserError(
             f"{counted} cannot be decoded:\n  {reasons}{more}\n"
             "remove or replace them, or skip them with --skip-bad-images "

@@ -31,6 +31,15 @@ class TestImages(NamedTuple):
     left_out: tuple[str, ...]
 
 
+def has_only_test_images(options: DataOptions) -> bool:
+    """Return whether the data is a folder with splits, none of which is for training."""
+    path = place_of(options)
+    if options.name in BUILT_IN or options.name.startswith(PREFIX) or not path.is_dir():
+        return False
+    folders = part_folders(stepped_into(path))
+    return bool(folders) and "train" not in folders
+
+
 def load_test_images(options: DataOptions, progress: Progress = no_progress) -> TestImages:
     """Load the images on which a model that was trained elsewhere is assessed.
 

@@ -41,7 +41,7 @@ class FirstCompilation(event.Listener):
 @cache
 def log_compilation() -> None:
     """Log that kernels are being compiled; once per process."""
-    log.info("compiling kernels; this happens once and takes up to half a minute")
+    log.info("compiling kernels for their first use; this takes up to half a minute")
 
 
 event.register(COMPILATION, FirstCompilation())

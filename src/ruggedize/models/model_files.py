@@ -183,9 +183,12 @@ def read_model_file(path: Path) -> tuple[Description, dict[str, Tensor]]:
             metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, RuntimeError) as error:  # RuntimeError: impossible shapes
+        is_onnx = path.suffix == ".onnx"
         raise UserError(
             f"{path} is not a complete safetensors file ({error});\n"
             "use a model.safetensors written by ruggedize"
+            + " (only assess takes ONNX files)"
+            * is_onnx
         ) from error
     return parsed_description(path, metadata), weights
 
@@ -195,7 +198,8 @@ def parsed_description(path: Path, metadata: Mapping[str, str]) -> Description:
     if METADATA_KEY not in metadata:
         raise UserError(
             f"{path} contains weights without a description of their model;\n"
-            "use a model.safetensors written by ruggedize"
+            "for weights from elsewhere, use a function that returns the network: "
+            "package.module:function"
         )
     try:
         return Description.model_validate_json(metadata[METADATA_KEY])

@@ -102,7 +102,8 @@ def imported_timm() -> ModuleType:
         raise UserError(
             f"timm cannot be imported: {first_line(error)};\n"
             "install torch and torchvision from the same index, for a machine without a GPU: pip "
-            "install torch torchvision --index-url https://download.pytorch.org/whl/cpu"
+            "install --force-reinstall torch torchvision --index-url "
+            "https://download.pytorch.org/whl/cpu"
         ) from error
     return timm
 

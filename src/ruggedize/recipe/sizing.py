@@ -67,10 +67,10 @@ def note_on_few(classes: dict[str, int], num_test: int) -> str | None:
     whole, single = half_width(num_test), half_width(num_test / len(classes))
     return (
         f"{name} has {classes[name]} images to train on, fewer than {FEWEST}. With {num_test:,} "
-        f"test images, an accuracy of 90 % has a 95 % interval of +-{whole:.1f} points, that of "
-        f"one class +-{single:.1f}: smaller differences between models do not show that one is "
+        f"test images, an accuracy of 90 % has a 95 % interval of ±{whole:.1f} points, that of "
+        f"one class ±{single:.1f}: smaller differences between models do not show that one is "
         "better, and a run with another seed may reverse them. Few validation images choose the "
-        "weights and alpha almost by chance"
+        "weights (and how to average them with the pretrained ones) almost by chance"
     )
 
 

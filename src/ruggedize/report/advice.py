@@ -77,9 +77,9 @@ def guess_warning(record: RunRecord, name: str, guess: Guessing) -> str:
     match no_better_than(record.assessment.models[name].clean, guess):
         case "chance":
             return (
-                f"{name}: clean accuracy is near chance level. Check the order of the classes "
-                "first (`--classes FILE`), then the normalisation (`--mean`, `--std`) and the "
-                "input size."
+                f"{name}: clean accuracy is not clearly above chance. Check the order of the "
+                "classes first (`--classes FILE`), then the normalisation (`--mean`, `--std`) and "
+                "the input size."
             )
         case "majority":
             return (
