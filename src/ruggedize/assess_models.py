@@ -174,7 +174,7 @@ def loaded_data(
     """Load the images to assess on, at the stored size that our models were trained on.
 
     If a model comes from a run folder, only the test split is loaded: the model may have been
-    trained on the other images. A folder with test images alone is loaded whole.
+    trained on the other images. Of a given folder without `train`, all test images are loaded.
     """
     wanted = given or (recipe.data if recipe else None)
     if wanted is None:
@@ -187,7 +187,7 @@ def loaded_data(
     fits: set[Fit] = {model.fit for model in models.values() if isinstance(model, Classifier)}
     if fits:
         wanted = wanted.model_copy(update={"fit": only_fit(fits)})
-    if not folders or has_only_test_images(wanted):
+    if not folders or (given is not None and has_only_test_images(wanted)):
         return load_test_images(wanted, progress)
     data = load_splits(wanted, progress=progress)
     if given is None:

@@ -83,6 +83,9 @@ def test_a_run_is_not_assessed_on_changed_data(finished: tuple[Path, Path], tmp_
     (photos / "train/red/0.png").unlink()
     with pytest.raises(UserError, match=r"has changed"):
         assess_files([folder], tmp_path / "other.json", None, options)
+    (photos / "train").rename(photos / "hidden")
+    with pytest.raises(UserError, match=r"has no folder train"):
+        assess_files([folder], tmp_path / "other.json", None, options)
 
 
 def test_a_finished_run_stays_finished_without_its_data(finished: tuple[Path, Path]) -> None:

@@ -183,12 +183,10 @@ def read_model_file(path: Path) -> tuple[Description, dict[str, Tensor]]:
             metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, RuntimeError) as error:  # RuntimeError: impossible shapes
-        is_onnx = path.suffix == ".onnx"
+        hint = " (only assess takes ONNX files)" if path.suffix == ".onnx" else ""
         raise UserError(
             f"{path} is not a complete safetensors file ({error});\n"
-            "use a model.safetensors written by ruggedize"
-            + " (only assess takes ONNX files)"
-            * is_onnx
+            f"use a model.safetensors written by ruggedize{hint}"
         ) from error
     return parsed_description(path, metadata), weights
 

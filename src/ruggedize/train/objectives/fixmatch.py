@@ -208,8 +208,8 @@ class FixMatch:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore the statistics and the averaged weights."""
         if self.average:
-            size = len(AVERAGE)
-            weights = {name[size:]: state[name] for name in state if name.startswith(AVERAGE)}
+            names = [name for name in state if name.startswith(AVERAGE)]
+            weights = {name.removeprefix(AVERAGE): state[name] for name in names}
             self.average.load_state_dict(weights)
         if self.options.uses_statistics:
             self.statistics.load_state_dict(state)
