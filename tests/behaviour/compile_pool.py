@@ -9,7 +9,7 @@ from typing import Any
 
 from ruggedize.cli.watchdog import Watchdog
 from ruggedize.core.lock import only_writer
-from ruggedize.train.safety import Signals
+from ruggedize.core.signals import Signals
 
 
 def status() -> dict[str, Any]:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ruggedize.train import safety
+from ruggedize.core import signals as core_signals
+from ruggedize.core.signals import SIGNALS, Signals
 from ruggedize.train.checkpoint import load_newest_state
 from ruggedize.train.loop import fit, fresh_state
-from ruggedize.train.safety import SIGNALS, Signals
 from ruggedize.train.stage import Stage
 from tests.tiny_stages import tiny_stage
 
@@ -51,7 +51,7 @@ def test_the_same_signal_relayed_at_once_is_one_signal(monkeypatch: pytest.Monke
     done: list[str] = []
 
     def work(seconds: float) -> None:
-        monkeypatch.setattr(safety, "ECHO_SECONDS", seconds)
+        monkeypatch.setattr(core_signals, "ECHO_SECONDS", seconds)
         with Signals():
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)

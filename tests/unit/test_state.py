@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from ruggedize.core.errors import UserError
+from ruggedize.core.signals import Signals
 from ruggedize.models import autocast_for
 from ruggedize.train.batches import batches_of_epoch
 from ruggedize.train.checkpoint import NUM_KEPT, State, load_newest_state, save_state
 from ruggedize.train.distributed import actions_due
 from ruggedize.train.loop import end_epoch, fit, fresh_state, run_epoch
-from ruggedize.train.safety import Signals
 from ruggedize.train.step import step
 from tests.tiny_stages import checked, tiny_stage
 

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ruggedize.core.errors import UserError
 from ruggedize.core.memory import processes_here
+from ruggedize.core.signals import SIGNALS, Signals
 from ruggedize.kernels.blocks import available_cores
 from ruggedize.kernels.types import Images
 
@@ -38,7 +39,7 @@ def worker_results(
         collate_fn=unchanged,
         generator=torch.Generator(),  # leaves the global generator unchanged
     )
-    with signals_blocked(), main_hidden():
+    with signals_deferred(), main_hidden():
         results = iter(loader)
         for process in set(active_children()) - earlier:
             process.name = WORKER_NAME
@@ -76,21 +77,24 @@ def end_workers() -> None:
 
 
 @contextmanager
-def signals_blocked() -> Iterator[None]:
-    """Block SIGINT and SIGTERM while worker processes are started; the workers inherit this.
+def signals_deferred() -> Iterator[None]:
+    """Defer SIGINT and SIGTERM while worker processes are started; the workers inherit a block.
 
-    An exception that a signal handler raises during a fork would be lost. Signals often reach the
+    An exception that a signal handler raises during the start would be lost, or leave workers that
+    nobody ends. To block the signals is not enough: they may reach another thread, and then Python
+    runs the handler in the main thread. Workers need the block because signals often reach the
     whole process group, but only the main process should handle them, after finishing its step;
     workers end when the main process stops them or exits.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows, where worker processes are not forked
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with Signals():
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -14,10 +14,11 @@ from torch.distributed import DistError
 
 from ruggedize.core.errors import UserError
 from ruggedize.core.lock import only_writer
+from ruggedize.core.signals import SIGNALS, Signals
 from ruggedize.models import Precision, resolved_precision
 from ruggedize.train.checkpoint import State, saved_precision
 from ruggedize.train.options import TrainingOptions
-from ruggedize.train.safety import SIGNALS, Signals, divergence_error, sync_is_free
+from ruggedize.train.safety import divergence_error, sync_is_free
 from ruggedize.train.stage import Stage
 
 

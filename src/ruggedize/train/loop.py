@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ruggedize.core import files
 from ruggedize.core.memory import is_out_of_memory
 from ruggedize.core.progress import EpochTask, time_left
+from ruggedize.core.signals import Signals
 from ruggedize.models import autocast_for
 from ruggedize.train.average import average_for
 from ruggedize.train.batches import batches_of_epoch
@@ -44,7 +45,7 @@ from ruggedize.train.preflight import (
     prepare_folder,
     reject_different_states,
 )
-from ruggedize.train.safety import NotFinite, Signals, divergence_error
+from ruggedize.train.safety import NotFinite, divergence_error
 from ruggedize.train.stage import Stage
 from ruggedize.train.step import add_sums, means_of, step
 from ruggedize.train.validate import Score

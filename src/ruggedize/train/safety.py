@@ -1,12 +1,7 @@
-"""What can stop a training: signals, and a non-finite loss or gradient."""
+"""A non-finite loss or gradient ends a training."""
 
 import math
-import signal
-import threading
-import time
-from collections.abc import Callable
-from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator
@@ -19,65 +14,6 @@ from ruggedize.train.stage import Stage
 
 if TYPE_CHECKING:
     from ruggedize.train.checkpoint import State
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-ECHO_SECONDS = 1.0  # within it a second signal is a launcher's copy of the first
-Handler = Callable[[int, FrameType | None], Any] | int | None
-
-
-class Signals:
-    """Context manager that defers SIGINT and SIGTERM until the training has saved its state.
-
-    The previous handlers are restored on exit, so that a notebook or an embedding program keeps
-    its own. A second signal takes effect immediately; one within a second of the first is treated
-    as the same signal, relayed by a launcher. Signals are not deferred in a thread, or if the
-    parent process has set them to be ignored.
-    """
-
-    def __init__(self) -> None:
-        self.number = 0
-        self.received_at = 0.0
-        self.previous: dict[int, Handler] = {}
-
-    def __enter__(self) -> "Signals":
-        if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                handler = signal.getsignal(number)
-                if callable(handler) or handler == signal.SIG_DFL:
-                    self.previous[number] = signal.signal(number, self.record)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.restore_handlers()
-        if self.number and error is None:
-            signal.raise_signal(self.number)
-
-    def record(self, number: int, frame: FrameType | None) -> None:
-        """Record the first signal; re-raise a second one unless it repeats the first."""
-        now = time.monotonic()
-        is_echo = number == self.number and now - self.received_at < ECHO_SECONDS
-        if self.number and not is_echo:
-            self.reraise(number)
-        elif not self.number:
-            self.number, self.received_at = number, now
-
-    def reraise(self, number: int) -> None:
-        """Raise the signal again for the previous handler."""
-        self.restore_handlers()
-        self.number = 0
-        signal.raise_signal(number)
-
-    def restore_handlers(self) -> None:
-        """Restore the previous signal handlers."""
-        for number, handler in self.previous.items():
-            signal.signal(number, handler)
-        self.previous = {}
-
 
 NOT_FINITE = "not_finite.json"
 SHOWN = 8  # image indices in the error message; the file lists all
