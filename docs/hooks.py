@@ -14,7 +14,7 @@ from mkdocs.structure.files import File, Files
 
 from docs.notebook import NOTEBOOK, page_of
 from ruggedize.cli.commands import COMMANDS
-from ruggedize.cli.main import parse
+from ruggedize.cli.parsing import parse
 
 ROOT = Path(__file__).parents[1]
 PARTS = (

@@ -10,8 +10,8 @@ from dataclasses import fields
 import pytest
 
 import ruggedize
+from ruggedize.cli.commands import COMMANDS
 from ruggedize.cli.foreign_models import ForeignModels
-from ruggedize.cli.main import COMMANDS
 from ruggedize.core.tables import flat
 from ruggedize.recipe import Recipe, load_recipe, shipped_recipes
 

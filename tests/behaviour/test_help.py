@@ -3,7 +3,7 @@
 import pytest
 
 import ruggedize as package
-from ruggedize.cli.main import COMMANDS
+from ruggedize.cli.commands import COMMANDS
 from tests.behaviour.runs import ruggedize
 
 

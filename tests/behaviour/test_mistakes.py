@@ -18,8 +18,14 @@ CORRUPT = ("corrupt", "--data", "digits", "--out", "c")
 MISTAKES = {
     "an unknown recipe": (["run", "demmo"], ["demmo", "demo"]),
     "an unknown command": (["runn"], ["unknown command runn; did you mean run?", "--help"]),
+    "an option of no command": (["--foo"], ["--foo", "--help"]),
     "no command": ([], ["--help"]),
     "a misspelt flag": (["run", "demo", "--sed", "3"], ["--sed", "--seed"]),
+    "an option of the recipe as a flag": (
+        ["run", "demo", "--epochs", "3"],
+        ["--epochs", "--set student.epochs=3"],
+    ),
+    "a key of the recipe as a flag": (["run", "demo", "--student.epochs=3"], ["--set student"]),
     "a value of the wrong type": (["run", "demo", "--seed", "x"], ["--seed", "x"]),
     "a missing argument": (["run"], ["run", "--help"]),
     "an unknown key": (["run", "demo", "--set", "student.objective.temprature=3"], ["temperature"]),

@@ -1,10 +1,6 @@
-"""The entry point of the command line: parsing, errors, signals and exit codes."""
+"""The entry point of the command line: errors, signals and exit codes."""
 
-import contextlib
-import difflib
 import errno
-import functools
-import inspect
 import io
 import logging
 import os
@@ -16,29 +12,18 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from pathlib import Path
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn
-
-import tyro
+from typing import TYPE_CHECKING, NoReturn
 
 import ruggedize
-from ruggedize.cli.commands import COMMANDS
 from ruggedize.cli.display import Messages
+from ruggedize.cli.parsing import parse
 from ruggedize.cli.variables import set_variables
 from ruggedize.cli.watchdog import GRACE_SECONDS, Watchdog
 from ruggedize.core.errors import UserError, shown, shown_lines
-from ruggedize.core.places import user_path
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
-
-DESCRIPTION = """Train and test image classifiers that withstand noise, blur, weather and
-compression.
-
-ruggedize recipes lists the recipes; ruggedize run demo needs no data and takes a few minutes.
-ruggedize --version prints the version."""
 
 INFO_LOGGERS = (  # loggers whose INFO messages are shown
     "ruggedize.assess.scoring",
@@ -65,86 +50,6 @@ SECONDS_FOR_THE_FIRST = 10.0  # lead of the first process in reporting an error
 LESS_MEMORY = "use smaller or fewer images (data.image_size), or set data.streaming = true"
 NAMES = (str, bytes)  # possible types of a file name in an OSError
 OTHER_PLACE = "use a path that can be read and written"
-
-
-def parse(arguments: list[str]) -> Callable[[], None]:
-    """Parse arguments and return the command as a call without arguments.
-
-    Raises:
-        UserError: invalid arguments.
-    """
-    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
-        raise UserError(unknown_command(arguments[0]))
-
-    def postponed(command: Callable[..., None]) -> Callable[..., Any]:
-        @functools.wraps(command)
-        def call(*args: Any, **kwargs: Any) -> Callable[[], None]:
-            known = {name: with_home(value) for name, value in kwargs.items()}
-            return functools.partial(command, *map(with_home, args), **known)
-
-        call.__doc__ = with_whole_lines(inspect.getdoc(command) or "")
-        call.__dict__ |= {"__signature__": inspect.signature(command)}
-        del call.__dict__["__wrapped__"]  # tyro would read the command's own docstring
-        return call
-
-    output = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(output):
-            return tyro.extras.subcommand_cli_from_dict(
-                {name: postponed(command) for name, command in COMMANDS.items()},
-                prog="ruggedize",
-                description=DESCRIPTION,
-                args=arguments,
-            )
-    except SystemExit as stop:
-        if stop.code:
-            raise UserError(condensed(output.getvalue(), arguments)) from None
-        raise
-
-
-def with_home(value: Any) -> Any:
-    """Expand `~` in a path, or in several; a shell leaves it in `--out=~/run`."""
-    if isinstance(value, tuple):
-        return tuple(map(with_home, value))
-    return user_path(value) if isinstance(value, Path) else value
-
-
-def unknown_command(name: str) -> str:
-    """Return the message for an unknown command, with the nearest one."""
-    near = difflib.get_close_matches(name, [*COMMANDS], 1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return f"unknown command {shown(name)}{hint}\nruggedize --help lists the commands"
-
-
-def with_whole_lines(docstring: str) -> str:
-    """Join the lines of each argument description, since tyro would show the line breaks."""
-    return re.sub(r"\n {5,}", " ", docstring)
-
-
-TITLES = (
-    "Unrecognized options",
-    "Value error",
-    "Required options",
-    "Missing subcommand",
-    "Invalid choice",
-)
-
-
-def condensed(text: str, arguments: list[str]) -> str:
-    """Reduce tyro's error output to the error, the nearest known option and a pointer to help."""
-    bare = re.sub("[│╭╮╰╯]", " ", text)
-    boxes = [" ".join(box.split()).strip("─ ") for box in re.split("[─-]{5,}", bare)]
-    messages = [box for box in boxes if box and box not in TITLES]
-    fault = messages[0].partition(" Available ")[0] if messages else "invalid arguments"
-    fault = fault.partition(" Got errors:")[0].replace("no type matching {None}|", "it must be ")
-    fault = fault.replace(" could be instantiated from", ", got")
-    command = arguments[0] if arguments and arguments[0] in COMMANDS else ""
-    known = [*COMMANDS] if not command else re.findall(r"--[a-z-]+", text)
-    wrong = next((word for word in arguments if word in fault and word.strip("-")), "")
-    near = difflib.get_close_matches(wrong, [k for k in known if k != wrong], 1) if wrong else []
-    hint = f"; did you mean {near[0]}?" if near else ""
-    help_command = " ".join(part for part in ("ruggedize", command, "--help") if part)
-    return f"{fault.rstrip('.:')}{hint}\n{help_command} shows the usage"
 
 
 class Terminated(SystemExit):

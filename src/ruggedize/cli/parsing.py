@@ -1,0 +1,113 @@
+"""Parsing of the command line, and short messages about invalid arguments."""
+
+import contextlib
+import difflib
+import functools
+import inspect
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from ruggedize.cli.commands import COMMANDS
+from ruggedize.core.errors import UserError, shown
+from ruggedize.core.places import user_path
+
+DESCRIPTION = """Train and test image classifiers that withstand noise, blur, weather and
+compression.
+
+ruggedize recipes lists the recipes; ruggedize run demo needs no data and takes a few minutes.
+ruggedize --version prints the version."""
+
+
+def parse(arguments: list[str]) -> Callable[[], None]:
+    """Parse arguments and return the command as a call without arguments.
+
+    Raises:
+        UserError: invalid arguments.
+    """
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+        raise UserError(unknown_command(arguments[0]))
+
+    def postponed(command: Callable[..., None]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def call(*args: Any, **kwargs: Any) -> Callable[[], None]:
+            known = {name: with_home(value) for name, value in kwargs.items()}
+            return functools.partial(command, *map(with_home, args), **known)
+
+        call.__doc__ = with_whole_lines(inspect.getdoc(command) or "")
+        call.__dict__ |= {"__signature__": inspect.signature(command)}
+        del call.__dict__["__wrapped__"]  # tyro would read the command's own docstring
+        return call
+
+    output = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(output):
+            return tyro.extras.subcommand_cli_from_dict(
+                {name: postponed(command) for name, command in COMMANDS.items()},
+                prog="ruggedize",
+                description=DESCRIPTION,
+                args=arguments,
+            )
+    except SystemExit as stop:
+        if stop.code:
+            raise UserError(condensed(output.getvalue(), arguments)) from None
+        raise
+
+
+def with_home(value: Any) -> Any:
+    """Expand `~` in a path, or in several; a shell leaves it in `--out=~/run`."""
+    if isinstance(value, tuple):
+        return tuple(map(with_home, value))
+    return user_path(value) if isinstance(value, Path) else value
+
+
+def unknown_command(name: str) -> str:
+    """Return the message for an unknown command, with the nearest one."""
+    near = difflib.get_close_matches(name, [*COMMANDS], 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"unknown command {shown(name)}{hint}\nruggedize --help lists the commands"
+
+
+def with_whole_lines(docstring: str) -> str:
+    """Join the lines of each argument description, since tyro would show the line breaks."""
+    return re.sub(r"\n {5,}", " ", docstring)
+
+
+TITLES = (
+    "Unrecognized options",
+    "Value error",
+    "Required options",
+    "Missing subcommand",
+    "Invalid choice",
+)
+
+
+def condensed(text: str, arguments: list[str]) -> str:
+    """Reduce tyro's error output to the error, the nearest known option and a pointer to help."""
+    bare = re.sub("[│╭╮╰╯]", " ", text)
+    boxes = [" ".join(box.split()).strip("─ ") for box in re.split("[─-]{5,}", bare)]
+    messages = [box for box in boxes if box and box not in TITLES]
+    fault = messages[0].partition(" Available ")[0] if messages else "invalid arguments"
+    fault = fault.partition(" Got errors:")[0].replace("no type matching {None}|", "it must be ")
+    fault = fault.replace(" could be instantiated from", ", got")
+    command = arguments[0] if arguments and arguments[0] in COMMANDS else ""
+    known = [*COMMANDS] if not command else re.findall(r"--[a-z-]+", text)
+    wrong = next((word for word in arguments if word in fault and word.strip("-")), "")
+    others = [name for name in known if name != "--help" and not wrong.startswith(name)]
+    if near := difflib.get_close_matches(wrong, others, 1):
+        hint = f"; did you mean {near[0]}?"
+    elif fault.startswith("Unrecognized options") and takes_changes(command):
+        hint = ";\noptions of the recipe are set as in --set student.epochs=3"
+    else:
+        hint = ""
+    help_command = " ".join(part for part in ("ruggedize", command, "--help") if part)
+    return f"{fault.rstrip('.:')}{hint}\n{help_command} shows the usage"
+
+
+def takes_changes(command: str) -> bool:
+    """Return whether a command has --set; an empty name stands for none."""
+    return bool(command) and "changes" in inspect.signature(COMMANDS[command]).parameters
