@@ -10,6 +10,7 @@ from ruggedize.assess import AssessmentFacts, AssessOptions, assess, save_assess
 from ruggedize.cli.assessing import report
 from ruggedize.core import files
 from ruggedize.core.errors import UserError
+from ruggedize.corruptions import SEVERITIES
 from ruggedize.data import DataDigest
 from ruggedize.data.digest import PartDigest
 from ruggedize.report import paper_table, write_report
@@ -90,11 +91,19 @@ def test_assessments_of_the_same_images_compare_like_the_models_of_a_run(
     assert "only if near and far were trained on none" in text
 
 
-def test_assessments_of_other_images_stay_apart(near: Path, tmp_path: Path) -> None:
-    other = assessed(tmp_path / "other.json", "far", seed=1)
+@pytest.mark.parametrize(
+    ("seed", "severities", "what"),
+    [(1, SEVERITIES, "other test images"), (0, (5,), "other corruptions or severities")],
+)
+def test_assessments_of_other_images_stay_apart(
+    near: Path, tmp_path: Path, seed: int, severities: tuple[int, ...], what: str
+) -> None:
+    options = FP32.model_copy(update={"severities": severities})
+    other = assessed(tmp_path / "other.json", "far", seed=seed, options=options)
     assert len(prepared([read_record(near), read_record(other)], None)) == 2
     text = text_of([near, other], tmp_path / "page.html")
     assert "Side by side" in text
+    assert f"other has no differences, because it was assessed on {what}." in text
     assert f"far {MINUS} near" not in text
     found = standings([read_record(near), read_record(other)], None, None)
     assert [set(row.differences) for row in found.rows] == [{None}, {None}]

@@ -88,19 +88,25 @@ def can_join(group: list[RunRecord], record: RunRecord) -> bool:
 
 def same_images(first: RunRecord, second: RunRecord) -> bool:
     """Return whether two records were assessed on the same images, corrupted alike."""
+    return not other_images(first, second)
+
+
+def other_images(first: RunRecord, second: RunRecord) -> str:
+    """Return what the second record was assessed on unlike the first; empty if on the same."""
     ours, theirs = first.assessment, second.assessment
-    if (ours.suite, ours.suite_facts, ours.unpaired) != (
-        theirs.suite,
-        theirs.suite_facts,
-        theirs.unpaired,
-    ):
-        return False
-    if ours.images.classes != theirs.images.classes or not same_data(ours, theirs):
-        return False
+    if (ours.suite, ours.unpaired) != (theirs.suite, theirs.unpaired):
+        return "another suite"
+    if ours.suite_facts != theirs.suite_facts:
+        return "corruptions with another seed or other options"
+    if ours.images.classes != theirs.images.classes:
+        return "other classes"
+    if not same_data(ours, theirs):
+        return "other test images"
     one, other = (next(iter(record.predictions.values())) for record in (first, second))
-    return one.cells.keys() == other.cells.keys() and all(
-        np.array_equal(a, b) for a, b in zip(rows_of(one), rows_of(other), strict=True)
-    )
+    if one.cells.keys() != other.cells.keys():
+        return "other corruptions or severities"
+    pairs = zip(rows_of(one), rows_of(other), strict=True)
+    return "" if all(np.array_equal(a, b) for a, b in pairs) else "other test images"
 
 
 def same_data(ours: Assessment, theirs: Assessment) -> bool:

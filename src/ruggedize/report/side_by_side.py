@@ -10,7 +10,7 @@ from ruggedize.assess import CLEAN, Interval, summary_cells
 from ruggedize.core.errors import UserError
 from ruggedize.report.compare import summary_rows
 from ruggedize.report.corruption_error import CorruptionError, Normaliser, corruption_error
-from ruggedize.report.joining import comparisons_of, find_model, same_images
+from ruggedize.report.joining import comparisons_of, find_model, other_images, same_images
 from ruggedize.report.record import RunRecord
 from ruggedize.report.seeds import LONGEST_SHOWN, repetitions, settings, t_interval
 
@@ -61,6 +61,7 @@ class Standings(NamedTuple):
     rows: list[Row]
     baseline: tuple[str, str]  # run, model
     hidden: list[str]  # options that differ and whose values are too long for the table
+    unpaired: dict[str, str]  # what a single run was assessed on unlike the baseline's, by run
 
     @property
     def titles(self) -> list[str]:
@@ -109,7 +110,13 @@ def standings(
         for group in groups
         for name in group.records[0].assessment.models
     ]
-    return Standings(columns, rows, (base.name, model), hidden)
+    unpaired = {
+        group.name: what
+        for group in groups
+        if len(group.records) == len(base.records) == 1
+        and (what := other_images(record, group.records[0]))
+    }
+    return Standings(columns, rows, (base.name, model), hidden, unpaired)
 
 
 def columns_of(groups: list[list[RunRecord]]) -> list[Column]:
