@@ -21,6 +21,7 @@ from ruggedize.transforms import (
     RandAugment,
     RandomResizedCrop,
 )
+from ruggedize.transforms.loss import reject_other_shape
 from ruggedize.transforms.noise import reject_other_link
 from ruggedize.views import AdditiveNoiseOptions, CutMixOptions, RandomErasingOptions
 from tests.peers import peer
@@ -199,3 +200,9 @@ def test_the_loss_is_that_of_the_objective(squared: bool) -> None:
     found.backward()
     assert teacher.grad is None
     assert student.grad is not None
+
+
+def test_a_teacher_of_other_classes_is_rejected() -> None:
+    shapes = r"same images and classes, got \(6, 4\) and \(6, 1000\)"
+    with pytest.raises(ValueError, match=shapes):  # forward's own types are checked before, here
+        reject_other_shape(torch.zeros(6, 4), torch.zeros(6, 1000))

@@ -51,7 +51,11 @@ class ConsistencyLoss(nn.Module):
             student: logits for the noisy views.
             teacher: logits for the clean views; no gradient flows into them.
             labels: classes, -1 for images without a label.
+
+        Raises:
+            ValueError: student and teacher have different numbers of images or classes.
         """
+        reject_other_shape(student, teacher)
         options = self.options
         agreement = softened_kl(student.float(), teacher.detach().float(), options.temperature)
         agreement = agreement * options.kl_scale / len(student)
@@ -70,4 +74,13 @@ class ConsistencyLoss(nn.Module):
             f"weight={options.consistency_weight}, temperature={options.temperature}, "
             f"temperature_squared={options.temperature_squared}, "
             f"label_smoothing={options.label_smoothing}"
+        )
+
+
+def reject_other_shape(student: Tensor, teacher: Tensor) -> None:
+    """Raise a ValueError unless both have logits for the same images and classes."""
+    if student.shape != teacher.shape:
+        raise ValueError(
+            "student and teacher must have logits for the same images and classes, "
+            f"got {tuple(student.shape)} and {tuple(teacher.shape)}"
         )
