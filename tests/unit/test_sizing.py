@@ -179,8 +179,8 @@ def test_few_images_show_only_large_differences(
     with caplog.at_level(logging.INFO):
         of_photos(photos)
     assert "30 images of 3 classes to train and validate on, 30 to test on; chosen" in caplog.text
-    assert "blue has 10 images to train on, fewer than 50" in caplog.text
-    assert f"95 % interval of ±{half_width(30):.1f} points" in caplog.text
+    assert "blue has only 10 images to train on (fewer than 50)" in caplog.text
+    assert f"95 % interval of an accuracy of 90 % is ±{half_width(30):.1f}" in caplog.text
     assert note_on_few({"a": 50, "b": 60}, 20) is None
     assert note_on_few({"a": 49, "b": 60}, 20) is not None
 

@@ -66,11 +66,11 @@ def note_on_few(classes: dict[str, int], num_test: int) -> str | None:
         return None
     whole, single = half_width(num_test), half_width(num_test / len(classes))
     return (
-        f"{name} has {classes[name]} images to train on, fewer than {FEWEST}. With {num_test:,} "
-        f"test images, an accuracy of 90 % has a 95 % interval of ±{whole:.1f} points, that of "
-        f"one class ±{single:.1f}: smaller differences between models do not show that one is "
-        "better, and a run with another seed may reverse them. Few validation images choose the "
-        "weights (and how to average them with the pretrained ones) almost by chance"
+        f"{name} has only {classes[name]} images to train on (fewer than {FEWEST}). With "
+        f"{num_test:,} test images, the 95 % interval of an accuracy of 90 % is ±{whole:.1f} "
+        f"points, and ±{single:.1f} points for one class: a smaller difference does not show that "
+        "one model is better, and another seed may reverse it. Validation images are few, too, "
+        "so it depends largely on chance which weights are delivered"
     )
 
 

@@ -110,7 +110,16 @@ def pseudo_label_curves(record: RunRecord) -> Drawn | None:
         for key, title, dash in parts:
             percents = [row | {key: 100 * row[key]} for row in rows if row.get(key) is not None]
             add_metric(figure, place, f"{name}, {title}", (percents, key), dash)
-    caption = "Correct: of the images above the threshold whose true labels are known."
+    is_known = any(
+        row.get("pseudo_label_accuracy") is not None
+        for _, _, rows in curves_of(record)
+        for row in rows
+    )
+    caption = (
+        "Correct: of the images above the threshold whose true labels are known."
+        if is_known
+        else "True labels are unknown, so it is unknown how many pseudo-labels are correct."
+    )
     return (figure, "Pseudo-labels", caption) if figure.data else None
 
 
