@@ -60,8 +60,11 @@ def page() -> str:
     studies = [load_study(path) for path in sorted(STUDIES.glob("*.toml"))]
     parts = [HEAD, "## What does a teacher add to the same noise?\n"]
     parts += teacher_rows({study.name: study for study in studies})
+    waiting = [study for study in studies if not summaries_of(study)]
     for study in studies:
-        parts += ["", f"## {study.name}\n", *section(study)]
+        if study not in waiting:
+            parts += ["", f"## {study.name}\n", *section(study)]
+    parts += unmeasured(waiting)
     return "\n".join(parts) + "\n"
 
 
@@ -85,14 +88,12 @@ def teacher_rows(studies: dict[str, Study]) -> list[str]:
     for name, arm, other in TEACHERS:
         rows = arm_rows(summaries_of(studies[name]), other, list(studies[name].tables))
         row = next((row for row in rows if row.arm == arm), None)
-        start = f"| [{name}](#{name}) | {arm} | {other} |"
         clean = None if row is None else row.differences["clean"]
         if row is None or clean is None:
-            lines.append(f"{start} - | not measured yet | | |")
             continue
         columns, pairs = ("clean", "severity5_top1", "c15"), clean.num_pairs
         found = [difference_text(row.differences[column], pairs) or "-" for column in columns]
-        lines.append(f"{start} {pairs} | {' | '.join(found)} |")
+        lines.append(f"| [{name}](#{name}) | {arm} | {other} | {pairs} | {' | '.join(found)} |")
     return [*lines, ABOUT_TEACHERS]
 
 
@@ -109,11 +110,28 @@ def section(study: Study) -> list[str]:
         *commands(study),
         "```",
     ]
-    if not summaries:
-        return lines
     rows = rows_of(study)
     lines += ["", *table(rows, study.baseline), *findings(study), ""]
     return [*lines, *by_corruption(summaries, rows), "", *machines(summaries)]
+
+
+def unmeasured(studies: Sequence[Study]) -> list[str]:
+    """Return the section of the studies that have no finished run."""
+    if not studies:
+        return []
+    lines = [
+        "",
+        "## Not measured yet\n",
+        "These studies are ready to run, with the command in the head of each file.\n",
+        "| study | runs | budget of a run |",
+        "|---|---|---|",
+    ]
+    for study in studies:
+        file = f"[{study.name}](../benchmarks/studies/{study.path.name})"
+        lines.append(
+            f"| {file}: {study.header} | {len(study.runs)} | {study.options.budget or '-'} |"
+        )
+    return lines
 
 
 def findings(study: Study) -> list[str]:
