@@ -13,6 +13,7 @@ from ruggedize.assess import (
     assess,
     examples_folder,
     load_assessment,
+    remove_progress,
     save_assessment,
     save_examples,
     suite_for,
@@ -62,8 +63,9 @@ def assess_files(  # noqa: PLR0913
 ) -> bool:
     """Assess models; write the assessment and, next to it, predictions and example pictures.
 
-    Several processes share the images. The first one writes the files and returns True; the others
-    return False. Defaults come from the recipe of the first run folder.
+    The same call continues a stopped assessment. Several processes share the images; the first one
+    writes the files and returns True, the others return False. Defaults come from the recipe of
+    the first run folder.
 
     Args:
         places: run folders (their teacher and student), model files, `timm/NAME`, `hf:ORG/NAME`,
@@ -98,10 +100,12 @@ def assess_files(  # noqa: PLR0913
         seed = recipe.seed if recipe else 0
     root = (data_options or (recipe and recipe.data) or DataOptions(name="")).root
     suite = suite_for(options, data.images, root, seed)
-    result = assess(models, data.images, suite, options, accelerator=accelerator, progress=progress)
+    shared = {"accelerator": accelerator, "state": out, "progress": progress}
+    result = assess(models, data.images, suite, options, **shared)
     if accelerator.is_main_process:
         facts = facts_of(named, data, recipe, suite)
         save_with_pictures(result, data.images, suite, out, facts)
+        remove_progress(out)
     return accelerator.is_main_process
 
 

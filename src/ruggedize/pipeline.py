@@ -10,6 +10,7 @@ from ruggedize.assess import (
     assess,
     chosen_cells,
     load_assessment,
+    remove_progress,
     save_assessment,
     save_examples,
     suite_for,
@@ -272,9 +273,9 @@ def assess_stages(
             name: load_trained(path, recipe.training_of(name), num_classes).to(accelerator.device)
             for name, path in models_of(folder, recipe).items()
         }
-        result = assess(
-            models, data.test, suite, recipe.assess, accelerator=accelerator, progress=progress
-        )
+        place = folder / "assessment.json"
+        shared = {"accelerator": accelerator, "state": place, "progress": progress}
+        result = assess(models, data.test, suite, recipe.assess, **shared)
         if not accelerator.is_main_process:  # there is nothing left to do
             return
         pictures = save_examples(result, data.test, suite, folder / "examples")
@@ -286,7 +287,8 @@ def assess_stages(
             data=data.digest,
             examples=tuple(path.name for path in pictures),
         )
-        save_assessment(result, folder, facts)
+        save_assessment(result, place, facts)
+        remove_progress(place)
     elif accelerator.is_main_process:
         check_same_data(folder, recipe)
     if accelerator.is_main_process:

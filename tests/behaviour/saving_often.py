@@ -1,9 +1,10 @@
-"""The command line with the state saved after every step instead of every five minutes."""
+"""The command line with progress saved after every step or block, not every five minutes."""
 
+from ruggedize.assess import resuming
 from ruggedize.cli.main import main
 from ruggedize.train import distributed
 
-distributed.SAVE_SECONDS = -1.0
+distributed.SAVE_SECONDS = resuming.SAVE_SECONDS = -1.0
 
 if __name__ == "__main__":
     main()

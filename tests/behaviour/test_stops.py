@@ -13,6 +13,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from ruggedize.assess import progress_file
 from tests.behaviour.runs import (
     FEW,
     ruggedize,
@@ -122,6 +123,28 @@ def test_beginning_and_assessing_are_stopped_at_once(tmp_path: Path, moment: str
     assert not (tmp_path / "run" / "assessment.json").exists()
     result = ruggedize(*tiny_demo(tmp_path / "run"))
     assert result.returncode == 0, result.stderr
+    assert not list((tmp_path / "run").glob("*-progress-*"))
+
+
+@pytest.mark.more
+def test_a_stopped_assessment_continues(tmp_path: Path) -> None:
+    result = ruggedize(*tiny_demo(tmp_path / "run"))
+    assert result.returncode == 0, result.stderr
+    options = ("--severities", "1-5", "--option", "frost.textures=procedural")
+    command = ("assess", str(tmp_path / "run"), *options, "--out")
+    process = saving_often(*command, str(tmp_path / "cut.json"))
+    wait_until(process, progress_file(tmp_path / "cut.json").exists)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 143, said
+    assert "ruggedize: stopped; progress is saved, resume with" in said
+    assert not (tmp_path / "cut.json").exists()
+    for name in ("cut.json", "whole.json"):
+        result = ruggedize(*command, str(tmp_path / name))
+        assert result.returncode == 0, result.stderr
+        assert ("assess: continues after" in result.stderr) == (name == "cut.json")
+    assert not list(tmp_path.glob("*-progress-*"))
+    assert (tmp_path / "cut.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
 
 
 @pytest.fixture

@@ -1,14 +1,13 @@
 """Run models on clean and corrupted images, every image of every cell exactly once."""
 
-import logging
-import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import hashlib
+from collections.abc import Mapping
 from contextlib import ExitStack
 from operator import attrgetter
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from accelerate import Accelerator
 from jaxtyping import Int64
 
@@ -25,9 +24,7 @@ from ruggedize.assess.candidates import (
     Assessable,
     Candidate,
     in_eval_mode,
-    outcomes_for,
     prepared,
-    test_view,
 )
 from ruggedize.assess.cells import (
     CLEAN_CELL,
@@ -41,28 +38,27 @@ from ruggedize.assess.cells import (
 )
 from ruggedize.assess.chance import guessing
 from ruggedize.assess.doubts import warn_of_guessing, warn_of_other_sizes
-from ruggedize.assess.metrics import NUM_TOP, Outcomes, count_cell
+from ruggedize.assess.metrics import Outcomes, count_cell
 from ruggedize.assess.options import AssessOptions
 from ruggedize.assess.predictions import Predictions, Rows, Top
+from ruggedize.assess.resuming import Unfinished, progress_file
+from ruggedize.assess.running import room_for, run_models
 from ruggedize.assess.saving import AssessmentResult
 from ruggedize.assess.sharing import Kept, Shares
 from ruggedize.core.environment import version
-from ruggedize.core.errors import UserError
 from ruggedize.core.progress import Progress, no_progress
 from ruggedize.corruptions import Suite, generated_suite
 from ruggedize.data import ImageSet
-from ruggedize.kernels.types import Images
-
-log = logging.getLogger(__name__)
 
 
-def assess(
+def assess(  # noqa: PLR0913
     models: Mapping[str, Assessable],
     image_set: ImageSet,
     suite: Suite | None = None,
     options: AssessOptions | None = None,
     *,
     accelerator: Accelerator | None = None,
+    state: Path | None = None,
     progress: Progress = no_progress,
 ) -> AssessmentResult:
     """Assess models on clean images and on every cell of a suite; the first is the baseline.
@@ -77,6 +73,9 @@ def assess(
             `options.corruption_options`.
         options: cells, number of images and precision.
         accelerator: processes that share the images; each returns the whole result. Default: one.
+        state: the file that the assessment will be written to. Next to it, progress is saved every
+            five minutes and before a stop; the same call continues from there. Remove the progress
+            with `remove_progress`. Default: nothing is saved.
         progress: called as progress(task, done, total) after every block of images.
 
     Raises:
@@ -92,9 +91,7 @@ def assess(
     shares = Shares.of(accelerator)
     work = blocks_of([CLEAN_CELL], shares.own(clean), image_set.image_size)
     work += blocks_of(cells, shares.own(other or clean), image_set.image_size)
-    work.sort(
-        key=attrgetter("start")
-    )  # all cells of a streamed image are run while it is in memory
+    work.sort(key=attrgetter("start"))  # all cells of an image are run while it is in memory
     with ExitStack() as left_as_they_were:
         candidates = {}
         for name, model in models.items():
@@ -103,100 +100,50 @@ def assess(
         warn_of_other_sizes({n: c.inputs for n, c in candidates.items()}, image_set.image_size)
         room = room_for([CLEAN_CELL, *cells], work, len(image_set.classes))
         kept = {name: room() for name in candidates}
-        run_models(candidates, kept, image_set, suite, work, progress)
+        request = request_of(candidates, image_set, suite, work, shares)
+        unfinished = Unfinished(state and progress_file(state, shares.rank), request, kept)
+        run_models(candidates, unfinished, image_set, suite, work, progress)
     sizes = dict.fromkeys(cells, len((other or clean).positions))
     sizes[CLEAN_CELL] = len(clean.positions)
     outcomes = {name: shares.joined(own, sizes) for name, own in kept.items()}
-    images = ImageFacts(
+    found = result_of(outcomes, candidates, suite, clean, other, image_facts(image_set, clean))
+    warn_of_guessing(found.assessment, guessing(image_set.classes, (other or clean).labels))
+    return found
+
+
+def image_facts(image_set: ImageSet, clean: Chosen) -> ImageFacts:
+    """Return the facts of the test images for the assessment."""
+    return ImageFacts(
         num_images=len(clean.positions),
         available=len(image_set),
         classes=tuple(image_set.classes),
         image_size=image_set.image_size,
     )
-    found = result_of(outcomes, candidates, suite, clean, other, images)
-    warn_of_guessing(found.assessment, guessing(images.classes, (other or clean).labels))
-    return found
 
 
-def room_for(
-    cells: list[tuple[str, int]], work: list[Block], num_classes: int
-) -> Callable[[], Kept]:
-    """Return a function that allocates memory for all outcomes of a model, in one piece.
-
-    Allocated block by block, they would lie between short-lived image buffers and fragment the
-    heap, which would grow by half the size of all images.
-    """
-    sizes = dict.fromkeys(cells, 0)
-    for block in work:
-        sizes[block.cell] += len(block.positions)
-    stops = np.cumsum(list(sizes.values()))
-    total, num_top = sum(sizes.values()), min(NUM_TOP, num_classes)
-
-    def room() -> Kept:
-        whole = Outcomes(
-            np.empty((total, num_top), np.int16),
-            np.empty((total, num_top), np.float32),
-            np.empty(total, np.float32),
-        )
-        return {
-            cell: Outcomes(*(part[stop - n : stop] for part in whole))
-            for (cell, n), stop in zip(sizes.items(), stops, strict=True)
-        }
-
-    return room
-
-
-def run_models(
+def request_of(
     candidates: Mapping[str, Candidate],
-    kept: Mapping[str, Kept],
     image_set: ImageSet,
     suite: Suite,
     work: list[Block],
-    progress: Progress,
-) -> None:
-    """Run every model on every block, while a thread prepares the next block on all cores."""
-    total, done = sum(len(block.positions) for block in work), 0
-    started, waited = time.monotonic(), 0.0
-
-    def make(block: Block) -> dict[str, Images]:
-        images = images_of(block, image_set, suite)
-        return {name: test_view(model, images) for name, model in candidates.items()}
-
-    with ThreadPoolExecutor(1, thread_name_prefix="next-block") as ahead:
-        upcoming = ahead.submit(make, work[0]) if work else None
-        for place, block in enumerate(work):
-            assert upcoming is not None
-            asked = time.monotonic()
-            views = upcoming.result()
-            waited += time.monotonic() - asked
-            if place + 1 < len(work):
-                upcoming = ahead.submit(make, work[place + 1])
-            for name, model in candidates.items():
-                found = outcomes_for(model, views[name], torch.from_numpy(block.labels))
-                if not np.isfinite(found.negative_log_likelihoods).all():
-                    raise UserError(
-                        f"{name} returns NaN or infinity on {block.cell[0]} images: its training "
-                        "has diverged;\ntrain it again with a lower learning rate"
-                    )
-                for place_of, part in zip(kept[name][block.cell], found, strict=True):
-                    place_of[block.start : block.start + len(part)] = part
-            done += len(block.positions)
-            progress("assess", done, total)
-    seconds = time.monotonic() - started
-    log.info(
-        "assess: %.0f %% of the time was spent in the models, the rest waiting for images",
-        100 * (1 - waited / max(seconds, 1e-9)),
-    )
-
-
-def images_of(block: Block, image_set: ImageSet, suite: Suite) -> Images:
-    """Return the images of a block."""
-    positions = torch.from_numpy(block.positions)
-    if block.cell != CLEAN_CELL:
-        return suite.images_at(*block.cell, positions)
-    first, last = int(positions[0]), int(positions[-1])
-    is_slice = last - first + 1 == len(positions)  # positions are distinct and ascending
-    return image_set.images[first : last + 1] if is_slice else image_set.images[positions]
+    shares: Shares,
+) -> dict[str, Any]:
+    """Return what the outcomes of an assessment depend on, except weights and pixels."""
+    rows = hashlib.sha256()
+    for block in work:
+        rows.update(f"{block.cell} {block.start}".encode())
+        rows.update(block.positions.tobytes() + block.labels.tobytes())
+    return {
+        "ruggedize": str(version("ruggedize")),
+        "suite": [suite.name, suite.describe()],
+        "classes": image_set.classes,
+        "image_size": image_set.image_size,
+        "rows": rows.hexdigest(),
+        "models": [
+            [name, model.precision, model.inputs.model_dump()] for name, model in candidates.items()
+        ],
+        "process": [shares.rank, shares.num_processes],
+    }
 
 
 def result_of(

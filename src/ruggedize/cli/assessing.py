@@ -60,6 +60,8 @@ def assess(
 ) -> None:
     """Assess models on corrupted test images, and save the results as JSON.
 
+    After an interruption, the same command continues.
+
     Args:
         models: A run folder (its teacher and student), model.safetensors, timm/NAME,
             timm/NAME@FILE.safetensors, hf:ORG/NAME, FILE.onnx, or package.module:function. The last

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
 INFO_LOGGERS = (  # loggers whose INFO messages are shown
-    "ruggedize.assess.scoring",
+    "ruggedize.assess.running",
     "ruggedize.assess_models",
     "ruggedize.data.oddities",
     "ruggedize.kernels.kernel",
@@ -41,7 +41,7 @@ INFO_LOGGERS = (  # loggers whose INFO messages are shown
     "ruggedize.train.fine_tuning.speed",
     "ruggedize.train.fine_tuning.start",
 )
-RESUMABLE = ("run", "train-teacher", "train-student", "study", "corrupt")
+RESUMABLE = ("run", "train-teacher", "train-student", "study", "assess", "corrupt")
 MAKE_ROOM = "saved files are intact: free some space and run the same command again"
 RAISE_LIMIT = "saved files are intact: raise the file size limit (ulimit -f) and run it again"
 CURES = {errno.ENOSPC: MAKE_ROOM, errno.EDQUOT: MAKE_ROOM, errno.EFBIG: RAISE_LIMIT}
