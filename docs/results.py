@@ -31,6 +31,8 @@ TEACHERS = (
     ("mini", "mean-teacher", "noise-only"),
     ("full", "teacher", "noise-only"),
     ("few-labels", "noisy-student", "labels-only"),
+    ("few-labels-narrow", "noisy-student", "labels-only"),
+    ("few-labels-narrow", "fixmatch", "labels-only"),
     ("cifar10-cpu", "recipe", "noise-only"),
     ("four-classes-200", "consistency", "noise-only"),
     ("four-classes-200", "consistency-wise", "noise-only-wise"),
@@ -39,8 +41,8 @@ TEACHERS = (
 )
 """Study, arm with a teacher, and the arm with the same noise and no teacher."""
 ABOUT_TEACHERS = """
-In few-labels, the arm with a teacher also learns from images without labels, which the other arm
-cannot use."""
+In few-labels and few-labels-narrow, the arms with a teacher also learn from images without labels,
+which the other arm cannot use."""
 HEAD = """# Results
 
 `make results` writes this page from the summaries of finished runs in `benchmarks/results/studies`.
@@ -60,11 +62,9 @@ def page() -> str:
     studies = [load_study(path) for path in sorted(STUDIES.glob("*.toml"))]
     parts = [HEAD, "## What does a teacher add to the same noise?\n"]
     parts += teacher_rows({study.name: study for study in studies})
-    waiting = [study for study in studies if not summaries_of(study)]
-    for study in studies:
-        if study not in waiting:
-            parts += ["", f"## {study.name}\n", *section(study)]
-    parts += unmeasured(waiting)
+    for study in filter(summaries_of, studies):
+        parts += ["", f"## {study.name}\n", *section(study)]
+    parts += unmeasured([study for study in studies if not summaries_of(study)])
     return "\n".join(parts) + "\n"
 
 

@@ -100,8 +100,8 @@ def assess_files(  # noqa: PLR0913
         seed = recipe.seed if recipe else 0
     root = (data_options or (recipe and recipe.data) or DataOptions(name="")).root
     suite = suite_for(options, data.images, root, seed)
-    shared = {"accelerator": accelerator, "state": out, "progress": progress}
-    result = assess(models, data.images, suite, options, **shared)
+    callbacks = {"accelerator": accelerator, "progress": progress}
+    result = assess(models, data.images, suite, options, resume_for=out, **callbacks)
     if accelerator.is_main_process:
         facts = facts_of(named, data, recipe, suite)
         save_with_pictures(result, data.images, suite, out, facts)

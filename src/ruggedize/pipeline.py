@@ -156,7 +156,7 @@ def complete(
         accelerator.wait_for_everyone()  # until the last model is written
         if accelerator.is_main_process:
             keep_place(folder / "recipe.toml", recipe)
-        assess_stages(folder, recipe, data, suite, accelerator, progress)
+        assess_stages(folder, recipe, data, suite, callbacks)
         tracking.on_assessment(folder / "assessment.json")
 
 
@@ -263,19 +263,17 @@ def assess_stages(
     recipe: Recipe,
     data: Splits,
     suite: Suite,
-    accelerator: Accelerator,
-    progress: Progress,
+    callbacks: dict[str, Any],
 ) -> None:
     """Assess the models of all stages; the first process writes the report."""
+    place, accelerator = folder / "assessment.json", callbacks["accelerator"]
     if not is_assessed(folder, recipe):
         num_classes = len(data.test.classes)
         models = {
             name: load_trained(path, recipe.training_of(name), num_classes).to(accelerator.device)
             for name, path in models_of(folder, recipe).items()
         }
-        place = folder / "assessment.json"
-        shared = {"accelerator": accelerator, "state": place, "progress": progress}
-        result = assess(models, data.test, suite, recipe.assess, **shared)
+        result = assess(models, data.test, suite, recipe.assess, resume_for=place, **callbacks)
         if not accelerator.is_main_process:  # there is nothing left to do
             return
         pictures = save_examples(result, data.test, suite, folder / "examples")
@@ -288,8 +286,8 @@ def assess_stages(
             examples=tuple(path.name for path in pictures),
         )
         save_assessment(result, place, facts)
-        remove_progress(place)
     elif accelerator.is_main_process:
         check_same_data(folder, recipe)
     if accelerator.is_main_process:
+        remove_progress(place)
         write_report([folder], folder / "report.html")

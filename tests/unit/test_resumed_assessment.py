@@ -1,6 +1,7 @@
 """A stopped assessment continues from its saved progress and ends as if it had not been stopped."""
 
-import logging
+import dataclasses
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,13 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from ruggedize.assess import AssessmentResult, AssessOptions, assess, progress_file
+from ruggedize.assess import (
+    AssessmentResult,
+    AssessOptions,
+    assess,
+    progress_file,
+    remove_progress,
+)
 from ruggedize.core import files
 from ruggedize.core.progress import Progress, no_progress
 from tests.tiny_assessment import FP32, TinyClassifier, TinySuite, tiny_images
@@ -40,7 +47,7 @@ def assessed(
 ) -> AssessmentResult:
     images = tiny_images(seed=seed)
     suite = TinySuite(images.images, asked=[] if asked is None else asked)
-    return assess(models, images, suite, options, state=state, progress=progress)
+    return assess(models, images, suite, options, resume_for=state, progress=progress)
 
 
 def assert_equal(found: AssessmentResult, expected: AssessmentResult) -> None:
@@ -63,7 +70,8 @@ def test_a_stopped_assessment_continues_after_the_last_block(
     counts = []
     found = assessed(state, lambda task, done, total: counts.append((done, total)), asked=asked)
     assert_equal(found, assessed(None))
-    assert len(asked) == NUM_CELLS - blocks  # the block of clean images is repeated, as a check
+    repeated = int(blocks > 1)  # the last block, as a check; the first has clean images
+    assert len(asked) == NUM_CELLS - blocks + repeated
     assert counts == [(120 * block, 120 * NUM_CELLS) for block in range(blocks + 1, NUM_CELLS + 1)]
 
 
@@ -73,7 +81,7 @@ def test_a_second_stop_keeps_what_both_have_done(tmp_path: Path) -> None:
             assessed(tmp_path / "a.json", stopping_after(3))
     asked: list[tuple[str, int, tuple[int, ...]]] = []
     assert_equal(assessed(tmp_path / "a.json", asked=asked), assessed(None))
-    assert len(asked) == NUM_CELLS - 6
+    assert len(asked) == NUM_CELLS - 6 + 1
 
 
 def test_any_function_continues(tmp_path: Path) -> None:
@@ -90,26 +98,49 @@ def test_an_error_of_a_model_leaves_no_progress(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"models": {**TWO, "far": TinyClassifier(bias=0.05)}},
-        {"models": {"far": TWO["far"], "near": TWO["near"]}},
-        {"options": FP32.model_copy(update={"severities": (1, 5)})},
-        {"options": FP32.model_copy(update={"num_images": 60})},
-        {"seed": 1},
-    ],
-    ids=["other weights", "another order", "other cells", "fewer images", "other images"],
-)
+OTHER_MODELS = {**TWO, "far": TinyClassifier(bias=0.05)}
+ANOTHER = {
+    "other weights": {"models": OTHER_MODELS},
+    "another order": {"models": {"far": TWO["far"], "near": TWO["near"]}},
+    "other cells": {"options": FP32.model_copy(update={"severities": (1, 5)})},
+    "fewer images": {"options": FP32.model_copy(update={"num_images": 60})},
+    "other labels": {"seed": 1},
+}
+
+
+@pytest.mark.parametrize("change", ANOTHER.values(), ids=ANOTHER.keys())
 def test_another_assessment_starts_over(
     tmp_path: Path, change: dict, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
         assessed(tmp_path / "a.json", stopping_after(5))
-    with caplog.at_level(logging.INFO):
-        found = assessed(tmp_path / "a.json", **change)
-    assert "starts over" in caplog.text
+    found = assessed(tmp_path / "a.json", **change)
+    assert "starting over" in caplog.text
+    assert "belongs to another assessment" in caplog.text
     assert_equal(found, assessed(None, **change))
+
+
+@pytest.mark.parametrize("where", ["clean", "corrupted", "function"])
+def test_other_images_or_functions_start_over(
+    tmp_path: Path, where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = tiny_images()
+    lighter = dataclasses.replace(images, images=images.images.clamp(max=249) + 6)
+
+    def assess_once(
+        place: Path | None, progress: Progress = no_progress, *, changed: bool
+    ) -> AssessmentResult:
+        shown = lighter if changed and where == "clean" else images
+        suite = TinySuite((lighter if changed and where == "corrupted" else images).images)
+        function = {"function": TWO["far" if changed else "near"].eval().forward}
+        models = function if where == "function" else TWO
+        return assess(models, shown, suite, FP32, resume_for=place, progress=progress)
+
+    with pytest.raises(KeyboardInterrupt):
+        assess_once(tmp_path / "a.json", stopping_after(5), changed=False)
+    found = assess_once(tmp_path / "a.json", changed=True)
+    assert "is of other models or images" in caplog.text
+    assert_equal(found, assess_once(None, changed=True))
 
 
 @pytest.mark.parametrize("damage", [b"", b"no safetensors", None], ids=["empty", "text", "cut"])
@@ -121,7 +152,7 @@ def test_damaged_progress_is_not_used(
     path = progress_file(tmp_path / "a.json")
     files.write_atomically(path, path.read_bytes()[:-100] if damage is None else damage)
     assert_equal(assessed(tmp_path / "a.json"), assessed(None))
-    assert "starts over" in caplog.text
+    assert "is damaged" in caplog.text
 
 
 def test_progress_is_also_saved_at_intervals(
@@ -135,3 +166,28 @@ def test_progress_is_also_saved_at_intervals(
 
     assessed(tmp_path / "a.json", progress)
     assert all(there)
+
+
+def test_a_signal_repeated_while_progress_is_saved_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = files.write_atomically
+
+    def interrupted(path: Path, data: bytes) -> None:
+        signal.raise_signal(signal.SIGINT)
+        write(path, data)
+
+    monkeypatch.setattr("ruggedize.assess.resuming.files.write_atomically", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        assessed(tmp_path / "a.json", stopping_after(3))
+    assert progress_file(tmp_path / "a.json").exists()
+
+
+def test_only_the_progress_of_this_assessment_is_removed(tmp_path: Path) -> None:
+    names = ("model-0.5.json", "model-1.5.json", "a[1].json", "a1.json", "exp.1", "exp.2")
+    for name in names:
+        for rank in (0, 1):
+            progress_file(tmp_path / name, rank).touch()
+    for left, name in zip(range(10, -1, -2), names, strict=True):
+        remove_progress(tmp_path / name)
+        assert len([*tmp_path.iterdir()]) == left

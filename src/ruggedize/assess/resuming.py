@@ -4,50 +4,63 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ruggedize.assess.metrics import Outcomes
+from ruggedize.assess.sharing import Kept, Shares
 from ruggedize.core import files
 from ruggedize.core.errors import UserError
 from ruggedize.core.reading import check_regular, parsed_json
+from ruggedize.core.signals import Signals
 
 SAVE_SECONDS = 300.0
 METADATA_KEY = "ruggedize"
-TOLERANCE = 1e-3  # of probabilities and losses that the same model computes twice
-Kept = Mapping[tuple[str, int], Outcomes]  # outcomes of a model by cell
+LARGEST_DIFFERENCE = 0.005  # mean, of the probabilities that a model computes twice
+LARGEST_SHARE = 0.01  # of images that a model classifies otherwise the second time; at least one
 log = logging.getLogger(__name__)
 
 
 def progress_file(assessment: Path, rank: int = 0) -> Path:
     """Return where a process saves its progress: next to the assessment, and named after it."""
-    return assessment.with_name(f"{assessment.stem}-progress-{rank}.safetensors")
+    return assessment.with_name(f"{prefix(assessment)}{rank}.safetensors")
 
 
 def remove_progress(assessment: Path) -> None:
     """Remove the progress of all processes, once the assessment is written."""
-    for path in assessment.parent.glob(progress_file(assessment, 0).name.replace("-0.", "-*.")):
+    for path in assessment.parent.glob(f"{escape(prefix(assessment))}[0-9]*.safetensors"):
         path.unlink(missing_ok=True)
 
 
+def prefix(assessment: Path) -> str:
+    """Return how the names of an assessment's progress files begin."""
+    return f"{assessment.name.removesuffix('.json')}-progress-"
+
+
 class Unfinished:
-    """The outcomes of all models so far, in one file.
+    """The outcomes of all models so far, saved to one file per process.
 
     Args:
-        path: the file; None: nothing is saved.
-        request: what the outcomes depend on, as far as it is cheap to know, as JSON values. Weights
-            and pixels are not part of it: the first block is repeated as a check instead.
+        assessment: path of the assessment, next to which progress is saved; None: it is not saved.
+        request: what the outcomes depend on, except the images' pixels, as JSON values.
         kept: outcomes by model and cell, allocated in full.
+        shares: the processes that share the images.
     """
 
     def __init__(
-        self, path: Path | None, request: Mapping[str, Any], kept: Mapping[str, Kept]
+        self,
+        assessment: Path | None,
+        request: Mapping[str, Any],
+        kept: Mapping[str, Kept],
+        shares: Shares,
     ) -> None:
-        self.path = path
+        self.path = assessment and progress_file(assessment, shares.rank)
         self.request = json.loads(json.dumps(request))
         self.kept = kept
+        self.shares = shares
         self.saved_at = time.monotonic()
 
     def load(self, num_blocks: int) -> int:
@@ -66,45 +79,35 @@ class Unfinished:
                 text = (file.metadata() or {}).get(METADATA_KEY, "{}")
                 about = parsed_json(self.path, text.encode())
                 if about["request"] != self.request:
-                    return self.start_over("it belongs to another assessment")
+                    return self.start_over("belongs to another assessment")
                 for name, array in self.arrays().items():
                     if tuple(file.get_slice(name).get_shape()) != array.shape:
-                        return self.start_over("it is damaged")
+                        return self.start_over("is damaged")
                     array[:] = file.get_tensor(name)
             blocks = int(about["blocks"])
         except (SafetensorError, UserError, ValueError, KeyError, TypeError):
-            return self.start_over("it is damaged")
-        return blocks if 0 < blocks <= num_blocks else self.start_over("it is damaged")
-
-    def fits(self, first: Mapping[str, Outcomes], cell: tuple[str, int]) -> bool:
-        """Return whether the outcomes of the first block, of a cell, are the saved ones again."""
-        for name, again in first.items():
-            saved = Outcomes(*(part[: len(again.classes)] for part in self.kept[name][cell]))
-            if not all(
-                np.allclose(one, other, rtol=TOLERANCE, atol=TOLERANCE)
-                for one, other in zip(saved[1:], again[1:], strict=True)
-            ):
-                return False
-        return True
+            return self.start_over("is damaged")
+        return blocks if 0 < blocks <= num_blocks else self.start_over("is damaged")
 
     def start_over(self, why: str) -> int:
         """Log why the saved progress is not used; return 0 blocks."""
-        log.warning("assess: starts over, without the progress in %s: %s", self.path, why)
+        log.warning("assess: starting over, because the progress in %s %s", self.path, why)
         return 0
 
     def save_at_intervals(self, blocks: int) -> None:
-        """Save if the last time is five minutes ago."""
+        """Save if the last save was at least five minutes ago."""
         if time.monotonic() - self.saved_at >= SAVE_SECONDS:
             self.save(blocks)
 
     def save(self, blocks: int) -> None:
-        """Save all outcomes, of which those of this number of blocks are done."""
+        """Save all outcomes; the first `blocks` blocks are done. A signal waits until the end."""
         from safetensors.numpy import save
 
         if self.path is None or not blocks:
             return
         about = json.dumps({"blocks": blocks, "request": self.request})
-        files.write_atomically(self.path, save(self.arrays(), {METADATA_KEY: about}))
+        with Signals():
+            files.write_atomically(self.path, save(self.arrays(), {METADATA_KEY: about}))
         self.saved_at = time.monotonic()
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -115,3 +118,14 @@ class Unfinished:
             for (name, severity), outcomes in own.items()
             for field, array in outcomes._asdict().items()
         }
+
+
+def are_alike(saved: Outcomes, again: Outcomes) -> bool:
+    """Return whether two outcomes are of the same model on the same images.
+
+    They may differ a little: a GPU does not always add in the same order.
+    """
+    others = int((saved.classes[:, 0] != again.classes[:, 0]).sum())
+    apart = float(np.abs(saved.confidences - again.confidences).mean())
+    most = max(1, int(LARGEST_SHARE * len(again.classes)))
+    return apart <= LARGEST_DIFFERENCE and others <= most

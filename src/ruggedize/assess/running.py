@@ -1,4 +1,4 @@
-"""Running of models on the blocks of an assessment, from the first one that is not done."""
+"""Run models on the blocks of an assessment, skipping those that are done."""
 
 import logging
 import time
@@ -11,7 +11,7 @@ import torch
 from ruggedize.assess.candidates import Candidate, outcomes_for, test_view
 from ruggedize.assess.cells import CLEAN_CELL, Block
 from ruggedize.assess.metrics import NUM_TOP, Outcomes
-from ruggedize.assess.resuming import Unfinished
+from ruggedize.assess.resuming import Unfinished, are_alike
 from ruggedize.assess.sharing import Kept
 from ruggedize.core.errors import UserError
 from ruggedize.core.progress import Progress
@@ -22,10 +22,8 @@ from ruggedize.kernels.types import Images
 log = logging.getLogger(__name__)
 
 
-def room_for(
-    cells: list[tuple[str, int]], work: list[Block], num_classes: int
-) -> Callable[[], Kept]:
-    """Return a function that allocates memory for all outcomes of a model, in one piece.
+def empty_outcomes(cells: list[tuple[str, int]], work: list[Block], num_classes: int) -> Kept:
+    """Allocate memory for all outcomes of a model, in one piece.
 
     Allocated block by block, they would lie between short-lived image buffers and fragment the
     heap, which would grow by half the size of all images.
@@ -35,19 +33,15 @@ def room_for(
         sizes[block.cell] += len(block.positions)
     stops = np.cumsum(list(sizes.values()))
     total, num_top = sum(sizes.values()), min(NUM_TOP, num_classes)
-
-    def room() -> Kept:
-        whole = Outcomes(
-            np.zeros((total, num_top), np.int16),
-            np.zeros((total, num_top), np.float32),
-            np.zeros(total, np.float32),
-        )
-        return {
-            cell: Outcomes(*(part[stop - n : stop] for part in whole))
-            for (cell, n), stop in zip(sizes.items(), stops, strict=True)
-        }
-
-    return room
+    whole = Outcomes(
+        np.zeros((total, num_top), np.int16),
+        np.zeros((total, num_top), np.float32),
+        np.zeros(total, np.float32),
+    )
+    return {
+        cell: Outcomes(*(part[stop - n : stop] for part in whole))
+        for (cell, n), stop in zip(sizes.items(), stops, strict=True)
+    }
 
 
 def run_models(
@@ -60,7 +54,7 @@ def run_models(
 ) -> None:
     """Run every model on every block, while a thread prepares the next block on all cores.
 
-    Outcomes are written to `unfinished`, which is saved at intervals and before a stop.
+    Outcomes are written to `unfinished`, which is saved at intervals, before a stop and at the end.
     """
     total, waited = sum(len(block.positions) for block in work), 0.0
 
@@ -68,7 +62,7 @@ def run_models(
         images = images_of(block, image_set, suite)
         return {name: test_view(model, images) for name, model in candidates.items()}
 
-    finished = blocks_done(candidates, unfinished, work, make)
+    finished = first = blocks_done(candidates, unfinished, work, make)
     done = sum(len(block.positions) for block in work[:finished])
     if finished:
         log.info("assess: continues after %s of %s images", f"{done:,}", f"{total:,}")
@@ -84,8 +78,9 @@ def run_models(
                 more = finished + 1 < len(work)
                 upcoming = ahead.submit(make, work[finished + 1]) if more else None
                 for name, found in outcomes_of_block(candidates, views, block).items():
-                    for place, part in zip(unfinished.kept[name][block.cell], found, strict=True):
-                        place[block.start : block.start + len(part)] = part
+                    own = part_of(unfinished.kept[name], block)
+                    for place, part in zip(own, found, strict=True):
+                        place[:] = part
                 finished += 1
                 done += len(block.positions)
                 unfinished.save_at_intervals(finished)
@@ -93,6 +88,8 @@ def run_models(
         except (KeyboardInterrupt, SystemExit):
             unfinished.save(finished)
             raise
+    if finished > first:
+        unfinished.save(finished)  # the other processes may not be ready, or the pictures
     seconds = time.monotonic() - started
     log.info(
         "assess: %.0f %% of the time was spent in the models, the rest waiting for images",
@@ -106,17 +103,27 @@ def blocks_done(
     work: list[Block],
     make: Callable[[Block], Mapping[str, Images]],
 ) -> int:
-    """Return how many blocks an earlier, stopped assessment has done.
+    """Return how many blocks an earlier, stopped assessment has done; 0 unless all processes agree.
 
-    The first block is run again: other weights or pixels would give other outcomes.
+    The first and the last of them are run again: other weights or images would give other outcomes.
     """
     finished = unfinished.load(len(work))
-    if not finished:
-        return 0
-    first = outcomes_of_block(candidates, make(work[0]), work[0])
-    if not unfinished.fits(first, work[0].cell):
-        return unfinished.start_over("models or images have changed")
-    return finished
+    for block in (work[0], work[finished - 1]) if finished else ():
+        again = outcomes_of_block(candidates, make(block), block)
+        saved = {name: part_of(kept, block) for name, kept in unfinished.kept.items()}
+        if not all(are_alike(saved[name], own) for name, own in again.items()):
+            finished = unfinished.start_over("is of other models or images")
+            break
+    if unfinished.path is None or unfinished.shares.agree(finished > 0):
+        return finished
+    return 0
+
+
+def part_of(kept: Kept, block: Block) -> Outcomes:
+    """Return the rows of a block, as views."""
+    return Outcomes(
+        *(part[block.start : block.start + len(block.labels)] for part in kept[block.cell])
+    )
 
 
 def outcomes_of_block(

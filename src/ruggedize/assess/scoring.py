@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from accelerate import Accelerator
 from jaxtyping import Int64
+from torch import Tensor, nn
 
 from ruggedize.assess.assessment import (
     Assessment,
@@ -41,14 +43,16 @@ from ruggedize.assess.doubts import warn_of_guessing, warn_of_other_sizes
 from ruggedize.assess.metrics import Outcomes, count_cell
 from ruggedize.assess.options import AssessOptions
 from ruggedize.assess.predictions import Predictions, Rows, Top
-from ruggedize.assess.resuming import Unfinished, progress_file
-from ruggedize.assess.running import room_for, run_models
+from ruggedize.assess.resuming import Unfinished
+from ruggedize.assess.running import empty_outcomes, run_models
 from ruggedize.assess.saving import AssessmentResult
 from ruggedize.assess.sharing import Kept, Shares
 from ruggedize.core.environment import version
+from ruggedize.core.places import user_path
 from ruggedize.core.progress import Progress, no_progress
 from ruggedize.corruptions import Suite, generated_suite
 from ruggedize.data import ImageSet
+from ruggedize.models import Predictor
 
 
 def assess(  # noqa: PLR0913
@@ -58,7 +62,7 @@ def assess(  # noqa: PLR0913
     options: AssessOptions | None = None,
     *,
     accelerator: Accelerator | None = None,
-    state: Path | None = None,
+    resume_for: Path | str | None = None,
     progress: Progress = no_progress,
 ) -> AssessmentResult:
     """Assess models on clean images and on every cell of a suite; the first is the baseline.
@@ -73,8 +77,8 @@ def assess(  # noqa: PLR0913
             `options.corruption_options`.
         options: cells, number of images and precision.
         accelerator: processes that share the images; each returns the whole result. Default: one.
-        state: the file that the assessment will be written to. Next to it, progress is saved every
-            five minutes and before a stop; the same call continues from there. Remove the progress
+        resume_for: path of the assessment that will be saved. Progress is saved next to it every
+            five minutes and when stopped, and the same call continues from it; afterwards remove it
             with `remove_progress`. Default: nothing is saved.
         progress: called as progress(task, done, total) after every block of images.
 
@@ -98,10 +102,11 @@ def assess(  # noqa: PLR0913
             left_as_they_were.enter_context(in_eval_mode(model))
             candidates[name] = prepared(name, model, options, image_set)
         warn_of_other_sizes({n: c.inputs for n, c in candidates.items()}, image_set.image_size)
-        room = room_for([CLEAN_CELL, *cells], work, len(image_set.classes))
-        kept = {name: room() for name in candidates}
-        request = request_of(candidates, image_set, suite, work, shares)
-        unfinished = Unfinished(state and progress_file(state, shares.rank), request, kept)
+        every = [CLEAN_CELL, *cells]
+        kept = {name: empty_outcomes(every, work, len(image_set.classes)) for name in candidates}
+        place = None if resume_for is None else user_path(resume_for)
+        facts = (models, candidates, image_set, suite, work)
+        unfinished = Unfinished(place, request_of(*facts) if place else {}, kept, shares)
         run_models(candidates, unfinished, image_set, suite, work, progress)
     sizes = dict.fromkeys(cells, len((other or clean).positions))
     sizes[CLEAN_CELL] = len(clean.positions)
@@ -122,13 +127,13 @@ def image_facts(image_set: ImageSet, clean: Chosen) -> ImageFacts:
 
 
 def request_of(
+    models: Mapping[str, Assessable],
     candidates: Mapping[str, Candidate],
     image_set: ImageSet,
     suite: Suite,
     work: list[Block],
-    shares: Shares,
 ) -> dict[str, Any]:
-    """Return what the outcomes of an assessment depend on, except weights and pixels."""
+    """Return what the outcomes depend on, except pixels and the weights of other functions."""
     rows = hashlib.sha256()
     for block in work:
         rows.update(f"{block.cell} {block.start}".encode())
@@ -140,10 +145,23 @@ def request_of(
         "image_size": image_set.image_size,
         "rows": rows.hexdigest(),
         "models": [
-            [name, model.precision, model.inputs.model_dump()] for name, model in candidates.items()
+            [name, model.precision, model.inputs.model_dump(), weights_hash(models[name])]
+            for name, model in candidates.items()
         ],
-        "process": [shares.rank, shares.num_processes],
     }
+
+
+def weights_hash(model: Assessable) -> str:
+    """Return a hash of a network's weights and buffers; empty for another function."""
+    network = model.model if isinstance(model, Predictor) else model
+    if not isinstance(network, nn.Module):
+        return ""
+    found = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        found.update(name.encode())
+        if isinstance(value, Tensor):  # a module may add other values
+            found.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
 
 
 def result_of(

@@ -32,6 +32,14 @@ class Shares(NamedTuple):
         whole, rest = divmod(n, self.num_processes)
         return [whole + (rank < rest) for rank in range(self.num_processes)]
 
+    def agree(self, value: bool) -> bool:
+        """Return whether a value is true in every process."""
+        if self.accelerator is None:
+            return value
+        found = self.accelerator.gather(torch.tensor([value], device=self.accelerator.device))
+        assert isinstance(found, Tensor)
+        return bool(found.all())
+
     def own(self, chosen: Chosen) -> Chosen:
         """Return this process's share of the images."""
         sizes = self.sizes(len(chosen.positions))

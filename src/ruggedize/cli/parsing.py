@@ -93,15 +93,16 @@ def condensed(text: str, arguments: list[str]) -> str:
     messages = [box for box in boxes if box and box not in TITLES]
     fault = messages[0].partition(" Available ")[0] if messages else "invalid arguments"
     fault = fault.partition(" Got errors:")[0].replace("no type matching {None}|", "it must be ")
-    fault = fault.replace(" could be instantiated from", ", got")
+    fault = fault.partition(" (applied to ")[0].replace(" could be instantiated from", ", got")
     command = arguments[0] if arguments and arguments[0] in COMMANDS else ""
-    known = [*COMMANDS] if not command else re.findall(r"--[a-z-]+", text)
-    wrong = next((word for word in arguments if word in fault and word.strip("-")), "")
-    others = [name for name in known if name != "--help" and not wrong.startswith(name)]
-    if near := difflib.get_close_matches(wrong, others, 1):
+    words = arguments[1:] if command else arguments
+    wrong = next((word for word in words if word in fault and word.strip("-")), "")
+    shown_by_tyro = text.replace(wrong, "") if wrong else text
+    known = re.findall(r"--[a-z-]+", shown_by_tyro) if command else [*COMMANDS]
+    if near := difflib.get_close_matches(wrong, [k for k in known if k != "--help"], 1):
         hint = f"; did you mean {near[0]}?"
-    elif fault.startswith("Unrecognized options") and takes_changes(command):
-        hint = ";\noptions of the recipe are set as in --set student.epochs=3"
+    elif fault.startswith("Unrecognized") and takes_changes(command):
+        hint = ";\noptions of the recipe are set with --set SECTION.OPTION=VALUE: student.epochs=3"
     else:
         hint = ""
     help_command = " ".join(part for part in ("ruggedize", command, "--help") if part)

@@ -1,4 +1,4 @@
-"""Deferring of SIGINT and SIGTERM."""
+"""Defer SIGINT and SIGTERM."""
 
 import signal
 import threading
@@ -13,7 +13,7 @@ Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
 class Signals:
-    """Context manager that defers SIGINT and SIGTERM, such as until a training has saved its state.
+    """Context manager that defers SIGINT and SIGTERM until the block ends.
 
     The previous handlers are restored on exit, so that a notebook or an embedding program keeps
     its own. A second signal takes effect immediately; one within a second of the first is treated

@@ -81,10 +81,10 @@ def signals_deferred() -> Iterator[None]:
     """Defer SIGINT and SIGTERM while worker processes are started; the workers inherit a block.
 
     An exception that a signal handler raises during the start would be lost, or leave workers that
-    nobody ends. To block the signals is not enough: they may reach another thread, and then Python
-    runs the handler in the main thread. Workers need the block because signals often reach the
-    whole process group, but only the main process should handle them, after finishing its step;
-    workers end when the main process stops them or exits.
+    nobody ends. Blocking alone is not enough: another thread may receive the signal, and Python
+    then runs the handler in the main thread. Workers need the block because signals often reach
+    the whole process group, but only the main process should handle them, after finishing its
+    step; workers end when the main process stops them or exits.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows, where worker processes are not forked
         yield

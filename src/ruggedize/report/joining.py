@@ -94,10 +94,14 @@ def same_images(first: RunRecord, second: RunRecord) -> bool:
 def other_images(first: RunRecord, second: RunRecord) -> str:
     """Return what the second record was assessed on unlike the first; empty if on the same."""
     ours, theirs = first.assessment, second.assessment
-    if (ours.suite, ours.unpaired) != (theirs.suite, theirs.unpaired):
+    if ours.suite != theirs.suite:
         return "another suite"
     if ours.suite_facts != theirs.suite_facts:
-        return "corruptions with another seed or other options"
+        one, other = ours.suite_facts, theirs.suite_facts
+        keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
+        return f"corruptions that differ in {', '.join(keys)}"
+    if ours.unpaired != theirs.unpaired:
+        return "other images of the suite"
     if ours.images.classes != theirs.images.classes:
         return "other classes"
     if not same_data(ours, theirs):

@@ -10,9 +10,10 @@ from ruggedize.assess import CLEAN, Interval, summary_cells
 from ruggedize.core.errors import UserError
 from ruggedize.report.compare import summary_rows
 from ruggedize.report.corruption_error import CorruptionError, Normaliser, corruption_error
-from ruggedize.report.joining import comparisons_of, find_model, other_images, same_images
+from ruggedize.report.joining import find_model
+from ruggedize.report.pairing import differences_of, partners, reason_apart
 from ruggedize.report.record import RunRecord
-from ruggedize.report.seeds import LONGEST_SHOWN, repetitions, settings, t_interval
+from ruggedize.report.seeds import LONGEST_SHOWN, repetitions, settings
 
 MOST_OPTIONS = 40
 PROVENANCE = ("digest of", "version of")  # changes with every change of the software
@@ -61,7 +62,7 @@ class Standings(NamedTuple):
     rows: list[Row]
     baseline: tuple[str, str]  # run, model
     hidden: list[str]  # options that differ and whose values are too long for the table
-    unpaired: dict[str, str]  # what a single run was assessed on unlike the baseline's, by run
+    not_compared: dict[str, str]  # by run: why it has no differences
 
     @property
     def titles(self) -> list[str]:
@@ -110,13 +111,9 @@ def standings(
         for group in groups
         for name in group.records[0].assessment.models
     ]
-    unpaired = {
-        group.name: what
-        for group in groups
-        if len(group.records) == len(base.records) == 1
-        and (what := other_images(record, group.records[0]))
-    }
-    return Standings(columns, rows, (base.name, model), hidden, unpaired)
+    reasons = {group.name: reason_apart(group.records, base.records) for group in groups}
+    apart = {name: why for name, why in reasons.items() if why}
+    return Standings(columns, rows, (base.name, model), hidden, apart)
 
 
 def columns_of(groups: list[list[RunRecord]]) -> list[Column]:
@@ -175,55 +172,6 @@ def spread(values: list[float]) -> Spread:
     """Return the mean and standard deviation over seeds."""
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return Spread(float(np.mean(values)), deviation)
-
-
-def partners(group: list[RunRecord], base: list[RunRecord]) -> list[tuple[RunRecord, RunRecord]]:
-    """Pair the runs of two groups by seed, or their only runs; empty if a run has no partner."""
-    if group is base:
-        return [(record, record) for record in group]
-    if len(group) == len(base) == 1:
-        return [(group[0], base[0])]
-    seeds = {record.seed: record for record in base if record.seed is not None}
-    pairs = [(record, seeds[record.seed]) for record in group if record.seed in seeds]
-    return pairs if len(pairs) == len(group) > 1 else []
-
-
-def differences_of(
-    pairs: list[tuple[RunRecord, RunRecord]], model: str, baseline: str, summaries: list[str]
-) -> dict[str, Interval]:
-    """Compare a model with the baseline: a paired bootstrap for one pair, else over the seeds."""
-    pairs = [(record, base) for record, base in pairs if same_images_or_draws(record, base)]
-    if len(pairs) == 1:
-        ((record, base),) = pairs
-        predictions = {"model": record.predictions[model], "baseline": base.predictions[baseline]}
-        if not same_images(record, base):
-            return {}
-        found = comparisons_of(base.assessment, "baseline", "model", predictions)
-        return {each.summary: Interval(each.difference, each.low, each.high) for each in found}
-    result = {}
-    for summary in summaries:
-        values = [
-            (after, before)
-            for record, base in pairs
-            if (after := record.assessment.models[model].summary.get(summary)) is not None
-            and (before := base.assessment.models[baseline].summary.get(summary)) is not None
-        ]
-        if len(values) == len(pairs) > 1:
-            result[summary] = t_interval([after - before for after, before in values])
-    return result
-
-
-def same_images_or_draws(record: RunRecord, base: RunRecord) -> bool:
-    """Return whether two runs were assessed on the same cells of the same test images."""
-    ours, theirs = record.assessment, base.assessment
-    one, other = (next(iter(each.predictions.values())) for each in (record, base))
-    return (
-        ours.images == theirs.images
-        and ours.suite == theirs.suite
-        and one.cells.keys() == other.cells.keys()
-        and np.array_equal(one.index, other.index)
-        and np.array_equal(one.labels, other.labels)
-    )
 
 
 def errors_of(group: Group, name: str, normaliser: Normaliser | None) -> CorruptionError | None:

@@ -1,4 +1,4 @@
-"""A non-finite loss or gradient ends a training."""
+"""Detect a non-finite loss or gradient and end the training."""
 
 import math
 from typing import TYPE_CHECKING
