@@ -28,7 +28,10 @@ MISTAKES = {
     "an option of another command": (["run", "demo", "--severities", "5"], ["--set SECTION"]),
     "a plural": (["run", "demo", "--seeds", "3"], ["did you mean --seed?"]),
     "a plural of --set": (["run", "demo", "--sets", "a=1"], ["did you mean --set?"]),
-    "a key of the recipe as a flag": (["run", "demo", "--student.epochs=3"], ["--set SECTION.OPTION=VALUE"]),
+    "a key of the recipe as a flag": (
+        ["run", "demo", "--student.epochs=3"],
+        ["--set SECTION.OPTION=VALUE"],
+    ),
     "a value of the wrong type": (["run", "demo", "--seed", "x"], ["--seed", "x"]),
     "a missing argument": (["run"], ["run", "--help"]),
     "an unknown key": (["run", "demo", "--set", "student.objective.temprature=3"], ["temperature"]),
