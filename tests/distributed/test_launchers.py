@@ -31,7 +31,8 @@ def test_a_whole_run_works_in_two_processes(tmp_path: Path, kind: str) -> None:
         assert len((out / name / "metrics.jsonl").read_text().splitlines()) == 2
     assert result.stdout.count("report:") == 1
     written = [json.loads((tmp_path / f"written-{rank}.json").read_text()) for rank in (0, 1)]
-    assert not written[1]
+    assert all("assessment-progress-1" in path for path in written[1])
+    assert not list(out.glob("*-progress-*"))
     assert len(list(out.glob("tensorboard/events*"))) == 1
     assert {str(out / "teacher" / "model.safetensors"), str(out / "report.html")} <= {*written[0]}
 
