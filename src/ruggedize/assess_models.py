@@ -13,7 +13,6 @@ from ruggedize.assess import (
     assess,
     examples_folder,
     load_assessment,
-    remove_progress,
     save_assessment,
     save_examples,
     suite_for,
@@ -105,7 +104,6 @@ def assess_files(  # noqa: PLR0913
     if accelerator.is_main_process:
         facts = facts_of(named, data, recipe, suite)
         save_with_pictures(result, data.images, suite, out, facts)
-        remove_progress(out)
     return accelerator.is_main_process
 
 

@@ -10,7 +10,6 @@ from ruggedize.assess import (
     assess,
     chosen_cells,
     load_assessment,
-    remove_progress,
     save_assessment,
     save_examples,
     suite_for,
@@ -289,5 +288,4 @@ def assess_stages(
     elif accelerator.is_main_process:
         check_same_data(folder, recipe)
     if accelerator.is_main_process:
-        remove_progress(place)
         write_report([folder], folder / "report.html")

@@ -14,8 +14,8 @@ from ruggedize.assess import (
     AssessOptions,
     assess,
     progress_file,
-    remove_progress,
 )
+from ruggedize.assess.saving import remove_progress
 from ruggedize.core import files
 from ruggedize.core.progress import Progress, no_progress
 from tests.tiny_assessment import FP32, TinyClassifier, TinySuite, tiny_images

@@ -36,8 +36,7 @@ from .options import parsed_severities as parsed_severities
 from .predictions import Predictions as Predictions
 from .predictions import load_predictions as load_predictions
 from .predictions import predictions_folder as predictions_folder
-from .resuming import progress_file as progress_file
-from .resuming import remove_progress as remove_progress
 from .saving import AssessmentResult as AssessmentResult
+from .saving import progress_file as progress_file
 from .saving import save_assessment as save_assessment
 from .scoring import assess as assess

@@ -4,13 +4,13 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from glob import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ruggedize.assess.metrics import Outcomes
+from ruggedize.assess.saving import progress_file
 from ruggedize.assess.sharing import Kept, Shares
 from ruggedize.core import files
 from ruggedize.core.errors import UserError
@@ -22,22 +22,6 @@ METADATA_KEY = "ruggedize"
 LARGEST_DIFFERENCE = 0.005  # mean, of the probabilities that a model computes twice
 LARGEST_SHARE = 0.01  # of images that a model classifies otherwise the second time; at least one
 log = logging.getLogger(__name__)
-
-
-def progress_file(assessment: Path, rank: int = 0) -> Path:
-    """Return where a process saves its progress: next to the assessment, and named after it."""
-    return assessment.with_name(f"{prefix(assessment)}{rank}.safetensors")
-
-
-def remove_progress(assessment: Path) -> None:
-    """Remove the progress of all processes, once the assessment is written."""
-    for path in assessment.parent.glob(f"{escape(prefix(assessment))}[0-9]*.safetensors"):
-        path.unlink(missing_ok=True)
-
-
-def prefix(assessment: Path) -> str:
-    """Return how the names of an assessment's progress files begin."""
-    return f"{assessment.name.removesuffix('.json')}-progress-"
 
 
 class Unfinished:

@@ -78,8 +78,8 @@ def assess(  # noqa: PLR0913
         options: cells, number of images and precision.
         accelerator: processes that share the images; each returns the whole result. Default: one.
         resume_for: path of the assessment that will be saved. Progress is saved next to it every
-            five minutes and when stopped, and the same call continues from it; afterwards remove it
-            with `remove_progress`. Default: nothing is saved.
+            five minutes and when stopped, and the same call continues from it; `save_assessment`
+            removes it. Default: nothing is saved.
         progress: called as progress(task, done, total) after every block of images.
 
     Raises:
