@@ -5,14 +5,16 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager
 from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import _remove_worker_pids
 from torch.utils.data import DataLoader, Dataset
 
 from ruggedize.core.errors import UserError
@@ -41,26 +43,46 @@ def worker_results(
     )
     with signals_deferred(), main_hidden():
         results = iter(loader)
-        for process in set(active_children()) - earlier:
+        processes = set(active_children()) - earlier
+        for process in processes:
             process.name = WORKER_NAME
-    return with_short_errors(results)
+        notice_deaths_in_next(results)
+    return with_short_errors(results, processes)
 
 
-def with_short_errors(results: Any) -> Iterator[Any]:
-    """Yield the results; raise UserError if a worker process has died."""
+def notice_deaths_in_next(results: Any) -> None:
+    """Make only the next request for a batch notice that a worker process has died.
+
+    torch's handler of SIGCHLD would raise RuntimeError in the main thread, in the middle of
+    whatever it is doing. Without it torch checks the workers at least every five seconds while it
+    waits for a batch, as it always does on Windows.
+    """
+    _remove_worker_pids(id(results))
+    results._worker_pids_set = False
+
+
+def with_short_errors(results: Any, processes: Set[BaseProcess]) -> Iterator[Any]:
+    """Yield the results; raise UserError if one of the worker processes has died."""
     try:
         yield from results
     except (RuntimeError, ConnectionError, EOFError) as error:
         if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
-        cause = str(error).partition("\n")[0]
-        with suppress(RuntimeError):  # of another dead worker, which Python would print at exit
-            results._shutdown_workers()
+        results._shutdown_workers()
+        cause = cause_of_death(processes) or str(error).partition("\n")[0]
         raise UserError(
             f"a worker process that decodes images has died ({cause});\n"
             "memory or /dev/shm is probably too small: set data.streaming = true and "
             "data.workers = 1, or give the container more memory (docker run --shm-size=2g)"
         ) from error
+
+
+def cause_of_death(processes: Set[BaseProcess]) -> str:
+    """Return the name of a signal that has killed a worker, or an empty string."""
+    for process in processes:
+        if process.exitcode and process.exitcode < 0:
+            return signal.Signals(-process.exitcode).name
+    return ""
 
 
 def raise_fault(fault: str) -> Images:
