@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -220,6 +221,38 @@ def test_a_mean_over_seeds_is_not_compared_with_one_seed(tmp_path: Path) -> None
     found = standings([*runs, read_record(other)], "other/teacher", None)
     assert set(found.rows[1].differences) == {None}
     assert found.rows[3].differences[0] is not None
+    assert found.not_compared == {"tiny": "its seeds are not those of the baseline"}
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"suite": "another"}, "another suite"),
+        ({"classes": ["x"]}, "other classes"),
+        ({}, ""),
+    ],
+)
+def test_groups_of_seeds_on_other_images_say_why_they_are_not_compared(
+    tmp_path: Path, change: dict[str, Any], what: str
+) -> None:
+    runs = []
+    for place in ("one", "two"):
+        runs += [tiny_run(tmp_path / place / f"{place}-seed{seed}", seed) for seed in range(2)]
+    for run in runs[2:]:
+        recipe = run / "recipe.toml"
+        files.write_atomically(recipe, recipe.read_bytes() + b"validation = 5\n")
+    records = [read_record(run) for run in runs]
+    records[2:] = [altered(record, **change) for record in records[2:]]
+    found = standings(records, None, None)
+    assert found.not_compared == ({"two": f"it was assessed on {what}"} if what else {})
+    assert bool(found.rows[3].differences[0]) == (not what)
+
+
+def altered(record: RunRecord, **changes: Any) -> RunRecord:
+    """Return a record that was assessed on another suite or on images of other classes."""
+    old = record.assessment
+    images = old.images.model_copy(update=changes)
+    return replace(record, assessment=old.model_copy(update={**changes, "images": images}))
 
 
 def test_means_over_other_cells_have_columns_of_their_own(near: Path, tmp_path: Path) -> None:

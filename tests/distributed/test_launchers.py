@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ruggedize.assess import progress_file
 from tests.behaviour.runs import ruggedize, steps_saved, tiny_demo, wait_until
 from tests.distributed.launching import (
     ROOT,
@@ -61,6 +62,34 @@ def test_a_run_of_two_processes_that_was_killed_goes_on_in_one(tmp_path: Path) -
     ]
     assert delivered == [2, 1]
     assert len((out / "student" / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_an_assessment_that_was_stopped_in_two_processes_continues_in_them(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    whole = ruggedize(*tiny_demo(out))
+    assert whole.returncode == 0, whole.stderr
+    options = ["--severities", "1-5", "--option", "frost.textures=procedural", "--out"]
+    first, second = (progress_file(tmp_path / "cut.json", rank) for rank in (0, 1))
+    command = [*launcher("torch", 2), "tests.behaviour.saving_often", "assess", str(out), *options]
+    two = subprocess.Popen(
+        [*command, str(tmp_path / "cut.json")],
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT,
+        env=environment(),
+        text=True,
+    )
+    wait_until(two, lambda: first.exists() and second.exists())
+    two.terminate()
+    assert two.wait(120) != 0
+    assert not (tmp_path / "cut.json").exists()
+    said = {}
+    for name in ("cut.json", "whole.json"):
+        again = launched("ruggedize", "assess", out, *options, tmp_path / name, num_processes=2)
+        assert again.returncode == 0, again.stderr
+        said[name] = again.stderr.count("assess: continues after")
+    assert said == {"cut.json": 1, "whole.json": 0}
+    assert not list(tmp_path.glob("*-progress-*"))
+    assert (tmp_path / "cut.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
 
 
 def test_two_launchers_find_one_another_as_two_machines_would(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def reason_apart(group: list[RunRecord], base: list[RunRecord]) -> str:
     """Return why a group of runs cannot be compared with another; empty if it can."""
     pairs = partners(group, base)
     if not pairs:
-        return "their seeds are not those of the baseline"
+        return "its seeds are not those of the baseline"
     compare = same_images if len(pairs) == 1 else same_images_or_draws
     other = next((pair for pair in pairs if not compare(*pair)), None)
     what = other and (other_images(other[1], other[0]) or "other test images")
