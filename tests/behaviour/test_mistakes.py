@@ -26,6 +26,11 @@ MISTAKES = {
         ["--epochs", "--set SECTION.OPTION=VALUE"],
     ),
     "an option of another command": (["run", "demo", "--severities", "5"], ["--set SECTION"]),
+    "an option of a function": (
+        ["corrupt", "--data", "digits", "--severity", "3", "--out", "c"],
+        ["Unrecognized options: --severity, 3\nruggedize corrupt --help"],
+    ),
+    "a file that is no report": (["report", sys.executable], ["neither a model nor an assessment"]),
     "a plural": (["run", "demo", "--seeds", "3"], ["did you mean --seed?"]),
     "a plural of --set": (["run", "demo", "--sets", "a=1"], ["did you mean --set?"]),
     "a key of the recipe as a flag": (

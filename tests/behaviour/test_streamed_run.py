@@ -59,7 +59,7 @@ def test_a_signal_to_all_processes_leaves_the_workers_to_the_main_one(
     assert process.wait(timeout=120) == status
     _, said = process.communicate(timeout=20)  # ends when no worker is left to write
     assert "Traceback" not in said
-    assert "ruggedize: stopped; progress is saved, resume with" in said
+    assert "ruggedize: stopped; resume with" in said
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
     assert ruggedize(*arguments).returncode == 0

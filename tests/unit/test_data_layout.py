@@ -181,7 +181,7 @@ def test_what_was_found_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture
         picture(tmp_path / "train/dog" / f"{number}.png", COLOURS["dog"], number)
     with caplog.at_level(logging.INFO):
         load_data(tmp_path, image_size=8)
-    assert "train 99 images of 2 classes (cat 9 to dog 90)" in caplog.text
+    assert "train 99 images of 2 classes (from 9 of cat to 90 of dog)" in caplog.text
     assert "test 6 images of 2 classes" in caplog.text
     assert "dog has 90 training images and cat has 9" in caplog.text
     assert "no " not in caplog.text

@@ -26,6 +26,13 @@ def test_a_test_folder_goes_before_all_others_and_train_is_not_read(tmp_path: Pa
     assert sorted(found.digest.parts) == ["test"]
 
 
+def test_a_class_may_have_no_training_images(tmp_path: Path) -> None:
+    folder = colour_folder(tmp_path / "data", ("train", "test"))
+    for image in (folder / "train" / "red").iterdir():
+        image.unlink()
+    assert loaded(folder).images.classes == ("blue", "green", "red")
+
+
 def test_imagenets_layout_is_read_from_val(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

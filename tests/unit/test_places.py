@@ -86,7 +86,7 @@ def test_home_is_expanded_in_recipes_and_calls(
 
 def test_messages_name_absolute_places(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUGGEDIZE_DATA", "/store")
-    with pytest.raises(UserError, match=rf"{here}/photoz or /store/photoz does not exist"):
+    with pytest.raises(UserError, match=rf"neither {here}/photoz nor /store/photoz exists"):
         load_data("photoz", image_size=16)
 
 

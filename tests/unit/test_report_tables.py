@@ -105,7 +105,7 @@ def test_corruption_errors_of_other_cells_are_an_error(place: Path, tmp_path: Pa
     options = AssessOptions(precision="fp32", severities=(5,))
     result = assess({"other": TinyClassifier()}, images, TinySuite(images.images), options)
     other = save_assessment(result, tmp_path / "other.json")
-    with pytest.raises(UserError, match="not assessed on the suite and cells of x & y"):
+    with pytest.raises(UserError, match="not assessed on the images, suite and cells of x & y"):
         paper_table([place, other], "csv", mce_baseline="x & y")
     assert "other" in paper_table([place, other], "csv", baseline="x & y")
 

@@ -233,8 +233,9 @@ def test_teachers_are_equal_for_the_same_options_and_seed_only(tmp_path: Path) -
     [
         ("seeds = [0, 1]", "seeds = [1, 1]", "seeds must be distinct"),
         ("seeds = [0, 1]", "seeds = []", "at least 1"),
-        ('baseline = "noise-only"', 'baseline = "noise"', "baseline must be one of noise-only"),
+        ('baseline = "noise-only"', 'baseline = "noise"', "got noise;\nthe arms are noise-only"),
         ("{ forward_epochs = 15 }", "{ forward_epochs = 15, pflop = 1 }", "or pflop"),
+        ("forward_epochs", "forward_epoch", "unknown entry;\ndid you mean forward_epochs?"),
         ("[arms.taught]", "[arms.taught]\nseeds = [0, 0]", "arms.taught.seeds: seeds must be"),
         ("[recipe.data]", "[recipes.data]", "recipes"),
         ("temperature = 1.0", "temprature = 1.0", "arm taught-cool"),

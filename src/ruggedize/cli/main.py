@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 import ruggedize
 from ruggedize.cli.display import Messages
 from ruggedize.cli.parsing import parse
-from ruggedize.cli.variables import set_variables
+from ruggedize.cli.variables import RUN_OF_STUDY, set_variables
 from ruggedize.cli.watchdog import GRACE_SECONDS, Watchdog
 from ruggedize.core.errors import UserError, shown, shown_lines
 
@@ -188,12 +188,12 @@ def line_when_ended() -> str:
 
 
 def print_resume_command() -> None:
-    """Print the command that resumes, in the first process only."""
-    if os.environ.get("RANK", "0") != "0":
+    """Print the command that resumes, in the first process only; a study prints its own."""
+    if os.environ.get("RANK", "0") != "0" or RUN_OF_STUDY in os.environ:
         return
     if sys.argv[1:2] and sys.argv[1] not in RESUMABLE:
         print("ruggedize: stopped", file=sys.stderr)
         return
     alone = os.environ.get("WORLD_SIZE", "1") == "1"
     command = shlex.join(["ruggedize", *sys.argv[1:]]) if alone else "the launcher's command again"
-    print(f"ruggedize: stopped; progress is saved, resume with\n{shown(command)}", file=sys.stderr)
+    print(f"ruggedize: stopped; resume with\n{shown(command)}", file=sys.stderr)

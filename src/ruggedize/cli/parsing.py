@@ -98,8 +98,8 @@ def condensed(text: str, arguments: list[str]) -> str:
     words = arguments[1:] if command else arguments
     wrong = next((word for word in words if word in fault and word.strip("-")), "")
     shown_by_tyro = text.replace(wrong, "") if wrong else text
-    known = re.findall(r"--[a-z-]+", shown_by_tyro) if command else [*COMMANDS]
-    if near := difflib.get_close_matches(wrong, [k for k in known if k != "--help"], 1):
+    known = options_of(command, shown_by_tyro) if command else [*COMMANDS]
+    if near := difflib.get_close_matches(wrong, known, 1):
         hint = f"; did you mean {near[0]}?"
     elif fault.startswith("Unrecognized") and takes_changes(command):
         hint = ";\noptions of the recipe are set with --set SECTION.OPTION=VALUE: student.epochs=3"
@@ -107,6 +107,13 @@ def condensed(text: str, arguments: list[str]) -> str:
         hint = ""
     help_command = " ".join(part for part in ("ruggedize", command, "--help") if part)
     return f"{fault.rstrip('.:')}{hint}\n{help_command} shows the usage"
+
+
+def options_of(command: str, text: str) -> list[str]:
+    """Return the options in tyro's text that the command has; it may name those of others, too."""
+    names = ["option", "set", "csv", *inspect.signature(COMMANDS[command]).parameters]
+    own = {f"--{name.replace('_', '-')}" for name in names}
+    return [option for option in re.findall(r"--[a-z-]+", text) if option in own]
 
 
 def takes_changes(command: str) -> bool:

@@ -1,6 +1,7 @@
 """The command that runs studies: each run in a process of its own."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ruggedize.cli.args import Folder, Name, StudyFile, Switch
 from ruggedize.cli.display import Bars, console, table
+from ruggedize.cli.variables import RUN_OF_STUDY
 from ruggedize.cli.watchdog import GRACE_SECONDS
 from ruggedize.core import files
 from ruggedize.core.errors import UserError
@@ -103,7 +105,8 @@ def exit_code_of(command: list[str]) -> int:
 
     The command has its own session, so that Ctrl-C reaches it once, from here, as SIGTERM.
     """
-    process = subprocess.Popen(command, start_new_session=True)
+    env = os.environ | {RUN_OF_STUDY: "1"}
+    process = subprocess.Popen(command, start_new_session=True, env=env)
     try:
         return process.wait()
     except BaseException:

@@ -3,6 +3,7 @@
 import os
 
 SPIN_COUNT = 1000  # of a waiting thread before it sleeps (docs/performance.md, "Other work")
+RUN_OF_STUDY = "RUGGEDIZE_RUN_OF_STUDY"  # set by a study for the processes that it starts
 
 
 def set_variables() -> None:

@@ -39,9 +39,14 @@ def reject_unwritable_file(path: Path) -> None:
 
 
 def reject_missing_run(folder: Path) -> None:
-    """Raise UserError if a run folder does not exist; suggest a folder with a similar name."""
+    """Raise UserError if a path is not a run folder; suggest a folder with a similar name."""
     if folder.is_dir():
         return
+    if folder.exists():
+        raise UserError(
+            f"{folder} is a file that is neither a model nor an assessment (.json);\n"
+            "use the path of a run folder or of one of these"
+        )
     siblings = [path.name for path in folder.absolute().parent.glob("*") if path.is_dir()]
     similar = difflib.get_close_matches(folder.name, siblings, 1)
     hint = f"did you mean {folder.with_name(similar[0])}?" if similar else "run it first"

@@ -266,10 +266,13 @@ def load_folder_splits(options: DataOptions, progress: Progress) -> Splits:
         return load_folder(path, options, progress)
     reject_hidden(path)
     near = difflib.get_close_matches(options.name.lower(), BUILT_IN, n=1, cutoff=0.5)
-    places = " or ".join(shown(place) for place in places_of(options))
+    places = [shown(place) for place in places_of(options)]
+    absent = f"{places[0]} does not exist"
+    if len(places) > 1:
+        absent = f"neither {' nor '.join(places)} exists"
     guess = f"did you mean {near[0]}? " if near else ""
     raise UserError(
-        f"there is no data set or folder {shown(options.name)}: {places} does not exist;\n"
+        f"there is no data set or folder {shown(options.name)}: {absent};\n"
         f"{guess}use {', '.join(BUILT_IN)} or a folder that contains train/CLASS/*"
     )
 

@@ -59,7 +59,7 @@ def described_part(part: ImageSet) -> str:
     if not found:
         return f"{len(part):,} images"
     fewest, most = min(found, key=lambda c: found[c]), max(found, key=lambda c: found[c])
-    sizes = f"{fewest} {found[fewest]:,} to {most} {found[most]:,}"
+    sizes = f"from {found[fewest]:,} of {fewest} to {found[most]:,} of {most}"
     if found[fewest] == found[most]:
         sizes = f"{found[most]:,} of each"
     return f"{len(part):,} images of {len(found)} classes ({sizes})"

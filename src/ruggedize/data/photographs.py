@@ -72,7 +72,7 @@ def load_test_images(options: DataOptions, progress: Progress = no_progress) -> 
         )
     parts = {part or WHOLE_FOLDER: list_classes(folder)}
     if "train" in folders:
-        trained = list_classes(stepped_into(folders["train"]))
+        trained = list_classes(stepped_into(folders["train"]), may_be_empty=True)
         parts = with_spelling_of_train({"train": trained, **parts})
     classes = tuple(sorted({name for found in parts.values() for name in found}))
     parts.pop("train", None)

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from ruggedize.assess import COMPLETE, ModelAssessment
 from ruggedize.core.errors import UserError
-from ruggedize.report.joining import find_model
+from ruggedize.report.joining import find_model, same_data
+from ruggedize.report.pairing import same_images_or_draws
 from ruggedize.report.record import RunRecord
 
 BENCHMARK, SEVERITIES = COMPLETE["c15"]
@@ -29,11 +30,9 @@ class Normaliser(NamedTuple):
     is_required: bool  # named by --mce-baseline, so that a missing value is an error
 
     def fits(self, record: RunRecord) -> bool:
-        """Return whether a record was assessed on the same suite, cells and classes."""
-        ours, theirs = self.record.assessment, record.assessment
-        other = next(iter(theirs.models.values()))
-        same_suite = ours.suite == theirs.suite and ours.images.classes == theirs.images.classes
-        return same_suite and cells_of(self.model).keys() == cells_of(other).keys()
+        """Return whether a record was assessed on the same cells of the same images."""
+        is_same = same_data(self.record.assessment, record.assessment)
+        return is_same and same_images_or_draws(self.record, record)
 
 
 def normaliser(

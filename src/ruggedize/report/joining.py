@@ -26,10 +26,10 @@ def prepared(records: Sequence[RunRecord], baseline: str | None) -> list[RunReco
     joined = with_own_names(join_all(records))
     if baseline is None:
         return joined
-    chosen = find_model(joined, baseline, "--baseline")
-    is_one = baseline not in chosen[0].assessment.models
+    chosen, model = find_model(joined, baseline, "--baseline")
+    names_one = baseline not in chosen.assessment.models
     return [
-        with_baseline(record, chosen[1]) if record is chosen[0] or not is_one else record
+        with_baseline(record, model) if record is chosen or not names_one else record
         for record in joined
     ]
 
@@ -45,7 +45,9 @@ def with_own_names(records: list[RunRecord]) -> list[RunRecord]:
 
 
 def find_model(records: Sequence[RunRecord], name: str, option: str) -> tuple[RunRecord, str]:
-    """Return the first record and model of this name: MODEL, RUN/MODEL, or a RUN of one model.
+    """Return the first record and model of this name.
+
+    A name is MODEL, RUN/MODEL, or a run or an assessment of one model.
 
     Raises:
         UserError: there is none.
@@ -55,11 +57,14 @@ def find_model(records: Sequence[RunRecord], name: str, option: str) -> tuple[Ru
             alone = len(record.assessment.models) == 1
             if name in (model, f"{record.name}/{model}") or (alone and name == record.name):
                 return record, model
+    for record in records:
+        if name in record.joined:
+            return record, record.joined[name]
     known = {model: None for record in records for model in record.assessment.models}
-    if len(records) > 1:
-        known |= {
-            f"{record.name}/{m}": None for record in records for m in record.assessment.models
-        }
+    for record in records:
+        known |= dict.fromkeys(record.joined)
+        if len(records) > 1:
+            known |= {f"{record.name}/{model}": None for model in record.assessment.models}
     raise UserError(
         f"there is no model {name} in this report, only {', '.join(known)};\n"
         f"set {option} to one of these"
@@ -156,12 +161,15 @@ def join(group: list[RunRecord]) -> RunRecord:
     assessment = first.assessment.model_copy(update=changed)
     record = replace(
         first,
-        name=", ".join(dict.fromkeys(record.name for record in group)),
+        name=" + ".join(dict.fromkeys(record.name for record in group)),
         assessment=assessment,
         predictions={name: record.predictions[model] for name, (record, model) in olds.items()},
         metrics={name: [] for name in new},
         delivered={name: {} for name in new},
         examples=(),
+        joined={
+            each.name: name for name, (each, _) in olds.items() if len(each.assessment.models) == 1
+        },
     )
     return compared_again(record)
 

@@ -120,7 +120,8 @@ def difference_table(found: Standings) -> Table:
     base = found.baseline if is_several(found) else found.baseline[1:]
     text = f"Difference from {'/'.join(base)} in percentage points, with 95 % intervals"
     rows = [[*names(found, row), *map(interval_text, row.differences)] for row in found.rows]
-    return f"{text} ({', '.join(kinds)}).", [*name_columns(found), *short_titles(found)], rows
+    text = " ".join([f"{text} ({', '.join(kinds)}).", *found.sentences_on_missing])
+    return text, [*name_columns(found), *short_titles(found)], rows
 
 
 def option_tables(found: Standings) -> list[Table]:
@@ -184,9 +185,13 @@ def interval_text(found: tuple[float, float, float] | None) -> str:
 
 
 def error_texts(row: Row) -> list[str]:
-    """Write mCE and relative mCE; undefined if the normalising model makes no errors."""
-    found = (None, None) if row.errors is None else row.errors
-    return ["undefined" if value is None else f"{100 * value:.1f}" for value in found]
+    """Write mCE and relative mCE; undefined if the normalising model makes no errors.
+
+    There are none for a model that was assessed on other images or cells than the normalising one.
+    """
+    if row.errors is None:
+        return [NOTHING, NOTHING]
+    return ["undefined" if value is None else f"{100 * value:.1f}" for value in row.errors]
 
 
 def as_markdown(table: Table) -> str:

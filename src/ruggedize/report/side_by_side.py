@@ -69,6 +69,13 @@ class Standings(NamedTuple):
         """Return the titles of the columns."""
         return [column.title for column in self.columns]
 
+    @property
+    def sentences_on_missing(self) -> list[str]:
+        """Return one sentence for each run without differences, with the reason."""
+        return [
+            f"{run} has no differences, because {why}." for run, why in self.not_compared.items()
+        ]
+
 
 def groups_of(records: list[RunRecord]) -> list[list[RunRecord]]:
     """Group the runs that differ only in the seed."""
@@ -178,7 +185,7 @@ def errors_of(group: Group, name: str, normaliser: Normaliser | None) -> Corrupt
     """Return a model's mean corruption errors, averaged over the seeds.
 
     Raises:
-        UserError: it was not assessed on the cells of the normalising model.
+        UserError: it was not assessed on the images and cells of the normalising model.
     """
     if normaliser is None:
         return None
@@ -186,8 +193,8 @@ def errors_of(group: Group, name: str, normaliser: Normaliser | None) -> Corrupt
         if not normaliser.is_required:
             return None
         raise UserError(
-            f"{group.name} was not assessed on the suite and cells of {normaliser.name};\n"
-            "write separate reports, or assess both on the same cells"
+            f"{group.name} was not assessed on the images, suite and cells of {normaliser.name};\n"
+            "write separate reports, or assess both on the same ones"
         )
     found = [
         corruption_error(record.assessment.models[name], normaliser.model)

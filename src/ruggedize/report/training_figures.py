@@ -43,7 +43,7 @@ def accuracy_curves(record: RunRecord) -> Drawn | None:
             accuracies = [100 * row["validation"][kind]["accuracy"] for row in kept]
             title = f"{name}, {'average' if kind == 'averaged' else 'raw weights'}"
             add_line(figure, place, title, [row["epoch"] for row in kept], accuracies, dash)
-    caption = "Dotted, open markers: raw weights. Solid: their average, if there is one."
+    caption = "Dotted: raw weights. Solid: their average, if there is one."
     return (figure, "Validation accuracy", caption) if figure.data else None
 
 

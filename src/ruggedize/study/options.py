@@ -84,6 +84,7 @@ class StudyOptions(BaseModel):
         """Raise ValueError if no arm has the baseline's name."""
         if self.baseline is not None and self.baseline not in self.arms:
             raise ValueError(
-                f"baseline must be one of {', '.join(self.arms)}, got {self.baseline}; correct it"
+                f"baseline must be the name of an arm, got {self.baseline}; "
+                f"the arms are {', '.join(self.arms)}"
             )
         return self

@@ -1,5 +1,6 @@
 """Reading of study files. Does not import torch."""
 
+import difflib
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,13 +128,22 @@ def validated(kind: type[Table], table: Any, path: Path, prefix: str = "") -> Ta
         return kind.model_validate(table)
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
-        place = f"{prefix}{'.'.join(map(str, fault['loc']))}".rstrip(".") or "its content"
+        place = f"{prefix}{'.'.join(map(str, fault['loc']))}".rstrip(".")
         message = fault["msg"].removeprefix("Value error, ")
-        title = "budget" if kind is Budget else "study file"
-        raise UserError(
-            f"{shown(path)}, {shown(place)}: {shown(message)};\n"
-            f"the entries of a {title} are {', '.join(kind.model_fields)}"
-        ) from None
+        in_budget = kind is Budget or fault["loc"][:1] == ("budget",)
+        title, known = "study file", [*StudyOptions.model_fields]
+        if in_budget:
+            title, known = "budget", [*Budget.model_fields]
+        hint = f"the entries of a {title} are {', '.join(known)}"
+        if fault["type"] == "extra_forbidden":
+            message = "unknown entry"
+            near = difflib.get_close_matches(str(fault["loc"][-1]), known, 1)
+            hint = f"did you mean {near[0]}?" if near else hint
+        elif fault["type"] == "value_error":
+            message, _, own = message.partition("; ")
+            hint = own or hint
+        where = ", ".join(shown(part) for part in (path, place) if part)
+        raise UserError(f"{where}: {shown(message)};\n{hint}") from None
 
 
 def run_folders(out: Path) -> list[Path]:
