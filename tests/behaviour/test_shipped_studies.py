@@ -90,7 +90,8 @@ def test_the_fine_tuning_study_runs_on_what_its_script_writes(
     )
     options.recipe.update(teacher={"epochs": 3}, student={"epochs": 3}, assess={"num_images": 20})
     budgets = dict.fromkeys(study.tables)
-    study = replace(study, options=options, budgets=budgets)
+    seeds = dict.fromkeys(study.tables, (0,))
+    study = replace(study, options=options, budgets=budgets, seeds=seeds)
     (run,) = [run for run in plan(study, ('data.root="."',)) if run.arm == "consistency-wise"]
     perform(study, run, [run], tmp_path / "runs")
     (found,) = load_summaries(tmp_path / "runs" / "results")
