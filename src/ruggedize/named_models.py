@@ -54,7 +54,7 @@ def named_models(places: Sequence[Path | str]) -> dict[str, Path | str]:
     if len(set(long)) < len(long):
         raise UserError(
             f"several of these models have the same name: {', '.join(long)};\n"
-            "give each model once, rename run folders, or assess the models separately"
+            "pass each model only once, rename run folders, or assess the models separately"
         )
     return dict(zip(long, found, strict=True))
 

@@ -30,7 +30,7 @@ MISTAKES = {
         ["corrupt", "--data", "digits", "--severity", "3", "--out", "c"],
         ["Unrecognized options: --severity, 3\nruggedize corrupt --help"],
     ),
-    "a file that is no report": (["report", sys.executable], ["neither a model nor an assessment"]),
+    "a file that is no report": (["report", sys.executable], ["also an assessment, .json"]),
     "a plural": (["run", "demo", "--seeds", "3"], ["did you mean --seed?"]),
     "a plural of --set": (["run", "demo", "--sets", "a=1"], ["did you mean --set?"]),
     "a key of the recipe as a flag": (

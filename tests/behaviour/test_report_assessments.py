@@ -221,7 +221,7 @@ def test_a_mean_over_seeds_is_not_compared_with_one_seed(tmp_path: Path) -> None
     found = standings([*runs, read_record(other)], "other/teacher", None)
     assert set(found.rows[1].differences) == {None}
     assert found.rows[3].differences[0] is not None
-    assert found.not_compared == {"tiny": "its seeds are not those of the baseline"}
+    assert found.not_compared == {"tiny": "a single run is not compared with a mean over seeds"}
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ def places(tmp_path: Path) -> list[Path]:
 def test_a_baseline_may_be_named_after_its_assessment(places: list[Path]) -> None:
     table = paper_table(places, "md", baseline="second")
     assert "Difference from far in percentage points" in table
-    assert table == paper_table(places, "md", baseline="far")
+    for name in ("far", "second/far"):
+        assert table == paper_table(places, "md", baseline=name)
 
 
 def test_the_names_in_the_error_are_accepted(places: list[Path], tmp_path: Path) -> None:
@@ -40,3 +41,11 @@ def test_a_table_says_why_differences_and_mce_are_missing(tmp_path: Path) -> Non
     first = table.split("\n\n")[1].splitlines()
     assert first[0].endswith("| mCE | relative mCE |")
     assert first[3].endswith(f"| {NOTHING} | {NOTHING} |")
+
+
+def test_a_name_of_two_assessments_is_no_baseline(tmp_path: Path) -> None:
+    one = assessed(tmp_path / "a" / "same.json", "near")
+    other = assessed(tmp_path / "b" / "same.json", "far")
+    with pytest.raises(UserError, match="no model same in this report"):
+        paper_table([one, other], "md", baseline="same")
+    assert "Difference from far" in paper_table([one, other], "md", baseline="far")

@@ -219,7 +219,7 @@ def test_a_worker_that_dies_is_explained(both) -> None:
         os.kill(process.pid, signal.SIGKILL)
         process.join()
     time.sleep(0.1)  # nothing is raised here, where a training would be in the middle of a step
-    with pytest.raises(UserError, match=r"died \(SIGKILL\);\n.*streaming = true and data\.workers"):
+    with pytest.raises(UserError, match=r"died \(Killed\);\n.*streaming = true and data\.workers"):
         list(batches)
 
 

@@ -166,7 +166,8 @@ def report(
         out: File to write. Default: for html, a page next to the first input; otherwise the
             terminal.
         format: html is a web page; md, csv and latex are tables.
-        baseline: Model that differences refer to: MODEL or RUN/MODEL. Default: the first.
+        baseline: Model that differences refer to: MODEL, RUN/MODEL or an assessment. Default: the
+            first.
         mce_baseline: Model that the mean corruption error (mCE) is normalised by. Default: that of
             --baseline; without either, no mCE is reported.
     """

@@ -188,10 +188,10 @@ def line_when_ended() -> str:
 
 
 def print_resume_command() -> None:
-    """Print the command that resumes, in the first process only; a study prints its own."""
-    if os.environ.get("RANK", "0") != "0" or RUN_OF_STUDY in os.environ:
+    """Print the command that resumes, in the first process only; for its runs, a study does."""
+    if os.environ.get("RANK", "0") != "0":
         return
-    if sys.argv[1:2] and sys.argv[1] not in RESUMABLE:
+    if RUN_OF_STUDY in os.environ or (sys.argv[1:2] and sys.argv[1] not in RESUMABLE):
         print("ruggedize: stopped", file=sys.stderr)
         return
     alone = os.environ.get("WORLD_SIZE", "1") == "1"

@@ -110,9 +110,10 @@ def condensed(text: str, arguments: list[str]) -> str:
 
 
 def options_of(command: str, text: str) -> list[str]:
-    """Return the options in tyro's text that the command has; it may name those of others, too."""
-    names = ["option", "set", "csv", *inspect.signature(COMMANDS[command]).parameters]
-    own = {f"--{name.replace('_', '-')}" for name in names}
+    """Return the command's own options in tyro's text, which may list other commands' as well."""
+    parameters = inspect.signature(COMMANDS[command]).parameters
+    named = {"changes": "set", "corruption_options": "option", "as_csv": "csv"}
+    own = {f"--{named.get(name, name).replace('_', '-')}" for name in parameters}
     return [option for option in re.findall(r"--[a-z-]+", text) if option in own]
 
 

@@ -44,8 +44,8 @@ def reject_missing_run(folder: Path) -> None:
         return
     if folder.exists():
         raise UserError(
-            f"{folder} is a file that is neither a model nor an assessment (.json);\n"
-            "use the path of a run folder or of one of these"
+            f"{folder} is a file of a kind that cannot be used here;\n"
+            "use a run folder (for a report also an assessment, .json)"
         )
     siblings = [path.name for path in folder.absolute().parent.glob("*") if path.is_dir()]
     similar = difflib.get_close_matches(folder.name, siblings, 1)

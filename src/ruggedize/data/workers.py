@@ -68,8 +68,9 @@ def with_short_errors(results: Any, processes: Set[BaseProcess]) -> Iterator[Any
     except (RuntimeError, ConnectionError, EOFError) as error:
         if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
+        cause = cause_of_death(processes)
         results._shutdown_workers()
-        cause = cause_of_death(processes) or str(error).partition("\n")[0]
+        cause = cause or cause_of_death(processes) or str(error).partition("\n")[0]
         raise UserError(
             f"a worker process that decodes images has died ({cause});\n"
             "memory or /dev/shm is probably too small: set data.streaming = true and "
@@ -78,10 +79,10 @@ def with_short_errors(results: Any, processes: Set[BaseProcess]) -> Iterator[Any
 
 
 def cause_of_death(processes: Set[BaseProcess]) -> str:
-    """Return the name of a signal that has killed a worker, or an empty string."""
+    """Return the description of a signal that has killed a worker, or an empty string."""
     for process in processes:
         if process.exitcode and process.exitcode < 0:
-            return signal.Signals(-process.exitcode).name
+            return signal.strsignal(-process.exitcode) or f"signal {-process.exitcode}"
     return ""
 
 

@@ -27,9 +27,9 @@ def prepared(records: Sequence[RunRecord], baseline: str | None) -> list[RunReco
     if baseline is None:
         return joined
     chosen, model = find_model(joined, baseline, "--baseline")
-    names_one = baseline not in chosen.assessment.models
+    is_run = baseline not in chosen.assessment.models
     return [
-        with_baseline(record, model) if record is chosen or not names_one else record
+        with_baseline(record, model) if record is chosen or not is_run else record
         for record in joined
     ]
 
@@ -47,7 +47,7 @@ def with_own_names(records: list[RunRecord]) -> list[RunRecord]:
 def find_model(records: Sequence[RunRecord], name: str, option: str) -> tuple[RunRecord, str]:
     """Return the first record and model of this name.
 
-    A name is MODEL, RUN/MODEL, or a run or an assessment of one model.
+    `name` is MODEL, RUN/MODEL, or the name of a run or an assessment that has one model.
 
     Raises:
         UserError: there is none.
@@ -167,11 +167,18 @@ def join(group: list[RunRecord]) -> RunRecord:
         metrics={name: [] for name in new},
         delivered={name: {} for name in new},
         examples=(),
-        joined={
-            each.name: name for name, (each, _) in olds.items() if len(each.assessment.models) == 1
-        },
+        joined=names_before(olds),
     )
     return compared_again(record)
+
+
+def names_before(olds: dict[str, tuple[RunRecord, str]]) -> dict[str, str]:
+    """Return the names that meant one model before assessments were joined, with its new name."""
+    found: dict[str, set[str]] = {}
+    for new, (record, model) in olds.items():
+        found.setdefault(f"{record.name}/{model}", set()).add(new)
+        found.setdefault(record.name, set()).add(new)
+    return {name: new.pop() for name, new in found.items() if len(new) == 1}
 
 
 def joined_facts(

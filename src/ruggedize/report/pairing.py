@@ -23,6 +23,8 @@ def reason_apart(group: list[RunRecord], base: list[RunRecord]) -> str:
     """Return why a group of runs cannot be compared with another; empty if it can."""
     pairs = partners(group, base)
     if not pairs:
+        if 1 in (len(group), len(base)):
+            return "a single run is not compared with a mean over seeds"
         return "its seeds are not those of the baseline"
     compare = same_images if len(pairs) == 1 else same_images_or_draws
     other = next((pair for pair in pairs if not compare(*pair)), None)

@@ -187,7 +187,7 @@ def interval_text(found: tuple[float, float, float] | None) -> str:
 def error_texts(row: Row) -> list[str]:
     """Write mCE and relative mCE; undefined if the normalising model makes no errors.
 
-    There are none for a model that was assessed on other images or cells than the normalising one.
+    A model that was assessed on other images or cells than the normalising one has dashes.
     """
     if row.errors is None:
         return [NOTHING, NOTHING]

@@ -67,7 +67,7 @@ class RunRecord:
     views: bytes | None
     examples: tuple[Picture, ...]
     skipped: dict[str, str] = field(default_factory=dict)  # reason, by stage
-    joined: dict[str, str] = field(default_factory=dict)  # model, by joined assessment of one
+    joined: dict[str, str] = field(default_factory=dict)  # models by their names before joining
 
     @property
     def seed(self) -> int | None:
