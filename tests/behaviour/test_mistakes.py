@@ -30,6 +30,14 @@ MISTAKES = {
         ["corrupt", "--data", "digits", "--severity", "3", "--out", "c"],
         ["Unrecognized options: --severity, 3\nruggedize corrupt --help"],
     ),
+    "an option that only other commands have": (
+        ["corrupt", "--data", "digits", "--sets", "a=1", "--out", "c"],
+        ["Unrecognized options: --sets, a=1\nruggedize corrupt --help"],
+    ),
+    "an option of models of other origin": (
+        ["assess", "m:f", "--data", "digits", "--clases", "c.txt", "--out", "a.json"],
+        ["did you mean --classes?"],
+    ),
     "a file that is no report": (["report", sys.executable], ["also an assessment, .json"]),
     "a plural": (["run", "demo", "--seeds", "3"], ["did you mean --seed?"]),
     "a plural of --set": (["run", "demo", "--sets", "a=1"], ["did you mean --set?"]),

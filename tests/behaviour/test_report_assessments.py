@@ -228,7 +228,7 @@ def test_a_mean_over_seeds_is_not_compared_with_one_seed(tmp_path: Path) -> None
     ("change", "what"),
     [
         ({"suite": "another"}, "another suite"),
-        ({"classes": ["x"]}, "other classes"),
+        ({"images": {"classes": ("x",)}}, "other classes"),
         ({}, ""),
     ],
 )
@@ -249,10 +249,13 @@ def test_groups_of_seeds_on_other_images_say_why_they_are_not_compared(
 
 
 def altered(record: RunRecord, **changes: Any) -> RunRecord:
-    """Return a record that was assessed on another suite or on images of other classes."""
+    """Return a record with other values in its assessment; a table changes a part of it."""
     old = record.assessment
-    images = old.images.model_copy(update=changes)
-    return replace(record, assessment=old.model_copy(update={**changes, "images": images}))
+    new = {
+        key: getattr(old, key).model_copy(update=value) if isinstance(value, dict) else value
+        for key, value in changes.items()
+    }
+    return replace(record, assessment=old.model_copy(update=new))
 
 
 def test_means_over_other_cells_have_columns_of_their_own(near: Path, tmp_path: Path) -> None:

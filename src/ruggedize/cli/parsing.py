@@ -1,7 +1,6 @@
 """Parsing of the command line, and short messages about invalid arguments."""
 
 import contextlib
-import difflib
 import functools
 import inspect
 import io
@@ -13,7 +12,7 @@ from typing import Any
 import tyro
 
 from ruggedize.cli.commands import COMMANDS
-from ruggedize.core.errors import UserError, shown
+from ruggedize.core.errors import UserError, did_you_mean, shown
 from ruggedize.core.places import user_path
 
 DESCRIPTION = """Train and test image classifiers that withstand noise, blur, weather and
@@ -67,8 +66,8 @@ def with_home(value: Any) -> Any:
 
 def unknown_command(name: str) -> str:
     """Return the message for an unknown command, with the nearest one."""
-    near = difflib.get_close_matches(name, [*COMMANDS], 1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    near = did_you_mean(name, COMMANDS)
+    hint = f"; {near}" if near else ""
     return f"unknown command {shown(name)}{hint}\nruggedize --help lists the commands"
 
 
@@ -77,6 +76,7 @@ def with_whole_lines(docstring: str) -> str:
     return re.sub(r"\n {5,}", " ", docstring)
 
 
+OPTION = r"--[a-z-]+"
 TITLES = (
     "Unrecognized options",
     "Value error",
@@ -98,9 +98,9 @@ def condensed(text: str, arguments: list[str]) -> str:
     words = arguments[1:] if command else arguments
     wrong = next((word for word in words if word in fault and word.strip("-")), "")
     shown_by_tyro = text.replace(wrong, "") if wrong else text
-    known = options_of(command, shown_by_tyro) if command else [*COMMANDS]
-    if near := difflib.get_close_matches(wrong, known, 1):
-        hint = f"; did you mean {near[0]}?"
+    known = options_of(command, shown_by_tyro) if command else COMMANDS
+    if near := did_you_mean(wrong, known):
+        hint = f"; {near}"
     elif fault.startswith("Unrecognized") and takes_changes(command):
         hint = ";\noptions of the recipe are set with --set SECTION.OPTION=VALUE: student.epochs=3"
     else:
@@ -110,11 +110,12 @@ def condensed(text: str, arguments: list[str]) -> str:
 
 
 def options_of(command: str, text: str) -> list[str]:
-    """Return the command's own options in tyro's text, which may list other commands' as well."""
-    parameters = inspect.signature(COMMANDS[command]).parameters
-    named = {"changes": "set", "corruption_options": "option", "as_csv": "csv"}
-    own = {f"--{named.get(name, name).replace('_', '-')}" for name in parameters}
-    return [option for option in re.findall(r"--[a-z-]+", text) if option in own]
+    """Return the options in tyro's text that the command has; tyro lists other commands' too."""
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
+        parse([command, "--help"])
+    own = {*re.findall(OPTION, output.getvalue())} - {"--help"}
+    return [option for option in re.findall(OPTION, text) if option in own]
 
 
 def takes_changes(command: str) -> bool:

@@ -1,6 +1,8 @@
-"""The error for user mistakes, and the escaping of untrusted text."""
+"""The error for user mistakes, its hints, and the escaping of untrusted text."""
 
+import difflib
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 
 
@@ -25,3 +27,9 @@ def shown(text: str | bytes | os.PathLike[str]) -> str:
 def shown_lines(text: str) -> str:
     """Escape text as `shown` does, but keep its line breaks."""
     return "\n".join(map(shown, text.split("\n")))
+
+
+def did_you_mean(name: str, known: Iterable[str], *, prefix: str = "", cutoff: float = 0.6) -> str:
+    """Return a hint with the closest of the known names, or an empty string if none is close."""
+    near = difflib.get_close_matches(name, [*known], 1, cutoff)
+    return f"did you mean {prefix}{near[0]}?" if near else ""

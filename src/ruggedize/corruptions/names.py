@@ -4,10 +4,9 @@ Source: Hendrycks & Dietterich 2019, "Benchmarking Neural Network Robustness to 
 Corruptions and Perturbations".
 """
 
-import difflib
 from collections.abc import Iterable
 
-from ruggedize.core.errors import UserError
+from ruggedize.core.errors import UserError, did_you_mean
 
 BENCHMARK = (
     "gaussian_noise",
@@ -61,5 +60,4 @@ def unknown(name: str, known: Iterable[str] = ALL) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint: the closest of the known names, or all of them if none is close."""
-    near = difflib.get_close_matches(name, known := list(known), 1)
-    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+    return did_you_mean(name, known := list(known)) or f"known: {', '.join(known)}"

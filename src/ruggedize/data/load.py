@@ -1,6 +1,5 @@
 """Load any data set, by name or by path, split into training, validation and test images."""
 
-import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Literal
 import torch
 from pydantic import ValidationError
 
-from ruggedize.core.errors import UserError, shown
+from ruggedize.core.errors import UserError, did_you_mean, shown
 from ruggedize.core.places import absolute_path
 from ruggedize.core.progress import Progress, no_progress
 from ruggedize.data.bad_files import reject_or_skip
@@ -265,12 +264,12 @@ def load_folder_splits(options: DataOptions, progress: Progress) -> Splits:
     if path.is_dir():
         return load_folder(path, options, progress)
     reject_hidden(path)
-    near = difflib.get_close_matches(options.name.lower(), BUILT_IN, n=1, cutoff=0.5)
+    near = did_you_mean(options.name.lower(), BUILT_IN, cutoff=0.5)
     places = [shown(place) for place in places_of(options)]
     absent = f"{places[0]} does not exist"
     if len(places) > 1:
         absent = f"neither {' nor '.join(places)} exists"
-    guess = f"did you mean {near[0]}? " if near else ""
+    guess = f"{near} " if near else ""
     raise UserError(
         f"there is no data set or folder {shown(options.name)}: {absent};\n"
         f"{guess}use {', '.join(BUILT_IN)} or a folder that contains train/CLASS/*"

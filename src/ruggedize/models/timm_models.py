@@ -1,6 +1,5 @@
 """Models of timm, with weights from safetensors files only and their own preprocessing."""
 
-import difflib
 import textwrap
 from pathlib import Path
 from types import ModuleType
@@ -9,7 +8,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from ruggedize.core.errors import UserError
+from ruggedize.core.errors import UserError, did_you_mean
 from ruggedize.core.reading import read_json
 from ruggedize.models.hub import MODEL, hub_file
 from ruggedize.models.predictor import Predictor
@@ -112,9 +111,8 @@ def check_name(timm: ModuleType, name: str) -> None:
     """Raise UserError unless timm has a model of this name."""
     base, _, tag = name.partition(".")
     if not timm.is_model(base):
-        near = difflib.get_close_matches(base, timm.list_models(), 1)
         listing = "`python -c 'import timm; print(timm.list_models())'` lists them"
-        guess = f"did you mean timm/{near[0]}?" if near else listing
+        guess = did_you_mean(base, timm.list_models(), prefix="timm/") or listing
         raise UserError(f"timm has no model {base};\n{guess}")
     tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{base}.*")]
     if tag and tag not in tags:

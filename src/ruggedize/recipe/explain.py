@@ -1,6 +1,5 @@
 """Error messages for invalid recipes: which option, what is allowed, and what was set."""
 
-import difflib
 import json
 import shlex
 import tomllib
@@ -11,6 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from ruggedize.core.errors import did_you_mean
 from ruggedize.recipe.merge import CHOOSERS
 
 KINDS = {  # the expected kind of value, by prefix of pydantic's error type
@@ -106,11 +106,12 @@ def unknown_key(keys: list[str], recipe: type[BaseModel]) -> str:
     path, models = walk(above, recipe)
     known = sorted({name for model in models for name in model.model_fields})
     inner = [".".join([*path, name]) for name in nested(models, key)]
-    near = inner or difflib.get_close_matches(key, known, 1, cutoff=0.5)
     if key in ELSEWHERE:
         hint = ELSEWHERE[key]
+    elif inner:
+        hint = f"did you mean {inner[0]}?"
     else:
-        hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
+        hint = did_you_mean(key, known, cutoff=0.5) or f"known keys: {', '.join(known)}"
     return f"unknown key {'.'.join([*path, key])}; {hint}"
 
 
@@ -125,8 +126,8 @@ def unknown_kind(place: str, fault: ErrorDetails, models: list[type[BaseModel]])
     if "tag" not in context:
         return f"{place} has no {chooser}; set {chooser} to one of {allowed}"
     tag = str(context["tag"])
-    near = difflib.get_close_matches(tag, kinds, 1, cutoff=0.5)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    near = did_you_mean(tag, kinds, cutoff=0.5)
+    hint = f"; {near}" if near else ""
     return f"{place}.{chooser} must be one of {allowed}, got {shortened(tag)}{hint}"
 
 

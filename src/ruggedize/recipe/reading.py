@@ -1,6 +1,5 @@
 """Loading of shipped recipes and recipe files, merged with their bases and with changes."""
 
-import difflib
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
@@ -9,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ruggedize.core.errors import UserError, shown
+from ruggedize.core.errors import UserError, did_you_mean, shown
 from ruggedize.core.files import write_atomically
 from ruggedize.core.places import user_path
 from ruggedize.core.reading import read_bytes
@@ -181,8 +180,7 @@ def recipe_source(name_or_path: str | Path, above: tuple[str, ...]) -> Any:
         if is_file(path):
             return path.resolve()
     names = list(shipped_recipes())
-    near = difflib.get_close_matches(name, names, 1)
-    hint = f"did you mean {near[0]}?" if near else f"shipped recipes: {', '.join(names)}"
+    hint = did_you_mean(name, names) or f"shipped recipes: {', '.join(names)}"
     short = shown(name if len(name) <= 80 else f"{name[:77]}...")
     origin = f" (the base of {shown(above[-1])})" if above else ""
     raise UserError(f"there is no recipe {short}{origin}, shipped or as a file;\n{hint}")

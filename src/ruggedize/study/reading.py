@@ -1,6 +1,5 @@
 """Reading of study files. Does not import torch."""
 
-import difflib
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from ruggedize.core.errors import UserError, shown
+from ruggedize.core.errors import UserError, did_you_mean, shown
 from ruggedize.core.places import user_path
 from ruggedize.core.reading import read_bytes
 from ruggedize.core.tables import MAX_DEPTH, is_too_deep
@@ -131,14 +130,11 @@ def validated(kind: type[Table], table: Any, path: Path, prefix: str = "") -> Ta
         place = f"{prefix}{'.'.join(map(str, fault['loc']))}".rstrip(".")
         message = fault["msg"].removeprefix("Value error, ")
         in_budget = kind is Budget or fault["loc"][:1] == ("budget",)
-        title, known = "study file", [*StudyOptions.model_fields]
-        if in_budget:
-            title, known = "budget", [*Budget.model_fields]
-        hint = f"the entries of a {title} are {', '.join(known)}"
+        title, entries = ("budget", Budget) if in_budget else ("study file", StudyOptions)
+        hint = f"the entries of a {title} are {', '.join(entries.model_fields)}"
         if fault["type"] == "extra_forbidden":
             message = "unknown entry"
-            near = difflib.get_close_matches(str(fault["loc"][-1]), known, 1)
-            hint = f"did you mean {near[0]}?" if near else hint
+            hint = did_you_mean(str(fault["loc"][-1]), entries.model_fields) or hint
         elif fault["type"] == "value_error":
             message, _, own = message.partition("; ")
             hint = own or hint
