@@ -63,7 +63,9 @@ def models_at(place: Path) -> list[Path]:
     """Return the trained models of a run folder, or the file itself."""
     if not place.is_dir():
         if not place.suffix:
-            files.reject_missing_run(place)
+            files.reject_missing_run(
+                place, "use a run folder or a model file (.safetensors, .onnx)"
+            )
         return [place]
     written = place / "recipe.toml"
     models = [place / name / "model.safetensors" for name in NAMES]

@@ -38,7 +38,10 @@ MISTAKES = {
         ["assess", "m:f", "--data", "digits", "--clases", "c.txt", "--out", "a.json"],
         ["did you mean --classes?"],
     ),
-    "a file that is no report": (["report", sys.executable], ["also an assessment, .json"]),
+    "a file that is no report": (
+        ["report", sys.executable],
+        ["is not a run folder;\nuse a run folder or an assessment (.json)"],
+    ),
     "a plural": (["run", "demo", "--seeds", "3"], ["did you mean --seed?"]),
     "a plural of --set": (["run", "demo", "--sets", "a=1"], ["did you mean --set?"]),
     "a key of the recipe as a flag": (

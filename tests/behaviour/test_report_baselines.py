@@ -1,13 +1,21 @@
 """Baselines that are named after an assessment, and tables that leave differences out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from ruggedize.assess import AssessmentFacts
+from ruggedize.core import files
 from ruggedize.core.errors import UserError
+from ruggedize.data import DataDigest
+from ruggedize.data.digest import PartDigest
 from ruggedize.report import paper_table
 from ruggedize.report.paper import NOTHING
+from ruggedize.report.record import RunRecord, read_record
+from ruggedize.report.side_by_side import standings
 from tests.behaviour.test_report_assessments import assessed
+from tests.tiny_assessment import tiny_run
 
 
 @pytest.fixture
@@ -49,3 +57,26 @@ def test_a_name_of_two_assessments_is_no_baseline(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no model same in this report"):
         paper_table([one, other], "md", baseline="same")
     assert "Difference from far" in paper_table([one, other], "md", baseline="far")
+
+
+@pytest.mark.parametrize("content", ["a", "b"])
+def test_groups_of_seeds_on_another_folder_are_not_compared(tmp_path: Path, content: str) -> None:
+    records = []
+    for place, digest in (("one", "a"), ("two", content)):
+        for seed in range(2):
+            folder = tiny_run(tmp_path / place / f"{place}-seed{seed}", seed)
+            if place == "two":
+                recipe = folder / "recipe.toml"
+                files.write_atomically(recipe, recipe.read_bytes() + b"validation = 5\n")
+            records.append(on_folder(read_record(folder), digest))
+    found = standings(records, None, None)
+    expected = {} if content == "a" else {"two": "it was assessed on other test images"}
+    assert found.not_compared == expected
+    assert bool(found.rows[3].differences[0]) == (content == "a")
+
+
+def on_folder(record: RunRecord, content: str) -> RunRecord:
+    """Return a record that was assessed on a folder with this digest."""
+    part = PartDigest(images=120, labels="0", content=content)
+    facts = AssessmentFacts(data=DataDigest(place="photos", parts={"test": part}))
+    return replace(record, assessment=record.assessment.model_copy(update={"facts": facts}))

@@ -38,15 +38,17 @@ def reject_unwritable_file(path: Path) -> None:
     reject_unwritable_folder(path.parent)
 
 
-def reject_missing_run(folder: Path) -> None:
-    """Raise UserError if a path is not a run folder; suggest a folder with a similar name."""
+def reject_missing_run(folder: Path, instead: str = "use the path of a run folder") -> None:
+    """Raise UserError if a path is not a run folder; suggest a folder with a similar name.
+
+    Args:
+        folder: the path.
+        instead: what the user should do if it is a file.
+    """
     if folder.is_dir():
         return
     if folder.exists():
-        raise UserError(
-            f"{folder} is a file of a kind that cannot be used here;\n"
-            "use a run folder (for a report also an assessment, .json)"
-        )
+        raise UserError(f"{folder} is not a run folder;\n{instead}")
     siblings = [path.name for path in folder.absolute().parent.glob("*") if path.is_dir()]
     similar = difflib.get_close_matches(folder.name, siblings, 1)
     hint = f"did you mean {folder.with_name(similar[0])}?" if similar else "run it first"

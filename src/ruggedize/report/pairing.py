@@ -3,7 +3,7 @@
 import numpy as np
 
 from ruggedize.assess import Interval
-from ruggedize.report.joining import comparisons_of, other_images, same_images
+from ruggedize.report.joining import comparisons_of, other_images, same_data, same_images
 from ruggedize.report.record import RunRecord
 from ruggedize.report.seeds import t_interval
 
@@ -67,4 +67,5 @@ def same_images_or_draws(record: RunRecord, base: RunRecord) -> bool:
         and one.cells.keys() == other.cells.keys()
         and np.array_equal(one.index, other.index)
         and np.array_equal(one.labels, other.labels)
+        and same_data(ours, theirs)
     )

@@ -132,7 +132,7 @@ def read_run(folder: Path) -> RunRecord:
     Raises:
         UserError: it contains no assessment, or the assessment does not match its predictions.
     """
-    reject_missing_run(folder)
+    reject_missing_run(folder, "use a run folder or an assessment (.json)")
     record = record_of(folder / OF_A_RUN, folder.resolve().name, folder / "examples")
     recipe_text = read_text(folder, "recipe.toml")
     names, recipe = record.assessment.models, parsed_recipe(folder / "recipe.toml", recipe_text)
