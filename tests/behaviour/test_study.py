@@ -198,3 +198,14 @@ def test_summaries_are_plain_json_without_paths(finished: Path) -> None:
         content = json.loads(path.read_text())
         assert str(finished) not in path.read_text()
         assert content["schema_version"] == 1
+
+
+def test_a_stopped_study_prints_one_command_that_resumes(tmp_path: Path) -> None:
+    path, out = tiny_study(tmp_path), tmp_path / "runs"
+    process = saving_often("study", path, "--out", out)
+    wait_until(process, (out / "noise-only-seed0" / ".lock").exists)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 143, said
+    assert said.count("resume with") == 1
+    assert said.splitlines()[-1] == f"ruggedize study {path} --out {out}"
