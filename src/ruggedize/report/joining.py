@@ -173,7 +173,7 @@ def join(group: list[RunRecord]) -> RunRecord:
 
 
 def names_before(olds: dict[str, tuple[RunRecord, str]]) -> dict[str, str]:
-    """Return the names that meant one model before assessments were joined, with its new name."""
+    """Return each model's new name, by the names that meant only this model before joining."""
     found: dict[str, set[str]] = {}
     for new, (record, model) in olds.items():
         found.setdefault(f"{record.name}/{model}", set()).add(new)

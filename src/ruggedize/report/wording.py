@@ -188,7 +188,7 @@ def short_points(value: float) -> str:
 
 def tenth(value: float | None) -> str:
     """Format a corruption error in percent with one decimal; None is undefined."""
-    return "undefined" if value is None else f"{100 * value:.1f}"
+    return "undefined" if value is None else f"{100 * value:.1f}".replace("-", MINUS)
 
 
 def code(text: str) -> Any:
