@@ -11,6 +11,7 @@ from ruggedize.study import (
     Study,
     arm_rows,
     best_on_validation,
+    columns_of,
     difference_text,
     load_study,
     load_summaries,
@@ -32,6 +33,9 @@ TEACHERS = (
     ("full", "teacher", "noise-only"),
     ("few-labels", "noisy-student", "labels-only"),
     ("few-labels-narrow", "noisy-student", "labels-only"),
+    ("few-labels-narrow", "noisy-student-onward", "labels-only"),
+    ("few-labels-narrow", "consistency-onward", "labels-only"),
+    ("few-labels-narrow", "mean-teacher-onward", "labels-only"),
     ("few-labels-narrow", "fixmatch", "labels-only"),
     ("cifar10-cpu", "recipe", "noise-only"),
     ("four-classes-200", "consistency", "noise-only"),
@@ -148,9 +152,10 @@ def commands(study: Study) -> list[str]:
 
 def table(rows: Sequence[ArmRow], baseline: str) -> list[str]:
     """Return the arms side by side; the best on validation is bold."""
-    titles = [title for title, _ in COLUMNS.values()]
+    columns = columns_of(rows)
+    titles = [COLUMNS[column][0] for column in columns]
     best = best_on_validation(rows)
-    compared = "c15" if any(row.values["c15"] for row in rows) else "severity5_top1"
+    compared = next(name for name in ("c15", "severity5_top1", "chosen") if name in columns)
     lines = [
         f"| arm | seeds | {' | '.join(titles)} "
         f"| {COLUMNS[compared][0]} - {baseline} | PFLOP | seconds (range) |",
@@ -158,7 +163,7 @@ def table(rows: Sequence[ArmRow], baseline: str) -> list[str]:
     ]
     for row in rows:
         name = f"**{row.arm}**" if row.arm == best else row.arm
-        values = [spread_text(row.values[column]) for column in COLUMNS]
+        values = [spread_text(row.values[column]) for column in columns]
         difference = difference_text(row.differences[compared], len(row.runs)) or "-"
         cost = f"{row.pflop.mean:.3g} | {seconds_text(row.runs)}"
         lines.append(f"| {name} | {len(row.runs)} | {' | '.join(values)} | {difference} | {cost} |")

@@ -94,6 +94,8 @@ def test_the_command_shows_states_and_arms(finished: Path) -> None:
     assert printed.count("finished") == len(RUNS)
     assert "difference from noise-only" in printed
     assert "highest on the validation extras, over the seeds that all arms have: " in printed
+    assert "mean of the chosen corruptions" in printed
+    assert "C15" not in printed
 
 
 def test_a_finished_study_does_nothing_again(finished: Path) -> None:
@@ -164,7 +166,7 @@ def test_a_failed_run_is_named_after_the_others_have_run(finished: Path, tmp_pat
     (out / "noise-only-seed1" / "student" / "model.safetensors").write_bytes(b"damaged")
     result = ruggedize("study", finished / "tiny.toml", "--out", out)
     assert result.returncode == 2
-    assert "1 of 2 runs failed: noise-only-seed1" in result.stderr
+    assert "1 of 2 runs failed: noise-only-seed1 (its error is above)" in result.stderr
     assert (out / "results" / "taught-seed1.json").exists()
 
 

@@ -13,6 +13,7 @@ from ruggedize.study.summary import (
     ModelSummary,
     StageSummary,
     ValidationSummary,
+    load_summary,
     portable_recipe,
     write_summary,
 )
@@ -130,6 +131,20 @@ def test_the_best_arm_is_that_of_the_seeds_that_all_arms_have(studies: Path) -> 
     page = results.page()
     assert "| **taught** " in page  # 81 and 85, against 80 and 82
     assert "| noise-only | 3 | 77.00 ± " in page  # 70, 72 and 89 under the extra corruptions
+
+
+def test_columns_are_those_that_were_assessed(studies: Path) -> None:
+    benchmark = "validation, extras | clean | severity 5 | C15 | C19"
+    assert f"| arm | seeds | {benchmark} | C15 - noise-only |" in results.page()
+    for path in (studies.parent / "done").glob("*.json"):
+        run = load_summary(path)
+        partial = {"severity5_top1": None, "c15": None, "c19": None}
+        student = run.result.model_copy(update=partial)
+        write_summary(path.parent, run.model_copy(update={"models": {"student": student}}))
+    page, mean = results.page(), "mean of the chosen corruptions"
+    assert f"| arm | seeds | validation, extras | clean | {mean} | {mean} - noise-only |" in page
+    row = next(line for line in page.splitlines() if line.startswith("| **taught** "))
+    assert "| 90.00 ± 0.00 | 83.00 ± 2.83 | +2.00 [-10.71, +14.71] |" in row
 
 
 def test_a_table_without_results_stays_as_it_is(studies: Path) -> None:

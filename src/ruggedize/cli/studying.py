@@ -14,6 +14,7 @@ from ruggedize.cli.variables import RUN_OF_STUDY
 from ruggedize.cli.watchdog import GRACE_SECONDS
 from ruggedize.core import files
 from ruggedize.core.errors import UserError
+from ruggedize.core.signals import name_of_signal
 
 if TYPE_CHECKING:
     from ruggedize.study import ArmRow, PlannedRun, RunSummary, Study
@@ -84,19 +85,23 @@ def run_all(
     """
     from ruggedize.study import unfinished
 
-    failed = []
+    failed = {}
     waiting = unfinished(study, runs, out)
     for place, run in enumerate(waiting, 1):
         console.print(f"{run.name} ({place} of {len(waiting)}, {run.pflop:.3g} PFLOP)")
         command = [sys.executable, "-P", "-m", "ruggedize", "study", str(study.path)]
         command += ["--out", str(out), "--only", run.name]
         command += [] if data_root is None else ["--data-root", str(data_root)]
-        if exit_code_of(command):
-            failed.append(run.name)
+        if code := exit_code_of(command):
+            failed[run.name] = code
     if failed:
+        causes = ", ".join(
+            f"{name} ({name_of_signal(code) or 'its error is above'})"
+            for name, code in failed.items()
+        )
         raise UserError(
-            f"{len(failed)} of {len(waiting)} runs failed: {', '.join(failed)};\n"
-            "their errors are above; the same command repeats only these runs"
+            f"{len(failed)} of {len(waiting)} runs failed: {causes};\n"
+            "the same command repeats only these runs"
         )
 
 
@@ -157,10 +162,11 @@ def status_rows(
 
 def compared(rows: Sequence["ArmRow"]) -> list[list[str]]:
     """Return one row per kind of images and arm: accuracy and difference from the baseline."""
-    from ruggedize.study import COLUMNS, difference_text, spread_text
+    from ruggedize.study import COLUMNS, columns_of, difference_text, spread_text
 
     texts = []
-    for name, (title, _) in COLUMNS.items():
+    for name in columns_of(rows):
+        title = COLUMNS[name][0]
         for number, row in enumerate(rows):
             difference = difference_text(row.differences[name], len(row.runs))
             cells = [spread_text(row.values[name]), difference]

@@ -1,4 +1,4 @@
-"""Defer SIGINT and SIGTERM."""
+"""Defer SIGINT and SIGTERM, and name the signal that ended a process."""
 
 import signal
 import threading
@@ -10,6 +10,13 @@ from typing import Any
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ECHO_SECONDS = 1.0  # within it a second signal is a launcher's copy of the first
 Handler = Callable[[int, FrameType | None], Any] | int | None
+
+
+def name_of_signal(exit_code: int | None) -> str:
+    """Return the description of the signal that ended a process, or an empty string."""
+    if exit_code is None or exit_code >= 0:
+        return ""
+    return signal.strsignal(-exit_code) or f"signal {-exit_code}"
 
 
 class Signals:

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ruggedize.core.errors import UserError
 from ruggedize.core.memory import processes_here
-from ruggedize.core.signals import SIGNALS, Signals
+from ruggedize.core.signals import SIGNALS, Signals, name_of_signal
 from ruggedize.kernels.blocks import available_cores
 from ruggedize.kernels.types import Images
 
@@ -80,10 +80,7 @@ def with_short_errors(results: Any, processes: Set[BaseProcess]) -> Iterator[Any
 
 def cause_of_death(processes: Set[BaseProcess]) -> str:
     """Return the description of a signal that has killed a worker, or an empty string."""
-    for process in processes:
-        if process.exitcode and process.exitcode < 0:
-            return signal.strsignal(-process.exitcode) or f"signal {-process.exitcode}"
-    return ""
+    return next(filter(None, (name_of_signal(process.exitcode) for process in processes)), "")
 
 
 def raise_fault(fault: str) -> Images:

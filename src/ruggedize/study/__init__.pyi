@@ -18,6 +18,7 @@ from .table import ArmRow as ArmRow
 from .table import PairedDifference as PairedDifference
 from .table import arm_rows as arm_rows
 from .table import best_on_validation as best_on_validation
+from .table import columns_of as columns_of
 from .table import difference_text as difference_text
 from .table import seconds_text as seconds_text
 from .table import spread_text as spread_text

@@ -14,8 +14,15 @@ COLUMNS: dict[str, tuple[str, Callable[[RunSummary], float | None]]] = {
     "severity5_top1": ("severity 5", lambda run: run.result.severity5_top1),
     "c15": ("C15", lambda run: run.result.c15),
     "c19": ("C19", lambda run: run.result.c19),
+    "chosen": ("mean of the chosen corruptions", lambda run: mean_over_corruptions(run)),
 }
 """Titles and values of the columns: the first is on validation images, the others on test."""
+
+
+def mean_over_corruptions(run: RunSummary) -> float | None:
+    """Return the mean accuracy over the corruptions of a run; None if it has none."""
+    values = run.result.corruptions.values()
+    return sum(values) / len(values) if values else None
 
 
 class PairedDifference(NamedTuple):
@@ -45,6 +52,16 @@ def arm_rows(summaries: Sequence[RunSummary], baseline: str, order: Sequence[str
     groups = {arm: [each for each in summaries if each.arm == arm] for arm in arms}
     base = groups.get(baseline, [])
     return [arm_row(arm, group, base) for arm, group in groups.items() if group]
+
+
+def columns_of(rows: Sequence[ArmRow]) -> list[str]:
+    """Return the columns that have values.
+
+    The mean of the chosen corruptions is only shown if the benchmark has no columns.
+    """
+    found = [name for name in COLUMNS if any(row.values[name] for row in rows)]
+    is_benchmark = bool({"severity5_top1", "c15", "c19"} & set(found))
+    return [name for name in found if name != "chosen" or not is_benchmark]
 
 
 def arm_row(arm: str, group: list[RunSummary], base: list[RunSummary]) -> ArmRow:
