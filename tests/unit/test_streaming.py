@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import Dataset
 
 from ruggedize.core.errors import UserError
 from ruggedize.core.reading import open_regular
@@ -21,6 +22,7 @@ from ruggedize.corruptions import generated_suite
 from ruggedize.corruptions.manifest import fingerprint
 from ruggedize.data import DataOptions, Splits, folder, load_splits
 from ruggedize.data.file_list import FileList
+from ruggedize.data.workers import worker_results
 from ruggedize.recipe import differing_keys, load_recipe
 
 NUM_A_CLASS = 30
@@ -220,6 +222,16 @@ def test_a_worker_that_dies_is_explained(both) -> None:
     time.sleep(0.5)  # nothing is raised here, where a training would be within a step
     with pytest.raises(UserError, match=r"died \(Killed\);\n.*streaming = true and data\.workers"):
         list(batches)
+
+
+class Faulty(Dataset[torch.Tensor]):
+    def __getitems__(self, numbers: np.ndarray) -> torch.Tensor:
+        raise RuntimeError("a fault of the program")
+
+
+def test_an_error_within_a_worker_is_not_called_its_death() -> None:
+    with pytest.raises(RuntimeError, match="a fault of the program"):
+        list(worker_results(Faulty(), [np.arange(2)], 1))
 
 
 def test_torch_s_own_generator_is_left_alone(both) -> None:

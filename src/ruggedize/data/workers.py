@@ -66,11 +66,13 @@ def with_short_errors(results: Any, processes: Set[BaseProcess]) -> Iterator[Any
     try:
         yield from results
     except (RuntimeError, ConnectionError, EOFError) as error:
-        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
+        text = str(error)
+        is_own = text.startswith("Caught")  # raised in a worker, which goes on
+        if isinstance(error, RuntimeError) and (is_own or "DataLoader worker" not in text):
             raise
         cause = cause_of_death(processes)
         results._shutdown_workers()
-        cause = cause or cause_of_death(processes) or str(error).partition("\n")[0]
+        cause = cause or cause_of_death(processes) or text.partition("\n")[0]
         raise UserError(
             f"a worker process that decodes images has died ({cause});\n"
             "memory or /dev/shm is probably too small: set data.streaming = true and "
