@@ -155,7 +155,9 @@ def table(rows: Sequence[ArmRow], baseline: str) -> list[str]:
     columns = columns_of(rows)
     titles = [COLUMNS[column][0] for column in columns]
     best = best_on_validation(rows)
-    compared = next(name for name in ("c15", "severity5_top1", "chosen") if name in columns)
+    compared = next(
+        name for name in ("c15", "severity5_top1", "chosen", "clean") if name in columns
+    )
     lines = [
         f"| arm | seeds | {' | '.join(titles)} "
         f"| {COLUMNS[compared][0]} - {baseline} | PFLOP | seconds (range) |",

@@ -145,6 +145,9 @@ def test_columns_are_those_that_were_assessed(studies: Path) -> None:
     assert f"| arm | seeds | validation, extras | clean | {mean} | {mean} - noise-only |" in page
     row = next(line for line in page.splitlines() if line.startswith("| **taught** "))
     assert "| 90.00 ± 0.00 | 83.00 ± 2.83 | +2.00 [-10.71, +14.71] |" in row
+    other = run.result.model_copy(update=partial | {"corruptions": {"fog": 0.5}})
+    write_summary(path.parent, run.model_copy(update={"models": {"student": other}}))
+    assert "| arm | seeds | validation, extras | clean | clean - noise-only |" in results.page()
 
 
 def test_a_table_without_results_stays_as_it_is(studies: Path) -> None:

@@ -8,21 +8,22 @@ from ruggedize.assess import Interval
 from ruggedize.report import Spread, spread, t_interval
 from ruggedize.study.summary import RunSummary
 
+
+def mean_over_corruptions(run: RunSummary) -> float | None:
+    """Return the mean accuracy over the corruptions of a run; None if it has none."""
+    values = run.result.corruptions.values()
+    return sum(values) / len(values) if values else None
+
+
 COLUMNS: dict[str, tuple[str, Callable[[RunSummary], float | None]]] = {
     "extras": ("validation, extras", lambda run: run.validation.extras),
     "clean": ("clean", lambda run: run.result.clean),
     "severity5_top1": ("severity 5", lambda run: run.result.severity5_top1),
     "c15": ("C15", lambda run: run.result.c15),
     "c19": ("C19", lambda run: run.result.c19),
-    "chosen": ("mean of the chosen corruptions", lambda run: mean_over_corruptions(run)),
+    "chosen": ("mean of the chosen corruptions", mean_over_corruptions),
 }
 """Titles and values of the columns: the first is on validation images, the others on test."""
-
-
-def mean_over_corruptions(run: RunSummary) -> float | None:
-    """Return the mean accuracy over the corruptions of a run; None if it has none."""
-    values = run.result.corruptions.values()
-    return sum(values) / len(values) if values else None
 
 
 class PairedDifference(NamedTuple):
@@ -57,11 +58,14 @@ def arm_rows(summaries: Sequence[RunSummary], baseline: str, order: Sequence[str
 def columns_of(rows: Sequence[ArmRow]) -> list[str]:
     """Return the columns that have values.
 
-    The mean of the chosen corruptions is only shown if the benchmark has no columns.
+    The mean of the chosen corruptions is only shown if no run has a mean of the benchmark and all
+    runs have the same corruptions and severities.
     """
     found = [name for name in COLUMNS if any(row.values[name] for row in rows)]
-    is_benchmark = bool({"severity5_top1", "c15", "c19"} & set(found))
-    return [name for name in found if name != "chosen" or not is_benchmark]
+    runs = [run for row in rows for run in row.runs]
+    cells = {(*run.result.corruptions, *run.recipe["assess"]["severities"]) for run in runs}
+    hidden = len(cells) > 1 or {"severity5_top1", "c15", "c19"} & set(found)
+    return [name for name in found if name != "chosen" or not hidden]
 
 
 def arm_row(arm: str, group: list[RunSummary], base: list[RunSummary]) -> ArmRow:
