@@ -13,6 +13,7 @@ from scipy import stats
 
 from ruggedize.data import FileList, Originals, Stored
 from ruggedize.kernels.centre_crop import resized_middle
+from ruggedize.kernels.pictures import ORIENTATION
 from ruggedize.kernels.resample import Boxes, resample, resample_pixels
 from ruggedize.views import from_files
 from ruggedize.views.from_files import Request, views_of
@@ -227,13 +228,17 @@ def test_test_views_are_those_of_peers(
     assert np.abs(ours.astype(int) - whole).mean() > 5  # must differ
 
 
+@pytest.mark.parametrize("turned", range(1, 9))
+@pytest.mark.parametrize("size", [(1200, 900), (1025, 777)], ids=str)
 def test_decoding_a_jpeg_smaller_changes_little(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    size: tuple[int, int], turned: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = turned
     files = []
     for number in range(6):
         files.append(tmp_path / f"{number}.jpg")
-        photograph(1200, 900, number).save(files[-1], quality=90)
+        photograph(*size, number).save(files[-1], quality=90, exif=exif)
     listed = FileList(str(file).encode() for file in files)
     originals = Originals(listed, Stored(64))
     options = ViewOptions(crop_mode="random-resized", crop=64, crop_scale=(0.3, 1.0))

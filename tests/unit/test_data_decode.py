@@ -3,14 +3,17 @@
 import io
 import os
 import zlib
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin
 
 from ruggedize.core.errors import UserError
 from ruggedize.data import decode_image, list_images
+from ruggedize.kernels.pictures import ORIENTATION
+from tests.photographs import photograph
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -141,6 +144,20 @@ def test_shrinking_is_antialiased(kind):
     stripes[:, ::2] = 255
     picture = decode_image(encode(Image.fromarray(stripes), kind, **quality(kind)), 32)
     assert (picture.int() - 127).abs().max() <= 6
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_jpeg_gives_what_its_whole_pixels_give(orientation: int, fit: Literal["crop"]) -> None:
+    """It is decoded at an eighth of its size, where its last pixels are covered in part."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    jpeg = encode(photograph(393, 385, 0), "JPEG", quality=90, exif=exif)
+    whole = ImageOps.exif_transpose(Image.open(io.BytesIO(jpeg)))
+    ours, exact = (decode_image(each, 24, fit=fit).int() for each in (jpeg, encode(whole)))
+    difference = (ours - exact).abs().float()
+    assert difference.mean() <= 1.0
+    assert (difference <= 6).float().mean() >= 0.99
 
 
 def quality(kind: str) -> dict[str, int]:

@@ -18,7 +18,17 @@ from torch import Tensor
 from ruggedize.core.errors import UserError, shown
 from ruggedize.core.reading import NotRegularError, open_regular
 from ruggedize.data.damage import reason_of
-from ruggedize.kernels.pictures import REDUCING_GAP, Fit, square, upright_rgb
+from ruggedize.kernels.pictures import (
+    ORIENTATION,
+    REDUCING_GAP,
+    TURNED,
+    Area,
+    Fit,
+    reduced_area,
+    square,
+    upright_rgb,
+    whole,
+)
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MAX_MEGAPIXELS = 120.0  # default; phones take pictures of up to 108
@@ -150,7 +160,10 @@ def squared(image: Image.Image, stored: Stored) -> np.ndarray:
     """Decode, turn upright, make square and resize: uint8 `[3, size, size]`."""
     gap = round(stored.size * REDUCING_GAP)
     return upright(
-        image, (gap, gap), stored, lambda decoded: square(decoded, stored.size, stored.fit)
+        image,
+        (gap, gap),
+        stored,
+        lambda decoded, area: square(decoded, stored.size, stored.fit, area),
     )
 
 
@@ -158,9 +171,9 @@ def upright(
     image: Image.Image,
     least: tuple[int, int],
     stored: Stored,
-    use: Callable[[Image.Image], Result],
+    use: Callable[[Image.Image, Area], Result],
 ) -> Result:
-    """Decode a picture and return what `use` makes of it, upright and RGB.
+    """Decode a picture and return what `use` makes of it, upright and RGB, and of its area.
 
     A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that has `least` (width, height) pixels.
     """
@@ -170,8 +183,11 @@ def upright(
             f"must have at most {stored.max_megapixels:g} megapixels, got {pixels / 1e6:.1f};\n"
             f"set data.max_megapixels = {-(-pixels // 1_000_000)} to read it"
         )
-    image.draft(None, least)  # pyright: ignore[reportArgumentType]  # None: same mode
-    if image.width * image.height <= LARGE:
-        return use(upright_rgb(image))
-    with one_large_image:
-        return use(upright_rgb(image))
+    size, turned = image.size, image.getexif().get(ORIENTATION, 1)
+    drafted = image.draft(None, least)  # pyright: ignore[reportArgumentType]  # None: same mode
+    scale = drafted[1][2] / size[0] if drafted else 1.0
+    with one_large_image if image.width * image.height > LARGE else nullcontext():
+        decoded = upright_rgb(image)
+        full = (size[1], size[0]) if turned in TURNED else size
+        area = whole(decoded) if scale == 1 else reduced_area(decoded, scale, turned, full)
+        return use(decoded, area)

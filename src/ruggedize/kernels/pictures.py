@@ -1,14 +1,45 @@
 """Conversion of Pillow images to RGB and to the square size that models are trained on."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 STRIP = 1 << 20  # pixels that are converted at a time
 REDUCING_GAP = 2.0  # Pillow first reduces large images cheaply, to twice the final size
 PADDING = (128, 128, 128)  # grey padding for `fit = "pad"`
 Fit = Literal["crop", "pad", "squash"]
+ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # of EXIF; these exchange width and height
+FROM_RIGHT, FROM_BOTTOM = (2, 3, 6, 7), (3, 4, 7, 8)  # the file's end is the upright left, or top
+
+
+class Area(NamedTuple):
+    """The part of a decoded image that the picture covers.
+
+    A JPEG that is decoded at a fraction of its size has rows or columns that it covers in part: at
+    1/8, 385 pixels become 49, of which it covers 48.125.
+    """
+
+    left: float  # in decoded pixels
+    top: float
+    scale: float  # decoded pixels per pixel of the picture
+    width: int  # of the upright picture in full size
+    height: int
+
+
+def whole(picture: Image.Image) -> Area:
+    """Return the area of an upright picture that was decoded at its full size."""
+    return Area(0, 0, 1, *picture.size)
+
+
+def reduced_area(decoded: Image.Image, scale: float, turned: int, size: tuple[int, int]) -> Area:
+    """Return the area in an upright JPEG decoded at `scale`; `turned` is its EXIF orientation.
+
+    `size` is that of the upright picture.
+    """
+    left, top = (have - scale * full for have, full in zip(decoded.size, size, strict=True))
+    return Area(left * (turned in FROM_RIGHT), top * (turned in FROM_BOTTOM), scale, *size)
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
@@ -49,17 +80,21 @@ def from_16_bit(image: Image.Image) -> Image.Image:
     return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
 
 
-def square(upright: Image.Image, size: int, fit: Fit) -> np.ndarray:
-    """Make an RGB image square according to `fit` and resize it: uint8 `[3, size, size]`."""
-    width, height = upright.size
-    box, inner = (0, 0, width, height), (size, size)
+def square(
+    upright: Image.Image, size: int, fit: Fit, area: Area | None = None
+) -> UInt8[np.ndarray, "3 s s"]:
+    """Make an RGB image square according to `fit` and resize it; `area` is what it covers."""
+    first_x, first_y, scale, width, height = area or whole(upright)
+    left, top, inner = 0, 0, (size, size)
     if fit == "crop":
         side = min(width, height)
         left, top = (width - side) // 2, (height - side) // 2
-        box = (left, top, left + side, top + side)
+        width = height = side
     elif fit == "pad":
-        scale = size / max(width, height)
-        inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+        ratio = size / max(width, height)
+        inner = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+    first_x, first_y = first_x + scale * left, first_y + scale * top
+    box = (first_x, first_y, first_x + scale * width, first_y + scale * height)
     small = upright.resize(inner, Image.Resampling.BICUBIC, box=box, reducing_gap=REDUCING_GAP)
     if inner != (size, size):
         square = Image.new("RGB", (size, size), PADDING)

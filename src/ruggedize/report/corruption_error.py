@@ -5,11 +5,9 @@ Source: Hendrycks & Dietterich 2019, section 4.2.
 
 from typing import NamedTuple
 
-import numpy as np
-
 from ruggedize.assess import COMPLETE, ModelAssessment
 from ruggedize.core.errors import UserError
-from ruggedize.report.joining import find_model, rows_of, same_data
+from ruggedize.report.joining import find_model, same_images_or_draws
 from ruggedize.report.record import RunRecord
 
 BENCHMARK, SEVERITIES = COMPLETE["c15"]
@@ -32,15 +30,7 @@ class Normaliser(NamedTuple):
 
     def fits(self, record: RunRecord) -> bool:
         """Return whether a record was assessed on the same cells of the same images."""
-        ours, theirs = self.record.assessment, record.assessment
-        one, other = (next(iter(each.predictions.values())) for each in (self.record, record))
-        return (
-            ours.suite == theirs.suite
-            and ours.images.classes == theirs.images.classes
-            and one.cells.keys() == other.cells.keys()
-            and same_data(ours, theirs)
-            and all(map(np.array_equal, rows_of(one), rows_of(other)))
-        )
+        return same_images_or_draws(self.record, record)
 
 
 def normaliser(

@@ -96,14 +96,22 @@ def same_images(first: RunRecord, second: RunRecord) -> bool:
     return not other_images(first, second)
 
 
-def other_images(first: RunRecord, second: RunRecord) -> str:
-    """Return what the second record was assessed on unlike the first; empty if on the same."""
+def same_images_or_draws(first: RunRecord, second: RunRecord) -> bool:
+    """Return whether two records were assessed on the same images, corrupted with any seeds."""
+    return not other_images(first, second, any_seed=True)
+
+
+def other_images(first: RunRecord, second: RunRecord, *, any_seed: bool = False) -> str:
+    """Return what the second record was assessed on unlike the first; empty if on the same.
+
+    With `any_seed`, the corruptions may be drawn with other seeds.
+    """
     ours, theirs = first.assessment, second.assessment
     if ours.suite != theirs.suite:
         return "another suite"
-    if ours.suite_facts != theirs.suite_facts:
-        one, other = ours.suite_facts, theirs.suite_facts
-        keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
+    one, other = ours.suite_facts, theirs.suite_facts
+    keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
+    if keys := [key for key in keys if key != "seed" or not any_seed]:
         return f"corruptions that differ in {', '.join(keys)}"
     if ours.unpaired != theirs.unpaired:
         return "other images of the suite"

@@ -1,9 +1,7 @@
 """Differences between the runs of two groups, paired by seed and image. Imports no torch."""
 
-import numpy as np
-
 from ruggedize.assess import Interval
-from ruggedize.report.joining import comparisons_of, other_images, same_data, same_images
+from ruggedize.report.joining import comparisons_of, other_images, same_images, same_images_or_draws
 from ruggedize.report.record import RunRecord
 from ruggedize.report.seeds import t_interval
 
@@ -26,9 +24,8 @@ def reason_apart(group: list[RunRecord], base: list[RunRecord]) -> str:
         if 1 in (len(group), len(base)):
             return "a single run is not compared with a mean over seeds"
         return "its seeds are not those of the baseline"
-    compare = same_images if len(pairs) == 1 else same_images_or_draws
-    other = next((pair for pair in pairs if not compare(*pair)), None)
-    what = other and (other_images(other[1], other[0]) or "other test images")
+    found = (other_images(base, record, any_seed=len(pairs) > 1) for record, base in pairs)
+    what = next(filter(None, found), "")
     return f"it was assessed on {what}" if what else ""
 
 
@@ -55,17 +52,3 @@ def differences_of(
         if len(values) == len(pairs) > 1:
             result[summary] = t_interval([after - before for after, before in values])
     return result
-
-
-def same_images_or_draws(record: RunRecord, base: RunRecord) -> bool:
-    """Return whether two runs were assessed on the same cells of the same test images."""
-    ours, theirs = record.assessment, base.assessment
-    one, other = (next(iter(each.predictions.values())) for each in (record, base))
-    return (
-        ours.images == theirs.images
-        and ours.suite == theirs.suite
-        and one.cells.keys() == other.cells.keys()
-        and np.array_equal(one.index, other.index)
-        and np.array_equal(one.labels, other.labels)
-        and same_data(ours, theirs)
-    )

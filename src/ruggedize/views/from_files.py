@@ -18,6 +18,7 @@ from torch import Tensor
 from ruggedize.core.seeding import stream_key
 from ruggedize.data import ImageBatch, ImageSet, Originals, Stored, read_picture, upright
 from ruggedize.kernels.blocks import run_blocks
+from ruggedize.kernels.pictures import ORIENTATION, TURNED, Area
 from ruggedize.kernels.resample import Boxes, resample_pixels
 from ruggedize.kernels.types import Index, Views
 from ruggedize.views.noise_chain import apply_noise
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 View = Literal["clean", "noisy"]
 VIEWS: tuple[View, ...] = ("clean", "noisy")
-ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # of EXIF; these exchange width and height
 SMALLEST_SCALE = 2.0  # pixels of a decoded crop per pixel of its view
 JPEG_SCALES = (8, 4, 2)
 
@@ -174,7 +174,7 @@ def cut_at_one_scale(
     scales = [drawn_scale(place, indices, size, some) for some in crops]
     least = image.width // scales[0], image.height // scales[0]
     same = [some for some, scale in zip(crops, scales, strict=True) if scale == scales[0]]
-    upright(image, least, stored, lambda decoded: cut_views(decoded, size, place, same))
+    upright(image, least, stored, lambda decoded, area: cut_views(decoded, area, place, same))
     return [some for some, scale in zip(crops, scales, strict=True) if scale != scales[0]]
 
 
@@ -187,23 +187,19 @@ def drawn_scale(place: int, indices: np.ndarray, size: tuple[int, int], crops: C
     return next((reduced for reduced in JPEG_SCALES if reduced <= scale), 1)
 
 
-def cut_views(
-    decoded: Image.Image, size: tuple[int, int], place: int, crops: Sequence[Crops]
-) -> None:
+def cut_views(decoded: Image.Image, area: Area, place: int, crops: Sequence[Crops]) -> None:
     """Cut the requested views out of a decoded image; boxes are those of the full size."""
-    scales = decoded.width / size[0], decoded.height / size[1]
     for some in crops:
         for boxes, views in zip(some.boxes, some.views, strict=True):
             if views is not None:
-                cut_view(decoded, scales, boxes, place, views[place])
+                cut_view(decoded, area, boxes, place, views[place])
 
 
-def cut_view(
-    decoded: Image.Image, scales: tuple[float, float], boxes: Boxes, place: int, out: np.ndarray
-) -> None:
+def cut_view(decoded: Image.Image, area: Area, boxes: Boxes, place: int, out: np.ndarray) -> None:
     """Cut one view out of a decoded image."""
-    left, width = boxes.left[place] * scales[0], boxes.width[place] * scales[0]
-    top, height = boxes.top[place] * scales[1], boxes.height[place] * scales[1]
+    scale = area.scale
+    left, width = area.left + boxes.left[place] * scale, boxes.width[place] * scale
+    top, height = area.top + boxes.top[place] * scale, boxes.height[place] * scale
     first_x, first_y = math.floor(left), math.floor(top)
     last_x, last_y = math.ceil(left + width), math.ceil(top + height)
     hull = first_x, first_y, min(last_x, decoded.width), min(last_y, decoded.height)
