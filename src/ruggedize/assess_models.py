@@ -102,22 +102,35 @@ def assess_files(  # noqa: PLR0913
     callbacks = {"accelerator": accelerator, "progress": progress}
     result = assess(models, data.images, suite, options, resume_for=out, **callbacks)
     if accelerator.is_main_process:
-        facts = facts_of(named, data, recipe, suite)
+        facts = facts_of(named, data, suite)
         save_with_pictures(result, data.images, suite, out, facts)
     return accelerator.is_main_process
 
 
-def facts_of(
-    named: Mapping[str, Path | str], data: TestImages, recipe: Recipe | None, suite: Suite
-) -> AssessmentFacts:
+def facts_of(named: Mapping[str, Path | str], data: TestImages, suite: Suite) -> AssessmentFacts:
     """Return the provenance of an assessment; its example pictures are added later."""
     return AssessmentFacts(
         left_out=data.left_out,
-        overlaps=overlaps(recipe.views.noise, suite.corruptions) if recipe else None,
+        overlaps=common_overlaps(named, suite),
         sources={name: str(place) for name, place in named.items()},
         held_out=models_that_left_out(named, data.digest),
         data=data.digest,
     )
+
+
+def common_overlaps(
+    named: Mapping[str, Path | str], suite: Suite
+) -> dict[str, tuple[str, ...]] | None:
+    """Return which training noise overlaps each corruption; None unless it is that of all models.
+
+    The noise of a model that does not belong to a run is unknown.
+    """
+    found = [
+        overlaps(recipe.views.noise, suite.corruptions) if recipe else None
+        for place in named.values()
+        for recipe in [None if isinstance(place, str) else earlier_recipe([place.parent.parent])]
+    ]
+    return found[0] if all(each == found[0] for each in found) else None
 
 
 def models_that_left_out(

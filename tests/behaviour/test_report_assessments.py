@@ -229,6 +229,7 @@ def test_a_mean_over_seeds_is_not_compared_with_one_seed(tmp_path: Path) -> None
     [
         ({"suite": "another"}, "another suite"),
         ({"images": {"classes": ("x",)}}, "other classes"),
+        ({"suite_facts": {"preset": "scaled"}}, "corruptions that differ in preset"),
         ({}, ""),
     ],
 )
@@ -248,13 +249,27 @@ def test_groups_of_seeds_on_other_images_say_why_they_are_not_compared(
     assert bool(found.rows[3].differences[0]) == (not what)
 
 
+def test_a_baseline_of_one_run_is_that_of_its_seeds(tmp_path: Path) -> None:
+    runs = [read_record(tiny_run(tmp_path / f"tiny-seed{seed}", seed)) for seed in range(2)]
+    name = "tiny-seed0/student"
+    found = standings(prepared(runs, name), name, None)
+    assert [(row.run, row.model, row.seeds) for row in found.rows] == [
+        ("tiny", "student", [0, 1]),
+        ("tiny", "teacher", [0, 1]),
+    ]
+    assert not found.not_compared
+
+
 def altered(record: RunRecord, **changes: Any) -> RunRecord:
     """Return a record with other values in its assessment; a table changes a part of it."""
     old = record.assessment
-    new = {
-        key: getattr(old, key).model_copy(update=value) if isinstance(value, dict) else value
-        for key, value in changes.items()
-    }
+    new = {}
+    for key, value in changes.items():
+        before = getattr(old, key)
+        if isinstance(before, dict):
+            new[key] = before | value
+        else:
+            new[key] = before.model_copy(update=value) if isinstance(value, dict) else value
     return replace(record, assessment=old.model_copy(update=new))
 
 

@@ -84,6 +84,11 @@ def test_a_bare_module_is_rejected_with_what_to_give() -> None:
         assess({"net": ColourNetwork()}, DATA, options=OPTIONS)
 
 
+def test_a_name_that_is_no_folder_is_rejected_before_any_work() -> None:
+    with pytest.raises(UserError, match="valid folder name, got timm/resnet18"):
+        assess({"timm/resnet18": colours}, DATA, options=OPTIONS)
+
+
 def test_a_module_is_run_in_eval_mode_and_left_as_it_was() -> None:
     network = ColourNetwork().train()
     network.head.eval()

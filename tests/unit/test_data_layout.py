@@ -169,6 +169,10 @@ def test_a_plain_folder_of_images_has_test_images_without_labels(tmp_path: Path)
         0,
         2,
     ]
+    for number in (0, 2):
+        (tmp_path / f"{number}.png").write_bytes(b"x")
+    with pytest.raises(UserError, match="none of the images"):
+        load_clean_images(str(tmp_path), image_size=8, skip_bad_images=True)
     fill(tmp_path / "classes", 4)
     with pytest.raises(UserError, match="image_size"):
         load_clean_images(str(tmp_path / "classes"))

@@ -9,6 +9,7 @@ import torch
 
 from ruggedize.core.errors import UserError
 from ruggedize.data import data_digest, load_data
+from ruggedize.data.huggingface import by_split
 from ruggedize.data.load import DataOptions
 from tests.unit.test_data_layout import COLOURS, fill, picture
 
@@ -134,6 +135,29 @@ def test_parquet_files_with_images_inside_are_read(tmp_path: Path) -> None:
         rows.to_parquet(tmp_path / "tables" / f"{part}-00000.parquet")
     splits = load_data(f"hf:{tmp_path / 'tables'}", image_size=9, validation=2)
     assert [len(part) for part in splits] == [4, 2, 6]
+
+
+def test_parquet_files_belong_to_the_split_of_their_folder_or_first_word() -> None:
+    root = Path("train")
+    places = {
+        "default/train/0000.parquet": "train",
+        "default/test/0000.parquet": "test",
+        "validation-00000-of-00002.parquet": "validation",
+        "valley-0.parquet": "train",
+        "Testimonials.parquet": "train",
+        "test0.parquet": "test",
+    }
+    found = by_split([str(root / place) for place in places], root)
+    assert {file: part for part, files in found.items() for file in files} == {
+        str(root / place): part for place, part in places.items()
+    }
+
+
+def test_spaces_around_a_class_are_not_part_of_it(tmp_path: Path) -> None:
+    rows = rows_for(tmp_path, 4, with_parts=True)
+    rows[1] = (rows[1][0], f" {rows[1][1]} ", *rows[1][2:])
+    splits = load_data(str(table(tmp_path / "rows.csv", rows)), image_size=9)
+    assert splits.train.classes == tuple(sorted(COLOURS))
 
 
 def test_a_folder_without_parquet_files_is_rejected(tmp_path: Path) -> None:

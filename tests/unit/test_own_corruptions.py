@@ -1,6 +1,7 @@
 """A corruption of one's own: an object that is passed to `corrupt` or to a suite."""
 
 import re
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,21 @@ def test_a_written_suite_is_gone_on_with_under_the_same_options_only(tmp_path: P
     assert {path.stem for path in tmp_path.glob("*.npy")} == {"dark", "fog", "labels"}
     with pytest.raises(UserError, match=r"differ in frost\.textures"):
         write({}, "fog")
+
+
+def fog_and_contrast(images: np.ndarray, out: np.ndarray, level: float) -> None:
+    foggy = corrupt(torch.from_numpy(images.copy()), "fog", 2)
+    out[:] = corrupt(foggy, "contrast", int(level)).numpy()
+
+
+def test_a_kernel_may_call_corrupt() -> None:
+    """Its blocks run in the threads of the pool, which must not wait for one another."""
+    both = Corruption(name="both", cifar=(1, 2, 3, 4, 5), kernel=fog_and_contrast)
+    images = torch.randint(0, 256, (400, 3, 32, 32), dtype=torch.uint8)
+    program = threading.Thread(target=corrupt, args=(images, both, 3), daemon=True)
+    program.start()
+    program.join(60)
+    assert not program.is_alive()
 
 
 def test_mistakes_are_named(small_images: torch.Tensor) -> None:

@@ -17,11 +17,13 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from ruggedize.core.errors import UserError
+from ruggedize.core.progress import no_progress
 from ruggedize.core.reading import open_regular
 from ruggedize.corruptions import generated_suite
 from ruggedize.corruptions.manifest import fingerprint
-from ruggedize.data import DataOptions, Splits, folder, load_splits
+from ruggedize.data import DataOptions, Splits, Stored, folder, load_splits
 from ruggedize.data.file_list import FileList
+from ruggedize.data.streaming import StreamedImages, bad_files
 from ruggedize.data.workers import worker_results
 from ruggedize.recipe import differing_keys, load_recipe
 
@@ -103,6 +105,12 @@ def test_a_suite_and_its_fingerprint_are_the_same(both) -> None:
     theirs = generated_suite(streamed.images).images("speckle_noise", 4, 3, 20)
     assert torch.equal(generated_suite(kept.images).images("speckle_noise", 4, 3, 20), theirs)
     assert fingerprint(kept) == fingerprint(streamed)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_split_without_images_is_streamed_as_well(workers: int) -> None:
+    images = StreamedImages(FileList([]), Stored(8), workers)
+    assert bad_files(images, no_progress).shape == (0,)
 
 
 def test_a_file_that_goes_bad_later_is_named(photos: Path, tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from jaxtyping import Int64
 from torch import nn
 
 from ruggedize.assess.assessment import CLEAN
+from ruggedize.assess.consistency import is_file_name
 from ruggedize.assess.options import AssessOptions
-from ruggedize.core.errors import UserError
+from ruggedize.core.errors import UserError, shown
 from ruggedize.corruptions import Suite, Unpaired, chosen_names
 from ruggedize.data import ImageSet
 from ruggedize.kernels.spread import evenly_spread
@@ -47,6 +48,10 @@ def check(models: Mapping[str, object], image_set: ImageSet) -> None:
     if bool((image_set.labels < 0).any()):
         raise UserError("some of the images have no label;\nassess on labelled images only")
     for name, model in models.items():
+        if not is_file_name(name):
+            raise UserError(
+                f"a model's name must be a valid folder name, got {shown(name[:80])};\nrename it"
+            )
         if isinstance(model, nn.Module) and not isinstance(model, Classifier):
             raise UserError(
                 f"{name} is a {type(model).__name__}, whose preprocessing is unknown;\n"

@@ -47,7 +47,8 @@ def study(
         raise UserError("--status shows all runs, --only starts one;\nuse one of them")
     found = load_study(file)
     folder = out or Path("runs") / "studies" / found.name
-    root = () if data_root is None else (f"data.root={json.dumps(str(data_root.absolute()))}",)
+    place = data_root and json.dumps(str(data_root.absolute()), ensure_ascii=False)
+    root = (f"data.root={place}",) if place else ()
     runs = plan(found, root)
     reject_changed_study(found, runs, folder)
     if not status:

@@ -236,9 +236,9 @@ def with_options(
     """Return the changes of the command line with those that have an option of their own."""
     from_options = [] if seed is None else [f"seed={seed}"]
     if data is not None:
-        from_options.append(f"data.name={json.dumps(data)}")
+        from_options.append(f"data.name={json.dumps(data, ensure_ascii=False)}")
     if data_root is not None:
-        from_options.append(f"data.root={json.dumps(str(data_root))}")
+        from_options.append(f"data.root={json.dumps(str(data_root), ensure_ascii=False)}")
     if skip_bad_images:
         from_options.append("data.skip_bad_images=true")
     if track is not None:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -254,7 +255,7 @@ def opened_folder(folder: Path) -> Any:
 
     files = sorted(map(os.fspath, folder.absolute().rglob("*.parquet")))
     if files:
-        return datasets.load_dataset("parquet", data_files=by_split(files))
+        return datasets.load_dataset("parquet", data_files=by_split(files, folder.absolute()))
     if any(file.lower().endswith(ENDINGS) for file in visible_files(folder)):
         return datasets.load_dataset("imagefolder", data_dir=os.fspath(folder.absolute()))
     raise UserError(
@@ -262,13 +263,17 @@ def opened_folder(folder: Path) -> Any:
     )
 
 
-def by_split(files: list[str]) -> dict[str, list[str]]:
-    """Group parquet files by the split that their name begins with; the default is train."""
+def by_split(files: list[str], folder: Path) -> dict[str, list[str]]:
+    """Group parquet files by split: a folder of its name, or else the first word of a file's name.
+
+    The default is train.
+    """
+    parts = {name: part for part, spellings in ALL_PARTS.items() for name in spellings}
     found: dict[str, list[str]] = {}
     for file in files:
-        stem = Path(file).stem.lower()
-        names = ((p, name) for p, spellings in ALL_PARTS.items() for name in spellings)
-        part = next((p for p, name in names if stem.startswith(name)), "train")
+        *folders, name = Path(file).relative_to(folder).with_suffix("").parts
+        words = [*map(str.lower, folders), re.split(r"[^a-z]", name.lower())[0]]
+        part = next((parts[word] for word in words if word in parts), "train")
         found.setdefault(part, []).append(file)
     return found
 

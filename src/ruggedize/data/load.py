@@ -135,7 +135,10 @@ def load_clean_images(
     files = files_below(path)
     images, bad = decode_all(files, Stored(image_size or 0))
     reject_or_skip([files[number] for number in sorted(bad)], skip_bad_images)
-    index = torch.tensor([number for number in range(len(files)) if number not in bad])
+    kept = [number for number in range(len(files)) if number not in bad]
+    if not kept:
+        raise UserError(f"none of the images in {shown(path)} can be decoded;\nreplace them")
+    index = torch.tensor(kept)
     labels = torch.full((len(index),), -1)
     return ImageSet(images[index], labels, (), index)
 

@@ -148,6 +148,8 @@ class Checking(Dataset[Tensor]):
 def bad_files(images: StreamedImages, progress: Progress) -> Bool[np.ndarray, " n"]:
     """Decode all files once in worker processes and return which are bad."""
     n, flags, done = len(images), [], 0
+    if not n:
+        return np.zeros(0, bool)
     batches = np.array_split(np.arange(n), -(-n // CHECK_BATCH))
     if not images.num_workers:
         return bad_files_in_threads(images, batches, progress)

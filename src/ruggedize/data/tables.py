@@ -46,7 +46,7 @@ def read_table(path: Path, validation: float | int) -> dict[str, Files]:
     columns = columns_of(path, list(rows[0]))
     found: dict[str, dict[str, list[bytes]]] = {}
     for number, row in enumerate(rows, 2):
-        file, label = row[columns["path"]], row[columns["label"]]
+        file, label = row[columns["path"]], (row[columns["label"]] or "").strip()
         part = part_named(path, number, row[columns["part"]]) if "part" in columns else "all"
         if part == UNLABELLED:
             label = ""

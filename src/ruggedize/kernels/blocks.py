@@ -58,5 +58,10 @@ def available_cores() -> int:
 
 @cache
 def pool(process: int, num_threads: int) -> ThreadPoolExecutor:
-    """Return the process's thread pool; one per process, because threads do not survive a fork."""
-    return ThreadPoolExecutor(num_threads, thread_name_prefix=f"pixels-{process}")
+    """Return the process's thread pool; one per process, because threads do not survive a fork.
+
+    A block that calls a kernel itself, as a user's corruption may, must not wait for other threads
+    of the pool: they may all wait.
+    """
+    name = f"pixels-{process}"
+    return ThreadPoolExecutor(num_threads, name, initializer=stay_in_this_thread)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ruggedize.kernels.pictures import upright_rgb
+from ruggedize.kernels.pictures import upright_copy
 from ruggedize.kernels.types import Images
 
 Pictures = Tensor | np.ndarray | Image.Image | Sequence[Image.Image | Tensor | np.ndarray]
@@ -74,7 +74,7 @@ def stacked(images: object) -> Tensor | np.ndarray:
 
 def from_pillow(image: Image.Image) -> np.ndarray:
     """Convert a Pillow image to upright RGB on a white background: uint8 `[3, h, w]`."""
-    return np.ascontiguousarray(np.asarray(upright_rgb(image)).transpose(2, 0, 1))
+    return np.ascontiguousarray(np.asarray(upright_copy(image)).transpose(2, 0, 1))
 
 
 def check_shape(images: Tensor | np.ndarray) -> None:

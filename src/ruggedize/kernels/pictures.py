@@ -61,6 +61,12 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     return converted
 
 
+def upright_copy(image: Image.Image) -> Image.Image:
+    """Return what `upright_rgb` does, and leave the caller's image as it is."""
+    is_turned = image.getexif().get(ORIENTATION, 1) != 1
+    return upright_rgb(ImageOps.exif_transpose(image) if is_turned else image)
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """Convert any mode to 8-bit RGB."""
     if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scale

@@ -15,10 +15,13 @@ from ruggedize.assess import (
 )
 from ruggedize.core.errors import UserError
 from ruggedize.report.record import RunRecord
+from ruggedize.report.seeds import groups_of
 
 
 def prepared(records: Sequence[RunRecord], baseline: str | None) -> list[RunRecord]:
     """Join assessments of the same images, then put the baseline first in its records.
+
+    The runs that differ from its run only in the seed are among these.
 
     Raises:
         UserError: no model has the baseline's name.
@@ -27,11 +30,12 @@ def prepared(records: Sequence[RunRecord], baseline: str | None) -> list[RunReco
     if baseline is None:
         return joined
     chosen, model = find_model(joined, baseline, "--baseline")
-    is_run = baseline not in chosen.assessment.models
-    return [
-        with_baseline(record, model) if record is chosen or not is_run else record
-        for record in joined
-    ]
+    changed = joined
+    if baseline not in chosen.assessment.models:  # it names a run, too
+        groups = groups_of(joined)
+        changed = next(group for group in groups if any(each is chosen for each in group))
+    moved = {id(record) for record in changed}
+    return [with_baseline(record, model) if id(record) in moved else record for record in joined]
 
 
 def with_own_names(records: list[RunRecord]) -> list[RunRecord]:

@@ -27,8 +27,8 @@ from ruggedize.report.heat import Heat, WorstCell, heats, worst_cells
 from ruggedize.report.intervals import accuracy_intervals
 from ruggedize.report.paper import load_records
 from ruggedize.report.record import RunRecord
-from ruggedize.report.seeds import OverSeeds, over_seeds
-from ruggedize.report.side_by_side import groups_of, labels, standings
+from ruggedize.report.seeds import OverSeeds, groups_of, over_seeds
+from ruggedize.report.side_by_side import labels, standings
 from ruggedize.report.support import Support, detectable_beside, supports
 from ruggedize.report.wording import (
     FILTERS,

@@ -11,6 +11,7 @@ ENDINGS = {
     "csv": (".csv", ".txt"),
     "latex": (".tex", ".txt"),
 }
+READ = (".json", ".toml", ".safetensors", ".onnx", ".npz", ".py")  # inputs of the commands
 
 
 def default_page(runs: Sequence[Path]) -> Path:
@@ -22,14 +23,19 @@ def default_page(runs: Sequence[Path]) -> Path:
     first = runs[0]
     if first.suffix == ".json":
         return first.with_suffix(".html")
-    folder = first if first.name else first.resolve()
+    folder = first if first.name not in ("", "..") else first.resolve()
     return folder.with_name(f"{folder.name}.html")
 
 
 def reject_other_ending(out: Path | None, kind: str) -> None:
-    """Raise UserError for a file name that belongs to another format."""
+    """Raise UserError for a file name that belongs to another format, or to files that are read."""
     if out is None or out.suffix.lower() in ENDINGS[kind]:
         return
+    if out.suffix.lower() in READ:
+        raise UserError(
+            f"a report is not written into a {out.suffix} file, got --out {out};\n"
+            f"give a file that ends with {ENDINGS[kind][0]}"
+        )
     for other, endings in ENDINGS.items():
         if out.suffix.lower() in endings:
             raise UserError(

@@ -1,5 +1,6 @@
 """A run's recipe and assessment without the paths of this machine."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 from ruggedize.assess import Assessment
 from ruggedize.core.errors import UserError
 from ruggedize.core.reading import read_bytes
+
+HUB_NAME = re.compile(r"hf:[\w.-]+/[\w.-]+(@[\w.-]+)?|timm/[\w.-]+")
 
 
 def recipe_without_places(path: Path) -> dict[str, object]:
@@ -28,6 +31,8 @@ def table_without_places(table: dict[str, object]) -> dict[str, object]:
     recipe: dict[str, Any] = table
     recipe["data"].pop("root", None)
     recipe["data"]["name"] = last_part(recipe["data"]["name"])
+    if unlabelled := recipe["data"].get("unlabelled"):
+        recipe["data"]["unlabelled"] = last_part(unlabelled)
     suite = recipe.get("assess", {}).get("suite")
     if suite:
         recipe["assess"]["suite"] = last_part(suite)
@@ -62,5 +67,7 @@ def without_places(assessment: Assessment) -> Assessment:
 
 
 def last_part(place: str) -> str:
-    """Return the last component of a path; other names are unchanged."""
+    """Return the last component of a path; other names, as those on the Hub, are unchanged."""
+    if HUB_NAME.fullmatch(place):
+        return place
     return Path(place).name if "/" in place else place

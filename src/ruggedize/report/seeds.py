@@ -80,6 +80,22 @@ def obstacles(records: list[RunRecord]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def groups_of(records: list[RunRecord]) -> list[list[RunRecord]]:
+    """Group the runs that differ only in the seed."""
+    groups: list[list[RunRecord]] = []
+    known = {id(record): settings(record) for record in records if record.seed is not None}
+    for record in records:
+        for group in groups:
+            both = id(record) in known and id(group[0]) in known
+            is_equal = both and known[id(record)] == known[id(group[0])]
+            if is_equal and not list(repetitions([*group, record])):
+                group.append(record)
+                break
+        else:
+            groups.append([record])
+    return groups
+
+
 def repetitions(records: list[RunRecord]) -> Iterator[str]:
     """Yield a sentence for each run that repeats the seed or the models of an earlier one."""
     for place, record in enumerate(records):

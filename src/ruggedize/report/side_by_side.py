@@ -13,7 +13,7 @@ from ruggedize.report.corruption_error import CorruptionError, Normaliser, corru
 from ruggedize.report.joining import find_model
 from ruggedize.report.pairing import differences_of, partners, reason_apart
 from ruggedize.report.record import RunRecord
-from ruggedize.report.seeds import LONGEST_SHOWN, repetitions, settings
+from ruggedize.report.seeds import LONGEST_SHOWN, groups_of, settings
 
 MOST_OPTIONS = 40
 PROVENANCE = ("digest of", "version of")  # changes with every change of the software
@@ -75,22 +75,6 @@ class Standings(NamedTuple):
         return [
             f"{run} has no differences, because {why}." for run, why in self.not_compared.items()
         ]
-
-
-def groups_of(records: list[RunRecord]) -> list[list[RunRecord]]:
-    """Group the runs that differ only in the seed."""
-    groups: list[list[RunRecord]] = []
-    known = {id(record): settings(record) for record in records if record.seed is not None}
-    for record in records:
-        for group in groups:
-            both = id(record) in known and id(group[0]) in known
-            is_equal = both and known[id(record)] == known[id(group[0])]
-            if is_equal and not list(repetitions([*group, record])):
-                group.append(record)
-                break
-        else:
-            groups.append([record])
-    return groups
 
 
 def standings(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ruggedize.core.seeding import stream_key
 from ruggedize.kernels.blocks import run_blocks
 from ruggedize.kernels.inputs import as_images, whole_number
-from ruggedize.kernels.pictures import to_rgb
+from ruggedize.kernels.pictures import upright_copy
 from ruggedize.kernels.resample import resample_pixels
 from ruggedize.kernels.types import Views
 from ruggedize.transforms.arguments import checked
@@ -108,7 +108,7 @@ class RandomResizedCrop(nn.Module):
 def pixels_of(image: Image.Image | Tensor | np.ndarray) -> np.ndarray:
     """Return the pixels of one image, uint8 `[h, w, 3]`; those of a tensor are not copied."""
     if isinstance(image, Image.Image):
-        return np.asarray(image if image.mode == "RGB" else to_rgb(image))
+        return np.asarray(upright_copy(image))
     batch = image[None] if isinstance(image, np.ndarray) else image.as_subclass(Tensor)[None]
     return as_images(batch)[0].permute(1, 2, 0).numpy()
 
