@@ -38,8 +38,8 @@ from ruggedize.models import (
     Predictor,
     kind_of,
 )
-from ruggedize.named_models import loaded_models, named_models
-from ruggedize.recipe import Recipe, load_recipe
+from ruggedize.named_models import earlier_recipe, loaded_models, named_models
+from ruggedize.recipe import Recipe
 from ruggedize.train import default_accelerator, naming_lost_processes
 from ruggedize.views import overlaps
 
@@ -289,18 +289,3 @@ def reject_how_to_generate(suite: str, given: dict[str, object]) -> None:
                 f"{name} applies to generated corruptions only, but {suite} is a stored suite;\n"
                 f"remove {name}"
             )
-
-
-def earlier_recipe(places: Sequence[Path]) -> Recipe | None:
-    """Load the recipe of the first run folder among these; None if no folder holds one.
-
-    Data that is no longer where the run found it is looked up as if the recipe named no folder.
-    """
-    for place in places:
-        if (place / "recipe.toml").exists():
-            recipe = load_recipe(place / "recipe.toml")
-            if recipe.data.root is None or recipe.data.root.is_dir():
-                return recipe
-            without = recipe.data.model_copy(update={"root": None})
-            return recipe.model_copy(update={"data": without})
-    return None

@@ -17,7 +17,7 @@ from ruggedize.models import (
     load_model,
 )
 from ruggedize.pipeline import NAMES
-from ruggedize.recipe import load_recipe, models_of
+from ruggedize.recipe import Recipe, load_recipe, models_of
 
 
 def loaded_models(
@@ -99,3 +99,18 @@ def long_name(model: Path | str) -> str:
 def safe(name: str) -> str:
     """Return a name that is a valid file name."""
     return re.sub(r"[^\w.+-]+", "-", name).strip("-.")
+
+
+def earlier_recipe(places: Sequence[Path]) -> Recipe | None:
+    """Load the recipe of the first run folder among these; None if no folder holds one.
+
+    Data that is no longer where the run found it is looked up as if the recipe named no folder.
+    """
+    for place in places:
+        if (place / "recipe.toml").exists():
+            recipe = load_recipe(place / "recipe.toml")
+            if recipe.data.root is None or recipe.data.root.is_dir():
+                return recipe
+            without = recipe.data.model_copy(update={"root": None})
+            return recipe.model_copy(update={"data": without})
+    return None

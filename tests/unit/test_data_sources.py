@@ -9,7 +9,7 @@ import torch
 
 from ruggedize.core.errors import UserError
 from ruggedize.data import data_digest, load_data
-from ruggedize.data.huggingface import by_split
+from ruggedize.data.layout import by_split
 from ruggedize.data.load import DataOptions
 from tests.unit.test_data_layout import COLOURS, fill, picture
 

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +20,7 @@ from ruggedize.data.decode import BadImageError, Stored, decode
 from ruggedize.data.digest import DataDigest, PartDigest, new_hash, size_of
 from ruggedize.data.folder import must_stream, read_images
 from ruggedize.data.image_set import ImageSet, Splits
-from ruggedize.data.layout import ALL_PARTS, TEST_SHARE, UNLABELLED
+from ruggedize.data.layout import ALL_PARTS, TEST_SHARE, UNLABELLED, by_split
 from ruggedize.data.listing import ENDINGS, visible_files
 from ruggedize.data.location import PREFIX
 from ruggedize.data.oddities import report_found
@@ -261,21 +260,6 @@ def opened_folder(folder: Path) -> Any:
     raise UserError(
         f"{shown(folder)} contains no parquet files and no images;\nchoose a folder that does"
     )
-
-
-def by_split(files: list[str], folder: Path) -> dict[str, list[str]]:
-    """Group parquet files by split: a folder of its name, or else the first word of a file's name.
-
-    The default is train.
-    """
-    parts = {name: part for part, spellings in ALL_PARTS.items() for name in spellings}
-    found: dict[str, list[str]] = {}
-    for file in files:
-        *folders, name = Path(file).relative_to(folder).with_suffix("").parts
-        words = [*map(str.lower, folders), re.split(r"[^a-z]", name.lower())[0]]
-        part = next((parts[word] for word in words if word in parts), "train")
-        found.setdefault(part, []).append(file)
-    return found
 
 
 def columns_of(name: str, rows: Any) -> tuple[str, str]:

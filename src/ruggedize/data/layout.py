@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import re
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
@@ -255,3 +256,18 @@ def content_hash(file: Path) -> bytes:
             return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).digest()
     except (OSError, UserError):
         return bytes(16)
+
+
+def by_split(files: list[str], folder: Path) -> dict[str, list[str]]:
+    """Group parquet files by split: a folder of its name, or else the first word of a file's name.
+
+    The default is train.
+    """
+    parts = {name: part for part, spellings in ALL_PARTS.items() for name in spellings}
+    found: dict[str, list[str]] = {}
+    for file in files:
+        *folders, name = Path(file).relative_to(folder).with_suffix("").parts
+        words = [*map(str.lower, folders), re.split(r"[^a-z]", name.lower())[0]]
+        part = next((parts[word] for word in words if word in parts), "train")
+        found.setdefault(part, []).append(file)
+    return found
