@@ -38,7 +38,8 @@ def tiny_recipe(study: Study, arm: str) -> Recipe:
     tables = [study.options.recipe, study.tables[arm], TINY, {"teacher": teacher}]
     if "num_labels" in study.options.recipe["data"]:
         steps = {"steps_per_epoch": 8}
-        data = {"num_labels": 40, "num_train": 200}
+        has_more = "num_labels" in study.tables[arm].get("data", {})  # than other arms
+        data = {"num_labels": 80 if has_more else 40, "num_train": 200}
         tables.append({"data": data, "teacher": steps, "student": steps})
     if recipe.student.objective.kind == "noisy-student":  # tiny teachers are not confident
         tables.append({"student": {"objective": {"threshold": 0.0}}})
