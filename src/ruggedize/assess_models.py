@@ -121,16 +121,16 @@ def facts_of(named: Mapping[str, Path | str], data: TestImages, suite: Suite) ->
 def common_overlaps(
     named: Mapping[str, Path | str], suite: Suite
 ) -> dict[str, tuple[str, ...]] | None:
-    """Return which training noise overlaps each corruption; None unless it is that of all models.
+    """Return which corruptions the training noise overlaps, if it is the same for all models.
 
-    The noise of a model that does not belong to a run is unknown.
+    None if it is not, or if a model belongs to no run, so that its noise is unknown.
     """
-    found = [
-        overlaps(recipe.views.noise, suite.corruptions) if recipe else None
-        for place in named.values()
-        for recipe in [None if isinstance(place, str) else earlier_recipe([place.parent.parent])]
-    ]
-    return found[0] if all(each == found[0] for each in found) else None
+    folders = [None if isinstance(place, str) else place.parent.parent for place in named.values()]
+    recipes = [None if folder is None else earlier_recipe([folder]) for folder in folders]
+    if None in recipes:
+        return None
+    first, *others = (overlaps(each.views.noise, suite.corruptions) for each in recipes if each)
+    return first if all(each == first for each in others) else None
 
 
 def models_that_left_out(

@@ -1,6 +1,5 @@
 """The command that runs studies: each run in a process of its own."""
 
-import json
 import os
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from ruggedize.cli.watchdog import GRACE_SECONDS
 from ruggedize.core import files
 from ruggedize.core.errors import UserError
 from ruggedize.core.signals import name_of_signal
+from ruggedize.core.tables import toml_string
 
 if TYPE_CHECKING:
     from ruggedize.study import ArmRow, PlannedRun, RunSummary, Study
@@ -47,8 +47,7 @@ def study(
         raise UserError("--status shows all runs, --only starts one;\nuse one of them")
     found = load_study(file)
     folder = out or Path("runs") / "studies" / found.name
-    place = data_root and json.dumps(str(data_root.absolute()), ensure_ascii=False)
-    root = (f"data.root={place}",) if place else ()
+    root = () if data_root is None else (f"data.root={toml_string(str(data_root.absolute()))}",)
     runs = plan(found, root)
     reject_changed_study(found, runs, folder)
     if not status:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ruggedize.cli.args import Changes, DataSet, Folder, Names, RecipeName, Switch, Whole
 from ruggedize.cli.display import Bars, console, table
 from ruggedize.core.errors import UserError
+from ruggedize.core.tables import toml_string
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -236,9 +237,9 @@ def with_options(
     """Return the changes of the command line with those that have an option of their own."""
     from_options = [] if seed is None else [f"seed={seed}"]
     if data is not None:
-        from_options.append(f"data.name={json.dumps(data, ensure_ascii=False)}")
+        from_options.append(f"data.name={toml_string(data)}")
     if data_root is not None:
-        from_options.append(f"data.root={json.dumps(str(data_root), ensure_ascii=False)}")
+        from_options.append(f"data.root={toml_string(str(data_root))}")
     if skip_bad_images:
         from_options.append("data.skip_bad_images=true")
     if track is not None:

@@ -1,5 +1,6 @@
 """Nested tables of options, as they occur in JSON and TOML."""
 
+import json
 from typing import Any
 
 MAX_DEPTH = 64  # limit on the nesting of tables and lists; ours are less than ten deep
@@ -35,3 +36,8 @@ def flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             result[prefix + key] = value
     return result
+
+
+def toml_string(text: str) -> str:
+    """Format text as a TOML string."""
+    return json.dumps(text, ensure_ascii=False)

@@ -4,7 +4,7 @@ import errno
 import io
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from threading import RLock
 from typing import NamedTuple, TypeVar
@@ -19,11 +19,10 @@ from ruggedize.core.errors import UserError, shown
 from ruggedize.core.reading import NotRegularError, open_regular
 from ruggedize.data.damage import reason_of
 from ruggedize.kernels.pictures import (
-    ORIENTATION,
     REDUCING_GAP,
-    TURNED,
     Area,
     Fit,
+    orientation_of,
     reduced_area,
     square,
     upright_rgb,
@@ -102,7 +101,8 @@ def read_picture(
             opened(source) as file,
             alone_if_long(file, stored),
             Image.open(file, formats=FORMATS) as image,
-        ):
+            alone_if_large(image) if image.format == "PNG" else nullcontext(),
+        ):  # looking for the EXIF data of a PNG decodes it
             return use(image)
     except MemoryError:
         raise
@@ -152,6 +152,11 @@ def alone_if_long(file: io.BytesIO | io.BufferedReader, stored: Stored) -> Itera
         yield
 
 
+def alone_if_large(image: Image.Image) -> AbstractContextManager[object]:
+    """Return the lock for large images, or nothing if this image is not one of them."""
+    return one_large_image if image.width * image.height > LARGE else nullcontext()
+
+
 class TooLargeError(ValueError):
     """An image has more pixels than may be decoded."""
 
@@ -183,11 +188,11 @@ def upright(
             f"must have at most {stored.max_megapixels:g} megapixels, got {pixels / 1e6:.1f};\n"
             f"set data.max_megapixels = {-(-pixels // 1_000_000)} to read it"
         )
-    size, turned = image.size, image.getexif().get(ORIENTATION, 1)
+    size, orientation = image.size, orientation_of(image)
     drafted = image.draft(None, least)  # pyright: ignore[reportArgumentType]  # None: same mode
     scale = drafted[1][2] / size[0] if drafted else 1.0
-    with one_large_image if image.width * image.height > LARGE else nullcontext():
+    with alone_if_large(image):
         decoded = upright_rgb(image)
-        full = (size[1], size[0]) if turned in TURNED else size
-        area = whole(decoded) if scale == 1 else reduced_area(decoded, scale, turned, full)
+        reduced = scale < 1
+        area = reduced_area(decoded, scale, size, orientation) if reduced else whole(decoded)
         return use(decoded, area)

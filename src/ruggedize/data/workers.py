@@ -67,7 +67,7 @@ def with_short_errors(results: Any, processes: Set[BaseProcess]) -> Iterator[Any
         yield from results
     except (RuntimeError, ConnectionError, EOFError) as error:
         text = str(error)
-        is_own = text.startswith("Caught")  # raised in a worker, which goes on
+        is_own = text.startswith("Caught")  # an error of the code in a worker, which is alive
         if isinstance(error, RuntimeError) and (is_own or "DataLoader worker" not in text):
             raise
         cause = cause_of_death(processes)

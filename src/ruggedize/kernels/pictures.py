@@ -11,7 +11,7 @@ REDUCING_GAP = 2.0  # Pillow first reduces large images cheaply, to twice the fi
 PADDING = (128, 128, 128)  # grey padding for `fit = "pad"`
 Fit = Literal["crop", "pad", "squash"]
 ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # of EXIF; these exchange width and height
-FROM_RIGHT, FROM_BOTTOM = (2, 3, 6, 7), (3, 4, 7, 8)  # the file's end is the upright left, or top
+FROM_RIGHT, FROM_BOTTOM = (2, 3, 6, 7), (3, 4, 7, 8)  # a file's last pixels are upright left, top
 
 
 class Area(NamedTuple):
@@ -33,13 +33,27 @@ def whole(picture: Image.Image) -> Area:
     return Area(0, 0, 1, *picture.size)
 
 
-def reduced_area(decoded: Image.Image, scale: float, turned: int, size: tuple[int, int]) -> Area:
-    """Return the area in an upright JPEG decoded at `scale`; `turned` is its EXIF orientation.
+def reduced_area(
+    decoded: Image.Image, scale: float, size: tuple[int, int], orientation: int
+) -> Area:
+    """Return the area of an upright JPEG that was decoded at `scale`.
 
-    `size` is that of the upright picture.
+    `size` and `orientation` are those of the file.
     """
-    left, top = (have - scale * full for have, full in zip(decoded.size, size, strict=True))
-    return Area(left * (turned in FROM_RIGHT), top * (turned in FROM_BOTTOM), scale, *size)
+    width, height = upright_size(size, orientation)
+    left = decoded.width - scale * width if orientation in FROM_RIGHT else 0
+    top = decoded.height - scale * height if orientation in FROM_BOTTOM else 0
+    return Area(left, top, scale, width, height)
+
+
+def orientation_of(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 (upright) to 8; a PNG is decoded for this."""
+    return image.getexif().get(ORIENTATION, 1)
+
+
+def upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Return the width and height that a picture of this size has when it is upright."""
+    return (size[1], size[0]) if orientation in TURNED else size
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
@@ -63,7 +77,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
 
 def upright_copy(image: Image.Image) -> Image.Image:
     """Return what `upright_rgb` does, and leave the caller's image as it is."""
-    is_turned = image.getexif().get(ORIENTATION, 1) != 1
+    is_turned = orientation_of(image) != 1
     return upright_rgb(ImageOps.exif_transpose(image) if is_turned else image)
 
 
@@ -89,7 +103,14 @@ def from_16_bit(image: Image.Image) -> Image.Image:
 def square(
     upright: Image.Image, size: int, fit: Fit, area: Area | None = None
 ) -> UInt8[np.ndarray, "3 s s"]:
-    """Make an RGB image square according to `fit` and resize it; `area` is what it covers."""
+    """Make an RGB image square according to `fit` and resize it.
+
+    Args:
+        upright: the image.
+        size: side of the square in pixels.
+        fit: as in `decode_image`.
+        area: the part of the image that the picture covers; default: all of it.
+    """
     first_x, first_y, scale, width, height = area or whole(upright)
     left, top, inner = 0, 0, (size, size)
     if fit == "crop":

@@ -1,6 +1,5 @@
 """Error messages for invalid recipes: which option, what is allowed, and what was set."""
 
-import json
 import shlex
 import tomllib
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ruggedize.core.errors import did_you_mean
+from ruggedize.core.tables import toml_string
 from ruggedize.recipe.merge import CHOOSERS
 
 KINDS = {  # the expected kind of value, by prefix of pydantic's error type
@@ -74,14 +74,13 @@ def shell_hint(error: ValidationError, recipe: type[BaseModel], changes: Sequenc
     for change in reversed(changes):
         key, _, text = change.partition("=")
         if ".".join(part.strip() for part in key.split(".")) == place:
-            value = as_list(text.strip()) if fault["type"] == "tuple_type" else quoted(text)
+            value = (
+                as_list(text.strip())
+                if fault["type"] == "tuple_type"
+                else toml_string(text.strip())
+            )
             return f";\nin a shell: --set {shlex.quote(f'{place}={value}')}"
     return ""
-
-
-def quoted(text: str) -> str:
-    """Format text as a TOML string."""
-    return json.dumps(text.strip(), ensure_ascii=False)
 
 
 def as_list(text: str) -> str:
@@ -89,7 +88,7 @@ def as_list(text: str) -> str:
     try:
         tomllib.loads(f"value = [{text}]")
     except ValueError:
-        return f"[{', '.join(map(quoted, text.split(',')))}]"
+        return f"[{', '.join(toml_string(part.strip()) for part in text.split(','))}]"
     return f"[{text}]"
 
 

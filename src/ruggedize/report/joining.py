@@ -21,7 +21,7 @@ from ruggedize.report.seeds import groups_of
 def prepared(records: Sequence[RunRecord], baseline: str | None) -> list[RunRecord]:
     """Join assessments of the same images, then put the baseline first in its records.
 
-    The runs that differ from its run only in the seed are among these.
+    If it is the model of one run, the runs that differ only in the seed are changed as well.
 
     Raises:
         UserError: no model has the baseline's name.
@@ -30,12 +30,10 @@ def prepared(records: Sequence[RunRecord], baseline: str | None) -> list[RunReco
     if baseline is None:
         return joined
     chosen, model = find_model(joined, baseline, "--baseline")
-    changed = joined
-    if baseline not in chosen.assessment.models:  # it names a run, too
-        groups = groups_of(joined)
-        changed = next(group for group in groups if any(each is chosen for each in group))
-    moved = {id(record) for record in changed}
-    return [with_baseline(record, model) if id(record) in moved else record for record in joined]
+    is_run = baseline not in chosen.assessment.models
+    groups = groups_of(joined) if is_run else [joined]
+    changed = next(ids for group in groups if id(chosen) in (ids := {id(each) for each in group}))
+    return [with_baseline(record, model) if id(record) in changed else record for record in joined]
 
 
 def with_own_names(records: list[RunRecord]) -> list[RunRecord]:

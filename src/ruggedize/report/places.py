@@ -11,7 +11,7 @@ ENDINGS = {
     "csv": (".csv", ".txt"),
     "latex": (".tex", ".txt"),
 }
-READ = (".json", ".toml", ".safetensors", ".onnx", ".npz", ".py")  # inputs of the commands
+READ = (".json", ".toml", ".safetensors", ".onnx", ".npz", ".py")  # inputs of commands
 
 
 def default_page(runs: Sequence[Path]) -> Path:
@@ -28,7 +28,7 @@ def default_page(runs: Sequence[Path]) -> Path:
 
 
 def reject_other_ending(out: Path | None, kind: str) -> None:
-    """Raise UserError for a file name that belongs to another format, or to files that are read."""
+    """Raise UserError for a file name of another format, or of a file that commands read."""
     if out is None or out.suffix.lower() in ENDINGS[kind]:
         return
     if out.suffix.lower() in READ:

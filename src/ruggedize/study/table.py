@@ -64,8 +64,9 @@ def columns_of(rows: Sequence[ArmRow]) -> list[str]:
     found = [name for name in COLUMNS if any(row.values[name] for row in rows)]
     runs = [run for row in rows for run in row.runs]
     cells = {(*run.result.corruptions, *run.recipe["assess"]["severities"]) for run in runs}
-    hidden = len(cells) > 1 or {"severity5_top1", "c15", "c19"} & set(found)
-    return [name for name in found if name != "chosen" or not hidden]
+    is_benchmark = not {"severity5_top1", "c15", "c19"}.isdisjoint(found)
+    is_hidden = is_benchmark or len(cells) > 1
+    return [name for name in found if name != "chosen" or not is_hidden]
 
 
 def arm_row(arm: str, group: list[RunSummary], base: list[RunSummary]) -> ArmRow:

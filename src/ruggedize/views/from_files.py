@@ -18,7 +18,7 @@ from torch import Tensor
 from ruggedize.core.seeding import stream_key
 from ruggedize.data import ImageBatch, ImageSet, Originals, Stored, read_picture, upright
 from ruggedize.kernels.blocks import run_blocks
-from ruggedize.kernels.pictures import ORIENTATION, TURNED, Area
+from ruggedize.kernels.pictures import Area, orientation_of, upright_size
 from ruggedize.kernels.resample import Boxes, resample_pixels
 from ruggedize.kernels.types import Index, Views
 from ruggedize.views.noise_chain import apply_noise
@@ -169,8 +169,7 @@ def cut_at_one_scale(
     image: Image.Image, place: int, indices: np.ndarray, crops: Sequence[Crops], stored: Stored
 ) -> list[Crops]:
     """Write the views that need the same scale as the first; return the other crops."""
-    is_turned = image.getexif().get(ORIENTATION) in TURNED
-    size = (image.height, image.width) if is_turned else (image.width, image.height)
+    size = upright_size(image.size, orientation_of(image))
     scales = [drawn_scale(place, indices, size, some) for some in crops]
     least = image.width // scales[0], image.height // scales[0]
     same = [some for some, scale in zip(crops, scales, strict=True) if scale == scales[0]]
