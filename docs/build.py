@@ -33,8 +33,8 @@ written in TOML; to keep it, omit the option.
   views, labels only.
 - **`student.generations = N`** (default 1) adds `student-2` to `student-N`, each taught by the
   previous one, until validation accuracy no longer improves.
-- **`training_hours = H`** (default 1.0) is the budget in hours for the training steps of teacher
-  and student. Where a network is `"auto"`, the largest one that fits is chosen
+- **`training_hours = H`** (default 1.0) is the budget in hours for the training steps of all
+  stages. Where a network is `"auto"`, the largest one that fits is chosen
   ([train on your photos](howto/photos.md)).
 - **`microbatches`** computes a step in several parts, one after the other, to save memory
   ([how](method.md#micro-batches)).

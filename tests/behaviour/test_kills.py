@@ -29,6 +29,7 @@ CHANGES = (
     "student.averaging={kind='ema', decay=0.9}",
     "student.optimiser.lr=0.3",
     "student.early_stopping={patience=1}",
+    "student.watch=accuracy",
 )
 AVERAGED = ("student.deliver=average", "student.averaging={kind='ema', decay=0.9}")
 RESULTS = ("teacher/model.safetensors", "student/model.safetensors", "assessment.json")

@@ -226,7 +226,7 @@ def test_the_report_shows_what_was_delivered_beside_what_was_not_and_why(tmp_pat
             "averaged": {"loss": 0.61, "accuracy": 0.8236},
             "difference": difference | {"standard_error": 0.0113},
         },
-        "reason": "the raw weights are better by more than two standard errors",
+        "reason": "the raw weights are clearly better",
     }
     files.write_json(folder / "teacher" / "delivered.json", delivered)
     text = text_of(folder)
@@ -234,7 +234,7 @@ def test_the_report_shows_what_was_delivered_beside_what_was_not_and_why(tmp_pat
     assert "the epoch was chosen by validation accuracy" in text
     assert "raw weights had 90.00 % (loss 0.4000), their average 82.36 % (0.6100)" in text
     assert "+7.64 points (standard error 1.1), over 1,000 validation images" in text
-    assert "Reason: the raw weights are better" in text
+    assert "Reason: the raw weights are clearly better" in text
     lower = difference | {"metric": "loss", "raw_minus_average": -0.21, "standard_error": None}
     delivered["at_epoch"] |= {"difference": lower}
     delivered |= {"weights": "ema", "chosen_by": None}

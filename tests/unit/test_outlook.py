@@ -15,9 +15,9 @@ def test_passes_follow_the_recipe() -> None:
     recipe = load_recipe("demo", (change, "assess.severities=[1, 5]", "assess.num_images=40"))
     passes = passes_of(recipe, Counts(train=1000, validation=200, test=500))
     assert passes == {
-        "teacher": StagePasses(3 * 1000, 2 * 200 + 1000, 15),
-        "student": StagePasses(4 * 1000, 2 * 200 + 1000, 25),
-        "wise": StagePasses(0, 2 * (5 * 200 + 1000), 1),
+        "teacher": StagePasses(3 * 1000, 2 * 200 + 2 * 1000, 15),
+        "student": StagePasses(4 * 1000, 2 * 200 + 2 * 1000, 25),
+        "wise": StagePasses(0, 2 * (21 * 200 + 1000), 1),
         "assessment": StagePasses(0, 3 * (1 + 2 * 19) * 40, 1),
     }
 
@@ -26,8 +26,8 @@ def test_unlabelled_images_and_set_steps_count() -> None:
     recipe = load_recipe("fixmatch-cifar10")
     counts = Counts(train=250, validation=1000, test=500, unlabelled=40_000)
     passes = passes_of(recipe, counts)
-    assert passes["student"].other == 2 * 1000 + 5000  # batch-norm refresh on unlabelled images
-    assert passes["teacher"].other == 2 * 1000 + 250
+    assert passes["student"].other == 2 * 1000 + 2 * 2500  # batch-norm refresh on unlabelled images
+    assert passes["teacher"].other == 2 * 1000 + 2 * 250
     assert passes["teacher"].steps == 3 * 1000 * 64
     views = 1 + 7 * 2  # one of the labelled image, two of each of seven unlabelled ones
     assert passes["student"].steps == 3 * 1000 * 64 * views

@@ -152,9 +152,27 @@ def test_the_network_is_chosen_for_the_trainings_ahead(photos: Path) -> None:
     assert getattr(recipe.teacher.model, "architecture", None) == CANDIDATES[2]
     (workload,) = asked
     assert (workload.num_classes, workload.input_size, workload.batch_size) == (3, 224, 8)
-    assert workload.num_images == 24 * (3 + 4 / 3 * 6)
+    teacher, student = 1 / 3 + 2, 4 / 3 * 6  # a linear probe has no backward pass
+    assert workload.num_images == pytest.approx(24 * (teacher + student))
     of_photos(photos, "teacher.model.name=timm/resnet18", choose=choose)
     assert len(asked) == 1
+
+
+def test_costly_objectives_and_further_trainings_count(photos: Path) -> None:
+    found: list[float] = []
+
+    def choose(workload: Workload) -> str:
+        found.append(workload.num_images)
+        return workload.candidates[0]
+
+    fixed = ("teacher.epochs=3", "student.epochs=6", "teacher.probe_epochs=0")
+    jsd = 'student.objective={kind="jsd"}'
+    fixmatch = 'student.objective={kind="fixmatch", unlabelled_ratio=2}'
+    for changes in ((), (jsd,), (fixmatch,), ("control=true",)):
+        of_photos(photos, *fixed, *changes, choose=choose)
+    images = [round(each / 24, 6) for each in found]
+    views = 1 + 2 * 2  # of a labelled image, and two of each unlabelled one
+    assert images == [3 + 6 * 4 / 3, 3 + 6 * 3, 3 + 6 * views, 3 + 6 * 4 / 3 + 6]
 
 
 def test_a_resumed_run_keeps_its_choices(photos: Path, tmp_path: Path) -> None:

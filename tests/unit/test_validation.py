@@ -92,6 +92,18 @@ def test_raw_weights_are_better_by_more_than_two_standard_errors(
     assert found.raw_is_better is raw_is_better
 
 
+def test_losses_that_are_better_by_less_than_the_score_s_error_are_not(tmp_path: Path) -> None:
+    """Losses of similar weights differ by little, but on every image."""
+    averaged = torch.linspace(0, 2, 100).double()
+    error = float(averaged.std()) / 10
+    for factor, is_better in ((0.9, False), (1.1, True)):
+        pair = (Outcomes(each, torch.ones(100)) for each in (averaged - factor * error, averaged))
+        found = raw_minus_average(*pair, "loss", tiny_stage(tmp_path).accelerator)
+        assert found.score_error == pytest.approx(error)
+        assert found.standard_error == pytest.approx(0, abs=1e-9)
+        assert found.raw_is_better is is_better
+
+
 def test_a_single_validation_image_decides_nothing(tmp_path: Path) -> None:
     raw, averaged = differing_in(1, 0, n=1)
     found = raw_minus_average(raw, averaged, "accuracy", tiny_stage(tmp_path).accelerator)

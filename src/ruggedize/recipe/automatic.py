@@ -5,7 +5,7 @@ It precedes validation, so that a run, its recorded recipe and a resumed run hav
 
 import logging
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,39 +14,37 @@ from pydantic import ValidationError
 from ruggedize.core.errors import UserError, shown
 from ruggedize.core.reading import read_bytes
 from ruggedize.data import DataOptions, SetSize, count_images
+from ruggedize.recipe.outlook import Counts, training_passes
+from ruggedize.recipe.recipe import Recipe
 from ruggedize.recipe.sizing import CANDIDATES, UNKNOWN_IMAGES, Sizes, note_on_few, sizes_for
-from ruggedize.train import Workload
+from ruggedize.train import STEP_PASSES, TrainingOptions, Workload
 
 AUTO = "auto"
 HOURS = "training_hours"  # key at the top level: the budget for the choice of the network
 SIZED = ("data.image_size", "data.validation", "views.crop")
 SIZED_IN_STAGES = ("batch_size", "epochs")
-TEACHER_SHARE = 1 / 3  # time of the teacher's forward pass as a fraction of a training step
+ANY_NUMBER = 1 << 31  # of unlabelled images, which are not counted: as many as a step uses
 Table = dict[str, Any]
 ModelChoice = Callable[[Workload], str]
 
 log = logging.getLogger(__name__)
 
 
-def first_candidate(workload: Workload) -> str:
-    """Return the network with the fewest operations: the choice if none is measured."""
-    return workload.candidates[0]
-
-
 def resolve_automatic(
     table: Table,
+    check: Callable[[Table], Recipe],
     choose: ModelChoice | None = None,
     recorded: Path | None = None,
-    check: Callable[[Table], object] = bool,
 ) -> Table:
     """Return the table of a recipe with numbers and names in place of "auto".
 
     Args:
         table: the merged table, before its stages are spelled out.
+        check: called with a trial table before `choose`; returns its recipe, or raises UserError
+            for a mistake.
         choose: called with the planned trainings; returns the name of one of the candidates. By
             default, the first one is taken.
         recorded: `recipe.toml` of a run to resume, whose values are kept.
-        check: called with a trial table before `choose`; raises UserError for a mistake.
 
     Raises:
         UserError: the budget is not a positive number, the data has no classes, or a network is
@@ -69,9 +67,12 @@ def resolve_automatic(
     chosen = filled(rest, chosen_sizes(rest, open_paths, sizes_for(num_images)))
     networks = {path: None for path in open_paths if path.endswith(".model.name")}
     if networks:
-        trial = with_network(chosen, networks, size, float(hours), first_candidate)
-        check(trial)
-        chosen = with_network(chosen, networks, size, float(hours), choose) if choose else trial
+        reject_weights_of_one_network(chosen, networks)
+        trial = with_network(chosen, networks, CANDIDATES[0])
+        recipe = check(trial)
+        if choose and value_at(chosen, "teacher.model.name") == AUTO:
+            trial = with_network(chosen, networks, choose(workload_of(recipe, size, float(hours))))
+        chosen = trial
     if size:
         announce(chosen, [path for path in open_paths if choose or path not in networks], size)
     return chosen
@@ -164,14 +165,8 @@ def chosen_sizes(table: Table, paths: list[str], sizes: Sizes) -> dict[str, Any]
     return {path: values[path] for path in paths if path in values}
 
 
-def with_network(
-    table: Table,
-    paths: dict[str, Any],
-    size: SetSize | None,
-    hours: float,
-    choose: ModelChoice,
-) -> Table:
-    """Return the table with one network in place of "auto": the teacher's, in all stages."""
+def reject_weights_of_one_network(table: Table, paths: Iterable[str]) -> None:
+    """Raise UserError if a network is "auto" although its pretrained weights are a file."""
     for path in paths:
         if isinstance(value_at(table, path.replace(".name", ".pretrained")), str):
             stage = path.removesuffix(".model.name")
@@ -179,35 +174,35 @@ def with_network(
                 f'{path} must not be "auto" with {stage}.model.pretrained = FILE, which holds the '
                 f"weights of one network;\nset {path}=timm/NAME"
             )
+
+
+def with_network(table: Table, paths: Iterable[str], candidate: str) -> Table:
+    """Return the table with one network in place of "auto": the teacher's, in all stages."""
     name = value_at(table, "teacher.model.name")
-    if name == AUTO:
-        name = f"timm/{choose(workload_of(table, size, hours))}"
-    return filled(table, dict.fromkeys(paths, name))
+    return filled(table, dict.fromkeys(paths, f"timm/{candidate}" if name == AUTO else name))
 
 
-def workload_of(table: Table, size: SetSize | None, hours: float) -> Workload:
-    """Return the trainings of teacher and student that a network is chosen for."""
+def workload_of(recipe: Recipe, size: SetSize | None, hours: float) -> Workload:
+    """Return the trainings of a recipe, for which a network is chosen."""
     num_images, num_classes = UNKNOWN_IMAGES, 10
     if size:
         num_images, num_classes = size.num_images, len(size.classes)
-    share = value_at(table, "data.validation")
+    share = recipe.data.validation
     if isinstance(share, float) and not (size and size.has_validation):
         num_images = round((1 - share) * num_images)
-    teacher, student = (number_at(table, f"{stage}.epochs", 5) for stage in ("teacher", "student"))
+    trainings = [
+        options for options in recipe.all_stages.values() if isinstance(options, TrainingOptions)
+    ]
+    counts = Counts(num_images, 0, 0, ANY_NUMBER)
+    passes = sum(training_passes(options, counts).all_steps for options in trainings)
     return Workload(
         candidates=CANDIDATES,
         num_classes=num_classes,
-        input_size=number_at(table, "views.crop", number_at(table, "data.image_size", 224)),
-        batch_size=number_at(table, "teacher.batch_size", 128),
-        num_images=num_images * (teacher + (1 + TEACHER_SHARE) * student),
+        input_size=recipe.views.crop or recipe.data.image_size or 224,
+        batch_size=trainings[0].batch_size,
+        num_images=passes / STEP_PASSES,
         hours=hours,
     )
-
-
-def number_at(table: Table, path: str, default: int) -> int:
-    """Return the whole number at a dotted name, or a default where validation will reject it."""
-    value = value_at(table, path)
-    return value if isinstance(value, int) and 0 < value < 1 << 31 else default
 
 
 def announce(table: Table, paths: list[str], size: SetSize) -> None:

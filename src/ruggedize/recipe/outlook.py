@@ -15,8 +15,8 @@ from ruggedize.train import (
 )
 
 CORRUPTIONS = 19
-EXTRA_CORRUPTIONS = 4  # under which an interpolation is assessed
-REFRESH_IMAGES = 5000  # at most, for the batch-norm statistics of averaged weights
+INTERPOLATION_CELLS = 1 + 4 * 5  # clean, and the extra corruptions at all severities
+REFRESH_IMAGES = 2500  # at most, for the batch-norm statistics of an epoch's weights
 log = logging.getLogger(__name__)
 
 
@@ -39,9 +39,14 @@ class StagePasses(NamedTuple):
     probe_steps: int = 0  # instead of `steps`, in each of these
 
     @property
+    def all_steps(self) -> int:
+        """Passes of the steps of all epochs."""
+        return sum(map(self.steps_in, range(1, self.epochs + 1)))
+
+    @property
     def total(self) -> int:
         """Passes of the whole stage."""
-        return sum(map(self.steps_in, range(1, self.epochs + 1))) + self.epochs * self.other
+        return self.all_steps + self.epochs * self.other
 
     def steps_in(self, epoch: int) -> int:
         """Passes of the steps of an epoch, counted from 1."""
@@ -56,7 +61,7 @@ def passes_of(recipe: Recipe, counts: Counts) -> dict[str, StagePasses]:
     found: dict[str, StagePasses] = {}
     for name, options in recipe.all_stages.items():
         if isinstance(options, InterpolationOptions):
-            images = min(options.num_images, counts.validation) * (1 + EXTRA_CORRUPTIONS)
+            images = min(options.num_images, counts.validation) * INTERPOLATION_CELLS
             images += min(REFRESH_IMAGES, counts.train)
             found[name] = StagePasses(0, len(options.alphas) * images, 1)
             continue
@@ -78,7 +83,7 @@ def training_passes(options: TrainingOptions, counts: Counts) -> StagePasses:
     other = counts.validation
     if options.averaging.kind != "none":
         largest = max(counts.train, counts.unlabelled if options.objective.unlabelled_ratio else 0)
-        other += min(REFRESH_IMAGES, largest) + counts.validation
+        other += 2 * min(REFRESH_IMAGES, largest) + counts.validation
     return StagePasses(
         steps,
         other,

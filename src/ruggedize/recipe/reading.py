@@ -73,10 +73,10 @@ def load_recipe(
     seed = table.get("seed", 0)
     earlier = recorded(seed) if recorded and isinstance(seed, int) else None
 
-    def check(trial: dict[str, Any]) -> None:  # networks are timed for a valid recipe only
-        validated(trial, name_or_path, changes)
+    def check(trial: dict[str, Any]) -> Recipe:  # networks are timed for a valid recipe only
+        return validated(trial, name_or_path, changes)
 
-    table = resolve_automatic(table, choose, earlier, check)
+    table = resolve_automatic(table, check, choose, earlier)
     return with_absolute_places(validated(table, name_or_path, changes))
 
 

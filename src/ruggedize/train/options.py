@@ -93,7 +93,7 @@ class TrainingOptions(BaseModel):
     deliver: Literal["auto", "average", "raw"] = Field(
         default="auto",
         description="weights to deliver: the average, the raw weights, or (auto) the average "
-        "unless the raw weights are better in validation by more than two standard errors",
+        "unless the raw weights are clearly better in validation",
     )
     early_stopping: EarlyStopping | None = Field(
         default=None,

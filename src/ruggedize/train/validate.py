@@ -43,14 +43,19 @@ class Difference(NamedTuple):
     raw_minus_average: float
     standard_error: float | None  # None with a single image
     num_images: int
+    score_error: float  # standard error of the average's score; 0 with a single image
 
     @property
     def raw_is_better(self) -> bool:
-        """Whether the raw weights are better by more than two standard errors."""
+        """Whether the raw weights are clearly better.
+
+        Their gain must exceed two standard errors of the difference, and one of the score: paired
+        losses of similar weights differ by little, but consistently.
+        """
         if self.standard_error is None:
             return False
         gain = self.raw_minus_average if self.metric == "accuracy" else -self.raw_minus_average
-        return gain > SIGNIFICANT * self.standard_error
+        return gain > max(SIGNIFICANT * self.standard_error, self.score_error)
 
 
 @torch.no_grad()
@@ -115,7 +120,10 @@ def error_of_mean(total: float, squares: float, n: float) -> float | None:
 def raw_minus_average(
     raw: Outcomes, averaged: Outcomes, metric: Metric, accelerator: Accelerator
 ) -> Difference:
-    """Return the mean paired difference over all processes' images and its standard error."""
+    """Return the mean paired difference over all processes' images, and the standard errors."""
     each = getattr(raw, metric) - getattr(averaged, metric)
     total, squares, n = moments(each, accelerator)
-    return Difference(metric, total / n, error_of_mean(total, squares, n), int(n))
+    error = error_of_mean(total, squares, n)
+    return Difference(
+        metric, total / n, error, int(n), standard_error(averaged, metric, accelerator)
+    )

@@ -61,8 +61,10 @@ class NoisyStudent:
 
     Source: Xie et al. 2020, "Self-training with Noisy Student improves ImageNet classification",
     algorithm 1.
-    Deviation: images are weighted instead of being left out and repeated, which is the same on
-    average over the steps; 7 unlabelled images per labelled one, in the paper 14 or 28.
+    Deviations: images are weighted instead of being left out and repeated, which is the same on
+    average over the steps; 7 unlabelled images per labelled one, in the paper 14 or 28. Each term
+    is a mean over its own images, as in the algorithm; the paper's experiments took one mean over
+    all images.
     """
 
     options: NoisyStudentOptions
