@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,27 @@ def test_where_the_data_lies_and_how_it_is_read_makes_no_difference(folders: lis
     path = folders[1] / "recipe.toml"
     files.write_atomically(path, path.read_bytes() + b"workers = 7\nstreaming = true\n")
     assert compared(folders).obstacles == []
+
+
+def moved(folder: Path, root: str) -> None:
+    """Record that the data and the suite of a run were in folders below `root`."""
+    path = folder / "recipe.toml"
+    seed = tomllib.loads(path.read_text())["seed"]
+    places = f'[data]\nname = "{root}/photos"\nunlabelled = "{root}/others"\n'
+    suite = f'[assess]\nsuite = "{root}/photos-c"\n'
+    files.write_atomically(path, f"seed = {seed}\n{places}{suite}".encode())
+
+
+def test_folders_of_another_machine_are_told_apart_by_their_digests(folders: list[Path]) -> None:
+    for folder in folders:
+        moved(folder, f"/home/{folder.name}")
+    assert compared(folders).obstacles == []
+    for folder in folders:  # without digests, the paths are compared
+        change(folder / "assessment.json", facts={"data": None})
+    (obstacle,) = compared(folders).obstacles
+    assert "data.name" in obstacle
+    assert "data.unlabelled" in obstacle
+    assert "suite" not in obstacle
 
 
 def test_one_run_given_twice_is_no_comparison(folders: list[Path]) -> None:

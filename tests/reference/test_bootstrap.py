@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from ruggedize.assess.bootstrap import RESAMPLES, compare, draw_counts, paired_intervals
+from ruggedize.assess.bootstrap import (
+    RESAMPLES,
+    Interval,
+    compare,
+    draw_counts,
+    paired_intervals,
+    with_width,
+)
 from ruggedize.assess.predictions import Predictions, Top
 
 
@@ -95,6 +102,24 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
         (interval,) = paired_intervals(scores, resamples=500)
         covered += interval.low <= truth <= interval.high
     assert 0.90 <= covered / trials <= 0.99
+
+
+def test_models_that_are_right_on_the_same_images_have_an_interval_with_a_width() -> None:
+    same = predictions({None: np.arange(100) % 4 > 0})
+    (found,) = compare("a", "b", {"a": same, "b": same}, ["clean"])
+    # Unless more than 3.6 % of all images differ, 100 may all be equal with a chance of 2.5 %.
+    assert (1 - found.high) ** 100 == pytest.approx(0.025)
+    assert (found.difference, found.low) == (0.0, -found.high)
+
+
+@pytest.mark.parametrize("n", [1, 20, 100])
+@pytest.mark.parametrize("difference", [-1.0, -0.25, 0.0, 1 / 3, 1.0])
+def test_a_widened_interval_is_plausible(n: int, difference: float) -> None:
+    low, high = with_width(Interval(difference, difference, difference), n)[1:]
+    assert -1 <= low <= difference <= high <= 1
+    assert high - low == pytest.approx(2 * (1 - 0.025 ** (1 / n)))
+    wide = Interval(difference, difference - 0.01, difference)
+    assert with_width(wide, n) == wide
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_seed_another() -> None:

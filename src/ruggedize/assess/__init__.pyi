@@ -10,6 +10,7 @@ from .assessment import load_assessment as load_assessment
 from .assessment import mean_accuracy as mean_accuracy
 from .assessment import summary_cells as summary_cells
 from .bootstrap import LEVEL as LEVEL
+from .bootstrap import NO_WIDTH as NO_WIDTH
 from .bootstrap import RESAMPLES as RESAMPLES
 from .bootstrap import SEED as SEED
 from .bootstrap import Interval as Interval
@@ -17,6 +18,7 @@ from .bootstrap import compare as compare
 from .bootstrap import image_scores as image_scores
 from .bootstrap import mean_correct as mean_correct
 from .bootstrap import paired_intervals as paired_intervals
+from .bootstrap import with_width as with_width
 from .cells import chosen_cells as chosen_cells
 from .chance import Guessing as Guessing
 from .chance import guessing as guessing

@@ -12,6 +12,7 @@ METHOD = "paired bootstrap over images"
 RESAMPLES = 5_000
 LEVEL = 0.95
 SEED = 0
+NO_WIDTH = 1e-12  # up to rounding
 VALUES_AT_ONCE = 2_000_000  # draws in memory at once: 16 MB
 
 
@@ -30,6 +31,7 @@ def compare(
 
     Images are resampled with all their corruptions and severities, and both models are scored on
     the same resample. The interval therefore holds for these two networks on images like these.
+    It always has a width (see `with_width`).
     """
     scores = np.stack(
         [
@@ -46,7 +48,7 @@ def compare(
             model=model,
             summary=name,
             n=len(scores),
-            **interval._asdict(),
+            **with_width(interval, len(scores))._asdict(),
             **shared,
         )
         for name, interval in zip(summaries, intervals, strict=True)
@@ -96,6 +98,19 @@ def paired_intervals(
     low, high = np.quantile(means, [tail, 1.0 - tail], axis=0)
     middle = scores.mean(axis=0)
     return [Interval(*map(float, column)) for column in zip(middle, low, high, strict=True)]
+
+
+def with_width(interval: Interval, n: int) -> Interval:
+    """Widen the interval of a difference if it has no width: it is equal in all n images.
+
+    A share of 1 - tail^(1/n) of all images may differ in any way, to -1 or 1, and still be absent
+    from n with the probability of one tail.
+    """
+    if interval.high - interval.low > NO_WIDTH:
+        return interval
+    unseen = 1.0 - ((1.0 - LEVEL) / 2.0) ** (1.0 / n)
+    middle = interval.difference
+    return Interval(middle, middle - unseen * (1.0 + middle), middle + unseen * (1.0 - middle))
 
 
 def draw_counts(

@@ -7,11 +7,13 @@ import numpy as np
 from ruggedize.assess import (
     CLEAN,
     LEVEL,
+    NO_WIDTH,
     RESAMPLES,
     SEED,
     Interval,
     image_scores,
     paired_intervals,
+    with_width,
 )
 from ruggedize.report.record import RunRecord
 
@@ -39,18 +41,13 @@ def cell_interval(gained: int, lost: int, n: int) -> Interval:
     """Return the paired difference in one cell with its bootstrap interval over images.
 
     In a single cell, resampling the images means drawing three counts: images gained, lost and
-    unchanged. If no image changed, the bootstrap interval would have zero width; it is replaced by
-    the largest differences that n unchanged images do not rule out.
+    unchanged.
     """
-    difference = (gained - lost) / n
     tail = (1.0 - LEVEL) / 2.0
-    if gained == lost == 0:
-        reach = 1.0 - tail ** (1.0 / n)
-        return Interval(0.0, -reach, reach)
     shares = [gained / n, lost / n, (n - gained - lost) / n]
     counts = np.random.default_rng(SEED).multinomial(n, shares, RESAMPLES)
     low, high = np.quantile((counts[:, 0] - counts[:, 1]) / n, [tail, 1.0 - tail])
-    return Interval(difference, float(low), float(high))
+    return with_width(Interval((gained - lost) / n, float(low), float(high)), n)
 
 
 def unpaired_interval(share: Interval, baseline: Interval) -> Interval:
@@ -80,12 +77,12 @@ def accuracy_intervals(record: RunRecord, summaries: list[str]) -> dict[str, dic
             continue
         scores = np.stack([image_scores(predictions, name) for name in means], axis=1)
         for name, interval in zip(means, paired_intervals(scores), strict=True):
-            found[name][model] = with_width(interval, len(scores))
+            found[name][model] = wilson_if_narrow(interval, len(scores))
     return found
 
 
-def with_width(interval: Interval, n: int) -> Interval:
+def wilson_if_narrow(interval: Interval, n: int) -> Interval:
     """Replace a zero-width bootstrap interval (all images have equal scores) by Wilson's."""
-    if interval.low < interval.high:
+    if interval.high - interval.low > NO_WIDTH:
         return interval
     return Interval(interval.difference, *wilson_ends(interval.difference, n))

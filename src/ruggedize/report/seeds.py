@@ -1,5 +1,6 @@
 """Compare runs over seeds, as a claim about a method requires. Imports no torch."""
 
+import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ NOT_COMPARED = (
     "data.workers",
     "track",
 )  # where and how data is read, not which
+DATA_PLACES = ("data.name", "data.unlabelled")
 IN_TRAINING = ("precision", "device", "processes", "microbatches")  # of `delivered.json`
 IMAGES = ("training", "validation")  # of the facts of a training in `delivered.json`
 MOST_NAMED = 8
@@ -133,7 +135,7 @@ def differences(records: list[RunRecord]) -> list[str]:
 
 def settings(record: RunRecord) -> dict[str, Any]:
     """Return by name everything besides the seed that determines a run's accuracies."""
-    found = {name: value for name, value in flat(record.recipe).items() if name not in NOT_COMPARED}
+    found = recipe_settings(record)
     found["digest of the source"] = record.environment.get("source")
     for package, version in record.environment.get("packages", {}).items():
         found[f"version of {package}"] = version
@@ -141,6 +143,20 @@ def settings(record: RunRecord) -> dict[str, Any]:
         found |= {f"{name}: {key} in training": delivered.get(key) for key in IN_TRAINING}
         found |= trained_on(name, delivered.get("training", {}))
     return found | assessed(record)
+
+
+def recipe_settings(record: RunRecord) -> dict[str, Any]:
+    """Return the options of a run's recipe by name, without the places of its data.
+
+    A folder of images is identified by its digest, if one is recorded. Of a suite's path, only the
+    last part is compared.
+    """
+    found = {name: value for name, value in flat(record.recipe).items() if name not in NOT_COMPARED}
+    identified = DATA_PLACES if record.assessment.facts.data else ()
+    for name in (*identified, "assess.suite"):
+        if os.path.isabs(path := str(found.get(name, ""))):
+            found[name] = "a folder" if name in DATA_PLACES else os.path.basename(path)
+    return found
 
 
 def trained_on(name: str, training: dict[str, Any]) -> dict[str, Any]:
