@@ -40,6 +40,14 @@ def decision(folder: Path, name: str, recipe: Recipe, *, record: bool) -> bool:
 FOUR = load_recipe("demo", ("student.generations=4",))
 
 
+def test_generations_start_from_their_own_teachers_if_the_first_does() -> None:
+    recipe = load_recipe("demo", ("student.generations=3", "student.start=teacher"))
+    starts = {name: getattr(stage, "start", None) for name, stage in recipe.all_stages.items()}
+    later = {"student-2": "student", "student-3": "student-2"}
+    assert starts == {"teacher": None, "student": "teacher"} | later
+    assert {getattr(stage, "start", None) for stage in FOUR.all_stages.values()} == {None}
+
+
 @pytest.mark.parametrize(("second", "expected"), [(0.91, []), (0.9, ["student-3", "student-4"])])
 def test_generations_stop_where_validation_does_not_improve(
     tmp_path: Path, second: float, expected: list[str], caplog: pytest.LogCaptureFixture

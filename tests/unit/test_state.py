@@ -183,6 +183,17 @@ def test_a_state_is_saved_after_five_minutes(tmp_path: Path) -> None:
     assert actions_due(stage, state, Signals(), 301).save
 
 
+def test_of_two_states_of_a_step_the_one_saved_last_is_loaded(tmp_path: Path) -> None:
+    stage = tiny_stage(tmp_path)
+    state = fresh_state(stage)
+    for epoch in range(1, 9):  # the hash that ends a name would sort them at random
+        state.counters.epoch = epoch
+        save_state(state, tmp_path / "state")
+        other = fresh_state(tiny_stage(tmp_path))
+        assert load_newest_state(other, tmp_path / "state")
+        assert other.counters.epoch == epoch
+
+
 def test_a_damaged_state_does_not_count_as_kept(tmp_path: Path) -> None:
     stage = tiny_stage(tmp_path)
     state = fresh_state(stage)

@@ -101,6 +101,13 @@ def test_few_labels_are_used_once_in_every_step(tmp_path: Path) -> None:
         assert planned.batch.counts["unlabelled"] == NUM_UNLABELLED
 
 
+def test_the_rate_counts_unlabelled_images(tmp_path: Path) -> None:
+    changes = {"objective": OBJECTIVES[0], "epochs": 1, "steps_per_epoch": 3}
+    fit(tiny_stage(tmp_path, **changes))
+    (row,) = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert row["images_per_second"] * row["seconds"] == pytest.approx(3 * (16 + 2 * 16))
+
+
 def test_an_epoch_has_as_many_steps_as_set(tmp_path: Path) -> None:
     fit(tiny_stage(tmp_path / "run", objective=ADAMATCH, steps_per_epoch=6, epochs=2))
     names = sorted(path.name for path in (tmp_path / "run/state").iterdir())

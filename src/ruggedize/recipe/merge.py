@@ -63,6 +63,8 @@ def with_stages(table: dict[str, Any], name: str) -> dict[str, Any]:
     for number in range(2, generations + 1):
         before = "student" if number == 2 else f"student-{number - 1}"
         added[f"student-{number}"] = {"like": "student", "learns_from": before}
+        if isinstance(student, dict) and student.get("start") == "teacher":  # its own teacher
+            added[f"student-{number}"]["start"] = before
         if number > 2:  # there are two generations to compare
             added[f"student-{number}"]["requires_gain"] = True
     stages = added | stages

@@ -207,7 +207,7 @@ def load_newest_state(state: State, folder: Path) -> bool:
     Damaged states are skipped: the training resumes from an earlier state, or starts over, and
     ends with the same weights either way.
     """
-    paths = sorted(saved_states(folder), reverse=True)
+    paths = saved_states(folder)
     for path in paths:
         try:
             tensors, numbers = read_state(path)
@@ -229,7 +229,7 @@ def load_newest_state(state: State, folder: Path) -> bool:
 
 def saved_facts(folder: Path) -> Any:
     """Return the facts saved in the newest state; None if there is no readable state."""
-    for path in sorted(saved_states(folder), reverse=True)[:1]:
+    for path in saved_states(folder)[:1]:
         with suppress(SafetensorError, ValueError, RuntimeError):
             return read_state(path)[1].get("facts")
     return None
@@ -240,7 +240,7 @@ def saved_precision(folder: Path) -> Literal["bf16", "fp32"] | None:
 
     All states of a training record the same precision, so their hashes are not checked.
     """
-    for path in sorted(saved_states(folder), reverse=True):
+    for path in saved_states(folder):
         with suppress(OSError, UserError, SafetensorError, *UNREADABLE):
             check_regular(path)
             with safe_open(path, "pt") as file:
@@ -251,8 +251,17 @@ def saved_precision(folder: Path) -> Literal["bf16", "fp32"] | None:
 
 
 def saved_states(folder: Path) -> list[Path]:
-    """List the state files in a folder, damaged ones included."""
-    return list(folder.glob(f"{'[0-9]' * 8}*-{'[0-9a-f]' * 16}.safetensors"))
+    """List the state files in a folder, newest first, damaged ones included.
+
+    Two states may be of one step, before and after its epoch's validation.
+    """
+    paths = folder.glob(f"{'[0-9]' * 8}*-{'[0-9a-f]' * 16}.safetensors")
+    return sorted(paths, key=lambda path: (step_of(path), path.stat().st_mtime_ns), reverse=True)
+
+
+def step_of(path: Path) -> int:
+    """Return the step of a state file."""
+    return int(path.name.partition("-")[0])
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -36,7 +36,7 @@ from ruggedize.train.distributed import (
     sum_over_processes,
 )
 from ruggedize.train.fine_tuning.probe import save_probed, set_modes
-from ruggedize.train.objectives.objective import IMAGES
+from ruggedize.train.objectives.objective import EVERY, IMAGES
 from ruggedize.train.optim import Patience, Plateau, optimiser_for
 from ruggedize.train.preflight import (
     check_processes,
@@ -250,7 +250,7 @@ def epoch_row(stage: Stage, state: State, scores: EpochScores) -> dict[str, Any]
     """Return the epoch's row of `metrics.jsonl`; sums are divided only here."""
     counters = state.counters
     sums = reduce_sums(stage, counters.sums)
-    images = sums[f"count/{IMAGES}"]
+    images = sums.get(f"count/{EVERY}", sums[f"count/{IMAGES}"])
     last = stage.planned_step(counters.epoch, counters.step_in_epoch) - 1
     found = scores.to_json()
     return {

@@ -151,10 +151,10 @@ def weight_bytes(network: nn.Module) -> int:
 
 
 def bytes_beside_weights(options: TrainingOptions, weights: int) -> int:
-    """Return the bytes of gradients, optimiser state, average and best weights."""
+    """Return the bytes of gradients, optimiser state, average, best weights and validated copies."""
     slots = int(options.optimiser.momentum > 0) if isinstance(options.optimiser, Sgd) else 2
     averaged = not isinstance(options.averaging, NoAveraging)
-    copies = 2 if averaged else int(bool(options.early_stopping))
+    copies = 4 if averaged else int(bool(options.early_stopping))
     return weights * (1 + slots + copies)
 
 
