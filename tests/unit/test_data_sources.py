@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,6 +53,19 @@ def test_a_table_names_images_classes_and_parts(suffix: str, tmp_path: Path) -> 
         (tmp_path / "pictures/dog/001.png").read_bytes() + b"x"
     )
     assert splits.digest != data_digest(options)
+
+
+def test_pictures_in_training_and_test_are_named_for_a_table_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = rows_for(tmp_path, 8, with_parts=True)
+    copy = tmp_path / "pictures/cat/copy.png"
+    copy.write_bytes((tmp_path / "pictures/cat/000.png").read_bytes())
+    load_data(table(tmp_path / "a.csv", rows), image_size=9)
+    assert "also training images" not in caplog.text
+    rows.append(("pictures/cat/copy.png", "cat", "test"))
+    load_data(table(tmp_path / "b.csv", rows), image_size=9)
+    assert "some test images are also training images (1): pictures/cat/copy.png" in caplog.text
 
 
 def test_a_table_without_parts_is_divided_by_content(tmp_path: Path) -> None:
@@ -180,6 +194,34 @@ def test_images_of_hugging_faces_library_may_be_streamed(tmp_path: Path) -> None
         assert torch.equal(found, kept.train.images[torch.tensor([0, 2, 3])])
         assert torch.equal(read.test.labels, kept.test.labels)
         assert read.digest == kept.digest
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_an_unlabelled_split_is_joined_with_the_images_whose_labels_are_put_aside(
+    tmp_path: Path, streaming: bool
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    saved_data_set(tmp_path)
+    kept = datasets.load_from_disk(tmp_path / "saved")
+    kept["unlabelled"] = kept["test"].remove_columns("kind")
+    kept.save_to_disk(tmp_path / "more")
+    more: dict[str, Any] = {"validation": 2, "streaming": streaming}
+    more |= {"workers": 0} if streaming else {}
+    splits = load_data(f"hf:{tmp_path / 'more'}", image_size=9, num_labels=2, **more)
+    found = splits.unlabelled
+    assert found is not None
+    assert (len(splits.train), len(found)) == (2, 2 + 6)
+    colours = torch.tensor(list(COLOURS.values()), dtype=torch.uint8)
+    hidden = found.hidden_labels
+    assert hidden is not None
+    known = torch.cat([hidden[:2], splits.test.labels])
+    order = np.array([7, 0, 3])
+    (batch,) = found.batches([order])
+    assert torch.equal(batch.images[:, :, 4, 4], colours[known[order]])
+    chosen = found.select(order)
+    assert chosen.originals is not None
+    assert len(chosen.originals.files) == 3
+    assert chosen.originals.files[0] != chosen.originals.files[1]
 
 
 def test_the_digest_of_a_data_set_tells_when_an_image_has_changed(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Suites on disk: the layouts of CIFAR-10-C and ImageNet-C, what pairs, and what is rejected."""
 
 import shutil
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -205,6 +206,27 @@ def test_a_suite_of_other_classes_is_rejected(arrays: Path, image_set: ImageSet)
     other = ImageSet(image_set.images, image_set.labels, ("x", "y", "z"), image_set.index)
     with pytest.raises(UserError, match=r"data with 3 classes \(a, b, c, ...\)"):
         stored_suite(arrays, other)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_class_folders_in_another_unicode_normal_form_are_those_of_the_data(
+    class_folders: Path, image_set: ImageSet, ours: str, theirs: str
+) -> None:
+    names = dict(zip("abc", ("élan", "fig", "zoo"), strict=True))
+    for cell in (class_folders / "brightness").iterdir():
+        for letter, name in names.items():
+            (cell / letter).rename(cell / unicodedata.normalize(theirs, name))
+    spelled = [unicodedata.normalize(ours, name) for name in names.values()]
+    in_order = sorted(spelled)  # as a folder of images is listed
+    labels = torch.tensor([in_order.index(spelled[label]) for label in image_set.labels])
+    by_class = labels.argsort(stable=True)
+    images, labels = image_set.images[by_class], labels[by_class]
+    data = ImageSet(images, labels, tuple(in_order), torch.arange(len(labels)))
+    suite = stored_suite(class_folders, data)
+    assert suite.unpaired is None
+    found = suite.images("brightness", 1, 0, len(labels))
+    wanted = corrupt(image_set.images, "brightness", 1)[by_class]
+    assert (found.float() - wanted.float()).abs().mean() < 3
 
 
 def test_faulty_class_folders_are_rejected(class_folders: Path, image_set: ImageSet) -> None:

@@ -129,6 +129,16 @@ def test_a_corruption_that_does_not_exist_is_rejected_when_it_is_made(
         Corrupt(corruption, severity, **more)
 
 
+def test_images_that_the_faults_of_2021_would_erase_are_rejected(small_images: Tensor) -> None:
+    faulty = RandAugment(semantics="tf-2021")
+    with pytest.raises(ValueError, match="needs images of at least 64 pixels, got 32x32"):
+        faulty(small_images)
+    large = small_images.repeat(1, 1, 2, 2)
+    index = torch.arange(len(large))
+    found = faulty(large, seed=1, index=index)
+    assert torch.equal(found, randaugment(large, seed=1, semantics="tf-2021"))
+
+
 def test_a_list_of_images_of_any_size_becomes_a_batch() -> None:
     rng = np.random.default_rng(0)
     arrays = [rng.integers(0, 256, (40 + 9 * i, 60, 3), np.uint8) for i in range(4)]

@@ -123,7 +123,8 @@ class InputFacts(BaseModel):
         input_size: input size in pixels; None: the stored size.
         resize: size to which images are resized before the centre crop; None: `input_size`.
         image_size: stored size that the model was trained on; None: any.
-        interpolation: filter for resizing.
+        crop_pct: share of the side that the test view keeps, its middle, before it is resized.
+        interpolation: filter for resizing; "tf" is bilinear without antialiasing.
         mean: mean of each channel, subtracted from pixels in 0..1; None: uint8 pixels.
         std: standard deviation of each channel, which pixels are then divided by.
         channels: order of the channels: rgb or bgr.
@@ -135,6 +136,7 @@ class InputFacts(BaseModel):
     input_size: int | None = None
     resize: int | None = None
     image_size: int | None = None
+    crop_pct: float = 1.0
     interpolation: str = "bilinear"
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None

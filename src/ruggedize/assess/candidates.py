@@ -124,6 +124,8 @@ def prepared_classifier(
         InputFacts(
             input_size=model.input_size,
             image_size=model.image_size,
+            crop_pct=model.crop_pct,
+            interpolation=model.test_filter,
             mean=model.mean,
             std=model.std,
         ),

@@ -65,8 +65,8 @@ def warn_of_other_sizes(inputs: Mapping[str, InputFacts], image_size: int) -> No
     ]
     if others:
         log.warning(
-            "images are stored and corrupted at %d pixels, then resized for %s; use --image-size "
-            "to change the stored size",
+            "images are stored and corrupted at %d pixels, then resized for %s; of images in "
+            "files, --image-size changes the stored size",
             image_size,
             ", ".join(others),
         )

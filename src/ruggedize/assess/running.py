@@ -140,7 +140,8 @@ def outcomes_of_block(
         if not np.isfinite(found.negative_log_likelihoods).all():
             raise UserError(
                 f"{name} returns NaN or infinity on {block.cell[0]} images: its training has "
-                "diverged;\ntrain it again with a lower learning rate"
+                "diverged, or its numbers overflow;\ntrain it again with a lower learning rate, or "
+                "check its precision and normalisation"
             )
         outcomes[name] = found
     return outcomes

@@ -11,7 +11,7 @@ from ruggedize.core.errors import UserError
 from ruggedize.corruptions.catalogue import CORRUPTIONS
 from ruggedize.corruptions.names import SEVERITIES
 from ruggedize.corruptions.suites import Positions, Unpaired, check_positions, range_of
-from ruggedize.data import ImageSet, decode_image, list_classes
+from ruggedize.data import ImageSet, composed, decode_image, list_classes
 from ruggedize.kernels.blocks import run_blocks
 from ruggedize.kernels.types import Images, Labels
 
@@ -71,7 +71,14 @@ def open_class_folders(
     corruptions = tuple(name for name in CORRUPTIONS if (folder / name).is_dir())
     warn_of_strays(folder, corruptions)
     first = files_of(folder / corruptions[0] / str(severities[0]))
-    classes = [file.partition("/")[0] for file in first]
+    spelled = {composed(name): name for name in image_set.classes}
+
+    def in_data(file: str) -> str:  # suites may have the names in another Unicode normal form
+        name = file.partition("/")[0]
+        return spelled.get(composed(name), name)
+
+    first.sort(key=in_data)  # stable
+    classes = list(map(in_data, first))
     if unknown := sorted(set(classes) - set(image_set.classes)):
         reject_deeper(folder / corruptions[0] / str(severities[0]), unknown, image_set.classes)
         raise UserError(
@@ -81,7 +88,7 @@ def open_class_folders(
         )
     for name in corruptions:
         for severity in severities:
-            check_cell(folder / name / str(severity), first)
+            check_cell(folder / name / str(severity), set(first))
     if missing := [name for name in image_set.classes if name not in set(classes)]:
         log.warning(
             "%s has no images of some classes (%d): %s", folder, len(missing), shortened(missing)
@@ -146,12 +153,12 @@ def files_of(cell: Path) -> list[str]:
     return [path.relative_to(cell).as_posix() for paths in classes.values() for path in paths]
 
 
-def check_cell(cell: Path, files: list[str]) -> None:
+def check_cell(cell: Path, files: set[str]) -> None:
     """Raise UserError if a cell does not have the same files as the first cell."""
-    found = files_of(cell)
+    found = set(files_of(cell))
     if found == files:
         return
-    missing, extra = set(files) - set(found), set(found) - set(files)
+    missing, extra = files - found, found - files
     example = min(missing or extra)
     absent = {file.partition("/")[0] for file in files} - {f.partition("/")[0] for f in found}
     if absent:

@@ -15,6 +15,7 @@ from .file_list import FileList as FileList
 from .image_set import ImageBatch as ImageBatch
 from .image_set import ImageSet as ImageSet
 from .image_set import Splits as Splits
+from .layout import composed as composed
 from .layout import list_classes as list_classes
 from .listing import list_images as list_images
 from .load import data_digest as data_digest

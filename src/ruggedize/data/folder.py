@@ -46,9 +46,6 @@ def load_folder(path: Path, options: DataOptions, progress: Progress = no_progre
     """
     check_options(path, options)
     found = find_images(path, options.validation)
-    if found.has_parts:
-        labelled = {part: files for part, files in found.parts.items() if part != UNLABELLED}
-        warn_of_shared_pictures(path, labelled)
     return load_files(path, found.parts, options, progress)
 
 
@@ -56,9 +53,10 @@ def load_files(
     path: Path, parts: dict[str, Files], options: DataOptions, progress: Progress
 ) -> Splits:
     """Load image files by split and class; `path` is the folder or table that lists them."""
+    labelled = {part: files for part, files in parts.items() if part != UNLABELLED}
+    warn_of_shared_pictures(path, labelled)
     parts = with_chosen_folder(parts, options)
-    labelled = (found for part, found in parts.items() if part != UNLABELLED)
-    classes = tuple(sorted({name for found in labelled for name in found}))
+    classes = tuple(sorted({name for found in labelled.values() for name in found}))
     if not parts["train"]:
         raise UserError(f"{shown(path)} has no images for training;\nadd some")
     sets = read_parts(path, parts, classes, options, progress)

@@ -160,7 +160,10 @@ def find_rows(name: str) -> Found:
         )
     image, label = columns_of(name, by_part["train"])
     feature = by_part["train"].features[label]
-    texts = {part: rows[label][:] for part, rows in by_part.items()}
+    texts: dict[str, list[Any]] = {
+        part: rows[label][:] if label in rows.column_names else [None] * len(rows)
+        for part, rows in by_part.items()
+    }
     if isinstance(feature, datasets.ClassLabel):
         classes, numbers = tuple(feature.names), {n: n for n in range(len(feature.names))}
     else:

@@ -1,6 +1,7 @@
 """Warnings about likely mistakes in a folder of images, with numbers."""
 
 import logging
+import os
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -73,12 +74,12 @@ def named(names: list[str]) -> str:
 
 def warn_of_shared_pictures(path: Path, parts: dict[str, Files]) -> None:
     """Log a warning about test or validation files that are identical to training files."""
-    train = by_size(parts["train"])
+    train, folder = by_size(parts["train"]), path if path.is_dir() else path.parent
     for part in [name for name in parts if name != "train"]:
         other = by_size(parts[part])
         shared = [file for size in train.keys() & other for file in same(train[size], other[size])]
         if shared:
-            names = named([shown(file.relative_to(path)) for file in sorted(shared)])
+            names = named([shown(os.path.relpath(file, folder)) for file in sorted(shared)])
             log.warning(
                 "%s: some %s images are also training images (%d): %s",
                 *(shown(path), part, len(shared), names),

@@ -1,9 +1,11 @@
 """Unlabelled training images: from a folder of their own, or with their labels set aside."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from ruggedize.core.errors import UserError
@@ -14,8 +16,7 @@ from ruggedize.data.folder import read_parts, unlabelled_files
 from ruggedize.data.image_set import ImageSet, Splits
 from ruggedize.data.layout import UNLABELLED
 from ruggedize.data.options import DataOptions
-from ruggedize.data.originals import Originals
-from ruggedize.data.streaming import StreamedImages
+from ruggedize.data.streaming import EncodedImages, StreamedImages
 from ruggedize.kernels.types import ImageSource
 
 
@@ -88,12 +89,35 @@ def balanced_positions(train: ImageSet, num_labels: int, seed: int) -> np.ndarra
     return np.sort(np.concatenate(chosen))
 
 
+@dataclass(frozen=True, eq=False)
+class JoinedImages:
+    """The encoded images of two lists, one after the other, in an order of their own."""
+
+    first: EncodedImages
+    second: EncodedImages
+    numbers: Int64[np.ndarray, " n"]  # below len(first): of the first list
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, number: int | np.integer) -> Path | bytes:
+        place = int(self.numbers[number])
+        beyond = place - len(self.first)
+        return self.first[place] if beyond < 0 else self.second[beyond]
+
+    def select(self, numbers: Int64[np.ndarray, " n"]) -> "JoinedImages":
+        """Return the images at these indices, in this order."""
+        return replace(self, numbers=self.numbers[numbers])
+
+
 def joined(first: ImageSet, second: ImageSet) -> ImageSet:
     """Return the images of both sets, which must both be in memory or both be streamed."""
     unknown = torch.full_like(second.labels, -1)
     assert first.hidden_labels is not None
-    shift = int(first.index.max()) + 1
-    files = joined_files(first.originals, second.originals)
+    shift, originals = int(first.index.max()) + 1, first.originals
+    if originals and second.originals:
+        files = joined_files(originals.files, second.originals.files)
+        originals = replace(originals, files=files)
     return replace(
         first,
         images=joined_images(first.images, second.images),
@@ -101,17 +125,15 @@ def joined(first: ImageSet, second: ImageSet) -> ImageSet:
         index=torch.cat([first.index, second.index + shift]),
         hidden_labels=torch.cat([first.hidden_labels, unknown]),
         left_out=(*first.left_out, *second.left_out),
-        originals=first.originals and files and replace(first.originals, files=files),
+        originals=originals if second.originals else None,
     )
 
 
-def joined_files(
-    first: StreamedImages | Originals | None, second: StreamedImages | Originals | None
-) -> FileList | None:
-    """Return the files of both in one list; None if one of them has no files."""
-    lists = [each and each.files for each in (first, second)]
-    files = [each for each in lists if isinstance(each, FileList)]
-    return FileList.joined(files) if len(files) == len(lists) else None
+def joined_files(first: EncodedImages, second: EncodedImages) -> EncodedImages:
+    """Return the encoded images of both in one list."""
+    if isinstance(first, FileList) and isinstance(second, FileList):
+        return FileList.joined([first, second])
+    return JoinedImages(first, second, np.arange(len(first) + len(second)))
 
 
 def joined_images(first: ImageSource, second: ImageSource) -> ImageSource:
@@ -122,11 +144,8 @@ def joined_images(first: ImageSource, second: ImageSource) -> ImageSource:
     """
     if isinstance(first, Tensor) and isinstance(second, Tensor):
         return torch.cat([first, second])
-    match first, second:
-        case StreamedImages(), StreamedImages() if files := joined_files(first, second):
-            return replace(first, files=files, cache={})
-        case _:
-            pass
+    if isinstance(first, StreamedImages) and isinstance(second, StreamedImages):
+        return replace(first, files=joined_files(first.files, second.files), cache={})
     raise UserError(
         "the unlabelled images cannot be combined with those of data.num_labels, because only one "
         "of the two is streamed from files;\nuse fewer unlabelled images, or remove data.num_labels"

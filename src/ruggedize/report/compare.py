@@ -66,7 +66,7 @@ def summary_rows(assessment: Assessment) -> list[SummaryRow]:
         SummaryRow(
             name,
             summary_title(name, first.cells),
-            lacking(name, first),
+            lacking(name, first, is_generated="preset" in assessment.suite_facts),
             {model: found.summary[name] for model, found in models.items()},
             {c.model: c for c in assessment.comparisons if c.summary == name},
         )
@@ -103,8 +103,11 @@ def stands_in(name: str, model: ModelAssessment) -> bool:
     return name != "present_mean" or any(cell.severity != 5 for cell in model.cells)
 
 
-def lacking(name: str, model: ModelAssessment) -> str:
-    """Return why a summary has no value and how to get one; empty if it is complete."""
+def lacking(name: str, model: ModelAssessment, *, is_generated: bool) -> str:
+    """Return why a summary has no value and how to get one; empty if it is complete.
+
+    A suite of files may lack corruptions.
+    """
     coverage = model.coverage.get(name)
     if name not in COMPLETE or coverage is None or coverage.present == coverage.needed:
         return ""
@@ -113,7 +116,7 @@ def lacking(name: str, model: ModelAssessment) -> str:
     needs, fixes = [], []
     if len(there) < len(corruptions):
         needs.append(f"all {len(corruptions)} corruptions, {len(there)} assessed")
-        fixes.append("without --corruptions")
+        fixes.append("without --corruptions" + ("" if is_generated else " on a suite that has all"))
     if not {cell.severity for cell in model.cells}.issuperset(severities):
         span = f"{severities[0]}-{severities[-1]}" if len(severities) > 1 else str(severities[0])
         needs.append(f"severit{'ies' if len(severities) > 1 else 'y'} {span}")

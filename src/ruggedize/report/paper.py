@@ -260,7 +260,7 @@ def as_csv(records: list[RunRecord], found: Standings, reference: Normaliser | N
 
 def csv_summaries(records: list[RunRecord], found: Standings) -> list[dict[str, Any]]:
     """Format the summaries: intervals over images for single runs, deviations over seeds."""
-    own = {record.name: accuracy_intervals(record, list(complete(record))) for record in records}
+    own = {id(record): accuracy_intervals(record, list(complete(record))) for record in records}
     rows = []
     for row in found.rows:
         columns = zip(found.columns, row.values, row.differences, strict=True)
@@ -270,8 +270,8 @@ def csv_summaries(records: list[RunRecord], found: Standings) -> list[dict[str, 
             name = column.summary
             about = {"run": row.run, "model": row.model, "figure": name, "value": value.mean}
             about |= {"seeds": len(row.seeds) or None, "deviation": value.deviation}
-            is_single = len(row.seeds) < 2
-            if is_single and (interval := own.get(row.run, {}).get(name, {}).get(row.model)):
+            intervals = own[id(row.single)].get(name, {}) if row.single else {}
+            if interval := intervals.get(row.model):
                 about |= {"low": interval.low, "high": interval.high}
             if difference is not None:
                 about["baseline"] = "/".join(found.baseline)

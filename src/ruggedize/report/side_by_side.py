@@ -45,6 +45,7 @@ class Row(NamedTuple):
     differences: list[Interval | None]  # by column; None: the baseline, or not paired with it
     over_seeds: bool  # the differences are t-intervals over seeds, else bootstrap over images
     errors: CorruptionError | None  # means over the seeds; None without mCE
+    single: RunRecord | None  # the run; None for several
 
 
 class Column(NamedTuple):
@@ -156,6 +157,7 @@ def row_of(
         ],
         len(pairs) > 1,
         errors_of(group, name, normaliser),
+        records[0] if len(records) == 1 else None,
     )
 
 

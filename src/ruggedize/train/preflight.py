@@ -151,7 +151,7 @@ def weight_bytes(network: nn.Module) -> int:
 
 
 def bytes_beside_weights(options: TrainingOptions, weights: int) -> int:
-    """Return the bytes of gradients, optimiser state, average, best weights and validated copies."""
+    """Return the bytes of gradients, optimiser state, average and other copies of the weights."""
     slots = int(options.optimiser.momentum > 0) if isinstance(options.optimiser, Sgd) else 2
     averaged = not isinstance(options.averaging, NoAveraging)
     copies = 4 if averaged else int(bool(options.early_stopping))

@@ -12,6 +12,7 @@ from ruggedize.kernels.types import Images
 from ruggedize.views.layers import Plan, augment, new_scratch
 from ruggedize.views.noise_options import RandAugmentOptions, Semantics
 from ruggedize.views.operations import SEMANTICS, Operation, operations
+from ruggedize.views.options import SMALLEST_TF_2021
 
 
 def randaugment(  # noqa: PLR0913
@@ -55,11 +56,22 @@ def randaugment(  # noqa: PLR0913
     index = torch.arange(len(pixels)) if index is None else index
     check_index(index, len(pixels))
     source = pixels.contiguous().numpy()
+    reject_small(semantics, source)
     indices = np.ascontiguousarray(index, np.int64)
     out = np.empty_like(source)
     plan = plan_for(semantics, magnitude, num_layers, source.shape[2], source.shape[3])
     run_plan(plan, source, out, indices, stream_key(seed, "randaugment", epoch))
     return torch.from_numpy(out)
+
+
+def reject_small(semantics: Semantics, images: np.ndarray) -> None:
+    """Raise ValueError if images are so small that the bugs of `tf-2021` erase them."""
+    height, width = images.shape[2:]
+    if semantics == "tf-2021" and min(height, width) < SMALLEST_TF_2021:
+        raise ValueError(
+            f"semantics 'tf-2021' needs images of at least {SMALLEST_TF_2021} pixels, got "
+            f"{height}x{width};\nuse semantics 'tf', or larger images"
+        )
 
 
 def randaugment_into(
