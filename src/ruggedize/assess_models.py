@@ -19,7 +19,7 @@ from ruggedize.assess import (
     training_doubt,
 )
 from ruggedize.core import files
-from ruggedize.core.errors import UserError
+from ruggedize.core.errors import UserError, shown
 from ruggedize.core.progress import Progress, no_progress
 from ruggedize.corruptions import Preset, Suite, reject_idle_options
 from ruggedize.data import (
@@ -100,6 +100,8 @@ def assess_files(  # noqa: PLR0913
     root = (data_options or (recipe and recipe.data) or DataOptions(name="")).root
     suite = suite_for(options, data.images, root, seed)
     callbacks = {"accelerator": accelerator, "progress": progress}
+    if out.exists() and accelerator.is_main_process:
+        log.warning("%s exists; this assessment replaces it when it is finished", shown(out))
     result = assess(models, data.images, suite, options, resume_for=out, **callbacks)
     if accelerator.is_main_process:
         facts = facts_of(named, data, suite)

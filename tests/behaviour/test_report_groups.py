@@ -1,5 +1,7 @@
 """Runs that differ only in the seed share a row, and are compared with other such groups."""
 
+import csv
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ import pytest
 
 from ruggedize.core import files
 from ruggedize.report.joining import prepared
+from ruggedize.report.paper import paper_table
 from ruggedize.report.record import RunRecord, read_record
 from ruggedize.report.seeds import groups_of, t_interval
 from ruggedize.report.side_by_side import standings
@@ -90,6 +93,18 @@ def test_groups_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert [row.run for row in found.rows] == ["tiny", "tiny", "tiny (2)", "tiny (2)"]
     assert found.rows[3].over_seeds
     assert found.rows[3].differences[0]  # paired by the seeds
+
+
+def test_a_run_that_shares_its_name_with_a_group_keeps_its_intervals(tmp_path: Path) -> None:
+    runs = [tiny_run(tmp_path / f"tiny-seed{seed}", seed) for seed in range(2)]
+    alone = tiny_run(tmp_path / "tiny", 2)
+    recipe = alone / "recipe.toml"
+    files.write_atomically(recipe, recipe.read_bytes() + b"validation = 5\n")
+    rows = list(csv.DictReader(io.StringIO(paper_table([*runs, alone], "csv"))))
+    assert {row["run"] for row in rows if row["figure"] == "clean"} == {"tiny", "tiny (2)"}
+    for row in rows:
+        if row["figure"] == "clean":
+            assert bool(row["low"]) == bool(row["high"]) == (row["run"] == "tiny (2)")
 
 
 def altered(record: RunRecord, **changes: Any) -> RunRecord:

@@ -160,6 +160,18 @@ def test_models_of_other_sizes_are_named(caplog: pytest.LogCaptureFixture) -> No
     assert found.inputs["any"].input_size is None
 
 
+def test_the_test_view_of_a_classifier_is_recorded() -> None:
+    models = tiny_models()
+    models["student"].crop_pct, models["student"].test_filter = 0.875, "bicubic"
+    images = tiny_images()
+    found = assess(models, images, TinySuite(images.images), AssessOptions(precision="fp32"))
+    facts = found.assessment.inputs
+    assert [(each.crop_pct, each.interpolation) for each in facts.values()] == [
+        (1.0, "tf"),
+        (0.875, "bicubic"),
+    ]
+
+
 def test_assessments_of_earlier_versions_are_read(tmp_path: Path) -> None:
     images = tiny_images()
     result = assess(
