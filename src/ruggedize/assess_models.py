@@ -176,6 +176,8 @@ def reject_arguments(
 ) -> None:
     """Raise UserError if `out` cannot be written or an option has no effect."""
     reject_impossible_place(out)
+    if isinstance(seed := how["--seed"], int) and seed < 0:
+        raise UserError(f"--seed must be 0 or more, got {seed};\nset another seed")
     if options.suite != GENERATED:
         reject_how_to_generate(options.suite, how)
     reject_idle_options(corruption_options, options.corruptions)
@@ -201,7 +203,7 @@ def loaded_data(
     size = stored_size(models, None if given is None else given.image_size)
     if given is None or size is not None:
         wanted = wanted.model_copy(update={"image_size": size})
-    fits: set[Fit] = {model.fit for model in models.values() if isinstance(model, Classifier)}
+    fits: set[Fit] = {model.fit for model in models.values() if model.fit is not None}
     if fits:
         wanted = wanted.model_copy(update={"fit": only_fit(fits)})
     if not folders or (given is not None and has_only_test_images(wanted)):

@@ -163,7 +163,7 @@ def readme(card: Card, input_size: int) -> str:
         f"{code(card.data)}. `recipe.toml` lists all options, `report.html` all results.",
         f"## Results\n\n{results_table(card)}",
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits(card)),
-        f"## Use\n\n{install_line(card.network)}```python\n{usage(card.name)}\n```",
+        f"## Use\n\n{install_line(card.network)}```python\n{usage(card.name, card.network)}\n```",
         f"## Classes\n\n{', '.join(map(code, card.assessment.images.classes))}",
         f"## Licences\n\n- weights: {shown(card.licenses.weights)}\n"
         f"- data that it was trained on: {shown(card.licenses.data)}"
@@ -265,11 +265,17 @@ def install_line(network: str) -> str:
     return "`pip install 'ruggedize[timm]'`\n\n" if network.startswith("timm/") else ""
 
 
-def usage(name: str) -> str:
+def usage(name: str, network: str) -> str:
     """Return Python code that loads the model and classifies an image."""
+    own, note = "", ""
+    if network == "custom":
+        own = ", network=MyNetwork()"
+        note = (
+            "# MyNetwork: the class that was trained, whose code is not part of this repository\n"
+        )
     return (
-        "from PIL import Image\n\nfrom ruggedize import load_model\n\n"
-        f'model = load_model("hf:ORG/{shown(name)}", download=True)\n'
+        f"from PIL import Image\n\nfrom ruggedize import load_model\n\n{note}"
+        f'model = load_model("hf:ORG/{shown(name)}", download=True{own})\n'
         'found = model.predict([Image.open("photo.jpg")])\n'
         "print(model.classes[found.labels[0]])"
     )

@@ -98,3 +98,12 @@ def test_a_drive_without_locks_is_used_with_a_warning(
     with caplog.at_level(logging.WARNING), only_writer(tmp_path):
         pass
     assert "does not support locks" in caplog.text
+
+
+def test_the_partial_copy_of_a_training_is_deleted_but_no_other_folder(tmp_path: Path) -> None:
+    for name in (".teacher.0123abcd.partial", ".mine.partial"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(b"half")
+    with only_writer(tmp_path):
+        left = sorted(path.name for path in tmp_path.glob("*.partial"))
+    assert left == [".mine.partial"]

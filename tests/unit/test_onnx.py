@@ -18,6 +18,7 @@ from ruggedize.core import extras
 from ruggedize.core.errors import UserError
 from ruggedize.core.files import sha256
 from ruggedize.data import Fit, decode_image
+from ruggedize.kernels.centre_crop import TestFilter, resized_middle
 from ruggedize.kernels.pictures import square
 from ruggedize.models import (
     Classifier,
@@ -169,16 +170,24 @@ def test_another_top_class_needs_a_margin_below_the_tolerance() -> None:
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
-def test_the_snippet_makes_images_square_as_the_model_was_trained(fit: Fit) -> None:
-    line = next(x for x in serving_snippet("m.onnx", fit).splitlines() if "stored, stored" in x)
-    ramp = np.broadcast_to(np.arange(50, dtype=np.uint8)[None, :, None] * 5, (20, 50, 3))
-    wide = Image.fromarray(np.ascontiguousarray(ramp))
-    here = {"image": wide, "stored": 16, "Image": Image, "ImageOps": ImageOps}
-    exec(line, here)
-    ours = torch.from_numpy(square(wide, 16, fit)).permute(1, 2, 0).float()
-    theirs = torch.from_numpy(np.asarray(here["image"])).float()
-    assert (ours - theirs).abs().mean() < 6
-    assert (ours - ours.flip(1)).abs().mean() > 12  # must differ
+@pytest.mark.parametrize(
+    ("crop_pct", "how", "most"),
+    [(1.0, "bilinear", 1), (0.95, "bilinear", 1), (0.875, "bicubic", 12)],  # of noise
+)
+def test_the_snippet_makes_the_view_that_its_model_was_trained_on(
+    fit: Fit, crop_pct: float, how: TestFilter, most: int
+) -> None:
+    code = serving_snippet("m.onnx", fit, crop_pct, how)
+    lines = code.partition('.convert("RGB")\n')[2].partition("logits = ")[0]
+    pixels = np.random.default_rng(0).integers(0, 256, (61, 89, 3), np.uint8)  # odd differences
+    wide = Image.fromarray(pixels)
+    here = {"image": wide, "stored": 37, "side": 38, "Image": Image, "ImageOps": ImageOps}
+    exec(lines, here)
+    stored = torch.from_numpy(square(wide, 37, fit))[None]
+    ours = resized_middle(stored, 38, crop_pct, how)[0].permute(1, 2, 0).int()
+    theirs = torch.from_numpy(np.array(here["image"])).int()
+    assert (ours - theirs).abs().max() <= most
+    assert (ours - theirs.roll(1, 1)).abs().float().mean() > most  # a pixel would show
 
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +207,7 @@ def test_the_snippet_serves_without_this_project(
     pixels = generated_images(3, 90)[2].permute(1, 2, 0).numpy()
     Image.fromarray(np.ascontiguousarray(pixels[:70])).save(tmp_path / "photo.jpg", quality=95)
     code = serving_snippet('a "student".onnx', "crop", crop_pct, "bilinear")
-    assert len(code.splitlines()) <= 15
+    assert len(code.splitlines()) <= 22
     assert max(map(len, code.splitlines())) <= 100
     (tmp_path / "serve.py").write_text(code)
     served = without_us(tmp_path / "serve.py")

@@ -2,8 +2,8 @@
 
 import copy
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ from ruggedize.models import (
     Predictor,
     are_probabilities,
     autocast_for,
+    in_eval_mode,
     inference_batch_size,
     logits_of,
     resolved_precision,
@@ -170,19 +171,10 @@ def tried(name: str, predictor: Predictor, image_set: ImageSet) -> Float32[Tenso
         ) from error
 
 
-@contextmanager
-def in_eval_mode(model: Assessable) -> Iterator[None]:
+def with_network_in_eval_mode(model: Assessable) -> AbstractContextManager[None]:
     """Set a predictor's module to eval mode in this block; afterwards restore all modes."""
     network = model.model if isinstance(model, Predictor) else None
-    modules = [*network.modules()] if isinstance(network, nn.Module) else []
-    was = [module.training for module in modules]
-    if isinstance(network, nn.Module):
-        network.eval()
-    try:
-        yield
-    finally:
-        for module, training in zip(modules, was, strict=True):
-            module.training = training
+    return in_eval_mode(network) if isinstance(network, nn.Module) else nullcontext()
 
 
 def test_view(model: Candidate, images: Images) -> Views:

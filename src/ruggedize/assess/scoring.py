@@ -25,8 +25,8 @@ from ruggedize.assess.bootstrap import compare
 from ruggedize.assess.candidates import (
     Assessable,
     Candidate,
-    in_eval_mode,
     prepared,
+    with_network_in_eval_mode,
 )
 from ruggedize.assess.cells import (
     CLEAN_CELL,
@@ -99,7 +99,7 @@ def assess(  # noqa: PLR0913
     with ExitStack() as left_as_they_were:
         candidates = {}
         for name, model in models.items():
-            left_as_they_were.enter_context(in_eval_mode(model))
+            left_as_they_were.enter_context(with_network_in_eval_mode(model))
             candidates[name] = prepared(name, model, options, image_set)
         warn_of_other_sizes({n: c.inputs for n, c in candidates.items()}, image_set.image_size)
         every = [CLEAN_CELL, *cells]

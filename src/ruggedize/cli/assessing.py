@@ -218,6 +218,8 @@ def predict(
     from ruggedize.models import load_model, model_file
     from ruggedize.train import default_accelerator
 
+    if not 0 < max_megapixels <= 178:  # Pillow's limit, as in recipes
+        raise UserError("--max-megapixels must be above 0 and at most 178;\nomit it for 120")
     file = model_file(model)
     classifier = load_model(file)
     paths, faults = found_images(images)

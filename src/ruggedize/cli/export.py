@@ -49,6 +49,8 @@ def export(model: OneModel, /, *, format: Literal["onnx", "state-dict"], out: Pa
         )
     reject_unwritable_file(out)
     file = model_file(model)
+    if out.exists() and out.samefile(file):
+        raise UserError(f"{out} is the model itself;\nchoose another file with --out")
     classifier = load_model(file)
     if format == "state-dict":
         export_state_dict(classifier, out, sha256(file))

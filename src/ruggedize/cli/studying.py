@@ -127,7 +127,8 @@ def print_tables(study: "Study", runs: Sequence["PlannedRun"], out: Path) -> Non
     """Print the state of all runs, and the arms with finished runs side by side."""
     from ruggedize.study import arm_rows, best_on_validation, load_summaries
 
-    summaries = load_summaries(study.results(out))
+    names = {run.name for run in runs}  # the folder may have those of other studies, too
+    summaries = [each for each in load_summaries(study.results(out)) if each.name in names]
     console.print(table(f"study {study.name}", STATUS, status_rows(runs, summaries, out)))
     rows = arm_rows(summaries, study.baseline, list(study.tables))
     if not rows:

@@ -3,6 +3,8 @@
 import errno
 import logging
 import os
+import re
+import shutil
 import socket
 import stat
 import sys
@@ -48,7 +50,10 @@ def only_writer(folder: Path) -> Iterator[None]:
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
         for partial in partial_files(folder):
-            partial.unlink(missing_ok=True)
+            if partial.is_dir():  # a copy of a training
+                shutil.rmtree(partial, ignore_errors=True)
+            else:
+                partial.unlink(missing_ok=True)
         HELD.add(file)
         try:
             yield
@@ -121,9 +126,17 @@ def folder_in_use(file: TextIO, folder: Path) -> UserError:
 def partial_files(folder: Path) -> list[Path]:
     """List this user's partial files in a folder and in its direct subfolders that have no lock.
 
-    Links are not followed.
+    Of partial folders, only those of copies in the folder itself are listed. Links are not
+    followed.
     """
     subfolders = [path.parent for path in folder.glob(f"*/.*{PARTIAL}")]
     unlocked = (sub for sub in subfolders if is_own(sub) and not os.path.lexists(sub / NAME))
     searched = {folder, *unlocked}
-    return [path for place in searched for path in place.glob(f".*{PARTIAL}") if is_own(path)]
+    found = [path for place in searched for path in place.glob(f".*{PARTIAL}") if is_own(path)]
+    return [path for path in found if not path.is_dir() or is_partial_copy(path, folder)]
+
+
+def is_partial_copy(path: Path, folder: Path) -> bool:
+    """Return whether a folder is named as the partial copy of a training in `folder` is."""
+    is_named = re.fullmatch(rf"\..+\.[0-9a-f]{{8}}{re.escape(PARTIAL)}", path.name)
+    return path.parent == folder and is_named is not None and not path.is_symlink()

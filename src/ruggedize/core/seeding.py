@@ -1,12 +1,18 @@
 """Random streams keyed by seed, purpose, epoch and image, so that batching does not matter."""
 
 import hashlib
+import operator
 
 import numpy as np
 
 
 def stream_key(seed: int, purpose: str, epoch: int = 0) -> np.uint64:
-    """Return the key of a random stream; `kernels.draws.image_key` derives one per image."""
+    """Return the key of a random stream; `kernels.draws.image_key` derives one per image.
+
+    Raises:
+        TypeError: seed or epoch is not a whole number, so that equal values could differ as text.
+    """
+    seed, epoch = operator.index(seed), operator.index(epoch)
     digest = hashlib.blake2b(f"{seed}/{purpose}/{epoch}".encode(), digest_size=8).digest()
     return np.uint64(int.from_bytes(digest, "little"))
 

@@ -109,7 +109,8 @@ def by_severity(
             arrays contain.
     """
     parts = every.reshape(len(SEVERITIES), -1) if len(every) % len(SEVERITIES) == 0 else None
-    repeats = parts is not None and bool((parts == parts[0]).all())
+    is_one = len(every) == num_rows == num_images  # even if its labels happen to repeat
+    repeats = parts is not None and not is_one and bool((parts == parts[0]).all())
     if parts is not None and repeats and num_rows != len(parts[0]):
         return SEVERITIES, torch.from_numpy(parts[0].copy())
     if num_rows != (len(every) // len(SEVERITIES) if repeats else num_images):

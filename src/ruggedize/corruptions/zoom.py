@@ -31,15 +31,21 @@ def zoom_taps(end: float, step: float, size: int, pixel: float = 1.0) -> Taps:
     Returns the index of the first pixel, int64 `[zooms, size]`, and both weights, float32
     `[zooms, size, 2]`.
     """
-    zooms = np.arange(1.0, end, step)
-    if pixel == 1.0:
-        matrices = np.stack([zoom_matrix(size, zoom) for zoom in zooms])
-    else:
-        matrices = np.stack([scaled_zoom_matrix(size, zoom, pixel) for zoom in zooms])
-    firsts = np.minimum((matrices > 0).argmax(axis=2), max(0, size - 2))
-    matrices = np.pad(matrices, ((0, 0), (0, 0), (0, 1)))
-    both = np.stack([firsts, firsts + 1], axis=2)
-    return firsts, np.take_along_axis(matrices, both, axis=2).astype(np.float32)
+    taps = [  # of one dense matrix at a time
+        taps_of(zoom_matrix(size, z) if pixel == 1.0 else scaled_zoom_matrix(size, z, pixel))
+        for z in np.arange(1.0, end, step)
+    ]
+    firsts, weights = zip(*taps, strict=True)
+    return np.stack(firsts), np.stack(weights)
+
+
+def taps_of(matrix: np.ndarray) -> Taps:
+    """Return the first of two adjacent entries in each row of a matrix, and both entries."""
+    firsts = np.minimum((matrix > 0).argmax(axis=1), max(0, len(matrix) - 2))
+    both = np.stack([firsts, np.minimum(firsts + 1, len(matrix) - 1)], axis=1)
+    weights = np.take_along_axis(matrix, both, axis=1)
+    weights[firsts + 1 == len(matrix), 1] = 0  # of a line of one pixel
+    return firsts, weights.astype(np.float32)
 
 
 def zoom_matrix(size: int, zoom: float) -> np.ndarray:

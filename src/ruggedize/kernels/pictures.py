@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
+BRIGHTEST = 255  # of 8 bits
 STRIP = 1 << 20  # pixels that are converted at a time
 REDUCING_GAP = 2.0  # Pillow first reduces large images cheaply, to twice the final size
 PADDING = (128, 128, 128)  # grey padding for `fit = "pad"`
@@ -63,6 +64,10 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     gigabytes for a whole image.
     """
     ImageOps.exif_transpose(image, in_place=True)
+    if image.mode == "F":
+        raise ValueError("images of floating-point numbers have no known range;\nconvert to 8 bits")
+    if image.mode == "I" and (levels := np.asarray(image)).max() <= BRIGHTEST:
+        image = Image.fromarray(levels.clip(0, BRIGHTEST).astype(np.uint8))  # not black 16-bit ones
     if image.mode == "RGB" and not image.has_transparency_data:
         return image
     rows = max(1, STRIP // max(1, image.width))

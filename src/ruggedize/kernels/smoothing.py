@@ -1,6 +1,6 @@
 """Gaussian smoothing of random fields by matrix products, whose cost is bounded for any sigma."""
 
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from scipy import ndimage
@@ -10,7 +10,7 @@ from ruggedize.kernels.kernel import kernel
 Matrix = tuple[np.ndarray, np.ndarray]
 
 
-@cache
+@lru_cache(maxsize=32)  # dense: 4 MB for 1,000 pixels
 def smoothing_matrix(size: int, sigma: float) -> Matrix:
     """Return the matrix that smooths a line, float32 `[size, size]`, and its non-zero ranges.
 

@@ -7,6 +7,7 @@ from .batch_norm import replace_batch_norm as replace_batch_norm
 from .batch_norm import updating_statistics as updating_statistics
 from .classifier import Classifier as Classifier
 from .classifier import Prediction as Prediction
+from .classifier import in_eval_mode as in_eval_mode
 from .contract import Contract as Contract
 from .contract import parsed_channels as parsed_channels
 from .contract import read_class_map as read_class_map

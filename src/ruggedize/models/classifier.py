@@ -1,7 +1,8 @@
 """A classifier that takes uint8 pixels and normalises them itself."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -9,9 +10,9 @@ from jaxtyping import Float32, Int64
 from PIL import Image
 from torch import Tensor, nn
 
-from ruggedize.kernels.centre_crop import TestFilter, resized_middle
+from ruggedize.kernels.centre_crop import LEAST_CROP_PCT, TestFilter, resized_middle
 from ruggedize.kernels.inputs import Pictures, as_images, whole_number
-from ruggedize.kernels.pictures import Fit, square, upright_rgb
+from ruggedize.kernels.pictures import Fit, square, upright_copy
 from ruggedize.kernels.types import Images, Views
 from ruggedize.models.inference import inference_batch_size, logits_of
 from ruggedize.models.options import CustomModel, ModelOptions
@@ -47,7 +48,8 @@ class Classifier(nn.Module):
         architecture: options that the network was built from; default: a custom model.
 
     Raises:
-        ValueError: `classes` is a single string, or `std` is not positive.
+        ValueError: `classes` is a single string, `std` is not positive, or a size, `fit`,
+            `crop_pct` or `test_filter` is impossible.
     """
 
     offset: Tensor | None
@@ -73,10 +75,11 @@ class Classifier(nn.Module):
                 f"classes must be a list of names and std positive, got {classes!r} and {std};\n"
                 "pass Classifier(..., classes=[...], std=(...))"
             )
+        reject_impossible(input_size, image_size, fit, crop_pct, test_filter)
         self.network = network
         self.architecture: ModelOptions = architecture or CustomModel()
         self.classes = tuple(classes)
-        self.image_size = image_size or input_size
+        self.image_size = input_size if image_size is None else image_size
         self.input_size = input_size
         self.mean, self.std = mean, std
         self.fit: Fit = fit
@@ -128,7 +131,7 @@ class Classifier(nn.Module):
         if isinstance(images, list | tuple) and images:
             pictures = [image for image in images if isinstance(image, Image.Image)]
             if len(pictures) == len(images):
-                return self.squares([upright_rgb(picture) for picture in pictures])
+                return self.squares([upright_copy(picture) for picture in pictures])
         found = as_images(images.cpu() if isinstance(images, Tensor) else images)
         if found.shape[2] == found.shape[3]:
             return found
@@ -158,22 +161,50 @@ class Classifier(nn.Module):
             UserError: not even a single image fits into memory.
         """
         stored = self.stored_images(images)
-        size = whole_number(batch_size or inference_batch_size(self.input_size), "batch_size", 256)
+        default = inference_batch_size(self.input_size)
+        size = default if batch_size is None else whole_number(batch_size, "batch_size", 256)
         if size < 1:
             raise ValueError(
                 f"batch_size must be at least 1, got {size};\nomit it to use the default"
             )
         device = next(self.network.parameters()).device
-        was_training = self.training
-        self.eval()
-        try:
+        with in_eval_mode(self):
             views = (self.test_view(batch).to(device) for batch in stored.split(size))
             logits = [logits_of(self, view).cpu() for view in views]
-        finally:
-            self.train(was_training)
         probabilities = torch.cat(logits).softmax(1)
         confidences, labels = probabilities.max(1)
         return Prediction(labels, confidences, probabilities)
+
+
+def reject_impossible(
+    input_size: int, image_size: int | None, fit: str, crop_pct: float, test_filter: str
+) -> None:
+    """Raise ValueError for sizes or a test view that do not exist."""
+    if min(input_size, input_size if image_size is None else image_size) < 1:
+        raise ValueError(
+            f"input_size and image_size must be at least 1, got {input_size} and {image_size};\n"
+            "set sizes in pixels"
+        )
+    if not LEAST_CROP_PCT <= crop_pct <= 1:
+        raise ValueError(
+            f"crop_pct must be in {LEAST_CROP_PCT}..1, got {crop_pct};\nuse 1 to crop nothing"
+        )
+    for name, value, kind in (("fit", fit, Fit), ("test_filter", test_filter, TestFilter)):
+        if value not in get_args(kind):
+            known = ", ".join(get_args(kind))
+            raise ValueError(f"{name} must be one of {known}, got {value!r};\nuse one of them")
+
+
+@contextmanager
+def in_eval_mode(network: nn.Module) -> Iterator[None]:
+    """Set a network to eval mode in this block; afterwards restore the mode of every module."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def per_channel(values: Channels) -> Float32[Tensor, "1 3 1 1"]:

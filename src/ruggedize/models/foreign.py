@@ -87,7 +87,7 @@ def load_foreign(
             model, kinds[text] = load_one(text, options, device)
         except ValueError as error:  # a contract that contradicts itself
             raise UserError(f"{text}: {error}") from error
-        loaded[text] = with_classes(model, options)
+        loaded[text] = model if kinds[text] is None else with_classes(text, model, options)
         if isinstance(model, nn.Module):
             model.to(device)
         elif isinstance(model.model, nn.Module):
@@ -149,11 +149,23 @@ def with_resize(model: Predictor, resize: int | None) -> Predictor:
     return model if resize is None else replace(model, resize=resize)
 
 
-def with_classes(model: Classifier | Predictor, options: ForeignOptions) -> Classifier | Predictor:
-    """Return the predictor with the class names and the class map from the options."""
+def with_classes(
+    text: str, model: Classifier | Predictor, options: ForeignOptions
+) -> Classifier | Predictor:
+    """Return the predictor with the class names and the class map from the options.
+
+    Raises:
+        UserError: an ONNX file that ruggedize exported declares other names.
+    """
     if isinstance(model, Classifier):
         return model
     if options.classes is not None:
+        own = model.classes if kind_of(text) == "onnx" else None
+        if own is not None and list(own) != list(options.classes):
+            raise UserError(
+                f"--classes must be {', '.join(own[:3])}{', ...' * (len(own) > 3)}, as {text} "
+                "declares, in its order;\nomit the option"
+            )
         model = replace(model, classes=options.classes, synonyms=None)
     return model if options.class_map is None else replace(model, class_map=options.class_map)
 

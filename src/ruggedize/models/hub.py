@@ -91,8 +91,8 @@ def hub_file(name: str, file: str = MODEL, *, download: bool) -> Path:
     if not isinstance(found, str):
         option = f" --revision {revision}" if revision else ""
         raise UserError(
-            f"{file} of {name} is not in the local Hub cache;\nadd --download (download=True in "
-            f"Python), or run `hf download {repository} {file}{option}`"
+            f"{file} of {name} is not in the local Hub cache;\nrun `hf download {repository} "
+            f"{file}{option}` (in assess, --download does this; in Python, download=True)"
         )
     return Path(found)
 

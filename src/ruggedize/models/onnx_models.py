@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ruggedize.core.errors import UserError
 from ruggedize.kernels.centre_crop import LEAST_CROP_PCT, TestFilter
+from ruggedize.kernels.pictures import Fit
 from ruggedize.models.contract import Contract
 from ruggedize.models.predictor import ChannelOrder, Output, Predictor
 
@@ -38,6 +39,7 @@ FACTS: dict[str, TypeAdapter[Any]] = {  # what is read of our metadata, and its 
     "std": TypeAdapter(Three),
     "crop_pct": TypeAdapter(Annotated[float, Field(ge=LEAST_CROP_PCT, le=1)]),
     "test_filter": TypeAdapter(TestFilter),
+    "fit": TypeAdapter(Fit),
 }
 
 
@@ -79,12 +81,13 @@ def load_onnx(file: Path, contract: Contract, device: torch.device) -> Predictor
         input_size=wanted.input_size,
         resize=wanted.resize,
         image_size=facts.get("image_size"),
-        interpolation="bicubic" if facts.get("test_filter") == "bicubic" else "bilinear",
+        interpolation=facts.get("test_filter", "bilinear"),
         mean=None if dtype == np.uint8 else wanted.mean,
         std=None if dtype == np.uint8 else wanted.std,
         channels=wanted.channels or "rgb",
         layout=wanted.layout or "nchw",
         output=wanted.output or "logits",
+        fit=facts.get("fit"),
     )
 
 

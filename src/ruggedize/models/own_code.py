@@ -34,7 +34,7 @@ def made_by(text: str) -> Made:
         try:
             module = importlib.import_module(module_name)
         except ModuleNotFoundError as error:
-            if not module_name.startswith(str(error.name)):
+            if not f"{module_name}.".startswith(f"{error.name}."):
                 raise failed(text, error) from error
             raise UserError(
                 f"there is no module {error.name} in this folder or among the installed packages;\n"

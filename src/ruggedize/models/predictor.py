@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -10,7 +10,9 @@ from jaxtyping import Float32
 from torch import Tensor, nn
 
 from ruggedize.core.errors import UserError
+from ruggedize.kernels.pictures import Fit
 from ruggedize.kernels.types import Images, Views
+from ruggedize.kernels.warp import resize
 from ruggedize.models.classifier import Channels
 from ruggedize.models.resizing import Interpolation, crop_middle, resize_square
 
@@ -20,6 +22,13 @@ SMALLEST = torch.finfo(torch.float32).tiny  # lower bound of probabilities: log(
 Layout = Literal["nchw", "nhwc"]
 ChannelOrder = Literal["rgb", "bgr"]
 Output = Literal["logits", "probabilities"]
+KNOWN: dict[str, tuple[str | None, ...]] = {
+    "interpolation": (*get_args(Interpolation), "tf"),
+    "channels": get_args(ChannelOrder),
+    "layout": get_args(Layout),
+    "output": get_args(Output),
+    "fit": (*get_args(Fit), None),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +50,7 @@ class Predictor:
         resize: side in pixels to which stored images are resized before the central `input_size`
             pixels are cropped; default: `input_size`, which crops nothing.
         image_size: side in pixels of the stored images that the model expects, if there is one.
-        interpolation: Pillow's filter for resizing.
+        interpolation: Pillow's filter for resizing, or "tf" (bilinear, not antialiased).
         mean: mean of red, green and blue, subtracted from pixels in 0..1; default for a module:
             that of ImageNet.
         std: standard deviation, by which the differences are divided; default for a module: that of
@@ -50,10 +59,11 @@ class Predictor:
         layout: whether the channels come before or after height and width.
         output: whether scores are logits or probabilities, which matters for calibration and
             losses.
+        fit: how images of a folder are made square for the model; default: as the data says.
 
     Raises:
-        ValueError: `std` is not positive, only one of `mean` and `std` is set, or `resize` is
-            smaller than `input_size`.
+        ValueError: an option has an unknown or impossible value, `std` is not positive, only one of
+            `mean` and `std` is set, or `resize` is smaller than `input_size`.
     """
 
     model: nn.Module | Callable[[Tensor], Tensor | np.ndarray]
@@ -64,14 +74,20 @@ class Predictor:
     input_size: int | None = None
     resize: int | None = None
     image_size: int | None = None
-    interpolation: Interpolation = "bilinear"
+    interpolation: Interpolation | Literal["tf"] = "bilinear"
     mean: Channels | None = None
     std: Channels | None = None
     channels: ChannelOrder = "rgb"
     layout: Layout = "nchw"
     output: Output = "logits"
+    fit: Fit | None = None
 
     def __post_init__(self) -> None:
+        for name, known in KNOWN.items():
+            reject_unknown(name, getattr(self, name), known)
+        for name in ("input_size", "resize", "image_size"):
+            if (size := getattr(self, name)) is not None and size < 1:
+                raise ValueError(f"{name} must be at least 1, got {size};\nset a size in pixels")
         if isinstance(self.classes, str):
             raise ValueError(
                 f"classes must be a list of names, got {self.classes!r};\n"
@@ -106,8 +122,9 @@ class Predictor:
     def view(self, images: Images) -> Views:
         """Resize stored images and crop their centre to the model's input size."""
         target = self.resize or self.input_size
+        how = self.interpolation
         if target is not None:
-            images = resize_square(images, target, self.interpolation)
+            images = resize(images, target) if how == "tf" else resize_square(images, target, how)
         return images if self.input_size is None else crop_middle(images, self.input_size)
 
     def logits(self, views: Views) -> Float32[Tensor, "n k"]:
@@ -132,6 +149,15 @@ class Predictor:
             return scores
         check_probabilities(scores)
         return scores.clamp_min(SMALLEST).log()
+
+
+def reject_unknown(name: str, value: object, known: Sequence[str | None]) -> None:
+    """Raise ValueError for a word that an option does not know."""
+    if value not in known:
+        words = [word for word in known if word]
+        raise ValueError(
+            f"{name} must be one of {', '.join(words)}, got {value!r};\nuse {words[0]!r}"
+        )
 
 
 def ordered(values: tuple[Channels, ...], channels: ChannelOrder) -> list[list[float]]:

@@ -10,7 +10,7 @@ from ruggedize.kernels.spread import evenly_spread
 from ruggedize.kernels.types import ImageSource
 from ruggedize.models import timm_networks
 from ruggedize.models.architecture import Architecture
-from ruggedize.models.classifier import Classifier
+from ruggedize.models.classifier import Classifier, in_eval_mode
 from ruggedize.models.options import TIMM, CustomModel, ModelOptions, TimmOptions
 
 NETS = "ruggedize.models.nets"
@@ -134,9 +134,8 @@ def meta_model(options: ModelOptions, num_classes: int, input_size: int | None =
 def check_logits(classifier: Classifier) -> None:
     """Raise UserError unless a network returns one logit per class for each of two images."""
     size, expected = classifier.input_size, (2, len(classifier.classes))
-    was_training = classifier.training
-    logits = classifier.eval()(torch.zeros(2, 3, size, size, dtype=torch.uint8))
-    classifier.train(was_training)
+    with in_eval_mode(classifier):
+        logits = classifier(torch.zeros(2, 3, size, size, dtype=torch.uint8))
     if logits.shape != expected:
         raise UserError(
             f"the network must return {list(expected)} for 2 images and {expected[1]} classes, got "

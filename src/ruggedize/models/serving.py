@@ -16,18 +16,27 @@ session = onnxruntime.InferenceSession({file})
 facts = session.get_modelmeta().custom_metadata_map
 classes, stored, side = (json.loads(facts[key]) for key in ("classes", "image_size", "input_size"))
 image = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
-image = {squared}
-image = {sized}
+{squared}
+{sized}
 logits = session.run(["logits"], {{"images": np.asarray(image).transpose(2, 0, 1)[None]}})[0][0]
 probabilities = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
 print(classes[logits.argmax()], f"{{probabilities.max():.4f}}")
 """
 
 
-SQUARED: dict[Fit, str] = {
-    "crop": "ImageOps.fit(image, (stored, stored), Image.Resampling.BICUBIC)  # the middle square",
-    "pad": "ImageOps.pad(image, (stored, stored), Image.Resampling.BICUBIC, (128, 128, 128))",
-    "squash": "image.resize((stored, stored), Image.Resampling.BICUBIC)",
+SQUARED: dict[Fit, str] = {  # as `kernels.pictures.square`
+    "crop": """\
+edge = min(image.size)  # the middle square
+left, top = ((whole - edge) // 2 for whole in image.size)
+box = (left, top, left + edge, top + edge)
+image = image.resize((stored, stored), Image.Resampling.BICUBIC, box, reducing_gap=2.0)""",
+    "pad": """\
+inner = [max(1, round(edge * stored / max(image.size))) for edge in image.size]
+small = image.resize(inner, Image.Resampling.BICUBIC, reducing_gap=2.0)
+image = Image.new("RGB", (stored, stored), (128, 128, 128))
+image.paste(small, tuple((stored - edge) // 2 for edge in inner))""",
+    "squash": """\
+image = image.resize((stored, stored), Image.Resampling.BICUBIC, reducing_gap=2.0)""",
 }
 
 
@@ -43,8 +52,13 @@ def serving_snippet(
         test_filter: how it is resized (`Classifier.test_filter`).
     """
     how = f"Image.Resampling.{'BICUBIC' if test_filter == 'bicubic' else 'BILINEAR'}"
-    sized = f"image.resize((side, side), {how})"
-    if crop_pct < 1:
-        sized = f"ImageOps.fit(image, (side, side), {how}, {(1 - crop_pct) / 2:.6g})  # the middle"
+    sized = f"image = image.resize((side, side), {how})"
+    if crop_pct < 1:  # as `kernels.centre_crop.resized_middle`
+        sized = (
+            f"full = int(side / {crop_pct!r})\n"
+            f"first = round((full - side) / 2)  # the middle\n"
+            f"image = image.resize((full, full), {how})\n"
+            "image = image.crop((first, first, first + side, first + side))"
+        )
     name = json.dumps(file, ensure_ascii=False)
     return SNIPPET.format(file=name, squared=SQUARED[fit], sized=sized)

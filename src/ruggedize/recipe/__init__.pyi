@@ -3,6 +3,7 @@ from .generations import skip_stage as skip_stage
 from .outlook import Counts as Counts
 from .outlook import Outlook as Outlook
 from .outlook import passes_of as passes_of
+from .places import with_places_beside as with_places_beside
 from .plan import check_networks as check_networks
 from .plan import models_of as models_of
 from .plan import required_gain as required_gain

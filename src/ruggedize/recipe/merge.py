@@ -59,6 +59,11 @@ def with_stages(table: dict[str, Any], name: str) -> dict[str, Any]:
         rest["student"] = {key: value for key, value in student.items() if key != "generations"}
     if not isinstance(stages, dict):  # validation reports this error
         return rest | {"stages": stages}
+    if generations > 1 and isinstance(student, dict) and is_untaught(student.get("objective")):
+        raise UserError(
+            f"recipe {name}: student.generations needs an objective with a teacher, and that of "
+            "the student has none;\nremove student.generations, or set student.objective.kind"
+        )
     added = control_stage(rest) if control else {}
     for number in range(2, generations + 1):
         before = "student" if number == 2 else f"student-{number - 1}"
@@ -67,8 +72,17 @@ def with_stages(table: dict[str, Any], name: str) -> dict[str, Any]:
             added[f"student-{number}"]["start"] = before
         if number > 2:  # there are two generations to compare
             added[f"student-{number}"]["requires_gain"] = True
+    if generations > 1:
+        last = f"student-{generations}"
+        stages = {key: ending_at(options, last) for key, options in stages.items()}
     stages = added | stages
     return rest | {"stages": resolved(stages, rest, name)} if stages else rest
+
+
+def ending_at(options: Any, last: str) -> Any:
+    """Return a stage whose interpolation ends at the last generation in place of the student."""
+    is_wise = isinstance(options, dict) and options.get("interpolate") == "student"
+    return options | {"interpolate": last} if is_wise else options
 
 
 def control_stage(table: dict[str, Any]) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from ruggedize.core.errors import UserError, did_you_mean, shown
 from ruggedize.core.places import user_path
 from ruggedize.core.reading import read_bytes
 from ruggedize.core.tables import MAX_DEPTH, is_too_deep
-from ruggedize.recipe import Recipe, load_recipe
+from ruggedize.recipe import Recipe, load_recipe, with_places_beside
 from ruggedize.study.options import Budget, Seeds, StudyOptions
+from ruggedize.train import Workload
 
 COPY = "study.toml"  # the study file, in the folder of its runs
 Table = TypeVar("Table", bound=BaseModel)
@@ -59,11 +60,25 @@ class Study:
         """
         beside = self.path.parent / user_path(self.options.base)
         base = beside if beside.is_file() else self.options.base
-        tables = (self.options.recipe, self.tables[arm], {"seed": seed})
+        has_root = any(change.startswith("data.root=") for change in changes)
+        tables = [
+            with_places_beside(table, self.path.parent, has_root=has_root)
+            for table in (self.options.recipe, self.tables[arm])
+        ]
         try:
-            return load_recipe(base, changes, tables=tables)
+            return load_recipe(
+                base, changes, tables=(*tables, {"seed": seed}), choose=reject_choice
+            )
         except UserError as error:
             raise UserError(f"study {self.name}, arm {arm}: {error}") from None
+
+
+def reject_choice(workload: Workload) -> str:
+    """Raise UserError for a network that is "auto", which the speed of a machine would choose."""
+    raise UserError(
+        'the network must be named in a study, got "auto";\n'
+        f"set teacher.model.name, for example timm/{workload.candidates[0]}"
+    )
 
 
 def load_study(place: Path | str) -> Study:

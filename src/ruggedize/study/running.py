@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ruggedize.assess import save_assessment
+from ruggedize.assess import AssessmentFacts, load_assessment, save_assessment
 from ruggedize.core.errors import UserError
+from ruggedize.core.files import sha256
 from ruggedize.core.progress import Progress, no_progress
 from ruggedize.data import load_splits
 from ruggedize.pipeline import check_recipe, reject_other_run, write_recipe
@@ -61,13 +62,25 @@ def perform(
     write_recipe(folder, recipe, data)
     reuse_teachers(run, runs, out)
     run_recipe(recipe, folder, accelerator=accelerator, progress=progress)
-    if not (folder / VALIDATION).exists():
-        last = trained_stages(folder, recipe)[-1]
+    last = trained_stages(folder, recipe)[-1]
+    if not is_validated(folder, last):
         options, num_classes = recipe.training_of(last), len(data.train.classes)
         model = load_trained(folder / last / MODEL, options, num_classes)
         result = assess_validation({last: model}, recipe, data, accelerator, progress)
-        save_assessment(result, folder / VALIDATION)
+        facts = AssessmentFacts(models={last: sha256(folder / last / MODEL)})
+        save_assessment(result, folder / VALIDATION, facts)
     return write_summary(study.results(out), summarise(study, run, out))
+
+
+def is_validated(folder: Path, last: str) -> bool:
+    """Return whether there is an assessment of the last stage's current model on validation images.
+
+    Earlier versions did not record the hash of the model.
+    """
+    if not (folder / VALIDATION).exists():
+        return False
+    known = load_assessment(folder / VALIDATION).facts.models.get(last)
+    return known in (None, sha256(folder / last / MODEL))
 
 
 def unfinished(study: Study, runs: Sequence[PlannedRun], out: Path) -> list[PlannedRun]:

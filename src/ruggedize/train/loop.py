@@ -35,16 +35,11 @@ from ruggedize.train.distributed import (
     stop_on_signal,
     sum_over_processes,
 )
+from ruggedize.train.division import divide_batch_norm, out_of_memory
 from ruggedize.train.fine_tuning.probe import save_probed, set_modes
 from ruggedize.train.objectives.objective import EVERY, IMAGES
 from ruggedize.train.optim import Patience, Plateau, optimiser_for
-from ruggedize.train.preflight import (
-    check_processes,
-    divide_batch_norm,
-    out_of_memory,
-    prepare_folder,
-    reject_different_states,
-)
+from ruggedize.train.preflight import check_processes, prepare_folder, reject_different_states
 from ruggedize.train.safety import NotFinite, divergence_error
 from ruggedize.train.stage import Stage
 from ruggedize.train.step import add_sums, means_of, step
@@ -106,7 +101,10 @@ def train(stage: Stage) -> None:
             end_epoch(stage, state, autocast, save=bool(due))
             saved = time.monotonic() if due else saved
             pace.log_epoch(stage, state.counters)
-            stop_on_signal(stage, received_signal(stage, signals), signals)
+            number = received_signal(stage, signals)
+            if number and not due and stage.accelerator.is_main_process:  # came in validation
+                save_state(state, stage.folder / "state")
+            stop_on_signal(stage, number, signals)
     deliver(stage, state, autocast)
 
 
@@ -214,9 +212,10 @@ def end_epoch(stage: Stage, state: State, autocast: torch.autocast, *, save: boo
     reject_non_finite_scores(stage, state, scores.raw, scores.averaged)
     counters.rows.append(epoch_row(stage, state, scores))
     counters.rows[-1]["best"] = weights_to_deliver(stage, counters)
-    if state.plateau and state.plateau.exhausted(scores.raw.metric(options.watch)):
+    is_probe = counters.epoch < options.probe_epochs  # patience is for the training of all layers
+    if state.plateau and not is_probe and state.plateau.exhausted(scores.raw.metric(options.watch)):
         counters.lr_scale *= options.schedule.factor  # pyright: ignore
-    if state.stopping:
+    if state.stopping and not is_probe:
         counters.stopped = state.stopping.exhausted(scores.raw.metric(options.watch))
     counters.epoch, counters.step_in_epoch = counters.epoch + 1, 0
     counters.sums, counters.seconds = {}, 0.0

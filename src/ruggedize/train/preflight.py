@@ -1,7 +1,6 @@
 """Preflight checks, and the files written before the first step."""
 
 import logging
-from functools import partial
 
 import torch
 from accelerate import Accelerator
@@ -12,17 +11,13 @@ from ruggedize.core.errors import UserError
 from ruggedize.core.memory import available_memory, processes_here
 from ruggedize.data import ImageSet, Splits
 from ruggedize.models import (
-    GhostBatchNorm,
-    SynchronisedBatchNorm,
-    batch_norms,
     meta_model,
     reject_too_small,
-    replace_batch_norm,
     save_model,
-    title_of,
 )
 from ruggedize.train.average import reachable_decay, updates_for
 from ruggedize.train.delivery import DELIVERED, MODEL
+from ruggedize.train.division import reject_division
 from ruggedize.train.epochs import steps_per_epoch
 from ruggedize.train.fine_tuning.probe import PROBED
 from ruggedize.train.fine_tuning.start import check_start
@@ -156,79 +151,6 @@ def bytes_beside_weights(options: TrainingOptions, weights: int) -> int:
     averaged = not isinstance(options.averaging, NoAveraging)
     copies = 4 if averaged else int(bool(options.early_stopping))
     return weights * (1 + slots + copies)
-
-
-def out_of_memory(stage: Stage) -> UserError:
-    """Build the error for a step that ran out of memory, with remedies.
-
-    It is raised in this process only. The others end through the launcher or the lost connection.
-    """
-    name, options = stage.name, stage.options
-    has_batch_norm = bool(batch_norms(stage.model))
-    microbatches = 2 * options.microbatches
-    remedy = f"set {name}.microbatches = {microbatches}"
-    if has_batch_norm and options.ghost_batches % microbatches:
-        remedy += f" and {name}.ghost_batches = {microbatches} (this changes the result)"
-    return UserError(
-        f"{name}: {stage.accelerator.device} is out of memory;\n"
-        f"{remedy}, lower {name}.batch_size (now {options.batch_size}), or use a smaller "
-        f"{name}.model or smaller views.resize and views.crop, and use another --out"
-    )
-
-
-def reject_division(name: str, options: TrainingOptions, accelerator: Accelerator) -> None:
-    """Raise UserError for a division of the batch that processes or device do not support."""
-    processes, ghosts = accelerator.num_processes, options.ghost_batches
-    if ghosts > 1 and ghosts % processes:
-        raise UserError(
-            f"{name}.ghost_batches must be a multiple of the {processes} processes, got {ghosts};\n"
-            f"set a multiple of {processes}, or use another number of processes"
-        )
-    if ghosts > 1 and ghosts // processes % options.microbatches:
-        raise UserError(
-            f"{name}.microbatches = {options.microbatches} does not divide the "
-            f"{ghosts // processes} ghost batches of each of {processes} processes;\n"
-            f"set {name}.microbatches to a divisor of {ghosts // processes}"
-        )
-    has_batch_norm = bool(batch_norms(meta_model(options.model, 2)))
-    if options.microbatches > 1 and ghosts == 1 and has_batch_norm:
-        raise UserError(
-            f"{name}: microbatches = {options.microbatches} would change the batches that batch "
-            "norm normalises;\n"
-            f"also set ghost_batches = {options.microbatches} (or a multiple of it)"
-        )
-    if ghosts > 1 or options.sync_batch_norm:
-        reject_other_batch_norm(name, options)
-    if (ghosts > 1 or options.sync_batch_norm) and not has_batch_norm:
-        raise UserError(
-            "ghost_batches and sync_batch_norm need batch norm, which this network does not have;\n"
-            "remove them"
-        )
-    if options.sync_batch_norm and (processes == 1 or accelerator.device.type == "cpu"):
-        where = "on a CPU" if accelerator.device.type == "cpu" else "with one process"
-        raise UserError(
-            f"{name}.sync_batch_norm needs several GPUs, but this run is {where};\n"
-            "remove it, or use ghost_batches, which do not depend on the number of GPUs"
-        )
-
-
-def reject_other_batch_norm(name: str, options: TrainingOptions) -> None:
-    """Raise UserError for batch norm that does more than normalise, as in some of timm's."""
-    layers = batch_norms(meta_model(options.model, 2))
-    if others := [each for each in layers if type(each).forward is not nn.BatchNorm2d.forward]:
-        raise UserError(
-            f"{name}: ghost_batches and sync_batch_norm need torch's batch norm, but "
-            f"{title_of(options.model)} has {type(others[0]).__name__};\nremove them"
-        )
-
-
-def divide_batch_norm(model: nn.Module, options: TrainingOptions, accelerator: Accelerator) -> None:
-    """Replace batch norm by ghost or synchronised batch norm if the options say so."""
-    if options.sync_batch_norm:
-        replace_batch_norm(model, SynchronisedBatchNorm)
-    elif options.ghost_batches > 1:
-        groups = options.ghost_batches // accelerator.num_processes // options.microbatches
-        replace_batch_norm(model, partial(GhostBatchNorm, num_groups=groups))
 
 
 def check_processes(stage: Stage) -> None:

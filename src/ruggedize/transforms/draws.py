@@ -17,8 +17,10 @@ def drawn_seed(seed: int | None, epoch: int, index: Indices | None) -> int:
     """Return the caller's seed, or one from torch's generator.
 
     Raises:
-        ValueError: only one of seed and index is given, or an epoch alone.
+        ValueError: only one of seed and index is given, or an epoch alone, or one of them is not a
+            whole number.
     """
+    whole_number(epoch, "epoch", 0)
     if (seed is None) != (index is None) or (seed is None and epoch):
         raise ValueError(
             f"seed and index belong together, got seed={seed}, epoch={epoch} and index="

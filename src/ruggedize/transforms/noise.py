@@ -29,7 +29,6 @@ from ruggedize.views import (
     Semantics,
     apply_noise,
     randaugment_into,
-    reject_small,
 )
 
 BLANK = 64  # pixels: the smallest side that every semantics of RandAugment takes
@@ -67,7 +66,6 @@ class RandAugment(nn.Module):
 
         def augment(batch: Images) -> Images:
             source = np.ascontiguousarray(batch.numpy())
-            reject_small(self.options.semantics, source)
             out = np.empty_like(source)
             stream = stream_key(call_seed, "randaugment", epoch)
             randaugment_into(source, out, indices_of(index, len(source)), stream, self.options)

@@ -22,6 +22,11 @@ def changed(images: Picture, change: Callable[[Images], Images]) -> Picture:
             Pillow image. Not modified.
         change: maps `[n, 3, h, w]` to a new tensor.
     """
+    if isinstance(images, list | tuple):
+        raise ValueError(
+            "images must be one tensor, one array or one Pillow image, got a list;\n"
+            "stack its images, or transform them one by one"
+        )
     if isinstance(images, np.ndarray):
         return in_batch(images, change).numpy()
     if isinstance(images, Tensor):

@@ -1,6 +1,5 @@
 from .augment import randaugment as randaugment
 from .augment import randaugment_into as randaugment_into
-from .augment import reject_small as reject_small
 from .from_files import Request as Request
 from .from_files import view_batches as view_batches
 from .label_mix import mixing_kinds as mixing_kinds

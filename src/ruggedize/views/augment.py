@@ -1,5 +1,7 @@
 """RandAugment on uint8 images, with random operations for every image."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Int64
@@ -19,7 +21,7 @@ def randaugment(  # noqa: PLR0913
     images: Pictures,
     *,
     seed: int,
-    index: Int64[Tensor, " n"] | None = None,
+    index: Int64[Tensor, " n"] | Int64[np.ndarray, " n"] | Sequence[int] | None = None,
     epoch: int = 0,
     num_layers: int = 2,
     magnitude: int = 9,
@@ -53,12 +55,12 @@ def randaugment(  # noqa: PLR0913
         whole_number(epoch, "epoch", 0),
     )
     num_layers = whole_number(num_layers, "num_layers", 2)
-    index = torch.arange(len(pixels)) if index is None else index
+    index = torch.arange(len(pixels)) if index is None else torch.as_tensor(index)
     check_index(index, len(pixels))
     source = pixels.contiguous().numpy()
-    reject_small(semantics, source)
     indices = np.ascontiguousarray(index, np.int64)
     out = np.empty_like(source)
+    reject_small(semantics, source)
     plan = plan_for(semantics, magnitude, num_layers, source.shape[2], source.shape[3])
     run_plan(plan, source, out, indices, stream_key(seed, "randaugment", epoch))
     return torch.from_numpy(out)
@@ -87,6 +89,7 @@ def randaugment_into(
     `[n]`.
     """
     height, width = images.shape[2:]
+    reject_small(options.semantics, images)
     plan = plan_for(options.semantics, options.magnitude, options.num_layers, height, width)
     run_plan(plan, images, out, index, stream)
 

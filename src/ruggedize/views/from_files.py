@@ -43,9 +43,13 @@ class Request(NamedTuple):
     epoch: int
 
     @property
-    def key(self) -> tuple[int, int, str, int]:
+    def key(self) -> "Key":
         """What identifies the request in this process; options need not be hashable."""
-        return id(self.maker.options), self.maker.seed, self.view, self.epoch
+        maker = self.maker
+        return id(maker.options), maker.seed, maker.seed_of_noise, self.view, self.epoch
+
+
+Key = tuple[int, int, int, str, int]
 
 
 class Crops(NamedTuple):
@@ -124,25 +128,23 @@ def views_of(originals: Originals, index: Index, requests: Sequence[Request]) ->
     run_blocks(cut_some, len(indices), smallest=1)
     views = [torch.from_numpy(outputs[request.key]) for request in requests]
     return [
-        apply_noise(view, indices, maker.options.noise, maker.seed, epoch, maker.partners)
+        apply_noise(view, indices, maker.options.noise, maker.seed_of_noise, epoch, maker.partners)
         if kind == "noisy"
         else view
         for view, (maker, kind, epoch) in zip(views, requests, strict=True)
     ]
 
 
-def planned_crops(
-    requests: Sequence[Request], n: int
-) -> tuple[list[Crops], dict[tuple[int, int, str, int], np.ndarray]]:
+def planned_crops(requests: Sequence[Request], n: int) -> tuple[list[Crops], dict[Key, np.ndarray]]:
     """Return the crops of each maker and epoch, and the arrays for the views by request."""
-    outputs: dict[tuple[int, int, str, int], np.ndarray] = {}
+    outputs: dict[Key, np.ndarray] = {}
     for request in requests:
         size = request.maker.input_size
         outputs[request.key] = np.empty((n, 3, size, size), np.uint8)
-    crops: dict[tuple[int, int, int], Crops] = {}
+    crops: dict[tuple[int, int, int, int], Crops] = {}
     for maker, _, epoch in requests:
         of_views = [Request(maker, view, epoch) for view in VIEWS]
-        crops[id(maker.options), maker.seed, epoch] = Crops(
+        crops[id(maker.options), maker.seed, maker.seed_of_noise, epoch] = Crops(
             maker.input_size,
             rule_of(maker.options),
             tuple(stream_key(maker.seed, maker.purpose(view), epoch) for view in VIEWS),

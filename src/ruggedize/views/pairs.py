@@ -1,6 +1,6 @@
 """Clean and noisy views of the same images."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -36,12 +36,14 @@ class ViewMaker:
         image_size: side in pixels of the stored, square images.
         seed: seed of all random draws.
         partners: images that mixing kinds of noise need, from `choose_partners`.
+        noise_seed: seed of the draws of the noise alone; default: `seed`.
     """
 
     options: ViewOptions
     image_size: int = field(kw_only=True)
     seed: int = field(kw_only=True)
     partners: Partners | None = field(default=None, kw_only=True)
+    noise_seed: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         self.options.check_image_size(self.image_size)
@@ -50,6 +52,20 @@ class ViewMaker:
     def input_size(self) -> int:
         """The side of the views in pixels."""
         return self.options.input_size(self.image_size)
+
+    @property
+    def seed_of_noise(self) -> int:
+        """The seed of the draws of the noise."""
+        return self.seed if self.noise_seed is None else self.noise_seed
+
+    def with_other_noise(self, seed: int) -> "ViewMaker":
+        """Return a maker of further noisy views, which have a flip and crop of their own.
+
+        With shared geometry, they have those of the clean views, too.
+        """
+        if self.options.geometry == "shared":
+            return replace(self, noise_seed=seed)
+        return replace(self, seed=seed)
 
     def clean(self, images: Images | Originals, index: Int64[Tensor, " n"], epoch: int) -> Views:
         """Return the clean views: geometry only."""
@@ -107,7 +123,7 @@ class ViewMaker:
             return None
         indices = np.ascontiguousarray(index, np.int64)
         return torch.from_numpy(
-            mixed_labels(labels.numpy(), indices, chain, self.seed, epoch, self.partners)
+            mixed_labels(labels.numpy(), indices, chain, self.seed_of_noise, epoch, self.partners)
         )
 
     def test(self, images: Images | Originals) -> Views:
@@ -118,7 +134,7 @@ class ViewMaker:
 
     def _with_noise(self, views: Views, indices: np.ndarray, epoch: int) -> Views:
         chain = self.options.noise
-        return apply_noise(views, indices, chain, self.seed, epoch, self.partners)
+        return apply_noise(views, indices, chain, self.seed_of_noise, epoch, self.partners)
 
     def purpose(self, view: View) -> str:
         """Return the name of the random stream of a view's geometry."""

@@ -1,7 +1,7 @@
 """Supervised loss on clean views plus consistency of clean and two noisy views (AugMix)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -88,6 +88,6 @@ class Jsd:
 
 def three_views(images: ImageBatch, maker: ViewMaker, draw: int) -> Tensor:
     """Make a clean and two noisy views of each image; the second noisy view has its own draws."""
-    second = replace(maker, seed=int(seeding.stream_key(maker.seed, "second-noisy-view")))
+    second = maker.with_other_noise(int(seeding.stream_key(maker.seed, "second-noisy-view")))
     clean, noisy = maker.pair(images.images, images.index, draw)
     return torch.stack([clean, noisy, second.noisy(images.images, images.index, draw)], dim=1)

@@ -46,7 +46,9 @@ def recombined(images: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
     """Return up to `CHUNK` images with these amplitudes, uint8.
 
     Source: Chen et al. 2021, "Amplitude-phase recombination", APR-P.
-    Deviation: the other image comes from a fixed pool instead of the same batch.
+    Deviations from the published script: the other image comes from a fixed pool instead of the
+    same batch, whether an image is mixed is drawn for each image instead of for each batch, every
+    channel has a spectrum of its own instead of one over all channels, and values are clipped.
     """
     n, _, height, width = images.shape
     chunk = np.zeros((CHUNK, *images.shape[1:]), np.float32)

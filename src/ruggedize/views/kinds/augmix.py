@@ -119,7 +119,8 @@ def apply_chain(image, key, counter, depth, severity, plan, scratch):
         code = plan.codes[integer(key, first + OPERATION, plan.codes.size)]
         strength = SMALLEST_STRENGTH + (severity - SMALLEST_STRENGTH) * uniform(key, first + LEVEL)
         sign = 1.0 if uniform(key, first + SIGN) < 0.5 else -1.0
-        level = level_of(code, strength / 10.0, sign, image.shape[2])
+        side = image.shape[1] if code == operations.TRANSLATE_Y else image.shape[2]
+        level = level_of(code, strength / 10.0, sign, side)
         target = scratch.images[number % 2]
         if code < operations.CUTOUT:
             recolor(source, target, code, level, scratch)

@@ -4,6 +4,7 @@ import numpy as np
 
 from ruggedize.kernels.draws import uniforms
 from ruggedize.views.noise_chain import apply_link, member_stream
+from ruggedize.views.noise_options import CustomNoise
 from ruggedize.views.options import OneOfOptions
 from ruggedize.views.partners import Partners
 
@@ -20,6 +21,8 @@ def apply(
     chosen = choices(index, stream, options)
     for number, member in enumerate(options.one_of):
         (rows,) = np.nonzero(chosen == number)
+        if not len(rows) and isinstance(member, CustomNoise):
+            continue  # built-in kinds load their kernels
         part = np.empty_like(images, shape=(len(rows), *images.shape[1:]))
         own = member_stream(stream, options, number)
         apply_link(images[rows], part, index[rows], own, member, partners)
