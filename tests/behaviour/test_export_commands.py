@@ -59,6 +59,9 @@ def test_plain_weights_need_no_images(tmp_path: Path) -> None:
     result = ruggedize(*arguments, tmp_path / "weights.safetensors")
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("weights: ")
+    itself = ruggedize(*arguments, tmp_path / "model.safetensors")
+    assert itself.returncode == 2
+    assert "is the model itself" in itself.stderr
     wrong = ruggedize(*arguments, tmp_path / "weights.onnx")
     assert wrong.returncode == 2
     assert "name it weights.safetensors" in wrong.stderr

@@ -18,7 +18,7 @@ from ruggedize.views import (
     kinds,
     overlaps,
 )
-from ruggedize.views.options import NoiseOptions
+from ruggedize.views.options import NoiseOptions, OneOfOptions
 
 NOISE_KINDS = get_args(get_args(NoiseOptions)[0])
 
@@ -79,3 +79,19 @@ def test_every_kind_of_noise_has_options_and_a_file_of_its_name() -> None:
     files = {path.stem for path in Path(kinds.__file__).parent.glob("[a-z]*.py")}
     members = (get_args(member)[0] if get_origin(member) else member for member in NOISE_KINDS)
     assert {kind.model_fields["kind"].default for kind in members} == files | {"custom"}
+
+
+class Stacked(CustomNoise):
+    """Fails for zero images, as `np.stack` does."""
+
+    name: str = "stacked"
+
+    def apply(self, images, out, index, stream):
+        out[:] = np.stack([255 - image for image in images])
+
+
+def test_custom_noise_is_not_asked_for_a_batch_that_draws_other_kinds(small_images: Tensor) -> None:
+    seldom = OneOfOptions(one_of=(Stacked(), Salt(share=0.0)), weights=(0.001, 1.0))
+    maker = ViewMaker(ViewOptions(geometry="shared", noise=(seldom,)), image_size=32, seed=0)
+    few = small_images[:4]
+    assert torch.equal(maker.noisy(few, torch.arange(4), 0), maker.clean(few, torch.arange(4), 0))

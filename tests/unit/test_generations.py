@@ -114,3 +114,15 @@ def test_a_stage_may_learn_from_several(tmp_path: Path) -> None:
         load_recipe("demo", (more[0], more[1].replace("t2", "t3")))
     with pytest.raises(UserError, match=r'"noisy-student" requires a teacher'):
         load_recipe("demo", ("stages.x={like='student', objective='noisy-student'}",))
+
+
+def test_generations_need_a_teacher() -> None:
+    with pytest.raises(UserError, match=r"student\.generations needs an objective with a teacher"):
+        load_recipe("fixmatch-cifar10", ("student.generations=2",))
+
+
+def test_an_interpolation_of_the_student_ends_at_the_last_generation() -> None:
+    wise = "stages.wise={interpolate='student', start='teacher'}"
+    for number, end in ((1, "student"), (3, "student-3")):
+        recipe = load_recipe("demo", (f"student.generations={number}", wise))
+        assert getattr(recipe.all_stages["wise"], "interpolate", None) == end

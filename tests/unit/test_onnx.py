@@ -225,7 +225,12 @@ def test_an_exported_file_is_assessed_on_the_middle_that_its_model_sees(tmp_path
     predictor = load_onnx(tmp_path / "m.onnx", Contract(), torch.device("cpu"))
     images = generated_images(4, 32)
     assert torch.equal(predictor.view(images), model.test_view(images))
-    assert predictor.resize == 32
+    assert (predictor.resize, predictor.fit) == (32, "crop")
+    model.crop_pct, model.test_filter, model.fit = 0.95, "tf", "pad"
+    export_onnx(model, tmp_path / "m.onnx")
+    predictor = load_onnx(tmp_path / "m.onnx", Contract(), torch.device("cpu"))
+    assert torch.equal(predictor.view(images), model.test_view(images))
+    assert predictor.fit == "pad"
 
 
 def test_the_page_shows_the_snippet() -> None:

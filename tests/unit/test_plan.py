@@ -76,3 +76,13 @@ def test_a_non_finite_loss_is_reported_with_its_epoch_and_images(
     images = seeding.order(0, "teacher/order", 8, stage.num_images)[16:32]
     assert record["images"] == images.tolist()
     assert record["epoch"] == 9
+
+
+@pytest.mark.more
+def test_patience_starts_after_the_linear_probe(tmp_path: Path) -> None:
+    changes = {"probe_epochs": 3, "epochs": 9, "averaging": "none", "watch": "accuracy"}
+    changes |= {"early_stopping": {"patience": 1}, "optimiser": {"kind": "sgd", "lr": 1e-9}}
+    fit(tiny_stage(tmp_path, **changes, schedule={"kind": "plateau", "patience": 1}))
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["lr"] for row in rows] == [1e-9] * 5  # the fifth epoch is no better than the fourth
+    assert (tmp_path / "probed.safetensors").exists()

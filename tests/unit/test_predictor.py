@@ -7,8 +7,9 @@ from PIL import Image
 from torch import nn
 
 from ruggedize.core.errors import UserError
-from ruggedize.models import Predictor
-from ruggedize.models.predictor import IMAGENET_MEAN, IMAGENET_STD
+from ruggedize.models import Classifier, Predictor
+from ruggedize.models.classifier import reject_impossible
+from ruggedize.models.predictor import IMAGENET_MEAN, IMAGENET_STD, KNOWN, reject_unknown
 from tests.foreign import ColourNetwork, colour_images, with_timm
 
 IMAGES = colour_images().images
@@ -117,8 +118,38 @@ def test_numpy_scores_are_taken() -> None:
         ({"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.0, 0.5)}, "std must be positive"),
         ({"input_size": 32, "resize": 24}, "resize must be at least input_size = 32, got 24"),
         ({"classes": "abc"}, "classes must be a list of names"),
+        ({"input_size": 0}, "input_size must be at least 1, got 0"),
     ],
 )
 def test_a_contract_that_contradicts_itself_is_rejected(contract, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Predictor(ColourNetwork(), **contract)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_words_that_an_option_does_not_know_are_rejected(name: str) -> None:
+    """Python does not check types, and any other word would mean the default."""
+    words = [word for word in KNOWN[name] if word]
+    reject_unknown(name, words[-1], KNOWN[name])
+    with pytest.raises(ValueError, match=f"{name} must be one of {', '.join(words)}, got 'X'"):
+        reject_unknown(name, "X", KNOWN[name])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ((0, None, "crop", 1.0, "tf"), "at least 1, got 0"),
+        ((8, 0, "crop", 1.0, "tf"), "at least 1, got 8 and 0"),
+        ((16, None, "crop", 1.5, "tf"), r"crop_pct must be in 0\.1\.\.1, got 1\.5"),
+        ((16, None, "crop", 1.0, "lanczos"), "test_filter must be one of tf, bilinear"),
+        ((16, None, "stretch", 1.0, "tf"), "fit must be one of crop, pad, squash"),
+    ],
+)
+def test_a_classifier_of_impossible_views_is_rejected(values, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        reject_impossible(*values)
+    if "one of" not in message:
+        size, image_size, _, crop_pct, _ = values
+        options = {"input_size": size, "image_size": image_size, "crop_pct": crop_pct}
+        with pytest.raises(ValueError, match=message):
+            Classifier(ColourNetwork(), classes=("a", "b", "c"), **options)

@@ -1,7 +1,9 @@
 """A resumed training equals an uninterrupted one; damaged states are detected."""
 
 import logging
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,8 +11,10 @@ import torch
 from ruggedize.core.errors import UserError
 from ruggedize.core.signals import Signals
 from ruggedize.models import autocast_for
+from ruggedize.train import loop
 from ruggedize.train.batches import batches_of_epoch
 from ruggedize.train.checkpoint import NUM_KEPT, State, load_newest_state, save_state
+from ruggedize.train.delivery import EpochScores, validate_epoch
 from ruggedize.train.distributed import actions_due
 from ruggedize.train.loop import end_epoch, fit, fresh_state, run_epoch
 from ruggedize.train.step import step
@@ -279,3 +283,18 @@ def test_swa_without_any_snapshot_is_rejected(tmp_path: Path) -> None:
     averaging = {"kind": "swa", "start": 0.9, "every": 10}
     with pytest.raises(UserError, match=r"averaging\.every must be at most"):
         checked(tiny_stage(tmp_path, averaging=averaging))
+
+
+def test_a_stop_in_validation_saves_the_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*arguments: Any) -> EpochScores:
+        signal.raise_signal(signal.SIGINT)
+        return validate_epoch(*arguments)
+
+    monkeypatch.setattr(loop, "validate_epoch", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tiny_stage(tmp_path, save_seconds=3600.0))
+    state = fresh_state(tiny_stage(tmp_path, save_seconds=3600.0))
+    assert load_newest_state(state, tmp_path / "state")
+    assert (state.counters.epoch, state.counters.step_in_epoch) == (1, 0)

@@ -252,6 +252,20 @@ def test_a_mistake_in_a_study_is_named(
     assert message in str(error.value)
 
 
+def test_paths_of_a_study_are_looked_up_next_to_it(tmp_path: Path) -> None:
+    (tmp_path / "pictures" / "train" / "a").mkdir(parents=True)
+    data = '[recipe.data]\nname = "pictures"\nimage_size = 16'
+    path = tiny_study(tmp_path, ("[recipe.data]", data))
+    recipe = load_study(path).recipe("taught", 0)
+    assert recipe.data.name == str(tmp_path / "pictures")
+
+
+def test_a_network_that_the_machine_would_choose_is_rejected(tmp_path: Path) -> None:
+    with_timm()
+    with pytest.raises(UserError, match=r'must be named in a study, got "auto";\nset teacher.mod'):
+        planned(tmp_path, ("model = { width = 8 }\nepochs", 'model = "auto"\nepochs'))
+
+
 def test_a_study_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no study"):
         load_study(tmp_path / "absent.toml")

@@ -40,6 +40,17 @@ def test_arrays_of_severity_5_alone_serve_severity_5(
     assert other.unpaired is not None
 
 
+def test_labels_of_one_severity_may_repeat(tmp_path: Path, image_set: ImageSet) -> None:
+    images = image_set.images[:20]
+    data = ImageSet(images, torch.arange(20) % 2, ("a", "b"), torch.arange(20))
+    pixels = images.permute(0, 2, 3, 1).contiguous().numpy()
+    for name, array in (("labels", data.labels.numpy()), ("fog", pixels)):
+        save(tmp_path / f"{name}.npy", array)
+    suite = stored_suite(tmp_path, data, (5,))
+    assert suite.describe()["severities"] == "5"
+    assert torch.equal(suite.images("fog", 5, 0, 20), images)
+
+
 def test_arrays_in_reversed_order_are_named(arrays: Path, image_set: ImageSet) -> None:
     for path in arrays.glob("*.npy"):
         blocks = np.load(path)
