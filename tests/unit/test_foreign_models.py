@@ -114,10 +114,18 @@ def test_a_functions_module_is_normalised_and_its_function_is_not(
         "from tests.foreign import ColourNetwork\n"
         "def network(): return ColourNetwork()\n"
         "def function(): return lambda images: images.float().mean((2, 3)).flip(1)\n"
+        "def lazy():\n"
+        "    def scores(images):\n"
+        "        import my_lazy_part\n"
+        "        return images.float().mean((2, 3)).flip(1)\n"
+        "    return scores\n"
         "def nothing(): return 7\n"
         "def broken(): raise KeyError('weights')\n"
     )
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_lazy_part.py").touch()
+    (tmp_path / "mine_models.py").write_text("import mine")  # a package that is not installed
+    monkeypatch.setattr(sys, "path", [*sys.path])
     before = [*sys.path]
     network = loaded("my_models:network")
     assert accuracy(network) == 1.0
@@ -126,12 +134,14 @@ def test_a_functions_module_is_normalised_and_its_function_is_not(
     function = loaded("my_models:function")
     assert accuracy(function) == 1.0
     assert function.normalisation is None
-    assert sys.path == before
+    assert accuracy(loaded("my_models:lazy")) == 1.0
+    assert sys.path == [*before, str(tmp_path)]  # at the end: it hides no package
     for text, message in {
         "my_models:other": "has no function other",
         "my_models:nothing": "must return a model, got int",
-        "my_models:broken": r"failed: KeyError: 'weights' \(my_models.py, line 6\)",
+        "my_models:broken": r"failed: KeyError: 'weights' \(my_models.py, line 11\)",
         "no_models:network": "there is no module no_models",
+        "mine_models:network": "No module named 'mine'",
     }.items():
         with pytest.raises(UserError, match=message):
             loaded(text)

@@ -135,6 +135,12 @@ def test_words_that_an_option_does_not_know_are_rejected(name: str) -> None:
         reject_unknown(name, "X", KNOWN[name])
 
 
+def test_a_class_is_needed_for_each_logit() -> None:
+    model = Classifier(ColourNetwork(), classes=("a", "b"), input_size=16)
+    with pytest.raises(ValueError, match="3 logits for 2 classes"):
+        model.predict(torch.zeros(2, 3, 16, 16, dtype=torch.uint8))
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -157,7 +157,8 @@ class Classifier(nn.Module):
                 into memory is halved.
 
         Raises:
-            ValueError: the images or the batch size are invalid; the message contains the fix.
+            ValueError: the images or the batch size are invalid, or the network does not return a
+                logit for each class; the message contains the fix.
             UserError: not even a single image fits into memory.
         """
         stored = self.stored_images(images)
@@ -171,6 +172,7 @@ class Classifier(nn.Module):
         with in_eval_mode(self):
             views = (self.test_view(batch).to(device) for batch in stored.split(size))
             logits = [logits_of(self, view).cpu() for view in views]
+        reject_other_number(logits[0].shape[1], self.classes)
         probabilities = torch.cat(logits).softmax(1)
         confidences, labels = probabilities.max(1)
         return Prediction(labels, confidences, probabilities)
@@ -193,6 +195,15 @@ def reject_impossible(
         if value not in get_args(kind):
             known = ", ".join(get_args(kind))
             raise ValueError(f"{name} must be one of {known}, got {value!r};\nuse one of them")
+
+
+def reject_other_number(num_logits: int, classes: Sequence[str]) -> None:
+    """Raise ValueError unless there is one logit for each class."""
+    if num_logits != len(classes):
+        raise ValueError(
+            f"the network returns {num_logits} logits for {len(classes)} classes;\n"
+            "pass Classifier(..., classes=[...]) with a name for each logit"
+        )
 
 
 @contextmanager

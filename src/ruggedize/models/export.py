@@ -19,6 +19,7 @@ from ruggedize.core.files import reject_unwritable_file, write_atomically
 from ruggedize.core.places import user_path
 from ruggedize.kernels.types import Images, Views
 from ruggedize.models.classifier import Classifier
+from ruggedize.models.registry import check_logits
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
@@ -55,12 +56,13 @@ def export_onnx(
         model_sha256: SHA-256 of the model's own file, to include in the metadata.
 
     Raises:
-        UserError: a package is missing, the model is too large, or the outputs differ; nothing is
-            written.
+        UserError: a package is missing, the model is too large or has not one logit for each class,
+            or the outputs differ; nothing is written.
     """
     require_extra("onnx", "an ONNX export")
     reject_unwritable_file(user_path(path))
     model = copy.deepcopy(classifier).cpu().float().eval()
+    check_logits(model)
     packed = packed_onnx(model, model_sha256)
     if images is None:
         images = generated_images(NUM_CHECKED, model.image_size)

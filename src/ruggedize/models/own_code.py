@@ -86,10 +86,15 @@ def deepest_line(error: BaseException) -> str:
 
 @contextmanager
 def importing_from(folder: Path) -> Iterator[None]:
-    """Add a folder to the front of the import path, within a `with` block."""
+    """Add a folder to the front of the import path, within a `with` block; then to its end.
+
+    The user's code may import more of its modules when the model is called.
+    """
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
     try:
         yield
     finally:
         sys.path.remove(str(folder))
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))

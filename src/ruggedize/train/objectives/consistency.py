@@ -29,7 +29,7 @@ from ruggedize.train.objectives.objective import (
     sources_with,
 )
 from ruggedize.train.objectives.options import ConsistencyOptions, Sees
-from ruggedize.train.objectives.targets import precomputed_logits
+from ruggedize.train.objectives.targets import KeptLogits, precomputed_logits
 from ruggedize.train.objectives.teachers import Ensemble, frozen_logits, teacher_of
 from ruggedize.views import ViewMaker
 
@@ -86,14 +86,14 @@ class Consistency:
         return Batch(tensors, counts_of(labelled, unlabelled))
 
     def _views(
-        self, images: ImageBatch, maker: ViewMaker, draw: int, table: Tensor | None
+        self, images: ImageBatch, maker: ViewMaker, draw: int, table: KeptLogits | None
     ) -> dict[str, Tensor]:
         """Make the views of one source; `draw` is the number that their random draws depend on."""
         tensors: dict[str, Tensor] = {}
         drawn = self.options.clean_view == "drawn"
         if table is not None:
             number = maker.clean_numbers(images.index, draw) if drawn else 0
-            tensors["target"] = table[images.index, number]
+            tensors["target"] = table.of(images.index, number)
         elif self.teacher is not None and drawn:
             tensors["clean"], tensors["noisy"] = maker.pair(images.images, images.index, draw)
         elif self.teacher is not None:
@@ -134,17 +134,17 @@ class Consistency:
         return frozen_logits(teacher, tensors["clean"]) if target is None else target
 
     @cached_property
-    def _teacher_logits(self) -> Tensor | None:
+    def _teacher_logits(self) -> KeptLogits | None:
         """The teacher's logits for every clean view, if precomputed; built at the first batch."""
         return self._table(self.context.train, self.context.maker)
 
     @cached_property
-    def _unlabelled_teacher_logits(self) -> Tensor | None:
+    def _unlabelled_teacher_logits(self) -> KeptLogits | None:
         """The teacher's logits for the clean views of the unlabelled images, if precomputed."""
         assert self.context.unlabelled is not None
         return self._table(self.context.unlabelled, self.context.unlabelled_maker)
 
-    def _table(self, images: ImageSet, maker: ViewMaker) -> Tensor | None:
+    def _table(self, images: ImageSet, maker: ViewMaker) -> KeptLogits | None:
         context, teacher, drawn = self.context, self.teacher, self.options.clean_view == "drawn"
         if teacher is None or (drawn and not self.options.cached_targets):
             return None

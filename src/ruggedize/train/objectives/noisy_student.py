@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 from torch import Tensor, nn
 
 from ruggedize.core.errors import UserError
@@ -37,10 +37,11 @@ MOST_BALANCED = 10.0  # times the weight of an image in a class of average size
 
 
 class PseudoLabels(NamedTuple):
-    """The teacher's predictions for the unlabelled images; row i belongs to index i."""
+    """The teacher's predictions for the unlabelled images."""
 
-    probabilities: Float32[Tensor, "m k"]
-    weights: Float32[Tensor, " m"]  # 0: not confident enough
+    probabilities: Float32[Tensor, "n k"]
+    weights: Float32[Tensor, " n"]  # 0: not confident enough
+    rows: Int64[Tensor, " m"]  # by index of the image
 
 
 def make(options: NoisyStudentOptions, context: Context) -> "NoisyStudent":
@@ -82,10 +83,11 @@ class NoisyStudent:
         labelled, unlabelled = images[LABELLED], images[UNLABELLED]
         noisy = self.context.maker.noisy(labelled.images, labelled.index, epoch)
         index, found = unlabelled.index, self.pseudo_labels
+        rows = found.rows[index]
         others = {
             "noisy": self.context.unlabelled_maker.noisy(unlabelled.images, index, step),
-            "probabilities": found.probabilities[index],
-            "weights": found.weights[index],
+            "probabilities": found.probabilities[rows],
+            "weights": found.weights[rows],
             **hidden_labels(unlabelled),
         }
         tensors = {LABELLED: {"noisy": noisy, "labels": labelled.labels}, UNLABELLED: others}
@@ -123,10 +125,9 @@ class NoisyStudent:
                 f"{context.name}: the pseudo-labels of {len(images):,} images would take more than "
                 '1 GB;\nuse objective = "consistency", which does not store them'
             )
-        probabilities = table[:, 0].softmax(1)
-        weights = torch.zeros(len(probabilities))
-        weights[images.index] = weights_of(context.name, probabilities[images.index], self.options)
-        return PseudoLabels(probabilities, weights)
+        probabilities = table.logits[:, 0].softmax(1)
+        weights = weights_of(context.name, probabilities, self.options)
+        return PseudoLabels(probabilities, weights, table.rows)
 
 
 def target_distributions(probabilities: Tensor, pseudo_labels: str) -> Tensor:
