@@ -28,8 +28,8 @@ from ruggedize.models.options import (
     WideResNetOptions,
 )
 from ruggedize.train.average import refresh_batch_norm
+from ruggedize.train.division import divide_batch_norm, reject_division
 from ruggedize.train.options import TrainingOptions
-from ruggedize.train.preflight import divide_batch_norm, reject_division
 from tests.tiny_stages import CLASSES
 
 NETWORKS = [

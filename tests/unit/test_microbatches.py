@@ -15,11 +15,12 @@ from ruggedize.recipe import load_recipe
 from ruggedize.train import preflight
 from ruggedize.train.batches import batches_of_epoch
 from ruggedize.train.checkpoint import State
+from ruggedize.train.division import divide_batch_norm
 from ruggedize.train.loop import fit, fresh_state
 from ruggedize.train.objectives.objective import Batch, grouped
 from ruggedize.train.optim import Adam, Ema
 from ruggedize.train.options import TrainingOptions
-from ruggedize.train.preflight import divide_batch_norm, reject_too_large
+from ruggedize.train.preflight import reject_too_large
 from ruggedize.train.stage import Stage
 from ruggedize.train.step import step
 from ruggedize.views import ViewMaker

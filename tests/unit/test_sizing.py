@@ -1,11 +1,14 @@
 """Options that are "auto": sizes by the number of images, and the network by measured speed."""
 
+import json
 import logging
 from pathlib import Path
 
 import pytest
 import torch
 
+from ruggedize.cli import training
+from ruggedize.cli.training import choice_for
 from ruggedize.core.errors import UserError
 from ruggedize.data import DataOptions, count_images, load_splits
 from ruggedize.recipe import Recipe, load_recipe, recipe_toml
@@ -237,3 +240,20 @@ def test_data_that_is_missing_is_reported_when_it_is_loaded(tmp_path: Path) -> N
     recipe = load_recipe("photos", (f"data.name={tmp_path / 'nothing'}",))
     with pytest.raises(UserError, match="there is no data set or folder"):
         load_splits(recipe.data)
+
+
+def test_a_teacher_trained_alone_keeps_its_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workload = Workload(("a", "b", "c"), 3, 32, 8, 1000.0, 1.0)
+    monkeypatch.setattr(training, "choice_of_model", lambda workload: "a")
+    out = tmp_path / "teacher"
+    assert choice_for(out)(workload) == "a"
+    assert choice_for(out, "c")(workload) == "c"  # the teacher's, for a student
+    out.mkdir()
+    facts = {"options": {"model": {"name": "timm", "architecture": "b"}}}
+    (out / "delivered.json").write_text(json.dumps({"training": facts}))
+    assert choice_for(out, "c")(workload) == "b"
+    facts["options"]["model"]["architecture"] = "resnet18"  # no candidate
+    (out / "delivered.json").write_text(json.dumps({"training": facts}))
+    assert choice_for(out)(workload) == "a"

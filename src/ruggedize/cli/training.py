@@ -12,6 +12,7 @@ from ruggedize.core.tables import toml_string
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+    from ruggedize.recipe import ModelChoice
     from ruggedize.train import Workload
 
 RECIPE = "recipe.toml"  # in a run folder
@@ -106,7 +107,7 @@ def train_teacher(
     from ruggedize.train import train_teacher as train
 
     given = with_options(changes, seed, data, data_root, skip_bad_images, track)
-    resolved = load_recipe(recipe, given, choose=choice_of_model)
+    resolved = load_recipe(recipe, given, choose=choice_for(out))
     reject_missing_trackers(resolved.track)
     accelerator = start_accelerator()
     with Bars(shown=accelerator.is_main_process) as bars:
@@ -153,9 +154,10 @@ def train_student(
 
     if teacher.is_dir():  # the output of `train-teacher`
         teacher /= "model.safetensors"
-    read_description(teacher)  # rejects an invalid file before the data is loaded
+    taught_by = read_description(teacher)  # rejects an invalid file before the data is loaded
     given = with_options(changes, seed, data, data_root, skip_bad_images, track)
-    resolved = load_recipe(recipe, given, choose=choice_of_model)
+    network = getattr(taught_by.architecture, "architecture", None)  # of timm
+    resolved = load_recipe(recipe, given, choose=choice_for(out, network))
     reject_missing_trackers(resolved.track)
     accelerator = start_accelerator()
     with Bars(shown=accelerator.is_main_process) as bars:
@@ -217,6 +219,21 @@ def start_accelerator() -> "Accelerator":
     accelerator = default_accelerator()
     console.quiet = not accelerator.is_main_process
     return accelerator
+
+
+def choice_for(out: Path, network: str | None = None) -> "ModelChoice":
+    """Return a choice of the network for a training that may have begun in `out`.
+
+    It is that of the training, else `network`, the teacher's, else one chosen by measured speed.
+    """
+
+    def choose(workload: "Workload") -> str:
+        from ruggedize.train import network_in
+
+        known = network_in(out) or network
+        return known if known in workload.candidates else choice_of_model(workload)
+
+    return choose
 
 
 def choice_of_model(workload: "Workload") -> str:

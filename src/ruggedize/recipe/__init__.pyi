@@ -1,3 +1,4 @@
+from .automatic import ModelChoice as ModelChoice
 from .generations import is_skipped as is_skipped
 from .generations import skip_stage as skip_stage
 from .outlook import Counts as Counts

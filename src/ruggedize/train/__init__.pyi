@@ -4,6 +4,7 @@ from .api import train_stage as train_stage
 from .api import train_student as train_student
 from .api import train_teacher as train_teacher
 from .batches import warn_of_unused_images as warn_of_unused_images
+from .delivery import network_in as network_in
 from .delivery import reject_changed_model as reject_changed_model
 from .delivery import validation_accuracy as validation_accuracy
 from .distributed import default_accelerator as default_accelerator

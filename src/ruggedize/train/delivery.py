@@ -272,6 +272,16 @@ def reject_changed_model(folder: Path) -> None:
         )
 
 
+def network_in(folder: Path) -> str | None:
+    """Return the name of the timm network of a training, finished or begun; None if there is none."""
+    facts = delivered_note(folder).get("training") or saved_facts(folder / "state")
+    try:
+        name = facts["options"]["model"]["architecture"]
+    except (KeyError, TypeError):
+        return None
+    return name if isinstance(name, str) else None
+
+
 def validation_accuracy(folder: Path) -> float:
     """Return the validation accuracy of the weights that a finished training has delivered."""
     return delivered_note(folder)["validation"]["accuracy"]
