@@ -273,7 +273,7 @@ def reject_changed_model(folder: Path) -> None:
 
 
 def network_in(folder: Path) -> str | None:
-    """Return the name of the timm network of a training, finished or begun; None if there is none."""
+    """Return the timm network of a training, finished or begun; None if there is none."""
     facts = delivered_note(folder).get("training") or saved_facts(folder / "state")
     try:
         name = facts["options"]["model"]["architecture"]
