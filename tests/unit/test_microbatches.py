@@ -134,7 +134,8 @@ def test_weights_that_do_not_fit_are_rejected_before_the_network_is_built(
 ) -> None:
     options = TrainingOptions(model=ResNet9Options(width=8), averaging=Ema(), optimiser=Adam())
     weights = sum(weight.nbytes for weight in meta_model(options.model, 10).parameters())
-    need = weights * (1 + 1 + 2 + 2)  # weights, gradients, Adam's two, an average and the best
+    # weights, gradients, Adam's two, an average and the best, two networks that are validated
+    need = weights * (1 + 1 + 2 + 2 + 2)
     cpu = torch.device("cpu")
     monkeypatch.setattr(preflight, "available_memory", lambda: need)
     reject_too_large(name, options, 10, cpu)
@@ -188,4 +189,4 @@ def test_the_refresh_has_no_batches_of_a_single_image(
     few = stage.train.select(range(n))
     fit(noting(stage, sources={"labelled": few}))
     assert min(SEEN) >= 2
-    assert sum(SEEN) == 2 * n  # at the epoch's end, and for what is delivered
+    assert sum(SEEN) == 3 * n  # at the epoch's end for both networks, and for what is delivered
