@@ -205,9 +205,8 @@ def test_an_unlabelled_split_is_joined_with_the_images_whose_labels_are_put_asid
     kept = datasets.load_from_disk(tmp_path / "saved")
     kept["unlabelled"] = kept["test"].remove_columns("kind")
     kept.save_to_disk(tmp_path / "more")
-    more: dict[str, Any] = {"validation": 2, "streaming": streaming}
-    more |= {"workers": 0} if streaming else {}
-    splits = load_data(f"hf:{tmp_path / 'more'}", image_size=9, num_labels=2, **more)
+    more: dict[str, Any] = {"streaming": True, "workers": 0} if streaming else {}
+    splits = load_data(f"hf:{tmp_path / 'more'}", image_size=9, validation=2, num_labels=2, **more)
     found = splits.unlabelled
     assert found is not None
     assert (len(splits.train), len(found)) == (2, 2 + 6)

@@ -8,8 +8,8 @@ from torch import nn
 
 from ruggedize.core.errors import UserError
 from ruggedize.models import Classifier, Predictor
-from ruggedize.models.classifier import reject_impossible
-from ruggedize.models.predictor import IMAGENET_MEAN, IMAGENET_STD, KNOWN, reject_unknown
+from ruggedize.models.classifier import reject_impossible, reject_unknown
+from ruggedize.models.predictor import IMAGENET_MEAN, IMAGENET_STD, KNOWN
 from tests.foreign import ColourNetwork, colour_images, with_timm
 
 IMAGES = colour_images().images

@@ -192,9 +192,7 @@ def reject_impossible(
             f"crop_pct must be in {LEAST_CROP_PCT}..1, got {crop_pct};\nuse 1 to crop nothing"
         )
     for name, value, kind in (("fit", fit, Fit), ("test_filter", test_filter, TestFilter)):
-        if value not in get_args(kind):
-            known = ", ".join(get_args(kind))
-            raise ValueError(f"{name} must be one of {known}, got {value!r};\nuse one of them")
+        reject_unknown(name, value, get_args(kind))
 
 
 def reject_other_number(num_logits: int, classes: Sequence[str]) -> None:
@@ -203,6 +201,15 @@ def reject_other_number(num_logits: int, classes: Sequence[str]) -> None:
         raise ValueError(
             f"the network returns {num_logits} logits for {len(classes)} classes;\n"
             "pass Classifier(..., classes=[...]) with a name for each logit"
+        )
+
+
+def reject_unknown(name: str, value: object, known: Sequence[str | None]) -> None:
+    """Raise ValueError for a word that an option does not know."""
+    if value not in known:
+        words = [word for word in known if word]
+        raise ValueError(
+            f"{name} must be one of {', '.join(words)}, got {value!r};\nuse {words[0]!r}"
         )
 
 

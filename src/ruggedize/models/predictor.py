@@ -13,7 +13,7 @@ from ruggedize.core.errors import UserError
 from ruggedize.kernels.pictures import Fit
 from ruggedize.kernels.types import Images, Views
 from ruggedize.kernels.warp import resize
-from ruggedize.models.classifier import Channels
+from ruggedize.models.classifier import Channels, reject_unknown
 from ruggedize.models.resizing import Interpolation, crop_middle, resize_square
 
 IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
@@ -149,15 +149,6 @@ class Predictor:
             return scores
         check_probabilities(scores)
         return scores.clamp_min(SMALLEST).log()
-
-
-def reject_unknown(name: str, value: object, known: Sequence[str | None]) -> None:
-    """Raise ValueError for a word that an option does not know."""
-    if value not in known:
-        words = [word for word in known if word]
-        raise ValueError(
-            f"{name} must be one of {', '.join(words)}, got {value!r};\nuse {words[0]!r}"
-        )
 
 
 def ordered(values: tuple[Channels, ...], channels: ChannelOrder) -> list[list[float]]:

@@ -31,7 +31,8 @@ left, top = ((whole - edge) // 2 for whole in image.size)
 box = (left, top, left + edge, top + edge)
 image = image.resize((stored, stored), Image.Resampling.BICUBIC, box, reducing_gap=2.0)""",
     "pad": """\
-inner = [max(1, round(edge * stored / max(image.size))) for edge in image.size]
+ratio = stored / max(image.size)
+inner = [max(1, round(edge * ratio)) for edge in image.size]
 small = image.resize(inner, Image.Resampling.BICUBIC, reducing_gap=2.0)
 image = Image.new("RGB", (stored, stored), (128, 128, 128))
 image.paste(small, tuple((stored - edge) // 2 for edge in inner))""",

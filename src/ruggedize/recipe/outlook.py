@@ -7,6 +7,7 @@ from typing import NamedTuple
 from ruggedize.core.progress import EpochTask, Progress, time_left
 from ruggedize.recipe.recipe import Recipe
 from ruggedize.train import (
+    REFRESH_IMAGES,
     STEP_PASSES,
     InterpolationOptions,
     Passes,
@@ -16,7 +17,6 @@ from ruggedize.train import (
 
 CORRUPTIONS = 19
 INTERPOLATION_CELLS = 1 + 4 * 5  # clean, and the extra corruptions at all severities
-REFRESH_IMAGES = 2500  # at most, for the batch-norm statistics of an epoch's weights
 log = logging.getLogger(__name__)
 
 

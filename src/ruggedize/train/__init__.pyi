@@ -10,6 +10,7 @@ from .delivery import validation_accuracy as validation_accuracy
 from .distributed import default_accelerator as default_accelerator
 from .distributed import first_process_writes as first_process_writes
 from .distributed import naming_lost_processes as naming_lost_processes
+from .epochs import REFRESH_IMAGES as REFRESH_IMAGES
 from .epochs import images_in_epoch as images_in_epoch
 from .fine_tuning.interpolation import interpolate_stage as interpolate_stage
 from .fine_tuning.options import InterpolationOptions as InterpolationOptions

@@ -16,6 +16,7 @@ from ruggedize.models import packed_model
 from ruggedize.train.average import averaged_copy, even_batches, refresh_batch_norm
 from ruggedize.train.checkpoint import Counters, State, saved_facts
 from ruggedize.train.distributed import sum_over_processes
+from ruggedize.train.epochs import REFRESH_IMAGES
 from ruggedize.train.optim import NoAveraging
 from ruggedize.train.stage import Stage
 from ruggedize.train.validate import (
@@ -29,7 +30,6 @@ from ruggedize.views import view_batches
 
 MODEL = "model.safetensors"
 DELIVERED = "delivered.json"  # written before the model; describes it and holds its hash
-REFRESH_IMAGES = 2_500  # images for the batch-norm statistics at the end of an epoch
 MOST_REFRESHED = 50_000  # unlabelled images for those of the delivered weights
 log = logging.getLogger(__name__)
 

@@ -2,6 +2,8 @@
 
 from ruggedize.train.options import TrainingOptions
 
+REFRESH_IMAGES = 2_500  # at most, for the batch-norm statistics of a network at an epoch's end
+
 
 def steps_per_epoch(options: TrainingOptions, num_labelled: int, num_groups: int) -> int:
     """Return the number of steps of an epoch, without a last batch too small for batch norm.

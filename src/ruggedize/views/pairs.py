@@ -59,9 +59,9 @@ class ViewMaker:
         return self.seed if self.noise_seed is None else self.noise_seed
 
     def with_other_noise(self, seed: int) -> "ViewMaker":
-        """Return a maker of further noisy views, which have a flip and crop of their own.
+        """Return a maker of further noisy views, with draws of their own.
 
-        With shared geometry, they have those of the clean views, too.
+        With shared geometry, only the noise is drawn again: flip and crop are the clean views'.
         """
         if self.options.geometry == "shared":
             return replace(self, noise_seed=seed)

@@ -17,8 +17,8 @@ from ruggedize.data import ImageSet, Splits
 from ruggedize.models import Classifier, batch_norms
 from ruggedize.train.api import view_maker
 from ruggedize.train.average import even_batches, refresh_batch_norm
-from ruggedize.train.delivery import REFRESH_IMAGES
 from ruggedize.train.distributed import sum_over_processes
+from ruggedize.train.epochs import REFRESH_IMAGES
 from ruggedize.train.fine_tuning.corrupted import corrupted_set
 from ruggedize.train.fine_tuning.options import InterpolationOptions
 from ruggedize.train.options import TrainingOptions
